@@ -1,0 +1,49 @@
+"""Everything that can go wrong in a way the user can mend, each with the command's exit code.
+
+CavgaError                 1   something failed; the message says what and what to do
+├── UsageError             2   a flag, a name or a setting is wrong; no data was touched
+├── DataError              3   the images, masks or manifest are missing, empty or broken
+├── ModelFileError         1   a model or weights file is missing, corrupt or not one of ours
+├── ResumeError            1   the run cannot go on: its data or its configuration changed
+└── MissingExtraError      1   an optional part of the installation is needed
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class CavgaError(Exception):
+    """Root of the tree: catch this to catch every error that cavga raises on purpose."""
+
+    exit_code = 1
+
+
+class UsageError(CavgaError, ValueError):
+    """A flag, a name or a setting is wrong."""
+
+    exit_code = 2
+
+
+class DataError(CavgaError, ValueError):
+    """Images, masks or a manifest are missing, empty or broken."""
+
+    exit_code = 3
+
+
+class ModelFileError(CavgaError, ValueError):
+    """A model or weights file is missing, corrupt, or not one that cavga wrote or can read."""
+
+
+class ResumeError(CavgaError, ValueError):
+    """A run cannot be resumed because what it was started from has changed."""
+
+
+class MissingExtraError(CavgaError, ImportError):
+    """A package that only an optional part of the installation brings is not there."""
+
+
+def unknown_name(what: str, got: str, known: Iterable[str]) -> UsageError:
+    """The error for a name that is not in a list: says the valid ones, nearest first."""
+    names = list(known)
+    nearest = difflib.get_close_matches(got, names, n=len(names), cutoff=0.0)
+    return UsageError(f"unknown {what} {got!r}: expected one of {', '.join(nearest)}")
