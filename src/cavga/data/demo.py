@@ -115,9 +115,7 @@ def _add_defect(
             return pixels, np.where(inside, 255, 0).astype(np.uint8)
 
 
-def _foreign_patch(
-    cut: Grey, inside: NDArray[np.bool_], rng: np.random.Generator, foreign: list[Grey]
-) -> Grey:
+def _foreign_patch(cut: Grey, inside: NDArray[np.bool_], rng: np.random.Generator, foreign: list[Grey]) -> Grey:
     """A cut of another photograph, brought to the mean and deviation of the place it goes to."""
     other = foreign[int(rng.integers(len(foreign)))]
     y, x = rng.integers(0, np.array(other.shape) - CUT + 1)

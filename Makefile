@@ -1,0 +1,37 @@
+# Everything happens in .venv; nothing but Python 3.11+ and make has to be there.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help install demo test test-all check results benchmark clean
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+install: $(STAMP)  ## make .venv with everything a contributor needs
+
+# Installed again only when what is to be installed changed. torch and its CUDA libraries are about 5 GB.
+$(STAMP): pyproject.toml Makefile
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is %s" % sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[train,dev]'
+	@touch $(STAMP)
+
+demo: $(STAMP)  ## train and evaluate on the bundled photographs, report in runs/demo
+	$(BIN)/cavga demo --output runs/demo
+
+test: $(STAMP)  ## style, types and tests; under 8 minutes on two cores
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -m 'not slow' --cov --cov-report=term
+
+test-all: $(STAMP)  ## the slow tests too
+	$(BIN)/python -m pytest
+
+results: $(STAMP)  ## write docs/results.md from the committed JSON
+	$(BIN)/python benchmarks/render_results.py
+
+clean:  ## remove what make created
+	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,7 @@
+"""`python -m cavga`."""
+
+import sys
+
+from cavga.cli import main
+
+sys.exit(main())

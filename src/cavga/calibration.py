@@ -1,0 +1,94 @@
+"""Thresholds from held-out normal images, never from the test set. No torch."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cavga.config import CalibrationConfig
+from cavga.errors import DataError
+from cavga.pixel_metrics import PixelHistogram
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The thresholds of a model and where they come from; `score >= threshold` means anomalous.
+
+    `promised_false_alarm_rate` is the smallest rate that `num_images` held-out normals can promise if
+    the asked-for one is below it; None where the rule promises nothing.
+    """
+
+    threshold_rule: str
+    num_images: int
+    false_alarm_rate: float
+    promised_false_alarm_rate: float | None
+    pixel_false_alarm_rate: float
+    image_threshold: float
+    pixel_threshold: float
+    score_min: float
+    score_max: float
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def promise(self) -> str:
+        """One sentence for the user: what the image threshold can be trusted to do."""
+        if self.promised_false_alarm_rate is None:
+            return (
+                f"the image threshold is the middle between the lowest and highest score of {self.num_images} "
+                "held-out normal images (the paper's rule); it promises no false alarm rate"
+            )
+        if self.promised_false_alarm_rate > self.false_alarm_rate:
+            return (
+                f"{self.num_images} held-out normal images can promise no less than a false alarm rate of "
+                f"{self.promised_false_alarm_rate:.3f}; {self.false_alarm_rate} was asked for: give it at least "
+                f"{math.ceil(1 / self.false_alarm_rate) - 1} of them"
+            )
+        return (
+            f"at most {self.promised_false_alarm_rate:.3f} of normal images are called anomalous on average, "
+            f"if they are like the {self.num_images} held out"
+        )
+
+
+def conformal_threshold(scores: NDArray[np.float32], rate: float) -> tuple[float, float]:
+    """The threshold that a new normal image reaches with probability at most `rate`, and that probability.
+
+    The k-th smallest of n scores with k = ceil((n + 1)(1 - rate)), and the next float above it, so that
+    the image that set it does not reach it. With n scores nothing below 1 / (n + 1) can be promised;
+    then k = n and that is returned (Vovk et al. 2005, split conformal prediction).
+    """
+    n = len(scores)
+    k = min(math.ceil((n + 1) * (1 - rate) - 1e-9), n)
+    threshold = np.nextafter(np.float32(np.sort(scores)[k - 1]), np.float32(np.inf))
+    return float(threshold), 1 - k / (n + 1)
+
+
+def calibrate(results: Iterator[tuple[float, NDArray[np.float32]]], config: CalibrationConfig) -> Calibration:
+    """Thresholds from the (score, anomaly map) of each held-out normal image."""
+    histogram, scores = PixelHistogram(), []
+    for score, anomaly_map in results:
+        scores.append(score)
+        histogram.update(anomaly_map, np.zeros(anomaly_map.shape, dtype=np.bool_))
+    if not scores:
+        raise DataError("no normal image is left to set thresholds with: expected at least 2 good images")
+    raw = np.array(scores, dtype=np.float32)
+    if config.threshold_rule == "conformal":
+        image_threshold, promised = conformal_threshold(raw, config.false_alarm_rate)
+        pixel_threshold = histogram.quantile(config.pixel_false_alarm_rate) or math.inf
+    else:  # Paper: 0.5 of the normalised score and 0.5 of 1 - A; normalised here by held-out normals
+        image_threshold, promised = float((raw.min() + raw.max()) / 2), None
+        pixel_threshold = 0.5
+    return Calibration(
+        threshold_rule=config.threshold_rule,
+        num_images=len(scores),
+        false_alarm_rate=config.false_alarm_rate,
+        promised_false_alarm_rate=promised,
+        pixel_false_alarm_rate=config.pixel_false_alarm_rate,
+        image_threshold=image_threshold,
+        pixel_threshold=pixel_threshold,
+        score_min=float(raw.min()),
+        score_max=float(raw.max()),
+    )

@@ -1,0 +1,261 @@
+"""The `cavga` command: a verb reads its flags, calls one library function, prints the result.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 bad data, 4 done in part, 130 interrupted.
+"""
+
+import argparse
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from cavga._version import __version__
+from cavga.config import DEVICES, LAYOUTS
+from cavga.errors import CavgaError, UsageError, unknown_name
+from cavga.flags import OneLineParser, add_config_flags, config_from_flags, one_of
+
+DONE, FAILED, BAD_DATA, IN_PART, INTERRUPTED = 0, 1, 3, 4, 130
+
+
+class Outcome(NamedTuple):
+    """What a verb did: text for people, an object for --json, lines of trouble, and the exit code."""
+
+    text: str
+    result: dict[str, Any]
+    problems: Sequence[str] = ()
+    exit_code: int = DONE
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb; returns the exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        args = _parse(arguments)
+        logging.basicConfig(stream=sys.stderr, format="cavga: %(message)s", level=logging.WARNING)
+        logging.getLogger("cavga").setLevel(logging.WARNING if args.json else logging.INFO)
+        outcome: Outcome = args.run(args)
+    except CavgaError as error:
+        return _complain(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return _complain("interrupted; `cavga train ... --resume` goes on from the last checkpoint", INTERRUPTED)
+    except ModuleNotFoundError as error:
+        if error.name not in ("torch", "torchvision", "sklearn", "scipy", "jaxtyping", "skimage"):
+            raise
+        return _complain(f"this needs {error.name}: pip install 'cavga[train]'", FAILED)
+    except OSError as error:
+        return _complain(f"{error.strerror or error}: {error.filename or 'a file could not be written'}", FAILED)
+    _show(outcome, as_json=args.json)
+    return outcome.exit_code
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    verbs = {
+        "demo": (add_demo, "train and evaluate on the bundled photographs"),
+        "check": (add_check, "list what is in a data set and everything wrong with it"),
+        "train": (add_train, "learn what normal looks like from good images"),
+        "evaluate": (add_evaluate, "measure a trained run on labelled test images"),
+        "predict": (add_predict, "score images and folders"),
+    }
+    parser = OneLineParser(prog="cavga", description="Anomaly detection and localization from good images (CAVGA).")
+    parser.add_argument("--version", action="version", version=f"cavga {__version__}")
+    subparsers = parser.add_subparsers(dest="verb", metavar="VERB", parser_class=OneLineParser)
+    words = [word for word in arguments if not word.startswith("-")]
+    if words and words[0] not in verbs:
+        raise unknown_name("command", words[0], verbs)
+    for name, (add, help_text) in verbs.items():
+        verb = subparsers.add_parser(name, help=help_text, description=f"{help_text.capitalize()}.")
+        verb.add_argument("--json", action="store_true", help="print one JSON object on stdout and nothing else")
+        add(verb)
+    args = parser.parse_args(arguments)
+    if args.verb is None:
+        parser.print_help(sys.stderr)
+        raise UsageError(f"no command given: expected one of {', '.join(verbs)}")
+    return args
+
+
+def add_demo(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = "example: cavga demo --output runs/demo"
+    parser.add_argument("--output", type=Path, default=Path("runs/demo"), help="default runs/demo")
+    add_config_flags(parser, leave_out=("category", "layout", "calibration_fraction", "image_size", "weights"))
+    parser.set_defaults(run=demo)
+
+
+def demo(args: argparse.Namespace) -> Outcome:
+    from cavga.demo import DEMO_SETTINGS, run_demo
+    from cavga.progress import training_progress
+
+    config = config_from_flags(args, DEMO_SETTINGS)
+    with training_progress(enabled=not args.json) as bar:
+        summary = run_demo(args.output, config, announce=bar.announce, on_step=bar.step)
+    lines = [_table_line("texture", None)]
+    lines += [_table_line(texture, metrics) for texture, metrics in summary.items()]
+    lines.append(f"report: {args.output / 'report.html'}")
+    return Outcome("\n".join(lines), summary)
+
+
+def add_check(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = "example: cavga check photos/"
+    parser.add_argument("data", type=Path, metavar="DATA", help="folder or manifest")
+    parser.add_argument("--layout", type=one_of("layout", LAYOUTS), default=None, metavar="|".join(LAYOUTS))
+    parser.add_argument("--category", default=None, help="which category, where there are several")
+    parser.set_defaults(run=check)
+
+
+def check(args: argparse.Namespace) -> Outcome:
+    from dataclasses import asdict
+
+    from cavga.data.catalog import load_catalog
+    from cavga.data.check import check_catalog, count_images
+
+    catalog = load_catalog(args.data, layout=args.layout, category=args.category)
+    counts, findings = count_images(catalog), check_catalog(catalog)
+    lines = [f"{args.data}: layout {catalog.layout}" + (f", category {catalog.category}" if catalog.category else "")]
+    lines += [f"  {name}: {count}" for name, count in counts.items()]
+    lines += [f"{item.severity}: {item.path}: {item.problem}; {item.remedy}" for item in findings]
+    num_errors = sum(item.severity == "error" for item in findings)
+    lines.append(f"{num_errors} errors, {sum(item.severity == 'warning' for item in findings)} warnings")
+    result = {"layout": catalog.layout, "counts": counts, "findings": [asdict(item) for item in findings]}
+    return Outcome("\n".join(lines), result, exit_code=BAD_DATA if num_errors else DONE)
+
+
+def add_train(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = "example: cavga train photos/ --output runs/photos --weights none"
+    parser.add_argument(
+        "data", type=Path, metavar="DATA", help="folder of good images, MVTec-style folder, or manifest"
+    )
+    parser.add_argument("--output", type=Path, required=True, metavar="RUN", help="folder to write the run to")
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in RUN")
+    add_config_flags(parser)
+    parser.set_defaults(run=train)
+
+
+def train(args: argparse.Namespace) -> Outcome:
+    config = config_from_flags(args)
+    from cavga.checkpoint import load_description
+    from cavga.pipeline import train as train_run
+    from cavga.progress import training_progress
+
+    with training_progress(enabled=not args.json) as bar:
+        run = train_run(args.data, args.output, config, resume=args.resume, on_step=bar.step)
+    description = load_description(run)
+    origin = description["provenance"]
+    text = (
+        f"trained {description['variant']} ({description['preset']}; {origin['encoder']}) on {origin['train']} "
+        f"images of layout {origin['layout']} in {origin['training_seconds']} s\n"
+        f"run folder: {run} (`cavga predict {run} IMAGES --output DIR` uses it)"
+    )
+    return Outcome(text, {"run": str(run), **{key: description[key] for key in ("calibration", "provenance")}})
+
+
+def add_evaluate(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = "example: cavga evaluate runs/screw data/screw"
+    parser.add_argument("run_folder", type=Path, metavar="RUN", help="folder that `cavga train` wrote")
+    parser.add_argument("data", type=Path, metavar="DATA", help="folder or manifest with labelled test images")
+    parser.add_argument("--output", type=Path, default=None, metavar="DIR", help="default: RUN")
+    parser.add_argument("--category", default=None, help="which category, where there are several")
+    parser.add_argument(
+        "--evaluation-size", type=one_of("evaluation size", ("input", "original")), default="input",
+        metavar="input|original", help="size of the pixel metrics: the model's input or the photographs' own",
+    )  # fmt: skip
+    parser.add_argument("--device", type=one_of("device", DEVICES), default="auto", metavar="|".join(DEVICES))
+    parser.set_defaults(run=evaluate)
+
+
+def evaluate(args: argparse.Namespace) -> Outcome:
+    from cavga.pipeline import evaluate as evaluate_run
+
+    result = evaluate_run(
+        args.run_folder,
+        args.data,
+        args.output,
+        category=args.category,
+        at_original_size=args.evaluation_size == "original",
+        device=args.device,
+    )
+    name = args.run_folder.name or str(args.run_folder)
+    lines = [_table_line("run", None), _table_line(name, result.metrics)]
+    lines.append(f"report: {(args.output or args.run_folder) / 'report.html'}")
+    return Outcome("\n".join(lines), result.metrics, result.problems, IN_PART if result.problems else DONE)
+
+
+def add_predict(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = "example: cavga predict runs/screw new_photos/ --output results --overlays"
+    parser.add_argument("model", type=Path, metavar="MODEL", help="run folder")
+    parser.add_argument(
+        "images", type=Path, nargs="+", metavar="IMAGE_OR_FOLDER", help="folders are searched recursively"
+    )
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="DIR", help="folder for predictions.jsonl and pictures"
+    )
+    parser.add_argument("--maps", action="store_true", help="write the raw anomaly maps (32-bit float TIFF)")
+    parser.add_argument("--overlays", action="store_true", help="write the photographs with the anomaly drawn in")
+    parser.add_argument("--threshold", type=float, default=None, help="call images anomalous from this score on")
+    parser.add_argument("--device", type=one_of("device", DEVICES), default="auto", metavar="|".join(DEVICES))
+    parser.set_defaults(run=predict)
+
+
+def predict(args: argparse.Namespace) -> Outcome:
+    if args.output.is_file():
+        raise UsageError(f"--output {args.output} is a file: expected a folder")
+    from cavga.detector import AnomalyDetector
+    from cavga.prediction import predict_to_folder
+
+    detector = AnomalyDetector.load(args.model, device=args.device)
+    summary = predict_to_folder(
+        detector,
+        args.images,
+        args.output,
+        threshold=args.threshold,
+        with_maps=args.maps,
+        with_overlays=args.overlays,
+    )
+    num_failed = len(summary.failed)
+    text = (
+        f"{summary.num_images - num_failed} images scored, {summary.num_anomalous} anomalous, "
+        f"{num_failed} could not be read\nscores: {args.output / 'predictions.jsonl'}"
+    )
+    result = {
+        "images": summary.num_images,
+        "anomalous": summary.num_anomalous,
+        "failed": num_failed,
+        "predictions": str(args.output / "predictions.jsonl"),
+    }
+    exit_code = DONE if not num_failed else BAD_DATA if num_failed == summary.num_images else IN_PART
+    return Outcome(text, result, summary.failed, exit_code)
+
+
+_COLUMNS: tuple[tuple[str, Callable[[dict[str, Any]], float | None]], ...] = (
+    ("image AUROC", lambda metrics: metrics["image"]["auroc"]),
+    ("recall", lambda metrics: metrics["image"]["recall"]),
+    ("false alarms", lambda metrics: metrics["image"]["false_alarm_rate"]),
+    ("pixel AUROC", lambda metrics: metrics["pixel"]["auroc"]),
+    ("AUPRO", lambda metrics: metrics["pixel"]["aupro"]),
+    ("IoU", lambda metrics: metrics["pixel"]["iou_dataset"]),
+)
+
+
+def _table_line(name: str, metrics: dict[str, Any] | None) -> str:
+    """One line of the summary table, or its head if `metrics` is None."""
+    cells = [f"{name:<12}"]
+    for title, get in _COLUMNS:
+        value = title if metrics is None else get(metrics)
+        text = value if isinstance(value, str) else "-" if value is None else f"{value:.3f}"
+        cells.append(f"{text:>12}")
+    return " ".join(cells)
+
+
+def _show(outcome: Outcome, *, as_json: bool) -> None:
+    for problem in outcome.problems:
+        print(f"cavga: left out: {problem}", file=sys.stderr)
+    try:
+        print(json.dumps(outcome.result) if as_json else outcome.text, flush=True)
+    except BrokenPipeError:  # `cavga ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _complain(message: str, exit_code: int) -> int:
+    print(f"cavga: {message}", file=sys.stderr)
+    return exit_code

@@ -1,0 +1,192 @@
+"""Every setting, written once: frozen dataclasses, from which TOML and command-line flags follow.
+
+A preset is a `RunConfig` (cavga.presets). Defaults < preset < TOML file < flags.
+"""
+
+import math
+import tomllib
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from cavga.errors import UsageError, unknown_name
+
+VARIANTS = ("r-u", "d-u")
+WEIGHTS = ("imagenet", "none")
+DEVICES = ("auto", "cpu", "cuda")
+LAYOUTS = ("mvtec", "folder", "manifest")
+MAX_IMAGE_SIZE = 1024
+SIZE_STEP = 32  # px, the stride of ResNet-18's last stage
+
+
+def setting(default: Any, help: str, choices: tuple[str, ...] | None = None) -> Any:
+    """A config field with its help text, and the names it may take."""
+    return field(default=default, metadata={"help": help, "choices": choices})
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which images, and how they are brought to the model."""
+
+    image_size: tuple[int, int] = setting((256, 256), "height and width of the model's input, N or HxW")
+    category: str | None = setting(None, "which category, where the data holds several")
+    layout: str | None = setting(None, "how the data is laid out, if it is not recognised", LAYOUTS)
+    calibration_fraction: float = setting(0.2, "share of the good images held out to set thresholds")
+    skip_bad: bool = setting(False, "train without the images that cannot be read")
+    augment: bool = setting(False, "random flips and quarter turns in training")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The network, its attention and its scores."""
+
+    variant: str = setting("r-u", "backbone (r: ResNet-18, d: DC-GAN) and supervision (u: good images only)", VARIANTS)
+    weights: str | None = setting(None, "encoder weights: imagenet, none or a file; default imagenet for r, none for d")
+    stages: tuple[int, ...] = setting((1, 2, 3), "encoder stages (1 to 4) that feed the latent")
+    train_encoder: bool | None = setting(None, "train the encoder; default: only if it starts without weights")
+    latent: str = setting("whitened", "how mu is set: by whitening the features, or trained", ("whitened", "trained"))
+    train_latent: bool = setting(False, "go on training a whitened mu (a study: it loses the signal)")
+    latent_channels: int = setting(64, "channels of z while it is trained")
+    spectrum: tuple[float, float] = setting((0.0, 1.0), "range kept of the whitened directions, by falling variance")
+    decoder_width: int = setting(16, "channels of the decoder before its last layer")
+    attention: str = setting("energy", "the score that attention explains", ("energy", "latent_sum"))
+    image_score: str = setting("map", "the image's score: from the anomaly map, or the residual", ("map", "residual"))
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """The weights of Eq. 4; the defaults are the paper's."""
+
+    vae_weight: float = setting(1.0, "w_r, weight of L = L_R + KL")
+    adversarial_weight: float = setting(1.0, "w_adv, weight of L_adv")
+    attention_weight: float = setting(0.01, "w_ae, weight of L_ae")
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """The optimisation."""
+
+    seed: int = setting(0, "seed of weights, order, augmentation and noise")
+    epochs: int = setting(5, "passes over the training images")
+    batch_size: int = setting(16, "images a step")
+    learning_rate: float = setting(1e-3, "Adam's step size")
+    device: str = setting("auto", "where to compute", DEVICES)
+
+
+@dataclass(frozen=True)
+class CalibrationConfig:
+    """How thresholds are set from held-out normal images."""
+
+    threshold_rule: str = setting(
+        "conformal", "conformal: an order statistic; fixed: the paper's cuts at 0.5", ("conformal", "fixed")
+    )
+    false_alarm_rate: float = setting(0.05, "share of normal images that may be called anomalous")
+    pixel_false_alarm_rate: float = setting(0.01, "share of normal pixels that may be called anomalous")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything a training run depends on, the images apart."""
+
+    preset: str = "recommended"
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    calibration: CalibrationConfig = field(default_factory=CalibrationConfig)
+
+    def __post_init__(self) -> None:
+        for section in SECTIONS:
+            for item in fields(getattr(self, section)):
+                _check_choice(item.name, getattr(getattr(self, section), item.name), item.metadata["choices"])
+        _check_data(self.data)
+        _check_model(self.model)
+        _check_training(self)
+
+
+SECTIONS = {item.name: item.default_factory for item in fields(RunConfig) if item.name != "preset"}
+
+
+def read_toml(path: Path) -> tuple[str | None, dict[str, dict[str, Any]]]:
+    """A configuration file: its preset, if it names one, and its overrides."""
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"no such configuration file: {path}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise UsageError(f"{path} is not a readable TOML file: {error}") from None
+    preset = content.pop("preset", None)
+    for name, values in content.items():
+        if not isinstance(values, dict):
+            raise UsageError(f"{path}: {name!r} stands outside a section; the sections are {', '.join(SECTIONS)}")
+    return preset, content
+
+
+def write_toml(config: RunConfig) -> str:
+    """The whole configuration as TOML; None is written as an absent key."""
+    lines = [f"preset = {_toml(config.preset)}"]
+    for section, values in as_dict(config).items():
+        if section != "preset":
+            lines += ["", f"[{section}]"]
+            lines += [f"{key} = {_toml(value)}" for key, value in values.items() if value is not None]
+    return "\n".join(lines) + "\n"
+
+
+def as_dict(config: RunConfig) -> dict[str, Any]:
+    """The configuration as nested plain values, tuples as lists: what goes into model.json."""
+    result: dict[str, Any] = {"preset": config.preset}
+    for section in SECTIONS:
+        part = getattr(config, section)
+        values = {item.name: getattr(part, item.name) for item in fields(part)}
+        result[section] = {key: list(v) if isinstance(v, tuple) else v for key, v in values.items()}
+    return result
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, tuple | list):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    if isinstance(value, str):
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+        return f'"{escaped}"'
+    return repr(value)
+
+
+def _check_choice(name: str, value: Any, choices: tuple[str, ...] | None) -> None:
+    if choices and value is not None and value not in choices:
+        raise unknown_name(name, str(value), choices)
+
+
+def _check_data(data: DataConfig) -> None:
+    for side in data.image_size:
+        if side % SIZE_STEP or not SIZE_STEP <= side <= MAX_IMAGE_SIZE:
+            raise UsageError(
+                f"image size {side} does not fit: expected a multiple of {SIZE_STEP} "
+                f"from {SIZE_STEP} to {MAX_IMAGE_SIZE}"
+            )
+    if not 0 < data.calibration_fraction < 1:
+        raise UsageError(f"calibration_fraction must lie between 0 and 1, got {data.calibration_fraction}")
+
+
+def _check_model(model: ModelConfig) -> None:
+    if not model.stages or list(model.stages) != sorted(set(model.stages)) or set(model.stages) - {1, 2, 3, 4}:
+        raise UsageError(f"stages must be rising numbers from 1 to 4, got {list(model.stages)}")
+    low, high = model.spectrum
+    if not 0 <= low < high <= 1:
+        raise UsageError(f"spectrum must be a range within 0 to 1, got {low} to {high}")
+    if min(model.latent_channels, model.decoder_width) < 1:
+        raise UsageError("latent_channels and decoder_width must be at least 1")
+
+
+def _check_training(config: RunConfig) -> None:
+    training, calibration, loss = config.training, config.calibration, config.loss
+    if training.epochs < 1 or training.batch_size < 1:
+        raise UsageError("epochs and batch_size must be at least 1")
+    if not (math.isfinite(training.learning_rate) and training.learning_rate > 0):
+        raise UsageError(f"learning_rate must be above 0, got {training.learning_rate}")
+    for rate in (calibration.false_alarm_rate, calibration.pixel_false_alarm_rate):
+        if not 0 < rate < 1:
+            raise UsageError(f"a false alarm rate must lie between 0 and 1, got {rate}")
+    if min(loss.vae_weight, loss.adversarial_weight, loss.attention_weight) < 0:
+        raise UsageError("loss weights must not be negative")

@@ -1,0 +1,215 @@
+"""Everything that is wrong with a catalog, as rows: every image and mask is decoded once. No torch."""
+
+import hashlib
+import os
+import statistics
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from cavga.data.catalog import is_copy
+from cavga.data.images import ImageFileError, load_image, read_bytes, read_mask, size_text, to_rgb
+from cavga.data.manifest import relative_to_root
+from cavga.data.records import ANOMALOUS, NORMAL, SPLITS, Catalog, ImageRecord
+from cavga.errors import DataError
+
+SEVERITIES = ("error", "warning", "note")
+FEW_IMAGES = 20  # normal training images; below it neither the model nor a threshold says much
+# In a folder that is read as good images throughout, these names say that some of them are not.
+_TELLING_FOLDERS = {
+    *("bad", "ng", "nok", "ko", "defect", "defects", "defective", "anomaly", "anomalous", "abnormal"),
+    *("anomalies", "test", "mask", "masks", "ground_truth", "label", "labels"),
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong or worth knowing."""
+
+    severity: str
+    """One of SEVERITIES; an error stops training or leaves an image out of the evaluation."""
+    path: str
+    """Relative to the catalog's root; "." is the whole set."""
+    problem: str
+    remedy: str
+
+
+class _Facts(NamedTuple):
+    """What decoding one record gave; `size` and `sha256` are empty where the image cannot be read."""
+
+    findings: list[Finding]
+    sha256: str
+    size: tuple[int, ...]
+    mode: str
+
+
+def check_catalog(catalog: Catalog) -> list[Finding]:
+    """Every error, warning and note, errors first, then by path."""
+    missing = set(catalog.missing)
+    with ThreadPoolExecutor(max_workers=max(2, min(4, os.cpu_count() or 1))) as pool:
+        facts = list(pool.map(lambda record: _examine(record, catalog, missing), catalog.records))
+    findings = [finding for fact in facts for finding in fact.findings]
+    findings += _unpaired_files(catalog)
+    findings += _counts(catalog)
+    findings += _masks_as_a_whole(catalog)
+    findings += _duplicates(catalog.records, facts)
+    findings += _mixtures(facts)
+    findings += _telling_folders(catalog)
+    return sorted(findings, key=lambda row: (SEVERITIES.index(row.severity), row.path, row.problem))
+
+
+def count_images(catalog: Catalog) -> dict[str, int]:
+    """How many images each split and label has; every key is there, with 0 if need be."""
+    keys = ("train_normal", "train_anomalous", "calibration_normal")
+    counts = dict.fromkeys((*keys, "test_normal", "test_anomalous", "test_unknown", "with_mask"), 0)
+    words = {NORMAL: "normal", ANOMALOUS: "anomalous", None: "unknown"}
+    for record in catalog.records:
+        counts[f"{record.split}_{words[record.label]}"] += 1
+        counts["with_mask"] += bool(record.mask_paths)
+    return counts
+
+
+def smallest_visible_defect(sizes: Sequence[tuple[int, int]], image_size: tuple[int, int], cell: int) -> float:
+    """The longer side, in pixels of the original photo, of what one map cell covers; median over `sizes`.
+
+    Sizes are (height, width); `cell` is the side of a map cell in pixels of the model's input.
+    """
+    if not sizes:
+        raise DataError("no image sizes given; at least one photo is needed")
+    height, width = image_size
+    return float(statistics.median(cell * max(h / height, w / width) for h, w in sizes))
+
+
+def _examine(record: ImageRecord, catalog: Catalog, missing: set[Path]) -> _Facts:
+    """Read, hash and decode one image and its masks."""
+    findings: list[Finding] = []
+    sha256, size, mode = "", (), ""
+    try:
+        content = read_bytes(record.path)
+        image = load_image(content, record.path)
+        size, mode = to_rgb(image, record.path).shape[:2], image.mode
+        sha256 = hashlib.sha256(content).hexdigest()
+    except ImageFileError as error:
+        findings.append(Finding("error", record.relative_path, error.problem, error.remedy))
+    readable = [path for path in record.mask_paths if path not in missing]
+    findings += _examine_masks(record, readable, size, catalog.root)
+    is_defect = record.split == "test" and record.label == ANOMALOUS
+    if catalog.expects_masks and is_defect and not record.mask_paths:
+        remedy = "add its mask by name (ground_truth/<type>/<name>_mask.png) or remove the image"
+        if catalog.layout == "manifest":
+            remedy = "fill in its column mask or remove the line"
+        findings.append(Finding("error", record.relative_path, "has a defect but no mask", remedy))
+    return _Facts(findings, sha256, size, mode)
+
+
+def _examine_masks(record: ImageRecord, paths: Sequence[Path], size: tuple[int, ...], root: Path) -> Iterator[Finding]:
+    is_marked, is_sound = False, bool(paths)
+    for path in paths:
+        name = relative_to_root(path, root)
+        try:
+            mask = read_mask([path])
+        except ImageFileError as error:
+            is_sound = False
+            yield Finding("error", name, error.problem, error.remedy)
+            continue
+        is_marked = is_marked or bool(mask.any())
+        if size and mask.shape != size:
+            problem = f"mask is {size_text(mask.shape)}, its image {size_text(size)}"
+            yield Finding("error", name, problem, "draw the mask on the image at its full size")
+    if is_sound and record.label == ANOMALOUS and not is_marked:
+        yield Finding("warning", record.relative_path, "has a defect, but its mask is empty", "draw the mask")
+    if is_marked and record.label == NORMAL:
+        problem = "is good, but its mask marks a defect"
+        yield Finding("warning", record.relative_path, problem, "mend its label or its mask")
+
+
+def _unpaired_files(catalog: Catalog) -> Iterator[Finding]:
+    for path in catalog.orphan_masks:
+        remedy = "name it <image name>_mask in the folder of its image's type, or remove it"
+        yield Finding("error", relative_to_root(path, catalog.root), "mask without an image", remedy)
+    for path in catalog.missing:
+        remedy = "paths are relative to the manifest's folder; mend the path or remove the line"
+        yield Finding("error", relative_to_root(path, catalog.root), "is listed but does not exist", remedy)
+    for path in catalog.skipped:
+        name = relative_to_root(path, catalog.root)
+        if is_copy(path):
+            remedy = "remove it, or rename it to use it"
+            yield Finding("warning", name, "is named as a copy and left out", remedy)
+        else:
+            remedy = "only images directly in <split>/good or <split>/<defect type> are; move it there"
+            yield Finding("warning", name, "lies where no images are read and is left out", remedy)
+
+
+def _counts(catalog: Catalog) -> Iterator[Finding]:
+    counts = count_images(catalog)
+    normal = counts["train_normal"]
+    good = "train/good" if catalog.layout == "mvtec" else "."
+    has_training_folder = catalog.layout == "mvtec" and (catalog.root / "train").is_dir()
+    if normal == 0 and (has_training_folder or counts["train_anomalous"]):
+        yield Finding("error", good, "no normal training images", "add photographs of good parts")
+    elif normal == 0:
+        problem = "no training images: this set can be evaluated, not trained on"
+        yield Finding("warning", good, problem, "to train, add photographs of good parts")
+    elif normal < FEW_IMAGES:
+        problem = f"only {normal} normal training images, fewer than {FEW_IMAGES}"
+        yield Finding("warning", good, problem, "add photographs of good parts")
+    if not catalog.split("test"):
+        path = "test" if catalog.layout == "mvtec" else "."
+        remedy = "to evaluate, add test/good and test/<defect type>, or lines of split test"
+        yield Finding("warning", path, "no test images: nothing can be measured", remedy)
+
+
+def _masks_as_a_whole(catalog: Catalog) -> Iterator[Finding]:
+    num_defects = count_images(catalog)["test_anomalous"]
+    if num_defects and not catalog.expects_masks:
+        problem = f"no masks for {num_defects} anomalous test images: pixel metrics cannot be computed"
+        path = "ground_truth" if catalog.layout == "mvtec" else "."
+        yield Finding("warning", path, problem, "add masks if localization is to be measured")
+
+
+def _duplicates(records: Sequence[ImageRecord], facts: Sequence[_Facts]) -> Iterator[Finding]:
+    same: dict[str, list[ImageRecord]] = defaultdict(list)
+    pairs = zip(records, facts, strict=True)
+    for record, fact in sorted(pairs, key=lambda pair: SPLITS.index(pair[0].split)):
+        if fact.sha256:
+            same[fact.sha256].append(record)
+    for first, *others in same.values():
+        for record in others:
+            severity = "note" if record.split == first.split else "warning"
+            problem = f"split {record.split}: same content as {first.relative_path} in split {first.split}"
+            yield Finding(severity, record.relative_path, problem, "keep one of the two")
+
+
+def _mixtures(facts: Sequence[_Facts]) -> Iterator[Finding]:
+    sizes = Counter(size_text(fact.size) for fact in facts if fact.size)
+    modes = Counter(fact.mode for fact in facts if fact.mode)
+    if len(sizes) > 1:
+        remedy = "all are stretched to the model's input size; see that no part looks distorted"
+        yield Finding("note", ".", f"{len(sizes)} image sizes: {_most_common(sizes)}", remedy)
+    if len(modes) > 1:
+        remedy = "all are read as RGB; see that colour does not tell good from bad"
+        yield Finding("note", ".", f"{len(modes)} pixel modes: {_most_common(modes)}", remedy)
+
+
+def _most_common(counter: Counter[str]) -> str:
+    rows = sorted(counter.items(), key=lambda item: (-item[1], item[0]))
+    shown = ", ".join(f"{name} ({count})" for name, count in rows[:4])
+    return shown + (", .." if len(rows) > 4 else "")
+
+
+def _telling_folders(catalog: Catalog) -> Iterator[Finding]:
+    if catalog.layout != "folder":
+        return
+    counts: Counter[str] = Counter()
+    for record in catalog.records:
+        folders = record.relative_path.split("/")[:-1]
+        for depth, name in enumerate(folders, start=1):
+            if name.lower() in _TELLING_FOLDERS:
+                counts["/".join(folders[:depth])] += 1
+                break
+    for folder, count in counts.items():
+        problem = f"its name says otherwise, but its {count} images are taken as good"
+        yield Finding("warning", folder, problem, "move them out, or use train/good and test/<defect type>")

@@ -1,0 +1,104 @@
+"""Records -> tensors: the one resize, the cache of resized training images, order and augmentation.
+
+Order and augmentation are functions of (seed, epoch, index), never of what ran before, so that a
+resumed run repeats an undisturbed one.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from cavga.data.images import read_image
+from cavga.data.records import ImageRecord
+from cavga.errors import DataError
+from cavga.shapes import Images, Photographs
+
+NUM_DECODE_THREADS = min(8, os.cpu_count() or 1)
+
+
+def resize(photographs: Photographs, size: tuple[int, int]) -> Images:
+    """Stretch to `size` (height, width) with antialiased bilinear weights; uint8 in, [0, 1] out.
+
+    Rounded to whole grey levels, so that what the training cache stores is what prediction sees.
+    """
+    images = photographs.permute(0, 3, 1, 2).float()
+    if images.shape[2:] != torch.Size(size):
+        images = functional.interpolate(images, size=size, mode="bilinear", antialias=True, align_corners=False)
+        images = images.round().clamp(0, 255)
+    return images / 255
+
+
+def cache_images(
+    records: Sequence[ImageRecord],
+    hashes: Sequence[str],
+    *,
+    size: tuple[int, int],
+    folder: Path,
+    progress: Callable[[int], None] = lambda _done: None,
+) -> NDArray[np.uint8]:
+    """All images decoded and resized, as a memory-mapped (num_images, height, width, 3) array in `folder`.
+
+    An array of the same images and size is reused. Raises DataError on an image that cannot be read.
+    """
+    key = hashlib.sha256(repr((list(hashes), size)).encode()).hexdigest()[:16]
+    path = folder / f"images-{key}.npy"
+    if not path.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_suffix(".part")
+        shape = (len(records), *size, 3)
+        array = np.lib.format.open_memmap(unfinished, mode="w+", dtype=np.uint8, shape=shape)
+        with ThreadPoolExecutor(NUM_DECODE_THREADS) as pool:
+            for i, image in enumerate(pool.map(lambda record: _decode(record, size), records)):
+                array[i] = image
+                progress(i + 1)
+        array.flush()
+        del array
+        unfinished.replace(path)
+    return np.load(path, mmap_mode="r")
+
+
+def image_batch(images: NDArray[np.uint8], indices: NDArray[np.intp], device: torch.device) -> Images:
+    """The images at `indices` as a float batch in [0, 1] on `device`."""
+    batch = torch.from_numpy(np.ascontiguousarray(images[indices])).to(device)
+    return batch.permute(0, 3, 1, 2).float() / 255
+
+
+def epoch_order(num_images: int, *, batch_size: int, seed: int, epoch: int) -> Iterator[NDArray[np.intp]]:
+    """Index batches of one epoch. A batch of one is given twice: batch norm needs two of a kind."""
+    order = np.random.default_rng([seed, epoch]).permutation(num_images)
+    for start in range(0, num_images, batch_size):
+        batch = order[start : start + batch_size]
+        yield np.repeat(batch, 2) if len(batch) == 1 else batch
+
+
+def augment(images: Images, indices: NDArray[np.intp], *, seed: int, epoch: int) -> Images:
+    """Random flips and, on square images, quarter turns."""
+    is_square = images.shape[2] == images.shape[3]
+    return torch.stack(
+        [
+            _turn(image, np.random.default_rng([seed, epoch, int(index)]), is_square)
+            for image, index in zip(images, indices, strict=True)
+        ]
+    )
+
+
+def _turn(image: torch.Tensor, rng: np.random.Generator, is_square: bool) -> torch.Tensor:
+    flip_rows, flip_columns = (bool(bit) for bit in rng.integers(0, 2, size=2))
+    quarter_turns = int(rng.integers(0, 4)) if is_square else 0
+    axes = [axis for axis, is_flipped in ((1, flip_rows), (2, flip_columns)) if is_flipped]
+    return torch.rot90(image.flip(axes), quarter_turns, dims=(1, 2))
+
+
+def _decode(record: ImageRecord, size: tuple[int, int]) -> NDArray[np.uint8]:
+    try:
+        photograph = torch.from_numpy(read_image(record.path))[None]
+    except DataError as error:
+        raise DataError(f"{error} (--skip-bad trains without it)") from None
+    return (resize(photograph, size)[0].permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()

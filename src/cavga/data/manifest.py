@@ -1,0 +1,174 @@
+"""Manifests: a .csv with one image per line, as users write it and as every run leaves it behind."""
+
+import csv
+import hashlib
+import io
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from cavga.data.records import ANOMALOUS, NORMAL, SPLITS, Catalog, ImageRecord
+from cavga.errors import DataError, UsageError, unknown_name
+from cavga.files import atomic_write
+
+MANIFEST_COLUMNS = ("image", "label", "mask", "split", "category", "group", "defect_type")
+HASH_COLUMN = "sha256"  # written by every run; accepted and not used when read as data
+_LABELS = {"0": NORMAL, "1": ANOMALOUS, "0.0": NORMAL, "1.0": ANOMALOUS}  # floats: pandas, once one is empty
+
+
+def load_manifest(path: Path, *, category: str | None) -> Catalog:
+    """Read a manifest by the rules of docs; files that do not exist are collected, not raised."""
+    root = path.parent
+    listed = [_record(row, root, f"{path}, line {line}") for line, row in _rows(path)]
+    chosen = _one_category(path, listed, category)
+    if category is not None:  # asked for: lines without a category are of another one
+        listed = [record for record in listed if record.category == category]
+    records = tuple(record for record in listed if record.path.is_file())
+    files = [file for record in listed for file in (record.path, *record.mask_paths)]
+    missing = tuple(sorted({file for file in files if not file.is_file()}))
+    if not records:
+        raise _no_images(path, missing)
+    return Catalog(
+        root=root,
+        layout="manifest",
+        category=chosen,
+        records=records,
+        expects_masks=any(record.mask_paths for record in listed),
+        missing=missing,
+    )
+
+
+def write_manifest(path: Path, records: Sequence[ImageRecord], root: Path, hashes: Mapping[str, str]) -> None:
+    """Write `records` with paths relative to `root`; `hashes` has the sha256 of every relative_path."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow([*MANIFEST_COLUMNS, HASH_COLUMN])
+    for record in records:
+        table.writerow(
+            [
+                relative_to_root(record.path, root),
+                "" if record.label is None else record.label,
+                ";".join(relative_to_root(mask, root) for mask in record.mask_paths),
+                record.split,
+                record.category or "",
+                record.group or "",
+                record.defect_type or "",
+                hashes[record.relative_path],
+            ]
+        )
+    atomic_write(path, text.getvalue().encode())
+
+
+def read_manifest_hashes(path: Path) -> dict[str, str]:
+    """sha256 -> split of every image that a run's manifest.csv lists."""
+    return {row[HASH_COLUMN]: row["split"] for _, row in _rows(path) if row[HASH_COLUMN]}
+
+
+def sha256_of(path: Path) -> str:
+    """The hash of a file's content, as 64 hexadecimal digits."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}; check the path and its rights") from error
+
+
+def relative_to_root(path: Path, root: Path) -> str:
+    """`path` with forward slashes, relative to `root` where it is below it, else as it is."""
+    return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
+
+
+def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """(line number, column -> text without blanks) of every line that is not empty; all columns are there."""
+    reader = csv.reader(io.StringIO(_text(path), newline=""), strict=True)
+    try:
+        columns = [name.strip().lower() for name in next(reader, [])]
+        _check_columns(columns, path)
+        for cells in reader:
+            texts = [cell.strip() for cell in cells]
+            if len(texts) > len(columns) and any(texts[len(columns) :]):
+                raise DataError(
+                    f"{path}, line {reader.line_num}: {len(texts)} cells, but {len(columns)} columns; "
+                    "put a path that has a comma in quotes"
+                )
+            if any(texts):
+                row = dict.fromkeys((*MANIFEST_COLUMNS, HASH_COLUMN), "")
+                yield reader.line_num, row | dict(zip(columns, texts, strict=False))
+    except csv.Error as error:
+        raise DataError(f"{path}, line {reader.line_num}: not valid CSV: {error}; mend that line") from error
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 text; save it as 'CSV UTF-8'") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}; check the path and its rights") from error
+
+
+def _check_columns(columns: list[str], path: Path) -> None:
+    known = (*MANIFEST_COLUMNS, HASH_COLUMN)
+    for name in columns:
+        if name not in known:
+            raise DataError(
+                f"{path}, line 1: unknown column {name!r}; expected {','.join(known)} (separated by commas)"
+            )
+        if columns.count(name) > 1:
+            raise DataError(f"{path}, line 1: column {name!r} is there twice; remove one")
+    if "image" not in columns:
+        raise DataError(f"{path}, line 1: no column 'image'; the first line must name the columns")
+
+
+def _record(row: Mapping[str, str], root: Path, place: str) -> ImageRecord:
+    if not row["image"]:
+        raise DataError(f"{place}: no image; give its path or remove the line")
+    split = row["split"] or "train"
+    if split not in SPLITS:
+        raise DataError(f"{place}: unknown split {split!r}; expected one of {', '.join(SPLITS)}")
+    path = _absolute(row["image"], root)
+    masks = [text for text in row["mask"].split(";") if text.strip()]
+    return ImageRecord(
+        path=path,
+        relative_path=relative_to_root(path, root),
+        label=_label(row["label"], split, place),
+        split=split,
+        mask_paths=tuple(_absolute(text.strip(), root) for text in masks),
+        category=row["category"] or None,
+        group=row["group"] or None,
+        defect_type=row["defect_type"] or None,
+    )
+
+
+def _label(text: str, split: str, place: str) -> int | None:
+    if not text:
+        return None if split == "test" else NORMAL
+    if text not in _LABELS:
+        raise DataError(f"{place}: label {text!r}; expected 0 (normal), 1 (anomalous) or nothing")
+    if split == "calibration" and _LABELS[text] == ANOMALOUS:
+        raise DataError(f"{place}: label 1 in split calibration; thresholds are set on normal images alone")
+    return _LABELS[text]
+
+
+def _absolute(text: str, root: Path) -> Path:
+    return Path(os.path.normpath(root / text.replace("\\", "/")))
+
+
+def _one_category(path: Path, records: Sequence[ImageRecord], category: str | None) -> str | None:
+    names = sorted({record.category for record in records if record.category is not None})
+    if category is not None and category not in names:
+        if names:
+            raise unknown_name("category", category, names)
+        raise UsageError(f"unknown category {category!r}: {path} names none; leave the category out")
+    if category is None and len(names) > 1:
+        raise UsageError(f"{path} holds several categories, choose one: {', '.join(names)}")
+    return category or (names[0] if names else None)
+
+
+def _no_images(path: Path, missing: Sequence[Path]) -> DataError:
+    if not missing:
+        return DataError(f"{path}: lists no images; add a line for each")
+    return DataError(
+        f"{path}: none of the images it lists exists, the first is {missing[0]}; "
+        "paths are relative to the manifest's folder"
+    )

@@ -1,0 +1,87 @@
+"""What a data set is to the rest of the package: records of images, with a label, a split and masks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cavga.errors import UsageError, unknown_name
+
+SPLITS = ("train", "calibration", "test")
+NORMAL, ANOMALOUS = 0, 1
+
+
+@dataclass(frozen=True)
+class ImageRecord:
+    """One image: where it is, and what is known of it."""
+
+    path: Path
+    """Absolute."""
+    relative_path: str
+    """Relative to the catalog's root, with forward slashes; absolute where the image is not below it."""
+    label: int | None
+    """0 normal, 1 anomalous, None unknown."""
+    split: str
+    """One of SPLITS."""
+    mask_paths: tuple[Path, ...] = ()
+    """Together they are the mask; none means unknown, except that a normal image has no defect."""
+    category: str | None = None
+    group: str | None = None
+    """Images of one group are near-duplicates and stay on one side of every split."""
+    defect_type: str | None = None
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """Everything found in one data set; `records` are sorted by split and path (a manifest: as listed)."""
+
+    root: Path
+    layout: str
+    category: str | None
+    records: tuple[ImageRecord, ...]
+    expects_masks: bool
+    """Every anomalous test image should have a mask: ground_truth/ exists, or a manifest names any mask."""
+    orphan_masks: tuple[Path, ...] = ()
+    missing: tuple[Path, ...] = ()
+    """Files that a manifest names and that do not exist; a missing image has no record."""
+    skipped: tuple[Path, ...] = ()
+    """Images that no rule of the layout takes, and copies by name: they have no record."""
+
+    def split(self, name: str) -> tuple[ImageRecord, ...]:
+        """The records of one split, in order."""
+        if name not in SPLITS:
+            raise unknown_name("split", name, SPLITS)
+        return tuple(record for record in self.records if record.split == name)
+
+
+def hold_out(
+    records: Sequence[ImageRecord], *, fraction: float, seed: int
+) -> tuple[tuple[ImageRecord, ...], tuple[ImageRecord, ...]]:
+    """Cut normal training records into (train, calibration), both in their first order.
+
+    No group is cut. Calibration gets at most `fraction` of the images, but at least one unit (an image
+    or a whole group) as long as another is left to train on.
+    """
+    if not 0 < fraction < 1:
+        raise UsageError(f"fraction to hold out: expected a number between 0 and 1, got {fraction}")
+    units: dict[str | int, list[int]] = {}
+    for i, record in enumerate(records):
+        units.setdefault(i if record.group is None else record.group, []).append(i)
+    order = np.random.default_rng(seed).permutation(len(units))
+    shuffled = [list(units.values())[k] for k in order]
+    held = _choose(shuffled, target=int(fraction * len(records) + 0.5)) if len(units) >= 2 else set()
+    train = tuple(record for i, record in enumerate(records) if i not in held)
+    return train, tuple(record for i, record in enumerate(records) if i in held)
+
+
+def _choose(units: list[list[int]], *, target: int) -> set[int]:
+    """Take units in order as long as they fit into `target`; the smallest one if none does."""
+    chosen: set[int] = set()
+    num_taken = 0
+    for unit in units:
+        if len(chosen) + len(unit) <= target and num_taken < len(units) - 1:
+            chosen.update(unit)
+            num_taken += 1
+    smallest: list[int] = min(units, key=len)
+    return chosen or set(smallest)

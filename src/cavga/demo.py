@@ -1,0 +1,62 @@
+"""The demo: the bundled photographs, from training to one report."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from cavga.config import RunConfig
+from cavga.data.demo import CUT, TEXTURES, write_demo_data
+from cavga.errors import UsageError
+from cavga.files import atomic_write
+from cavga.pipeline import evaluate, train
+from cavga.report import write_report
+from cavga.runs import CONFIG_FILE
+from cavga.training import Progress
+
+# No ImageNet weights, so that the demo needs no download.
+DEMO_SETTINGS: dict[str, dict[str, Any]] = {"data": {"image_size": (CUT, CUT)}, "model": {"weights": "none"}}
+
+
+def run_demo(
+    output: Path,
+    config: RunConfig,
+    *,
+    announce: Callable[[str], None] = lambda _texture: None,
+    on_step: Callable[[Progress], None] = lambda _progress: None,
+) -> dict[str, Any]:
+    """Train and evaluate one model per texture; returns texture -> metrics.
+
+    Writes OUTPUT/<texture> (run folders), OUTPUT/data, OUTPUT/summary.json and OUTPUT/report.html. A demo
+    that is already there is replaced; any other folder is refused.
+    """
+    _clear(output)
+    folders = write_demo_data(output / "data")
+    summary, sections = {}, []
+    for texture in TEXTURES:
+        announce(texture)
+        run = train(folders[texture], output / texture, config, on_step=on_step)
+        result = evaluate(run, folders[texture], device=config.training.device)
+        summary[texture] = result.metrics
+        sections.append(result.section)
+    atomic_write(output / "summary.json", (json.dumps(summary, indent=2) + "\n").encode())
+    write_report(output / "report.html", f"cavga demo, preset {config.preset}", sections)
+    return summary
+
+
+def _clear(output: Path) -> None:
+    """Make room for a demo, touching nothing but an earlier demo's own folders."""
+    if output.is_file():
+        raise UsageError(f"--output {output} is a file: expected a folder")
+    if not output.is_dir() or not any(output.iterdir()):
+        return
+    is_demo = all((output / "data" / texture).is_dir() for texture in TEXTURES)
+    if not is_demo:
+        raise UsageError(f"{output} holds something other than a demo: choose another --output")
+    for texture in TEXTURES:
+        if (output / texture / CONFIG_FILE).is_file():
+            shutil.rmtree(output / texture)
+    shutil.rmtree(output / "data")
+    for name in ("summary.json", "report.html"):
+        (output / name).unlink(missing_ok=True)

@@ -1,0 +1,219 @@
+"""Detector + labelled test images -> metrics.json and predictions.jsonl.
+
+Metrics see raw scores. Whatever cannot be computed is null. Images that the run was trained or
+calibrated on are left out, by content.
+"""
+
+import json
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from cavga.data.images import read_mask
+from cavga.data.records import ANOMALOUS, NORMAL, ImageRecord
+from cavga.detector import AnomalyDetector, FailedImage
+from cavga.errors import DataError
+from cavga.metrics import auroc, auroc_interval, image_metrics
+from cavga.pixel_metrics import PixelReport, pixel_metrics
+
+AnomalyMap = NDArray[np.float32]
+MaskArray = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class ScoredImage:
+    """One test image with its result; `error` says why there is none."""
+
+    record: ImageRecord
+    score: float | None
+    is_anomalous: bool | None
+    milliseconds: float | None
+    error: str | None = None
+    mask_error: str | None = None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Everything that one evaluation found; `maps` is an array on disk, gone with its folder."""
+
+    metrics: dict[str, Any]
+    images: tuple[ScoredImage, ...]
+    maps: AnomalyMap
+
+    @property
+    def problems(self) -> list[str]:
+        """Files that were left out, one line each."""
+        return [text for image in self.images for text in (image.error, image.mask_error) if text]
+
+
+def evaluate_records(
+    detector: AnomalyDetector,
+    records: Sequence[ImageRecord],
+    *,
+    folder: tempfile.TemporaryDirectory[str],
+    at_original_size: bool,
+) -> Evaluation:
+    """Score labelled records and compute every metric that they allow; maps are kept in `folder`."""
+    size = detector.graph.image_size
+    maps = np.lib.format.open_memmap(
+        Path(folder.name) / "maps.npy", mode="w+", dtype=np.float32, shape=(max(1, len(records)), *size)
+    )
+    images = []
+    results = detector.results(record.path for record in records)
+    for i, (record, result) in enumerate(zip(records, results, strict=True)):
+        if isinstance(result, FailedImage):
+            images.append(ScoredImage(record, None, None, None, error=result.error))
+            continue
+        maps[i] = result.anomaly_map
+        mask_error = _mask_error(record, result.image_size)
+        images.append(
+            ScoredImage(record, result.score, result.is_anomalous, result.milliseconds, mask_error=mask_error)
+        )
+    pixel_source = PixelSource(images, maps, at_original_size=at_original_size)
+    return Evaluation(_all_metrics(images, pixel_source, detector), tuple(images), maps)
+
+
+@dataclass(frozen=True)
+class PixelSource:
+    """The (anomaly map, mask) pairs of a test set, again and again, without holding them."""
+
+    images: Sequence[ScoredImage]
+    maps: AnomalyMap
+    at_original_size: bool
+
+    def pairs(self, defect_type: str | None = None) -> Iterator[tuple[AnomalyMap, MaskArray]]:
+        """Those of all images with a known mask, or of the normal ones and one defect type."""
+        for image, anomaly_map in zip(self.images, self.maps, strict=False):
+            if not has_known_mask(image):
+                continue
+            if defect_type not in (None, image.record.defect_type) and image.record.label == ANOMALOUS:
+                continue
+            mask = true_mask(image, anomaly_map.shape)
+            if self.at_original_size:
+                mask = true_mask(image, None)
+                anomaly_map = resize_map(anomaly_map, mask.shape)  # noqa: PLW2901
+            yield np.asarray(anomaly_map), mask
+
+    def resolution(self) -> list[int] | str:
+        return "original" if self.at_original_size else list(self.maps.shape[1:])
+
+
+def has_known_mask(image: ScoredImage) -> bool:
+    """Whether every pixel's label is known: a normal image, or an anomalous one with a usable mask."""
+    if image.error or image.mask_error:
+        return False
+    return image.record.label == NORMAL or bool(image.record.mask_paths)
+
+
+def true_mask(image: ScoredImage, size: tuple[int, ...] | None) -> MaskArray:
+    """The mask at `size` (nearest), or at its own size; all False for a normal image."""
+    if image.record.label == NORMAL or not image.record.mask_paths:
+        if size is None:
+            with Image.open(image.record.path) as photograph:
+                size = (photograph.height, photograph.width)
+        return np.zeros(size, dtype=np.bool_)
+    mask = read_mask(image.record.mask_paths)
+    if size is None or mask.shape == size:
+        return mask
+    resized = Image.fromarray(mask).resize((size[1], size[0]), Image.Resampling.NEAREST)
+    return np.asarray(resized, dtype=np.bool_)
+
+
+def resize_map(anomaly_map: AnomalyMap, size: tuple[int, ...]) -> AnomalyMap:
+    """A map at another size, bilinear."""
+    resized = Image.fromarray(np.asarray(anomaly_map)).resize((size[1], size[0]), Image.Resampling.BILINEAR)
+    return np.asarray(resized, dtype=np.float32)
+
+
+def prediction_line(
+    path: str,
+    *,
+    score: float | None,
+    threshold: float,
+    label: int | None,
+    error: str | None,
+    milliseconds: float | None,
+) -> dict[str, Any]:
+    """One line of predictions.jsonl."""
+    return {
+        "path": path,
+        "score": score,
+        "threshold": threshold,
+        "is_anomalous": None if score is None else score >= threshold,
+        "label": label,
+        "error": error,
+        "milliseconds": None if milliseconds is None else round(milliseconds, 3),
+    }
+
+
+def jsonl(lines: Sequence[Mapping[str, Any]]) -> bytes:
+    """One JSON object a line, utf-8."""
+    return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode()
+
+
+def _mask_error(record: ImageRecord, image_size: tuple[int, int]) -> str | None:
+    if record.label == NORMAL or not record.mask_paths:
+        return None
+    try:
+        mask = read_mask(record.mask_paths)
+    except DataError as error:
+        return str(error)
+    if mask.shape != image_size:
+        return (
+            f"{record.mask_paths[0]}: the mask is {mask.shape[0]} x {mask.shape[1]}, its image "
+            f"{image_size[0]} x {image_size[1]}; left out of the pixel metrics"
+        )
+    return None
+
+
+def _all_metrics(images: Sequence[ScoredImage], pixels: PixelSource, detector: AnomalyDetector) -> dict[str, Any]:
+    scored = [image for image in images if image.score is not None]
+    scores = np.array([image.score for image in scored], dtype=np.float64)
+    labels = np.array([image.record.label for image in scored], dtype=np.int64)
+    report = _pixel_report(pixels, detector.pixel_threshold)
+    metrics: dict[str, Any] = {
+        "image": image_metrics(scores, labels, detector.image_threshold),
+        "pixel": {**report.metrics, "resolution": pixels.resolution()},
+        "by_defect_type": _by_defect_type(scored, pixels, detector),
+        "intervals": {"image_auroc": auroc_interval(scores, labels), "pixel_auroc": report.auroc_interval},
+    }
+    if detector.description["config"]["calibration"]["threshold_rule"] == "fixed" and len(scores):
+        middle = float((scores.min() + scores.max()) / 2)
+        # Paper: s_a is normalised between 0 and 1 and cut at 0.5; only the test set can be meant, which
+        # makes every decision depend on the other test images.
+        metrics["paper_rule"] = {
+            "transductive": True,
+            "image": image_metrics(scores, labels, middle),
+            "pixel": _pixel_report(pixels, 0.5).metrics,
+        }
+    return metrics
+
+
+def _pixel_report(pixels: PixelSource, threshold: float, defect_type: str | None = None) -> PixelReport:
+    return pixel_metrics(lambda: pixels.pairs(defect_type), threshold)
+
+
+def _by_defect_type(
+    scored: Sequence[ScoredImage], pixels: PixelSource, detector: AnomalyDetector
+) -> dict[str, dict[str, Any]]:
+    normal = [image.score for image in scored if image.record.label == NORMAL]
+    result = {}
+    for name in sorted({image.record.defect_type for image in scored if image.record.defect_type}):
+        found = [image for image in scored if image.record.defect_type == name]
+        scores = np.array(normal + [image.score for image in found], dtype=np.float64)
+        labels = np.array([NORMAL] * len(normal) + [ANOMALOUS] * len(found))
+        pixel = _pixel_report(pixels, detector.pixel_threshold, name).metrics
+        result[name] = {
+            "count": len(found),
+            "image_auroc": auroc(scores, labels),
+            "recall": float(np.mean([bool(image.is_anomalous) for image in found])),
+            "pixel_auroc": pixel["auroc"],
+            "aupro": pixel["aupro"],
+        }
+    return result

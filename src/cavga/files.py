@@ -1,0 +1,37 @@
+"""Writing files so that they appear whole or not at all."""
+
+import os
+import secrets
+from pathlib import Path
+
+from cavga.errors import CavgaError
+
+
+def atomic_write(path: Path, content: bytes) -> None:
+    """Write `content` to `path`, creating parent folders; a reader sees the old file or the new one.
+
+    The folder itself is not synced: Windows cannot, and a lost rename only brings the old file back.
+    """
+    # Beside the target, because a rename is atomic only inside one file system; not by `tempfile`,
+    # whose files are readable by their owner alone and would stay so.
+    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException as error:
+        _remove(temporary)
+        if isinstance(error, OSError):
+            reason = error.strerror or str(error)
+            raise CavgaError(f"cannot write {path}: {reason}; free space or choose another place") from error
+        raise
+
+
+def _remove(temporary: Path) -> None:
+    try:
+        temporary.unlink(missing_ok=True)
+    except OSError:  # its folder is a file, or not ours: nothing was written, the first error says more
+        return

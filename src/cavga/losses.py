@@ -1,0 +1,66 @@
+"""The training objective: one function per equation, in the paper's order (arXiv:1911.08616v4).
+
+Every loss is a mean, over pixels and latents as over images: with sums, L_ae at the paper's weight
+of 0.01 would be a ten-millionth of the objective (docs/decisions/0001).
+"""
+
+import torch
+from torch.nn import functional
+
+from cavga.shapes import AttentionMap, Images, LatentMap, Logits, Scalar
+
+
+def reconstruction_loss(reconstruction_logits: Images, images: Images) -> Scalar:
+    """L_R of Eq. 1: binary cross-entropy of the reconstruction against pixels in [0, 1], mean per value.
+
+    Takes the decoder's logits, before its sigmoid, because that is exact where the sigmoid saturates.
+    """
+    return functional.binary_cross_entropy_with_logits(reconstruction_logits, images)
+
+
+def kl_divergence(mu: LatentMap, logvar: LatentMap) -> Scalar:
+    """KL(q(z|x) || N(0, I)) of Eq. 1, mean per latent value."""
+    return 0.5 * (mu.square() + logvar.exp() - 1 - logvar).mean()
+
+
+def vae_loss(reconstruction_logits: Images, images: Images, mu: LatentMap, logvar: LatentMap) -> Scalar:
+    """Eq. 1: L = L_R + KL."""
+    return reconstruction_loss(reconstruction_logits, images) + kl_divergence(mu, logvar)
+
+
+def discriminator_loss(real_logits: Logits, fake_logits: Logits) -> Scalar:
+    """Eq. 2 as D minimises it: -log D(x) - log(1 - D(x_hat)), mean over the images."""
+    real = functional.softplus(-real_logits).mean()
+    fake = functional.softplus(fake_logits).mean()
+    return real + fake
+
+
+def generator_loss(fake_logits: Logits) -> Scalar:
+    """Eq. 2 as encoder and decoder minimise it: the non-saturating -log D(x_hat).
+
+    Paper: prints one expression for both players; minimised by both, the decoder would help D
+    (docs/decisions/0002).
+    """
+    return functional.softplus(-fake_logits).mean()
+
+
+def attention_expansion_loss(attention: AttentionMap) -> Scalar:
+    """Eq. 3, L_ae: the share of normal images that attention leaves uncovered; 0 when it covers all.
+
+    Works on any map in [0, 1], whatever network it comes from: see `cavga.attention.attention_of`.
+    """
+    return (1 - attention).mean()
+
+
+def unsupervised_objective(
+    *,
+    vae: Scalar,
+    generator: Scalar,
+    attention: Scalar,
+    vae_weight: float = 1.0,
+    adversarial_weight: float = 1.0,
+    attention_weight: float = 0.01,
+) -> Scalar:
+    """Eq. 4: w_r L + w_adv L_adv + w_ae L_ae, by default with the paper's weights."""
+    total = vae_weight * vae + adversarial_weight * generator + attention_weight * attention
+    return torch.as_tensor(total)

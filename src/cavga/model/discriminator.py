@@ -1,0 +1,45 @@
+"""The discriminator D of Eq. 2: DC-GAN's, at its own 64 x 64."""
+
+import torch
+from torch import Tensor, nn
+
+from cavga.model.encoder import DcganEncoder, initialise_dcgan
+from cavga.shapes import Images, Logits
+
+# Celeb-A's DC-GAN takes 64 px and its last layer spans 4 x 4 cells; a larger input would not fit
+# its weights, so every image is shrunk to this (docs/decisions/0003).
+INPUT_SIZE = 64
+
+
+class Discriminator(nn.Module):
+    """Images of any size -> one logit each: positive for "a photograph", negative for "a reconstruction"."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = DcganEncoder(depth=4, frozen=False)
+        self.realness = nn.Conv2d(self.features.stage_channels[-1], 1, INPUT_SIZE // 16, bias=False)
+        self.realness.apply(initialise_dcgan)
+
+    def forward(self, images: Images) -> Logits:
+        features = self.features(shrink(images, INPUT_SIZE))[-1]
+        return self.realness(features).flatten()
+
+
+def shrink(images: Images, size: int) -> Images:
+    """Resize to size x size by area weights, as two matrix products.
+
+    A product has a deterministic gradient on every device, which torch's interpolation has not.
+    """
+    rows = _area_weights(images.shape[2], size, images)
+    columns = _area_weights(images.shape[3], size, images)
+    return rows @ images @ columns.T
+
+
+def _area_weights(num_in: int, num_out: int, like: Tensor) -> Tensor:
+    """The (num_out, num_in) matrix whose rows average the inputs that each output covers."""
+    edges_in = torch.arange(num_in + 1, device=like.device, dtype=like.dtype)
+    edges_out = torch.arange(num_out + 1, device=like.device, dtype=like.dtype) * (num_in / num_out)
+    left = torch.maximum(edges_out[:-1, None], edges_in[None, :-1])
+    right = torch.minimum(edges_out[1:, None], edges_in[None, 1:])
+    overlap = (right - left).clamp_min(0)
+    return overlap / overlap.sum(dim=1, keepdim=True)

@@ -1,0 +1,303 @@
+"""What a result looks like: heatmap, overlay and outline (arrays in, arrays out), and the look of the report.
+
+One scale for all images of a model: 0 is dark, the threshold is half way, twice the threshold and
+above is bright. So a normal image looks dark, and two pictures can be compared. No torch, no matplotlib.
+"""
+
+import base64
+import io
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+Picture = NDArray[np.uint8]  # H x W x 3
+AnomalyMap = NDArray[np.float32]  # H x W
+Mask = NDArray[np.bool_]  # H x W
+
+# Evenly spaced points of a map in the manner of inferno: lightness only grows, and it also does for
+# the colour-blind and on a grey print.
+HEAT_COLOURS = (
+    (0, 0, 4), (31, 12, 72), (85, 15, 109), (136, 34, 106), (186, 54, 85),
+    (227, 89, 51), (249, 140, 10), (249, 201, 50), (252, 255, 164),
+)  # fmt: skip
+MODEL_COLOUR = (255, 225, 25)  # yellow: where the model marks a defect
+TRUTH_COLOUR = (0, 220, 255)  # cyan: where the defect truly is
+TINT_START = 0.25  # of the scale, which is half the threshold: below it the overlay shows the photograph alone
+MAX_TINT = 0.75  # opacity at the top of the scale: what lies below stays visible
+PIXELS_PER_LINE_WIDTH = 200  # so that a line looks alike on every photograph
+JPEG_QUALITY = 85
+
+PLOT_WIDTH, ROW_HEIGHT, LEFT, TOP = 440, 64, 34, 30  # of the histogram, in units of its view box
+NUM_BINS = 32
+SERIES = {0: ("good", "normal"), 1: ("defective", "anomalous"), None: ("not labelled", "unknown")}
+STYLE = """
+:root { color-scheme: light dark; --ground: #fff; --soft: #f4f5f7; --ink: #1c2026; --dim: #5c6570; --rule: #d9dde2;
+  --link: #0b5cad; --normal: #4477aa; --anomalous: #d9662b; --unknown: #7d8590; --bad: #b3261e; --warn: #8a5300;
+  --good: #146c43; }
+@media (prefers-color-scheme: dark) { :root { --ground: #14171b; --soft: #1e2227; --ink: #e6e8eb; --dim: #a0a8b2;
+  --rule: #363c44; --link: #7db7f5; --normal: #77aadd; --anomalous: #ee8866; --unknown: #949da8; --bad: #ff8a80;
+  --warn: #f0b45a; --good: #6fcf97; } }
+* { box-sizing: border-box; }
+body { margin: 0 auto; padding: 2rem 1.25rem 4rem; max-width: 72rem; background: var(--ground); color: var(--ink);
+  font: 1rem/1.5 system-ui, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; overflow-wrap: anywhere; }
+h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 1rem; }
+h2 { font-size: 1.45rem; margin: 2.5rem 0 .5rem; padding-top: 1.5rem; border-top: 1px solid var(--rule); }
+h3 { font-size: 1.1rem; margin: 2rem 0 .5rem; }
+a { color: var(--link); }
+.verdict { font-size: 1.2rem; margin: .5rem 0; }
+.hint { color: var(--dim); font-size: .85rem; } .none { color: var(--dim); font-style: italic; }
+.columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); gap: 1rem 3rem; }
+.scroll { overflow-x: auto; overflow-wrap: normal; }
+table { width: 100%; border-collapse: collapse; margin: .75rem 0; font-variant-numeric: tabular-nums; }
+caption, .plot figcaption { text-align: left; font-weight: 600; padding-bottom: .3rem; }
+th, td { padding: .35rem 0 .35rem .75rem; border-bottom: 1px solid var(--rule); text-align: right; vertical-align: top; }
+th:first-child, td:first-child { text-align: left; padding-left: 0; }
+thead th { color: var(--dim); font-weight: 400; font-size: .85rem; vertical-align: bottom; }
+tbody th { font-weight: 400; } th .hint, td .hint { display: block; line-height: 1.3; }
+figure { margin: 0; } .plot { margin: .75rem 0 1.5rem; } .plot svg { width: 100%; max-width: 36rem; display: block; }
+.plot .hint { display: block; font-weight: 400; }
+svg text { font-size: 11px; fill: var(--dim); } svg .name { fill: var(--ink); font-weight: 600; }
+svg .axis { stroke: var(--dim); } svg .threshold { stroke: var(--ink); stroke-width: 1.5; stroke-dasharray: 4 3; }
+svg .normal { fill: var(--normal); } svg .anomalous { fill: var(--anomalous); } svg .unknown { fill: var(--unknown); }
+.notes ul { padding-left: 1.2rem; margin: .25rem 0; } details { margin: 1rem 0; } summary { cursor: pointer; }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1.5rem; font-size: .85rem; }
+dt { color: var(--dim); } dd { margin: 0; }
+.legend { display: flex; flex-wrap: wrap; gap: .5rem 2rem; align-items: center; font-size: .85rem; margin-bottom: 1rem; }
+.legend p { margin: 0; } .legend i { display: inline-block; width: 1rem; height: 1rem; margin-right: .5rem;
+  border: 3px solid; background: #777; vertical-align: -.2rem; }
+.scale { flex: 0 1 22rem; } .scale div { height: .75rem; } .scale p { display: flex; justify-content: space-between; }
+.gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 30rem), 1fr)); gap: 1.25rem; }
+.case { background: var(--soft); border-radius: .5rem; padding: .75rem; break-inside: avoid; }
+.panels { display: grid; grid-template-columns: repeat(3, 1fr); gap: .4rem; }
+.panels img { display: block; width: 100%; height: auto; border-radius: .2rem; }
+figcaption { display: flow-root; } .case figcaption { display: flex; flex-wrap: wrap; gap: 0 .75rem; padding-top: .5rem;
+  align-items: baseline; } .case .hint { margin-left: auto; }
+.missed { color: var(--bad); } .false { color: var(--warn); } .found { color: var(--good); }
+@media print { :root { color-scheme: light; } body { max-width: none; padding: 0; font-size: 9pt; }
+  * { print-color-adjust: exact; -webkit-print-color-adjust: exact; } h2, h3, .plot { break-after: avoid; }
+  section { break-before: page; } section:only-child { break-before: auto; } }
+"""
+
+_TABLE = np.stack(
+    [
+        np.interp(np.linspace(0, 1, 256), np.linspace(0, 1, len(HEAT_COLOURS)), c)
+        for c in zip(*HEAT_COLOURS, strict=True)
+    ],
+    axis=1,
+)
+
+
+class Panels(NamedTuple):
+    """The three pictures of one case, all of one size."""
+
+    photograph: Picture
+    overlay: Picture
+    heatmap: Picture
+
+
+def heatmap(anomaly_map: AnomalyMap, threshold: float) -> Picture:
+    """The map in colours, 0 to twice the threshold, clipped.
+
+    Where the threshold gives no scale (not finite, or not above 0) the map's own maximum is the top:
+    such pictures cannot be compared with each other.
+    """
+    return _coloured(_on_scale(anomaly_map, threshold))
+
+
+def overlay(photograph: Picture, anomaly_map: AnomalyMap, threshold: float) -> Picture:
+    """The photograph in grey, tinted from half the threshold on, with a line round map >= threshold."""
+    resized = resize_map(anomaly_map, photograph.shape[:2])
+    share = _on_scale(resized, threshold)
+    opacity = MAX_TINT * np.clip((share - TINT_START) / (1 - TINT_START), 0, 1)[..., None]
+    grey = np.asarray(Image.fromarray(photograph).convert("L"), dtype=np.float64)[..., None]
+    blended = (1 - opacity) * grey + opacity * _coloured(share)
+    picture = np.rint(blended).astype(np.uint8)
+    picture[_inner_line(resized >= threshold, _line_width(resized.shape))] = MODEL_COLOUR
+    return picture
+
+
+def outline(photograph: Picture, mask: Mask) -> Picture:
+    """The photograph with a line just outside the true mask, so that the defect itself stays visible."""
+    picture = photograph.copy()
+    picture[_outer_line(resize_mask(mask, photograph.shape[:2]), _line_width(photograph.shape))] = TRUTH_COLOUR
+    return picture
+
+
+def panels(
+    photograph: Picture, anomaly_map: AnomalyMap, threshold: float, mask: Mask | None, *, longer_side: int
+) -> Panels:
+    """Photograph (outlined where the mask is known), overlay and heatmap, scaled to `longer_side` pixels."""
+    height, width = photograph.shape[:2]
+    scale = longer_side / max(height, width)
+    size = (max(1, round(height * scale)), max(1, round(width * scale)))
+    photo = np.asarray(Image.fromarray(photograph).resize(size[::-1], Image.Resampling.LANCZOS))
+    return Panels(
+        photograph=photo if mask is None else outline(photo, mask),
+        overlay=overlay(photo, anomaly_map, threshold),
+        heatmap=heatmap(resize_map(anomaly_map, size), threshold),
+    )
+
+
+def resize_map(anomaly_map: AnomalyMap, size: tuple[int, ...]) -> AnomalyMap:
+    """A map at another (height, width), bilinear; not clipped."""
+    if anomaly_map.shape == tuple(size):
+        return anomaly_map
+    resized = Image.fromarray(anomaly_map).resize((size[1], size[0]), Image.Resampling.BILINEAR)
+    return np.asarray(resized, dtype=np.float32)
+
+
+def resize_mask(mask: Mask, size: tuple[int, ...]) -> Mask:
+    """A mask at another (height, width); a quarter of a pixel is enough, or thin scratches would vanish."""
+    grey = Image.fromarray(mask.astype(np.uint8) * 255)
+    return np.asarray(grey.resize((size[1], size[0]), Image.Resampling.BILINEAR)) >= 64
+
+
+def score_histogram(scores: Sequence[tuple[float, int | None]], threshold: float | None) -> str:
+    """Inline SVG: one row of bars per label over one axis of scores, and the threshold as a line.
+
+    Empty without a finite score. Colours come from the page: classes normal, anomalous, unknown, threshold.
+    """
+    rows = {label: [s for s, known in scores if known == label and math.isfinite(s)] for label in SERIES}
+    rows = {label: values for label, values in rows.items() if values}
+    if not rows:
+        return ""
+    cut = threshold if threshold is not None and math.isfinite(threshold) else None
+    everything = [value for values in rows.values() for value in values] + ([] if cut is None else [cut])
+    edges = np.linspace(*_padded_range(everything), NUM_BINS + 1)
+    bottom = TOP + ROW_HEIGHT * len(rows)
+    parts = [_row(label, values, edges, TOP + ROW_HEIGHT * i) for i, (label, values) in enumerate(rows.items())]
+    parts += _score_axis(edges, bottom)
+    parts += [] if cut is None else [_threshold_line(cut, edges, bottom)]
+    counts = ", ".join(f"{len(values)} {SERIES[label][0]}" for label, values in rows.items())
+    return (
+        f'<svg viewBox="0 0 {PLOT_WIDTH} {bottom + 36}" role="img" '
+        f'aria-label="Histogram of the anomaly scores: {counts}">{"".join(parts)}</svg>'
+    )
+
+
+def legend(threshold: float) -> str:
+    """HTML: what the lines and colours of a case mean."""
+    ticks = ("0", f"{threshold:.3g} = threshold", f"{2 * threshold:.3g} and above")
+    if not _is_scale(threshold):
+        ticks = ("0", "", "its own maximum")
+    gradient = ", ".join(_css(colour) for colour in HEAT_COLOURS)
+    return (
+        '<div class="legend"><p>Each case: photograph, overlay, anomaly map</p>'
+        f'<p><i style="border-color:{_css(TRUTH_COLOUR)}"></i>true defect, from the mask</p>'
+        f'<p><i style="border-color:{_css(MODEL_COLOUR)}"></i>marked by the model: map ≥ threshold</p>'
+        f'<div class="scale"><div style="background:linear-gradient(to right, {gradient})"></div>'
+        f"<p>{''.join(f'<span>{tick}</span>' for tick in ticks)}</p></div></div>"
+    )
+
+
+def data_uri(picture: Picture) -> str:
+    """The picture as a JPEG inside an address; in full colour resolution, or thin lines would be washed out."""
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0, optimize=True)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def _row(label: int | None, values: Sequence[float], edges: NDArray[np.float64], top: int) -> str:
+    counts, _ = np.histogram(values, bins=edges)
+    base, height = top + ROW_HEIGHT, ROW_HEIGHT - 16
+    bars = "".join(
+        f"M{_position(left, edges) + 0.5:.1f} {base}V{base - height * count / counts.max():.1f}"
+        f"H{_position(right, edges) - 0.5:.1f}V{base}Z"
+        for left, right, count in zip(edges, edges[1:], counts, strict=False)
+        if count
+    )
+    name, css_class = SERIES[label]
+    return (
+        f'<path class="{css_class}" d="{bars}"/>'
+        f'<line class="axis" x1="{LEFT}" x2="{PLOT_WIDTH}" y1="{base}" y2="{base}"/>'
+        f'<text x="{LEFT - 5}" y="{base - height + 8}" text-anchor="end">{counts.max()}</text>'
+        f'<text x="{LEFT - 5}" y="{base}" text-anchor="end">0</text>'
+        f'<text class="name" x="{LEFT}" y="{top + 11}">{name} ({len(values)})</text>'
+    )
+
+
+def _threshold_line(threshold: float, edges: NDArray[np.float64], bottom: int) -> str:
+    x = _position(threshold, edges)
+    anchor = "start" if x < PLOT_WIDTH / 3 else "end" if x > PLOT_WIDTH * 2 / 3 else "middle"
+    return (
+        f'<line class="threshold" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP - 12}" y2="{bottom}"/>'
+        f'<text x="{x:.1f}" y="12" text-anchor="{anchor}">threshold {threshold:.4g}</text>'
+    )
+
+
+def _score_axis(edges: NDArray[np.float64], bottom: int) -> list[str]:
+    span = edges[-1] - edges[0]
+    step = 10.0 ** math.floor(math.log10(span / 3))
+    step *= max(factor for factor in (1, 2, 5) if factor * step <= span / 3 or factor == 1)
+    ticks = [k * step for k in range(math.ceil(edges[0] / step), math.floor(edges[-1] / step) + 1)]
+    marks = [
+        f'<text x="{_position(tick, edges):.1f}" y="{bottom + 14}" text-anchor="middle">{tick:.6g}</text>'
+        for tick in ticks
+    ]
+    middle = (LEFT + PLOT_WIDTH) / 2
+    return [*marks, f'<text x="{middle}" y="{bottom + 31}" text-anchor="middle">anomaly score</text>']
+
+
+def _position(score: float, edges: NDArray[np.float64]) -> float:
+    return float(LEFT + (score - edges[0]) / (edges[-1] - edges[0]) * (PLOT_WIDTH - LEFT))
+
+
+def _padded_range(values: Sequence[float]) -> tuple[float, float]:
+    low, high = min(values), max(values)
+    # Equal scores still need a width that their own precision can divide into bins.
+    padding = max(0.03 * (high - low), 1e-6 * max(abs(low), abs(high)), 1e-9)
+    return low - padding, high + padding
+
+
+def _on_scale(anomaly_map: AnomalyMap, threshold: float) -> NDArray[np.float64]:
+    """The map as a share of the scale, in [0, 1]."""
+    values = anomaly_map.astype(np.float64)
+    values[np.isnan(values)] = np.inf  # a faulty value must not look normal
+    top = 2 * threshold
+    if not _is_scale(threshold):
+        top = max(values[np.isfinite(values)], default=0.0)
+    return np.clip(values / top, 0, 1) if top > 0 else np.where(values == np.inf, 1.0, 0.0)
+
+
+def _is_scale(threshold: float) -> bool:
+    return math.isfinite(threshold) and threshold > 0
+
+
+def _css(colour: tuple[int, int, int]) -> str:
+    return f"rgb{colour}"
+
+
+def _coloured(share: NDArray[np.float64]) -> Picture:
+    return np.rint(_TABLE[np.rint(share * 255).astype(np.intp)]).astype(np.uint8)
+
+
+def _line_width(shape: tuple[int, ...]) -> int:
+    return max(1, round(max(shape[:2]) / PIXELS_PER_LINE_WIDTH))
+
+
+def _inner_line(mask: Mask, width: int) -> Mask:
+    """The pixels of the mask within `width` of its outside; beyond the picture is outside."""
+    outside = np.pad(~mask, width, constant_values=True)
+    return mask & _grown(outside, width)[width:-width, width:-width]
+
+
+def _outer_line(mask: Mask, width: int) -> Mask:
+    """The pixels within `width` of the mask; inside it only where it runs off the picture."""
+    is_rim = np.ones_like(mask)
+    is_rim[width:-width, width:-width] = False
+    return (_grown(mask, width) & ~mask) | (_inner_line(mask, width) & is_rim)
+
+
+def _grown(mask: Mask, steps: int) -> Mask:
+    for _ in range(steps):
+        grown = mask.copy()
+        grown[1:] |= mask[:-1]
+        grown[:-1] |= mask[1:]
+        grown[:, 1:] |= mask[:, :-1]
+        grown[:, :-1] |= mask[:, 1:]
+        mask = grown
+    return mask

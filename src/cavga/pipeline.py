@@ -1,0 +1,289 @@
+"""train -> calibrate -> save -> evaluate, composed once: command line, demo, benchmark and library call this."""
+
+import json
+import logging
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from cavga.calibration import Calibration, calibrate
+from cavga.checkpoint import save_model
+from cavga.config import RunConfig, as_dict, write_toml
+from cavga.data.catalog import load_catalog
+from cavga.data.dataset import cache_images
+from cavga.data.images import read_image
+from cavga.data.manifest import read_manifest_hashes, sha256_of, write_manifest
+from cavga.data.records import ANOMALOUS, NORMAL
+from cavga.detector import AnomalyDetector, choose_device, is_needed
+from cavga.errors import DataError, UsageError
+from cavga.evaluation import (
+    Evaluation,
+    ScoredImage,
+    evaluate_records,
+    has_known_mask,
+    jsonl,
+    prediction_line,
+    true_mask,
+)
+from cavga.files import atomic_write
+from cavga.inference import InferenceGraph
+from cavga.model.cavga import Cavga
+from cavga.model.variants import build, is_whitened_first
+from cavga.model.weights import load_encoder_weights
+from cavga.presets import make_config, resolve
+from cavga.report import Case, Section, choose_cases, write_report
+from cavga.runs import CONFIG_FILE, MANIFEST_FILE, TrainingData, fingerprint, gather, provenance
+from cavga.training import STATE_FILE, Progress, make_players
+from cavga.training import train as train_players
+from cavga.whitening import fit_latent
+
+TRAINING_FOLDER = "training"
+logger = logging.getLogger("cavga")
+
+
+def train(
+    data: str | Path,
+    output: str | Path,
+    config: RunConfig | None = None,
+    *,
+    resume: bool = False,
+    on_step: Callable[[Progress], None] = lambda _progress: None,
+) -> Path:
+    """Train on the good images of `data` and write a run folder to `output`; returns its path.
+
+    Raises DataError before anything is written if an image cannot be read, UsageError if `output`
+    already holds a run and `resume` is False, ResumeError if data or settings changed since.
+    """
+    started = time.monotonic()
+    config = make_config("recommended") if config is None else resolve(config)
+    run = Path(output)
+    _check_output(run, resume=resume)
+    device = choose_device(config.training.device)
+    inputs = gather(Path(data), config)
+    with _deterministic(config.training.seed, device):
+        model = build(config.model, image_size=config.data.image_size)
+        load_encoder_weights(model.encoder, config.model.weights or "none")
+        model.to(device)
+        _write_inputs(run, inputs, config)
+        images = cache_images(
+            inputs.train,
+            inputs.hashes_of(inputs.train),
+            size=config.data.image_size,
+            folder=run / TRAINING_FOLDER,
+        )
+        _fit(
+            model,
+            images,
+            config,
+            run,
+            fingerprint=fingerprint(inputs, config),
+            resume=resume,
+            on_step=on_step,
+        )
+        graph = InferenceGraph(model, image_size=config.data.image_size, image_score=config.model.image_score)
+        calibration = _set_thresholds(graph, inputs, config, device)
+    logger.info("%s", calibration.promise())
+    seconds = time.monotonic() - started
+    _save(run, graph, config, calibration, provenance(inputs, config, device=str(device), seconds=seconds))
+    del images
+    for cache in (run / TRAINING_FOLDER).glob("images-*"):
+        cache.unlink()
+    return run
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluatedRun:
+    """What `evaluate` found: the content of metrics.json, the report's section, files left out."""
+
+    metrics: dict[str, Any]
+    section: Section
+    problems: list[str]
+
+
+def evaluate(
+    run: str | Path,
+    data: str | Path,
+    output: str | Path | None = None,
+    *,
+    category: str | None = None,
+    at_original_size: bool = False,
+    device: str = "auto",
+) -> EvaluatedRun:
+    """Evaluate a run on the labelled test images of `data`; writes metrics.json, predictions.jsonl, report.html.
+
+    Images that the run was trained or calibrated on are left out, by content. `output` defaults to the
+    run folder. Raises DataError if no labelled test image is left.
+    """
+    run, data = Path(run), Path(data)
+    detector = AnomalyDetector.load(run, device=device)
+    settings = detector.description["config"]["data"]
+    catalog = load_catalog(data, category=category or settings["category"], layout=settings["layout"])
+    labelled = [record for record in catalog.split("test") if record.label is not None]
+    used = read_manifest_hashes(run / MANIFEST_FILE) if (run / MANIFEST_FILE).is_file() else {}
+    records = [record for record in labelled if not record.path.is_file() or sha256_of(record.path) not in used]
+    if not records:
+        raise DataError(
+            f"{data} holds no labelled test images that the run was not trained on: expected them in "
+            "test/good and test/<defect>, or split test in a manifest"
+        )
+    folder = tempfile.TemporaryDirectory(prefix="cavga-")
+    with folder:
+        evaluation = evaluate_records(detector, records, folder=folder, at_original_size=at_original_size)
+        metrics = _complete(evaluation, detector, catalog.missing, excluded=len(labelled) - len(records))
+        section = make_section(catalog.root.name, metrics, evaluation, detector)
+    target = run if output is None else Path(output)
+    lines = [_line(image, detector.image_threshold) for image in evaluation.images]
+    atomic_write(target / "metrics.json", (json.dumps(metrics, indent=2) + "\n").encode())
+    atomic_write(target / "predictions.jsonl", jsonl(lines))
+    write_report(target / "report.html", f"cavga: {section.title}", [section])
+    problems = [*(f"{path} does not exist" for path in catalog.missing), *evaluation.problems]
+    return EvaluatedRun(metrics, section, problems)
+
+
+def make_section(title: str, metrics: dict[str, Any], evaluation: Evaluation, detector: AnomalyDetector) -> Section:
+    """The report's section of one evaluation, with the cases worth looking at."""
+    scored = [(i, image) for i, image in enumerate(evaluation.images) if image.score is not None]
+    decisions = [(float(image.score or 0.0), image.record.label, bool(image.is_anomalous)) for _, image in scored]
+    cases = [_case(*scored[k], evaluation, detector) for k in choose_cases(decisions)]
+    calibration = Calibration(**detector.description["calibration"])
+    notes = [calibration.promise(), *evaluation.problems]
+    return Section(title, metrics, [(score, label) for score, label, _ in decisions], cases, notes)
+
+
+def _check_output(run: Path, *, resume: bool) -> None:
+    if run.is_file():
+        raise UsageError(f"--output {run} is a file: expected a folder to write the run to")
+    if not resume and (run / CONFIG_FILE).exists():
+        raise UsageError(f"{run} already holds a run: go on with --resume, or choose another --output")
+
+
+def _write_inputs(run: Path, inputs: TrainingData, config: RunConfig) -> None:
+    atomic_write(run / CONFIG_FILE, write_toml(config).encode())
+    used = [replace(record, split="train") for record in inputs.train]
+    used += [replace(record, split="calibration") for record in inputs.calibration]
+    write_manifest(run / MANIFEST_FILE, used, inputs.catalog.root, inputs.hashes)
+
+
+def _fit(
+    model: Cavga,
+    images: NDArray[np.uint8],
+    config: RunConfig,
+    run: Path,
+    *,
+    fingerprint: str,
+    resume: bool,
+    on_step: Callable[[Progress], None],
+) -> None:
+    """Set the latent and train. A frozen encoder's features can be whitened before; a trained one's after."""
+    device, spectrum = next(model.parameters()).device, config.model.spectrum
+    is_resumed = resume and (run / TRAINING_FOLDER / STATE_FILE).is_file()
+    if is_whitened_first(config.model) and not is_resumed:  # the checkpoint holds it
+        fit_latent(model, images, spectrum=spectrum, device=device)
+    players = make_players(model, config, device)
+    train_players(players, images, config, folder=run, fingerprint=fingerprint, resume=resume, on_step=on_step)
+    if config.model.latent == "whitened" and config.model.train_encoder:
+        fit_latent(model, images, spectrum=spectrum, device=device)
+
+
+def _set_thresholds(
+    graph: InferenceGraph, inputs: TrainingData, config: RunConfig, device: torch.device
+) -> Calibration:
+    detector = AnomalyDetector(graph, {}, device=device)
+    predictions = detector.predict(record.path for record in inputs.calibration)
+    calibration = calibrate(((p.score, p.anomaly_map) for p in predictions), config.calibration)
+    graph.image_threshold.fill_(calibration.image_threshold)
+    graph.pixel_threshold.fill_(calibration.pixel_threshold)
+    return calibration
+
+
+def _save(
+    run: Path, graph: InferenceGraph, config: RunConfig, calibration: Calibration, origin: dict[str, Any]
+) -> None:
+    tensors = {key: value for key, value in graph.state_dict().items() if is_needed(key, config)}
+    description = {
+        "variant": config.model.variant,
+        "preset": config.preset,
+        "preprocessing": {
+            "image_size": list(config.data.image_size),
+            "resize": "antialiased bilinear to exactly this size, rounded to whole grey levels",
+            "colour": "RGB; grey is repeated",
+        },
+        "calibration": calibration.as_dict(),
+        "config": as_dict(config),
+        "provenance": origin,
+    }
+    save_model(run, tensors, description)
+
+
+@contextmanager
+def _deterministic(seed: int, device: torch.device) -> Iterator[None]:
+    """Seeded and deterministic inside, the caller's torch settings untouched outside."""
+    before, warned = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        # On CUDA some backward passes have no deterministic form; torch then warns and goes on.
+        torch.use_deterministic_algorithms(True, warn_only=device.type == "cuda")
+        try:
+            yield
+        finally:
+            torch.use_deterministic_algorithms(before, warn_only=warned)
+
+
+def _complete(
+    evaluation: Evaluation, detector: AnomalyDetector, missing: Sequence[Path], *, excluded: int
+) -> dict[str, Any]:
+    """metrics.json: the metrics with counts and provenance."""
+    scored = [image for image in evaluation.images if image.score is not None]
+    origin = detector.description["provenance"]
+    counts = {
+        "train": origin["train"],
+        "calibration": origin["calibration"],
+        "test_normal": sum(image.record.label == NORMAL for image in scored),
+        "test_anomalous": sum(image.record.label == ANOMALOUS for image in scored),
+        "with_mask": sum(image.record.label == ANOMALOUS and has_known_mask(image) for image in scored),
+        "excluded": excluded,
+        "unreadable": len(evaluation.images) - len(scored) + len(missing),
+    }
+    description = {key: detector.description[key] for key in ("variant", "preset", "calibration")}
+    source = {**origin, **description, "weights_sha256": detector.description["weights_sha256"]}
+    return {**evaluation.metrics, "counts": counts, "provenance": source}
+
+
+def _line(image: ScoredImage, threshold: float) -> dict[str, Any]:
+    return prediction_line(
+        image.record.relative_path,
+        score=image.score,
+        threshold=threshold,
+        label=image.record.label,
+        error=image.error,
+        milliseconds=image.milliseconds,
+    )
+
+
+def _case(position: int, image: ScoredImage, evaluation: Evaluation, detector: AnomalyDetector) -> Case:
+    size = detector.graph.image_size
+    photograph = Image.fromarray(read_image(image.record.path)).resize((size[1], size[0]), Image.Resampling.BILINEAR)
+    return Case(
+        path=image.record.relative_path,
+        label=image.record.label,
+        defect_type=image.record.defect_type,
+        score=float(image.score or 0.0),
+        threshold=detector.image_threshold,
+        is_anomalous=bool(image.is_anomalous),
+        photograph=np.asarray(photograph),
+        anomaly_map=np.array(evaluation.maps[position]),
+        pixel_threshold=detector.pixel_threshold,
+        mask=true_mask(image, size) if has_known_mask(image) else None,
+    )

@@ -1,0 +1,67 @@
+"""The two presets, and how a configuration is made from one of them."""
+
+from dataclasses import fields, replace
+from typing import Any
+
+from cavga.config import (
+    SECTIONS,
+    CalibrationConfig,
+    DataConfig,
+    ModelConfig,
+    RunConfig,
+    TrainingConfig,
+)
+from cavga.errors import unknown_name
+
+# What the text leaves open and readers recall of the supplementary (low trust): Adam at 1e-4, divided
+# by ten every 30 epochs, 150 epochs, batches of 16, flips and rotations, 256 px, z of 8 x 8 x 512.
+PAPER = RunConfig(
+    preset="paper",
+    data=DataConfig(augment=True),
+    model=ModelConfig(
+        stages=(4,),
+        train_encoder=True,
+        latent="trained",
+        latent_channels=512,
+        decoder_width=64,
+        attention="latent_sum",
+        image_score="residual",
+    ),
+    training=TrainingConfig(epochs=150, learning_rate=1e-4),
+    calibration=CalibrationConfig(threshold_rule="fixed"),
+)
+PRESETS = {"recommended": RunConfig(), "paper": PAPER}
+
+
+def make_config(preset: str, *overrides: dict[str, dict[str, Any]]) -> RunConfig:
+    """A preset with overrides, each {section: {field: value}}, the last one winning."""
+    if preset not in PRESETS:
+        raise unknown_name("preset", preset, PRESETS)
+    sections: dict[str, Any] = {name: getattr(PRESETS[preset], name) for name in SECTIONS}
+    for override in overrides:
+        for name, values in override.items():
+            if name not in sections:
+                raise unknown_name("section", name, sections)
+            for key in values:
+                if key not in {item.name for item in fields(sections[name])}:
+                    raise unknown_name(f"setting in [{name}]", key, [item.name for item in fields(sections[name])])
+            sections[name] = replace(sections[name], **{key: _as_tuple(value) for key, value in values.items()})
+    return resolve(RunConfig(preset=preset, **sections))
+
+
+def resolve(config: RunConfig) -> RunConfig:
+    """Fill in what depends on other settings: the weights by backbone, the encoder by the weights."""
+    model = config.model
+    weights = model.weights or ("imagenet" if model.variant.startswith("r") else "none")
+    train_encoder = weights == "none" if model.train_encoder is None else model.train_encoder
+    return replace(config, model=replace(model, weights=weights, train_encoder=train_encoder))
+
+
+def from_dict(content: dict[str, Any]) -> RunConfig:
+    """The inverse of `as_dict`."""
+    sections = {name: content[name] for name in SECTIONS}
+    return make_config(content["preset"], sections)
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

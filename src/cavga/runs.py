@@ -1,0 +1,124 @@
+"""A run folder: what training starts from and leaves behind, apart from the weights."""
+
+import hashlib
+import json
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cavga._version import __version__
+from cavga.config import RunConfig, as_dict
+from cavga.data.catalog import load_catalog
+from cavga.data.images import read_image
+from cavga.data.manifest import sha256_of
+from cavga.data.records import NORMAL, Catalog, ImageRecord, hold_out
+from cavga.errors import DataError
+
+CONFIG_FILE = "config.toml"
+MANIFEST_FILE = "manifest.csv"
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """The normal images of a run, cut into two, with the sha256 of every file by its relative path."""
+
+    catalog: Catalog
+    train: tuple[ImageRecord, ...]
+    calibration: tuple[ImageRecord, ...]
+    hashes: dict[str, str]
+    unreadable: tuple[str, ...]
+
+    def hashes_of(self, records: Sequence[ImageRecord]) -> list[str]:
+        return [self.hashes[record.relative_path] for record in records]
+
+    def content_hash(self) -> str:
+        """One sha256 for what is trained and calibrated on, and for which is which."""
+        parts = (self.hashes_of(self.train), self.hashes_of(self.calibration))
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def gather(data: Path, config: RunConfig) -> TrainingData:
+    """Find, read and split the normal training images; raises DataError naming every unreadable one."""
+    catalog = load_catalog(data, layout=config.data.layout, category=config.data.category)
+    normal = [record for record in catalog.split("train") if record.label == NORMAL]
+    held = [record for record in catalog.split("calibration") if record.label == NORMAL]
+    if not normal:
+        raise DataError(f"{data} holds no good images to train on; expected them in train/good")
+    with ThreadPoolExecutor() as pool:
+        errors = dict(pool.map(_read_error, [*normal, *held]))
+    bad = [error for error in errors.values() if error]
+    if bad and not config.data.skip_bad:
+        listed = "; ".join(bad[:5]) + (f"; and {len(bad) - 5} more" if len(bad) > 5 else "")
+        raise DataError(f"{len(bad)} good images cannot be read (--skip-bad trains without them): {listed}")
+    train = tuple(record for record in normal if errors[record.relative_path] is None)
+    calibration = tuple(record for record in held if errors[record.relative_path] is None)
+    if not calibration:
+        train, calibration = hold_out(train, fraction=config.data.calibration_fraction, seed=config.training.seed)
+    if not train or not calibration:
+        raise DataError(
+            f"{data} holds {len(normal)} good images, {len(bad)} of them unreadable: at least 2 are needed, "
+            "one to train on and one to set thresholds with"
+        )
+    hashes = {record.relative_path: sha256_of(record.path) for record in (*train, *calibration)}
+    return TrainingData(catalog, train, calibration, hashes, tuple(bad))
+
+
+def fingerprint(data: TrainingData, config: RunConfig) -> str:
+    """Identifies what a training run computes: images, split and settings. `device` is not part of it."""
+    settings = as_dict(config)
+    settings["training"] = {key: value for key, value in settings["training"].items() if key != "device"}
+    return hashlib.sha256(json.dumps([data.content_hash(), settings], sort_keys=True).encode()).hexdigest()
+
+
+def encoder_label(config: RunConfig) -> str:
+    """Which encoder this is, for tables: "R to layer3, frozen, ImageNet"."""
+    model = config.model
+    kind = "R" if model.variant.startswith("r") else "D"
+    source = {"imagenet": "ImageNet", "none": "no pretraining"}.get(model.weights or "", Path(model.weights or "").name)
+    return f"{kind} to layer{model.stages[-1]}, {'trained' if model.train_encoder else 'frozen'}, {source}"
+
+
+def provenance(data: TrainingData, config: RunConfig, *, device: str, seconds: float) -> dict[str, Any]:
+    """Where a model comes from: versions, machine, data, seed."""
+    import torch
+
+    return {
+        "encoder": encoder_label(config),
+        "seed": config.training.seed,
+        "data": data.catalog.root.name,
+        "layout": data.catalog.layout,
+        "data_sha256": data.content_hash(),
+        "train": len(data.train),
+        "calibration": len(data.calibration),
+        "unreadable": len(data.unreadable),
+        "device": device,
+        "threads": torch.get_num_threads(),
+        "training_seconds": round(seconds, 1),
+        **versions(),
+    }
+
+
+def versions() -> Mapping[str, str]:
+    """Versions of what computes."""
+    import numpy
+    import torch
+
+    return {
+        "cavga": __version__,
+        "torch": torch.__version__,
+        "numpy": numpy.__version__,
+        "python": platform.python_version(),
+        "platform": sys.platform,
+    }
+
+
+def _read_error(record: ImageRecord) -> tuple[str, str | None]:
+    try:
+        read_image(record.path)
+    except DataError as error:
+        return record.relative_path, str(error)
+    return record.relative_path, None

@@ -1,0 +1,75 @@
+"""The latent of `recommended`: mu set by whitening the features of the normal images, in two passes.
+
+Fitted on normal images alone, ||mu||^2 is a Mahalanobis distance: a Gaussian model of the features in
+other clothes (Rippel et al. 2020; Defard et al. 2021, PaDiM), which CAVGA reads as its KL to the prior.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cavga.data.dataset import image_batch
+from cavga.model.cavga import Cavga
+from cavga.shapes import FeatureMap
+
+# Share of the mean eigenvalue that is added to every eigenvalue of the feature covariance. Few or
+# overlapping training images make the small ones far too small, and whitening divides by them
+# (docs/decisions/0005).
+EIGENVALUE_FLOOR = 0.1
+BATCH_SIZE = 16
+
+
+@dataclass(frozen=True)
+class Whitening:
+    """mu = matrix @ features + bias: zero mean and, before the floor, unit covariance on what was seen."""
+
+    matrix: Float[Tensor, "latent features"]
+    bias: Float[Tensor, " latent"]
+
+
+def whitening_of(feature_maps: Iterable[FeatureMap], *, spectrum: tuple[float, float]) -> Whitening:
+    """Whitening of all positions of all maps, in one pass and in float64.
+
+    `spectrum` is the range kept of the principal directions, by falling variance: (0, 1) is all of
+    them, (0.5, 1) the lower half. Fitted on normal images alone this is a Gaussian model of the
+    features in other clothes (Rippel et al. 2020, Defard et al. 2021: PaDiM).
+    """
+    count, total, outer = 0, torch.zeros(()), torch.zeros(())
+    for features in feature_maps:
+        rows = features.permute(0, 2, 3, 1).flatten(0, 2).double()
+        count, total, outer = count + len(rows), total + rows.sum(dim=0), outer + rows.T @ rows
+    mean = total / count
+    covariance = outer / count - torch.outer(mean, mean)
+    values, vectors = torch.linalg.eigh(covariance)  # ascending
+    values, vectors = values.flip(0).clamp_min(0), vectors.flip(1)
+    keep = slice(round(spectrum[0] * len(values)), round(spectrum[1] * len(values)))
+    scale = (values[keep] + EIGENVALUE_FLOOR * values.mean()).rsqrt()
+    matrix = scale[:, None] * vectors[:, keep].T
+    return Whitening(matrix.float(), (-matrix @ mean).float())
+
+
+@torch.no_grad()
+def fit_latent(model: Cavga, images: NDArray[np.uint8], *, spectrum: tuple[float, float], device: torch.device) -> None:
+    """Set the mu head by whitening, and the prior's variance at each position by the mean energy there.
+
+    The second pass matters at the borders: zero padding gives every image unusual features there, and
+    an unscaled energy finds nothing but the frame.
+    """
+    model.eval()
+    batches = [np.arange(i, min(i + BATCH_SIZE, len(images))) for i in range(0, len(images), BATCH_SIZE)]
+
+    def encoded() -> Iterator[list[Tensor]]:
+        for indices in batches:
+            yield model.encode_stages(image_batch(images, indices, device))
+
+    whitening = whitening_of((model.mu_head.merged(stages) for stages in encoded()), spectrum=spectrum)
+    model.mu_head.set_projection(whitening.matrix, whitening.bias)
+    energy = torch.zeros_like(model.prior_variance)
+    for stages in encoded():
+        energy += model.mu_head(stages).square().mean(dim=1).sum(dim=0)
+    model.set_prior_variance(energy / len(images))

@@ -1,0 +1,61 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from cavga.errors import CavgaError
+from cavga.files import atomic_write
+
+
+def test_writes_content_and_creates_parent_folders(tmp_path):
+    path = tmp_path / "Läufe 1" / "a" / "model.json"
+    atomic_write(path, b"\x00\xffabc")
+    assert path.read_bytes() == b"\x00\xffabc"
+    assert [p.name for p in path.parent.iterdir()] == ["model.json"]
+
+
+def test_replaces_what_was_there(tmp_path):
+    path = tmp_path / "model.json"
+    path.write_bytes(b"old")
+    atomic_write(path, b"new")
+    assert path.read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("step", ["os.fsync", "pathlib.Path.replace"])
+def test_a_failure_keeps_the_old_file_and_leaves_nothing_else(tmp_path, monkeypatch, step):
+    path = tmp_path / "model.json"
+    path.write_bytes(b"old")
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(step, fail)
+    with pytest.raises(CavgaError, match=r"cannot write .*model.json: No space left on device; free space"):
+        atomic_write(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_interruption_passes_through_and_leaves_nothing(tmp_path, monkeypatch):
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        atomic_write(tmp_path / "model.json", b"new")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_in_place_of_the_folder_is_named(tmp_path):
+    (tmp_path / "runs").write_bytes(b"")
+    with pytest.raises(CavgaError, match=r"cannot write .*model.json"):
+        atomic_write(tmp_path / "runs" / "model.json", b"new")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no permission bits")
+def test_the_file_has_the_rights_that_open_would_give(tmp_path):
+    plain = tmp_path / "plain"
+    plain.write_bytes(b"")
+    written: Path = tmp_path / "written"
+    atomic_write(written, b"")
+    assert written.stat().st_mode == plain.stat().st_mode
