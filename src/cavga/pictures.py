@@ -8,7 +8,6 @@ import base64
 import io
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,59 +26,60 @@ HEAT_COLOURS = (
 MODEL_COLOUR = (255, 225, 25)  # yellow: where the model marks a defect
 TRUTH_COLOUR = (0, 220, 255)  # cyan: where the defect truly is
 TINT_START = 0.25  # of the scale, which is half the threshold: below it the overlay shows the photograph alone
-MAX_TINT = 0.75  # opacity at the top of the scale: what lies below stays visible
-PIXELS_PER_LINE_WIDTH = 200  # so that a line looks alike on every photograph
+MAX_TINT = 0.6  # opacity at the top of the scale: what lies below stays visible
+PIXELS_PER_LINE_WIDTH = 120  # so that a line looks alike on every photograph
 JPEG_QUALITY = 85
 
-PLOT_WIDTH, ROW_HEIGHT, LEFT, TOP = 440, 64, 34, 30  # of the histogram, in units of its view box
+PLOT_WIDTH, ROW_HEIGHT, LEFT, TOP = 440, 68, 44, 18  # of the histogram, in units of its view box
 NUM_BINS = 32
 SERIES = {0: ("good", "normal"), 1: ("defective", "anomalous"), None: ("not labelled", "unknown")}
 STYLE = """
-:root { color-scheme: light dark; --ground: #fff; --soft: #f4f5f7; --ink: #1c2026; --dim: #5c6570; --rule: #d9dde2;
-  --link: #0b5cad; --normal: #4477aa; --anomalous: #d9662b; --unknown: #7d8590; --bad: #b3261e; --warn: #8a5300;
-  --good: #146c43; }
-@media (prefers-color-scheme: dark) { :root { --ground: #14171b; --soft: #1e2227; --ink: #e6e8eb; --dim: #a0a8b2;
-  --rule: #363c44; --link: #7db7f5; --normal: #77aadd; --anomalous: #ee8866; --unknown: #949da8; --bad: #ff8a80;
+:root { --ground: #fff; --soft: #f3f4f6; --ink: #1c2026; --dim: #5a636e; --rule: #d9dde2; --link: #0b5cad;
+  --normal: #4477aa; --anomalous: #d9662b; --bad: #b3261e; --warn: #8a5300; --good: #146c43; }
+@media screen and (prefers-color-scheme: dark) { :root { --ground: #14171b; --soft: #1f2329; --ink: #e6e8eb;
+  --dim: #a0a8b2; --rule: #363c44; --link: #7db7f5; --normal: #77aadd; --anomalous: #ee8866; --bad: #ff8a80;
   --warn: #f0b45a; --good: #6fcf97; } }
 * { box-sizing: border-box; }
-body { margin: 0 auto; padding: 2rem 1.25rem 4rem; max-width: 72rem; background: var(--ground); color: var(--ink);
-  font: 1rem/1.5 system-ui, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; overflow-wrap: anywhere; }
+body { margin: 0 auto; padding: 2rem 1.25rem 4rem; max-width: 74rem; background: var(--ground);
+  color: var(--ink); font: 1rem/1.5 system-ui, "Segoe UI", Roboto, Arial, sans-serif; overflow-wrap: anywhere; }
 h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 1rem; }
-h2 { font-size: 1.45rem; margin: 2.5rem 0 .5rem; padding-top: 1.5rem; border-top: 1px solid var(--rule); }
+h2 { font-size: 1.45rem; margin: 2.5rem 0 .5rem; padding-top: 1.25rem; border-top: 1px solid var(--rule); }
+section:only-child h2 { margin-top: 0; }
 h3 { font-size: 1.1rem; margin: 2rem 0 .5rem; }
-a { color: var(--link); }
-.verdict { font-size: 1.2rem; margin: .5rem 0; }
-.hint { color: var(--dim); font-size: .85rem; } .none { color: var(--dim); font-style: italic; }
-.columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); gap: 1rem 3rem; }
+a { color: var(--link); } ul { margin: .25rem 0; padding-left: 1.2rem; } .verdict { font-size: 1.2rem; margin: 0; }
+.hint { color: var(--dim); font-size: .85rem; } .none { color: var(--dim); font-style: italic; font-size: .85rem; }
+.columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); gap: 0 3rem; }
 .scroll { overflow-x: auto; overflow-wrap: normal; }
-table { width: 100%; border-collapse: collapse; margin: .75rem 0; font-variant-numeric: tabular-nums; }
-caption, .plot figcaption { text-align: left; font-weight: 600; padding-bottom: .3rem; }
-th, td { padding: .35rem 0 .35rem .75rem; border-bottom: 1px solid var(--rule); text-align: right; vertical-align: top; }
+table { width: 100%; border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums; }
+caption, .plot figcaption { text-align: left; font-weight: 600; }
+th, td { padding: .35rem 0 .35rem .75rem; border-bottom: 1px solid var(--rule); text-align: right;
+  vertical-align: top; font-weight: 400; }
 th:first-child, td:first-child { text-align: left; padding-left: 0; }
-thead th { color: var(--dim); font-weight: 400; font-size: .85rem; vertical-align: bottom; }
-tbody th { font-weight: 400; } th .hint, td .hint { display: block; line-height: 1.3; }
-figure { margin: 0; } .plot { margin: .75rem 0 1.5rem; } .plot svg { width: 100%; max-width: 36rem; display: block; }
-.plot .hint { display: block; font-weight: 400; }
-svg text { font-size: 11px; fill: var(--dim); } svg .name { fill: var(--ink); font-weight: 600; }
-svg .axis { stroke: var(--dim); } svg .threshold { stroke: var(--ink); stroke-width: 1.5; stroke-dasharray: 4 3; }
-svg .normal { fill: var(--normal); } svg .anomalous { fill: var(--anomalous); } svg .unknown { fill: var(--unknown); }
-.notes ul { padding-left: 1.2rem; margin: .25rem 0; } details { margin: 1rem 0; } summary { cursor: pointer; }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1.5rem; font-size: .85rem; }
-dt { color: var(--dim); } dd { margin: 0; }
-.legend { display: flex; flex-wrap: wrap; gap: .5rem 2rem; align-items: center; font-size: .85rem; margin-bottom: 1rem; }
-.legend p { margin: 0; } .legend i { display: inline-block; width: 1rem; height: 1rem; margin-right: .5rem;
-  border: 3px solid; background: #777; vertical-align: -.2rem; }
-.scale { flex: 0 1 22rem; } .scale div { height: .75rem; } .scale p { display: flex; justify-content: space-between; }
+thead th { color: var(--dim); font-size: .85rem; } table .hint { display: block; line-height: 1.3; }
+td { white-space: nowrap; }
+figure { margin: 0; } .plot { margin: 1rem 0; } svg { width: 100%; max-width: 36rem; display: block; }
+svg text { font-size: 11px; fill: var(--dim); } svg .name { fill: var(--ink); font-weight: 600;
+  paint-order: stroke; stroke: var(--ground); stroke-width: 4px; }
+svg .axis { stroke: var(--dim); } svg .threshold { stroke: var(--ink); stroke-dasharray: 4 3; }
+svg .normal { fill: var(--normal); } svg .anomalous { fill: var(--anomalous); } svg .unknown { fill: var(--dim); }
+.legend { display: flex; flex-wrap: wrap; gap: .5rem 2rem; align-items: center; margin-bottom: 1rem; }
+.legend, .legend p { font-size: .85rem; margin-top: 0; } .legend p { margin: 0; }
+.legend i { display: inline-block; width: 1rem; height: 1rem; margin-right: .5rem; border: 3px solid;
+  background: #777; vertical-align: -.2rem; }
+.scale { flex: 0 1 22rem; } .scale div { height: .75rem; } .scale p { display: flex; }
+.scale span { flex: 1 1 0; text-align: center; } .scale span:first-child { text-align: left; }
+.scale span:last-child { text-align: right; }
 .gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 30rem), 1fr)); gap: 1.25rem; }
 .case { background: var(--soft); border-radius: .5rem; padding: .75rem; break-inside: avoid; }
 .panels { display: grid; grid-template-columns: repeat(3, 1fr); gap: .4rem; }
 .panels img { display: block; width: 100%; height: auto; border-radius: .2rem; }
-figcaption { display: flow-root; } .case figcaption { display: flex; flex-wrap: wrap; gap: 0 .75rem; padding-top: .5rem;
-  align-items: baseline; } .case .hint { margin-left: auto; }
+.case figcaption { display: flex; flex-wrap: wrap; gap: 0 .75rem; padding-top: .5rem; align-items: baseline; }
+.case .hint { flex-basis: 100%; } .case .name { font-weight: 600; }
 .missed { color: var(--bad); } .false { color: var(--warn); } .found { color: var(--good); }
-@media print { :root { color-scheme: light; } body { max-width: none; padding: 0; font-size: 9pt; }
-  * { print-color-adjust: exact; -webkit-print-color-adjust: exact; } h2, h3, .plot { break-after: avoid; }
-  section { break-before: page; } section:only-child { break-before: auto; } }
+@media screen and (max-width: 30rem) { body { padding: 1rem; } table { font-size: .85rem; }
+  th, td { padding-left: .4rem; } svg text { font-size: 13px; } }
+@media print { body { max-width: none; padding: 0; font-size: 9pt; print-color-adjust: exact; }
+  h2, h3 { break-after: avoid; } section + section { break-before: page; } }
 """
 
 _TABLE = np.stack(
@@ -89,14 +89,6 @@ _TABLE = np.stack(
     ],
     axis=1,
 )
-
-
-class Panels(NamedTuple):
-    """The three pictures of one case, all of one size."""
-
-    photograph: Picture
-    overlay: Picture
-    heatmap: Picture
 
 
 def heatmap(anomaly_map: AnomalyMap, threshold: float) -> Picture:
@@ -129,17 +121,14 @@ def outline(photograph: Picture, mask: Mask) -> Picture:
 
 def panels(
     photograph: Picture, anomaly_map: AnomalyMap, threshold: float, mask: Mask | None, *, longer_side: int
-) -> Panels:
+) -> tuple[Picture, Picture, Picture]:
     """Photograph (outlined where the mask is known), overlay and heatmap, scaled to `longer_side` pixels."""
     height, width = photograph.shape[:2]
     scale = longer_side / max(height, width)
     size = (max(1, round(height * scale)), max(1, round(width * scale)))
     photo = np.asarray(Image.fromarray(photograph).resize(size[::-1], Image.Resampling.LANCZOS))
-    return Panels(
-        photograph=photo if mask is None else outline(photo, mask),
-        overlay=overlay(photo, anomaly_map, threshold),
-        heatmap=heatmap(resize_map(anomaly_map, size), threshold),
-    )
+    first = photo if mask is None else outline(photo, mask)
+    return first, overlay(photo, anomaly_map, threshold), heatmap(resize_map(anomaly_map, size), threshold)
 
 
 def resize_map(anomaly_map: AnomalyMap, size: tuple[int, ...]) -> AnomalyMap:
@@ -169,9 +158,9 @@ def score_histogram(scores: Sequence[tuple[float, int | None]], threshold: float
     everything = [value for values in rows.values() for value in values] + ([] if cut is None else [cut])
     edges = np.linspace(*_padded_range(everything), NUM_BINS + 1)
     bottom = TOP + ROW_HEIGHT * len(rows)
-    parts = [_row(label, values, edges, TOP + ROW_HEIGHT * i) for i, (label, values) in enumerate(rows.items())]
+    parts = [] if cut is None else [_threshold_line(cut, edges, bottom)]  # first, so that texts lie above it
+    parts += [_row(label, values, edges, TOP + ROW_HEIGHT * i) for i, (label, values) in enumerate(rows.items())]
     parts += _score_axis(edges, bottom)
-    parts += [] if cut is None else [_threshold_line(cut, edges, bottom)]
     counts = ", ".join(f"{len(values)} {SERIES[label][0]}" for label, values in rows.items())
     return (
         f'<svg viewBox="0 0 {PLOT_WIDTH} {bottom + 36}" role="img" '
@@ -195,15 +184,15 @@ def legend(threshold: float) -> str:
 
 
 def data_uri(picture: Picture) -> str:
-    """The picture as a JPEG inside an address; in full colour resolution, or thin lines would be washed out."""
+    """The picture as a JPEG inside an address, for a page without other files."""
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0, optimize=True)
+    Image.fromarray(picture).save(buffer, "JPEG", quality=JPEG_QUALITY, optimize=True)
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def _row(label: int | None, values: Sequence[float], edges: NDArray[np.float64], top: int) -> str:
     counts, _ = np.histogram(values, bins=edges)
-    base, height = top + ROW_HEIGHT, ROW_HEIGHT - 16
+    base, height = top + ROW_HEIGHT, ROW_HEIGHT - 24
     bars = "".join(
         f"M{_position(left, edges) + 0.5:.1f} {base}V{base - height * count / counts.max():.1f}"
         f"H{_position(right, edges) - 0.5:.1f}V{base}Z"
@@ -216,7 +205,7 @@ def _row(label: int | None, values: Sequence[float], edges: NDArray[np.float64],
         f'<line class="axis" x1="{LEFT}" x2="{PLOT_WIDTH}" y1="{base}" y2="{base}"/>'
         f'<text x="{LEFT - 5}" y="{base - height + 8}" text-anchor="end">{counts.max()}</text>'
         f'<text x="{LEFT - 5}" y="{base}" text-anchor="end">0</text>'
-        f'<text class="name" x="{LEFT}" y="{top + 11}">{name} ({len(values)})</text>'
+        f'<text class="name" x="{LEFT}" y="{top + 18}">{len(values)} {name}</text>'
     )
 
 
@@ -224,7 +213,7 @@ def _threshold_line(threshold: float, edges: NDArray[np.float64], bottom: int) -
     x = _position(threshold, edges)
     anchor = "start" if x < PLOT_WIDTH / 3 else "end" if x > PLOT_WIDTH * 2 / 3 else "middle"
     return (
-        f'<line class="threshold" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP - 12}" y2="{bottom}"/>'
+        f'<line class="threshold" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{bottom}"/>'
         f'<text x="{x:.1f}" y="12" text-anchor="{anchor}">threshold {threshold:.4g}</text>'
     )
 
@@ -239,7 +228,11 @@ def _score_axis(edges: NDArray[np.float64], bottom: int) -> list[str]:
         for tick in ticks
     ]
     middle = (LEFT + PLOT_WIDTH) / 2
-    return [*marks, f'<text x="{middle}" y="{bottom + 31}" text-anchor="middle">anomaly score</text>']
+    return [
+        *marks,
+        f'<text x="{middle}" y="{bottom + 31}" text-anchor="middle">anomaly score</text>',
+        f'<text x="{LEFT - 5}" y="{TOP + 18}" text-anchor="end">images</text>',
+    ]
 
 
 def _position(score: float, edges: NDArray[np.float64]) -> float:
@@ -259,7 +252,7 @@ def _on_scale(anomaly_map: AnomalyMap, threshold: float) -> NDArray[np.float64]:
     values[np.isnan(values)] = np.inf  # a faulty value must not look normal
     top = 2 * threshold
     if not _is_scale(threshold):
-        top = max(values[np.isfinite(values)], default=0.0)
+        top = values[np.isfinite(values)].max(initial=0.0)
     return np.clip(values / top, 0, 1) if top > 0 else np.where(values == np.inf, 1.0, 0.0)
 
 

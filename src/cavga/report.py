@@ -18,7 +18,7 @@ from cavga.pictures import STYLE, data_uri, legend, panels, score_histogram
 
 MAX_CASES = 24
 NUM_NOTES = 8  # in full view; the others can be unfolded
-PANEL_SIDE = 320  # px of the longer side: sharp at the shown size, and 3 x 24 cases stay below 8 MB
+PANEL_SIDE = 304  # px of the longer side: sharp at the shown size, and 3 x 24 cases stay below 8 MB
 # (label, is_anomalous) -> what to call it, in the order of display.
 VERDICTS = {
     (1, False): "missed",
@@ -31,6 +31,7 @@ VERDICTS = {
 MIN_CASES = {"found": 4, "correctly passed": 2, "false alarm": 4}  # shown however many are missed
 
 _NOT_COMPUTABLE = '<span class="none">not computable</span>'
+_WORDS = ((1, "defective", "found"), (0, "good", "called anomalous"), (None, "unlabelled", "called anomalous"))
 _SUMMARY_KEYS = (("image", "auroc"), ("pixel", "auroc"), ("pixel", "aupro"))
 _TYPE_KEYS = ("image_auroc", "pixel_auroc", "aupro")
 _RATES = ("balanced_accuracy", "recall", "false_alarm_rate")  # shown in percent
@@ -49,7 +50,7 @@ _METRICS = (
         "pixel",
         "aupro",
         "AUPRO",
-        "share of each defect that is covered, small ones alike; false positives up to 30 %",
+        "share of each defect that is covered, small ones alike; false positives up to 30%",
     ),
     (
         "pixel",
@@ -64,13 +65,6 @@ _METRICS = (
         "oracle: threshold chosen on the test masks; not reachable in use",
     ),
 )
-_COUNTS = {
-    "train": "training images",
-    "calibration": "held out for the threshold",
-    "with_mask": "test images with a mask",
-    "excluded": "left out, as the run was trained on them",
-    "unreadable": "unreadable",
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +85,7 @@ class Case:
 
 @dataclass(frozen=True, eq=False)
 class Section:
-    """One evaluation: the content of metrics.json, the (score, label) of every image, cases in display order."""
+    """One evaluation: the content of metrics.json, (score, label) of every image, cases in display order."""
 
     title: str
     metrics: Mapping[str, Any]
@@ -143,8 +137,8 @@ def write_report(path: Path, title: str, sections: Sequence[Section]) -> None:
 
 def _summary(sections: Sequence[Section]) -> str:
     rows = [
-        f'<tr><th scope="row"><a href="#section-{i}">{escape(section.title)}</a></th>'
-        f"<td>{_share(section, 1)}</td><td>{_share(section, 0)}</td>{_cells(section.metrics, _SUMMARY_KEYS)}</tr>"
+        f'<tr><th scope="row"><a href="#section-{i}">{escape(section.title)}</a></th><td>{_share(section, 1)}</td>'
+        f"<td>{_share(section, 0)}</td>{_cells(section.metrics, _SUMMARY_KEYS)}</tr>"
         for i, section in enumerate(sections)
     ]
     columns = ("", "defects found", "false alarms", "image AUROC", "pixel AUROC", "AUPRO")
@@ -154,16 +148,13 @@ def _summary(sections: Sequence[Section]) -> str:
 def _section(section: Section, index: int) -> str:
     metrics = section.metrics
     histogram = score_histogram(section.scores, _number(metrics, "image", "threshold"))
-    plot = (
-        "<figure class='plot'><figcaption>Scores of the test images. From the threshold on, an image is called "
-        f"anomalous.</figcaption>{histogram}</figure>"
-    )
+    plot = f'<figure class="plot"><figcaption>Scores of the test images</figcaption>{histogram}</figure>'
     return (
         f'<section id="section-{index}"><h2>{escape(section.title)}</h2>'
-        f'<p class="verdict">{_sentence(section)}</p>{_counts(metrics)}'
+        f'<p class="verdict">{_sentence(section)}</p>{_facts("Images", metrics.get("counts"))}'
         f'<div class="columns"><div>{_metrics_table(section)}</div>'
         f"<div>{plot if histogram else ''}{_by_type_table(metrics)}</div></div>"
-        f"{_notes(section.notes)}{_gallery(section)}{_provenance(metrics)}</section>\n"
+        f"{_notes(section.notes)}{_gallery(section)}{_facts('Provenance', metrics.get('provenance'))}</section>\n"
     )
 
 
@@ -182,7 +173,7 @@ def _share(section: Section, label: int | None) -> str:
 def _sentence(section: Section) -> str:
     """The result in plain words."""
     parts = []
-    for label, name, verb in ((1, "defective", "found"), (0, "good", _CALLED), (None, "unlabelled", _CALLED)):
+    for label, name, verb in _WORDS:
         num_called, total = _num_called(section, label)
         if num_called is None:
             return f"{len(section.scores)} images were scored; without a threshold none was judged."
@@ -194,22 +185,16 @@ def _sentence(section: Section) -> str:
     return f"{text[0].upper()}{text[1:]}."
 
 
-def _counts(metrics: Mapping[str, Any]) -> str:
-    counts = [(text, _number(metrics, "counts", key)) for key, text in _COUNTS.items()]
-    # A count of nothing left out is no news; that nothing has a mask is.
-    shown = [
-        f"{value:.0f}&nbsp;{text}"
-        for text, value in counts
-        if value is not None and (value or text == _COUNTS["with_mask"])
-    ]
-    return f'<p class="hint">{" · ".join(shown)}</p>' if shown else ""
+def _facts(name: str, facts: Mapping[str, Any] | None) -> str:
+    texts = [f"{escape(key.replace('_', ' '))} {escape(str(value))}" for key, value in (facts or {}).items()]
+    return f'<p class="hint">{name}: {" · ".join(texts)}</p>' if texts else ""
 
 
 def _metrics_table(section: Section) -> str:
     rows = []
     for group, key, name, meaning in _METRICS:
         value = _number(section.metrics, group, key)
-        shown = _NOT_COMPUTABLE if value is None else f"{100 * value:.1f}&nbsp;%" if key in _RATES else f"{value:.3f}"
+        shown = _NOT_COMPUTABLE if value is None else f"{value:.1%}" if key in _RATES else f"{value:.3f}"
         extra = _reason(section, group) if value is None else _interval(section.metrics, f"{group}_{key}")
         rows.append(
             f'<tr><th scope="row">{name}<span class="hint">{meaning}</span></th>'
@@ -220,7 +205,7 @@ def _metrics_table(section: Section) -> str:
 
 def _interval(metrics: Mapping[str, Any], key: str) -> str:
     interval = (metrics.get("intervals") or {}).get(key)
-    return f"95&nbsp;%: {interval[0]:.3f}–{interval[1]:.3f}" if interval else ""
+    return f"95%: {interval[0]:.3f}–{interval[1]:.3f}" if interval else ""
 
 
 def _reason(section: Section, group: str) -> str:
@@ -266,22 +251,10 @@ def _number(metrics: Mapping[str, Any], group: str, key: str) -> float | None:
 
 
 def _notes(notes: Sequence[str]) -> str:
-    if not notes:
-        return ""
     items = [f"<li>{escape(note)}</li>" for note in notes]
-    more = f"<details><summary>{len(items) - NUM_NOTES} more</summary><ul>{''.join(items[NUM_NOTES:])}</ul></details>"
-    return (
-        f'<div class="notes"><h3>Notes</h3><ul>{"".join(items[:NUM_NOTES])}</ul>'
-        f"{more if len(items) > NUM_NOTES else ''}</div>"
-    )
-
-
-def _provenance(metrics: Mapping[str, Any]) -> str:
-    items = "".join(
-        f"<dt>{escape(str(key))}</dt><dd>{escape(str(value))}</dd>"
-        for key, value in (metrics.get("provenance") or {}).items()
-    )
-    return f"<details><summary>Provenance</summary><dl>{items}</dl></details>" if items else ""
+    shown, rest = "".join(items[:NUM_NOTES]), "".join(items[NUM_NOTES:])
+    more = f"<details><summary>{len(items) - NUM_NOTES} more</summary><ul>{rest}</ul></details>" if rest else ""
+    return f"<h3>Notes</h3><ul>{shown}</ul>{more}" if items else ""
 
 
 def _gallery(section: Section) -> str:
@@ -301,7 +274,7 @@ def _case(case: Case) -> str:
     alts = (
         f"Photograph {name}{', its true defect outlined' if has_outline else ''}",
         f"{name} in grey, with what the model marks",
-        f"Anomaly map of {name}, at most {np.nanmax(case.anomaly_map):.3g}",
+        f"Anomaly map of {name}, at most {case.anomaly_map.max():.3g}",
     )
     images = "".join(
         f'<img src="{data_uri(picture)}" alt="{alt}" width="{picture.shape[1]}" height="{picture.shape[0]}">'

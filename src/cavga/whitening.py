@@ -15,7 +15,6 @@ from torch import Tensor
 
 from cavga.data.dataset import image_batch
 from cavga.model.cavga import Cavga
-from cavga.shapes import FeatureMap
 
 # Share of the mean eigenvalue that is added to every eigenvalue of the feature covariance. Few or
 # overlapping training images make the small ones far too small, and whitening divides by them
@@ -32,7 +31,7 @@ class Whitening:
     bias: Float[Tensor, " latent"]
 
 
-def whitening_of(feature_maps: Iterable[FeatureMap], *, spectrum: tuple[float, float]) -> Whitening:
+def whitening_of(feature_maps: Iterable[Float[Tensor, "_ features _ _"]], *, spectrum: tuple[float, float]) -> Whitening:
     """Whitening of all positions of all maps, in one pass and in float64.
 
     `spectrum` is the range kept of the principal directions, by falling variance: (0, 1) is all of
@@ -69,6 +68,7 @@ def fit_latent(model: Cavga, images: NDArray[np.uint8], *, spectrum: tuple[float
 
     whitening = whitening_of((model.mu_head.merged(stages) for stages in encoded()), spectrum=spectrum)
     model.mu_head.set_projection(whitening.matrix, whitening.bias)
+    model.logvar_head = None  # a learnt log variance belongs to the mu it was learnt with
     energy = torch.zeros_like(model.prior_variance)
     for stages in encoded():
         energy += model.mu_head(stages).square().mean(dim=1).sum(dim=0)

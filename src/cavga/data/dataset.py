@@ -18,12 +18,12 @@ from torch.nn import functional
 from cavga.data.images import read_image
 from cavga.data.records import ImageRecord
 from cavga.errors import DataError
-from cavga.shapes import Images, Photographs
+from cavga.shapes import Images, Photographs, ResizedImages
 
 NUM_DECODE_THREADS = min(8, os.cpu_count() or 1)
 
 
-def resize(photographs: Photographs, size: tuple[int, int]) -> Images:
+def resize(photographs: Photographs, size: tuple[int, int]) -> ResizedImages:
     """Stretch to `size` (height, width) with antialiased bilinear weights; uint8 in, [0, 1] out.
 
     Rounded to whole grey levels, so that what the training cache stores is what prediction sees.

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from cavga.model.encoder import DcganEncoder, initialise_dcgan
-from cavga.shapes import Images, Logits
+from cavga.shapes import Images, Logits, ResizedImages
 
 # Celeb-A's DC-GAN takes 64 px and its last layer spans 4 x 4 cells; a larger input would not fit
 # its weights, so every image is shrunk to this (docs/decisions/0003).
@@ -25,7 +25,7 @@ class Discriminator(nn.Module):
         return self.realness(features).flatten()
 
 
-def shrink(images: Images, size: int) -> Images:
+def shrink(images: Images, size: int) -> ResizedImages:
     """Resize to size x size by area weights, as two matrix products.
 
     A product has a deterministic gradient on every device, which torch's interpolation has not.

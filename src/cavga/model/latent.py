@@ -9,10 +9,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cavga.shapes import FeatureMap, LatentMap
+from cavga.shapes import FeatureMap, LatentMap, ResizedMap
 
 
-def align(features: FeatureMap, size: tuple[int, int], *, averaged: bool) -> FeatureMap:
+def align(features: FeatureMap, size: tuple[int, int], *, averaged: bool) -> ResizedMap:
     """A stage's features averaged over 3x3 neighbours if `averaged`, at `size`: block means or bilinear."""
     if averaged:
         features = functional.avg_pool2d(features, 3, stride=1, padding=1, count_include_pad=False)

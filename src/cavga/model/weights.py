@@ -2,9 +2,9 @@
 
 import re
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -48,15 +48,15 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise ModelFileError(f"no such weights file: {path}") from None
-    except (SafetensorError, OSError, RuntimeError, ValueError, EOFError, KeyError) as error:
-        raise ModelFileError(f"{path} cannot be read as weights: {_first_line(error)}") from None
-    except Exception as error:
-        # torch.load raises pickle.UnpicklingError for a file that holds more than tensors.
-        if type(error).__name__ != "UnpicklingError":
-            raise
+    except UnpicklingError as error:
+        if "Unsupported" not in str(error) and "GLOBAL" not in str(error):
+            raise ModelFileError(f"{path} cannot be read as weights: it is no state dict") from None
         raise ModelFileError(
             f"{path} holds more than plain tensors and is not read: save the state dict as .safetensors"
         ) from None
+    except Exception as error:
+        # Bytes that are no weights make torch's reader fail in any way it likes (IndexError, KeyError, ...).
+        raise ModelFileError(f"{path} cannot be read as weights: {_first_line(error)}") from None
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
         raise ModelFileError(f"{path} is not a state dict: expected names mapped to tensors")
     return content

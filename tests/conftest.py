@@ -1,0 +1,67 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cavga.presets import make_config
+
+
+def save_image(path: Path, pixels: np.ndarray) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def texture(seed: int, *, size: int = 48) -> np.ndarray:
+    """A smooth grey texture, always another one."""
+    rng = np.random.default_rng(seed)
+    small = rng.integers(90, 160, (size // 4, size // 4), dtype=np.uint8)
+    return np.asarray(Image.fromarray(small).resize((size, size), Image.Resampling.BICUBIC))
+
+
+def write_category(root: Path, *, num_train: int = 12, num_good: int = 4, num_bad: int = 4) -> Path:
+    """A small MVTec-style category: textures, and textures with a white square."""
+    for i in range(num_train):
+        save_image(root / f"train/good/{i:03d}.png", texture(i))
+    for i in range(num_good):
+        save_image(root / f"test/good/{i:03d}.png", texture(100 + i))
+    for i in range(num_bad):
+        pixels, mask = texture(200 + i).copy(), np.zeros((48, 48), dtype=np.uint8)
+        pixels[10:22, 20:32], mask[10:22, 20:32] = 255, 255
+        save_image(root / f"test/square/{i:03d}.png", pixels)
+        save_image(root / f"ground_truth/square/{i:03d}_mask.png", mask)
+    return root
+
+
+def small_config(preset: str = "recommended", variant: str = "r-u", **training):
+    """A configuration that trains in a second."""
+    return make_config(
+        preset,
+        {
+            "data": {"image_size": (32, 32)},
+            "model": {"variant": variant, "weights": "none", "latent_channels": 8, "decoder_width": 8},
+            "training": {"epochs": 2, "batch_size": 5, "device": "cpu", **training},
+        },
+    )
+
+
+@pytest.fixture(scope="session")
+def category(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_category(tmp_path_factory.mktemp("data") / "Prüf teil")
+
+
+@pytest.fixture(scope="session")
+def run_folder(category: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trained run of `category`, shared: copy it before changing it."""
+    from cavga.pipeline import train
+
+    return train(category, tmp_path_factory.mktemp("runs") / "run", small_config())
+
+
+def cavga(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """The real command, in a process of its own."""
+    command = [sys.executable, "-m", "cavga", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False, timeout=300)

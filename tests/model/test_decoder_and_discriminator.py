@@ -1,0 +1,43 @@
+import pytest
+import torch
+from torch.nn import functional
+
+from cavga.model.decoder import DcganDecoder, ResidualBlock, ResidualDecoder
+from cavga.model.discriminator import Discriminator, shrink
+
+
+@pytest.mark.parametrize("decoder_type", [ResidualDecoder, DcganDecoder])
+@pytest.mark.parametrize("stride", [8, 16, 32])
+def test_decoders_give_the_images_size(decoder_type, stride):
+    decoder = decoder_type(latent_channels=5, stride=stride, width=4)
+    assert decoder(torch.randn(2, 5, 2, 3)).shape == (2, 3, 2 * stride, 3 * stride)
+
+
+def test_the_papers_residual_decoder_has_the_ports_widths():
+    # 8x8x512 -> 512, 256, 128, 64 -> RGB (notes of the only public port).
+    decoder = ResidualDecoder(latent_channels=512, stride=32, width=64)
+    blocks = [layer for layer in decoder.layers if isinstance(layer, ResidualBlock)]
+    assert [block.upsample[0].out_channels for block in blocks] == [512, 256, 128, 64]
+
+
+def test_the_skip_runs_from_the_upsampling_to_after_the_convolution():
+    block = ResidualBlock(3, 4).eval()
+    torch.nn.init.zeros_(block.convolve[0].weight)
+    features = torch.randn(1, 3, 4, 4)
+    assert torch.equal(block(features), block.upsample(features))
+
+
+@pytest.mark.parametrize("size", [(32, 32), (128, 64), (96, 224)])
+def test_the_discriminator_takes_any_size(size):
+    assert Discriminator()(torch.rand(3, 3, *size)).shape == (3,)
+
+
+@pytest.mark.parametrize("factor", [1, 2, 4])
+def test_shrinking_by_a_whole_factor_averages_blocks(factor):
+    images = torch.rand(2, 3, 8 * factor, 8 * factor)
+    assert torch.allclose(shrink(images, 8), functional.avg_pool2d(images, factor), atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(5, 9), (13, 8)])
+def test_shrinking_keeps_a_constant_image(size):
+    assert torch.allclose(shrink(torch.full((1, 3, *size), 0.3), 8), torch.tensor(0.3), atol=1e-6)

@@ -1,0 +1,113 @@
+import pytest
+import torch
+from safetensors.torch import save_file
+from torchvision.models import resnet18
+
+from cavga.errors import ModelFileError, UsageError
+from cavga.model import weights
+from cavga.model.encoder import ResNet18Encoder
+
+
+@pytest.fixture(scope="module")
+def state():
+    torch.manual_seed(3)
+    return resnet18(weights=None).state_dict()
+
+
+def encoder(depth=3):
+    return ResNet18Encoder(depth=depth, frozen=True)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_a_whole_state_dict_loads_with_extra_keys(tmp_path, state, suffix):
+    path = tmp_path / f"weights{suffix}"
+    if suffix == ".pth":
+        torch.save(state, path)
+    else:
+        save_file(state, path)
+    one = encoder()
+    weights.load_encoder_weights(one, str(path))
+    assert torch.equal(one.state_dict()["layer3.0.conv1.weight"], state["layer3.0.conv1.weight"])
+
+
+def test_stages_beyond_the_depth_may_be_missing_but_not_needed_ones(tmp_path, state):
+    path = tmp_path / "part.safetensors"
+    save_file({key: value for key, value in state.items() if not key.startswith(("layer4", "fc"))}, path)
+    weights.load_encoder_weights(encoder(3), str(path))
+    with pytest.raises(ModelFileError, match="of layer4"):
+        weights.load_encoder_weights(encoder(4), str(path))
+
+
+def test_imported_batch_norm_is_fixed(tmp_path, state):
+    save_file(state, tmp_path / "w.safetensors")
+    one = ResNet18Encoder(depth=4, frozen=False)
+    weights.load_encoder_weights(one, str(tmp_path / "w.safetensors"))
+    assert one.has_fixed_norm
+    assert not one.bn1.weight.requires_grad
+    assert one.conv1.weight.requires_grad
+
+
+def test_none_leaves_the_encoder_as_it_is():
+    one = encoder()
+    before = one.conv1.weight.clone()
+    weights.load_encoder_weights(one, "none")
+    assert torch.equal(one.conv1.weight, before)
+    assert not ResNet18Encoder(depth=1, frozen=False).has_fixed_norm
+
+
+def test_a_wrong_shape_is_named(tmp_path, state):
+    save_file({**state, "conv1.weight": torch.zeros(64, 1, 7, 7)}, tmp_path / "w.safetensors")
+    with pytest.raises(ModelFileError, match=r"conv1.weight has shape \(64, 1, 7, 7\)"):
+        weights.load_encoder_weights(encoder(), str(tmp_path / "w.safetensors"))
+
+
+def test_a_file_that_is_not_there_is_wrong_usage(tmp_path):
+    with pytest.raises(UsageError, match="no such weights file"):
+        weights.load_encoder_weights(encoder(), str(tmp_path / "nothing.pth"))
+
+
+@pytest.mark.parametrize("name", ["w.safetensors", "w.pth"])
+def test_garbage_is_no_weights(tmp_path, name):
+    (tmp_path / name).write_bytes(b"this is not a weights file at all")
+    with pytest.raises(ModelFileError):
+        weights.load_encoder_weights(encoder(), str(tmp_path / name))
+
+
+class NotATensor:
+    pass
+
+
+def test_a_pickled_object_is_refused(tmp_path):
+    torch.save({"model": NotATensor()}, tmp_path / "w.pth")
+    with pytest.raises(ModelFileError, match="more than plain tensors"):
+        weights.load_encoder_weights(encoder(), str(tmp_path / "w.pth"))
+
+
+def test_a_pickled_list_is_no_state_dict(tmp_path):
+    torch.save([torch.zeros(1)], tmp_path / "w.pth")
+    with pytest.raises(ModelFileError, match="not a state dict"):
+        weights.load_encoder_weights(encoder(), str(tmp_path / "w.pth"))
+
+
+def test_imagenet_without_a_network_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+
+    def fail(*_args, **_kwargs):
+        raise OSError("no network")
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", fail)
+    with pytest.raises(ModelFileError, match=r"save https://\S+resnet18\S+ as \S+resnet18.*--weights none") as caught:
+        weights.load_encoder_weights(encoder(), "imagenet")
+    assert "\n" not in str(caught.value)
+    assert not list((tmp_path / "checkpoints").iterdir())
+
+
+def test_imagenet_from_the_cache(tmp_path, monkeypatch, state):
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    from torchvision.models import ResNet18_Weights
+
+    (tmp_path / "checkpoints").mkdir()
+    torch.save(state, tmp_path / "checkpoints" / ResNet18_Weights.IMAGENET1K_V1.url.rsplit("/", 1)[1])
+    one = encoder()
+    weights.load_encoder_weights(one, "imagenet")
+    assert torch.equal(one.conv1.weight, state["conv1.weight"])

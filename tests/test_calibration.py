@@ -1,0 +1,73 @@
+import math
+
+import numpy as np
+import pytest
+
+from cavga.calibration import Calibration, calibrate, conformal_threshold
+from cavga.config import CalibrationConfig
+from cavga.errors import DataError
+
+
+def scores(*values):
+    return np.array(values, dtype=np.float32)
+
+
+def test_threshold_by_hand():
+    # n = 19, rate 0.05: k = ceil(20 * 0.95) = 19, the largest; the promise is 1 - 19/20.
+    threshold, promised = conformal_threshold(scores(*range(19)), 0.05)
+    assert 18 < threshold <= np.nextafter(np.float32(18), np.float32(19))
+    assert promised == pytest.approx(0.05)
+
+
+def test_too_few_normals_promise_less_and_say_so():
+    # n = 4 can promise no less than 1/5.
+    threshold, promised = conformal_threshold(scores(1, 2, 3, 4), 0.05)
+    assert threshold > 4
+    assert promised == pytest.approx(0.2)
+    calibration = calibrate(((float(i), np.zeros((2, 2), np.float32)) for i in range(4)), CalibrationConfig())
+    assert "no less than a false alarm rate of 0.200" in calibration.promise()
+    assert "at least 19 of them" in calibration.promise()
+
+
+@pytest.mark.parametrize("n", [19, 20, 39, 100, 199])
+def test_the_promise_is_kept_on_average(n):
+    rng = np.random.default_rng(0)
+    rates = []
+    for _ in range(400):
+        threshold, promised = conformal_threshold(rng.normal(size=n).astype(np.float32), 0.05)
+        rates.append((rng.normal(size=500) >= threshold).mean())
+    assert promised <= 0.05 + 1e-9
+    assert np.mean(rates) == pytest.approx(promised, abs=0.006)
+
+
+def test_the_image_that_sets_the_threshold_is_not_called_anomalous():
+    values = scores(0.1, 0.2, 0.3)
+    threshold, _ = conformal_threshold(values, 0.25)
+    assert not (values >= threshold).any()
+
+
+def test_pixels_reach_the_threshold_at_the_asked_rate():
+    rng = np.random.default_rng(0)
+    maps = [rng.normal(size=(40, 40)).astype(np.float32) for _ in range(10)]
+    calibration = calibrate(((0.0, one) for one in maps), CalibrationConfig(pixel_false_alarm_rate=0.01))
+    share = (np.stack(maps) >= calibration.pixel_threshold).mean()
+    assert 0.009 <= share <= 0.01
+
+
+def test_the_papers_rule_is_the_middle_and_a_half():
+    config = CalibrationConfig(threshold_rule="fixed")
+    calibration = calibrate(((value, np.zeros((2, 2), np.float32)) for value in (2.0, 3.0, 6.0)), config)
+    assert (calibration.image_threshold, calibration.pixel_threshold) == (4.0, 0.5)
+    assert calibration.promised_false_alarm_rate is None
+    assert "promises no false alarm rate" in calibration.promise()
+
+
+def test_no_normal_image_is_an_error():
+    with pytest.raises(DataError, match="at least 2 good images"):
+        calibrate(iter([]), CalibrationConfig())
+
+
+def test_calibration_survives_json():
+    calibration = calibrate(((float(i), np.zeros((2, 2), np.float32)) for i in range(30)), CalibrationConfig())
+    assert Calibration(**calibration.as_dict()) == calibration
+    assert math.isfinite(calibration.pixel_threshold)
