@@ -8,7 +8,9 @@ from PIL import Image
 
 from cavga.pictures import (
     HEAT_COLOURS,
+    LEFT,
     MODEL_COLOUR,
+    PLOT_WIDTH,
     TRUTH_COLOUR,
     data_uri,
     heatmap,
@@ -157,7 +159,7 @@ def test_the_histogram_shows_each_label_and_the_threshold_in_its_place():
     for text in ("2 good", "1 defective", "1 not labelled", "threshold 0.5", "anomaly score", "images"):
         assert f">{text}<" in svg
     x = float(re.search(r'class="threshold" x1="([\d.]+)"', svg).group(1))
-    assert abs(x - (44 + 440) / 2) < 1  # half way between the lowest and the highest score
+    assert abs(x - (LEFT + PLOT_WIDTH) / 2) < 1  # half way between the lowest and the highest score
 
 
 @pytest.mark.parametrize("scores", [[(0.5, 1)], [(3.0, 0)] * 5, [(1e6, 0), (1e6, 1)], [(-2.0, 0), (0.0, 1)]])

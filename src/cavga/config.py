@@ -42,7 +42,12 @@ class ModelConfig:
 
     variant: str = setting("r-u", "backbone (r: ResNet-18, d: DC-GAN) and supervision (u: good images only)", VARIANTS)
     weights: str | None = setting(None, "encoder weights: imagenet, none or a file; default imagenet for r, none for d")
-    stages: tuple[int, ...] = setting((1, 2, 3), "encoder stages (1 to 4) that feed the latent")
+    stages: tuple[int, ...] | None = setting(
+        None, "encoder stages that feed the latent, 1 to 4 (r: 0 is the stem); default 1,2,3, without weights 0,1 (d: 1)"
+    )
+    features: str | None = setting(
+        None, "features as they are, or their logarithm; default: log only without weights", ("linear", "log")
+    )
     train_encoder: bool | None = setting(None, "train the encoder; default: only if it starts without weights")
     latent: str = setting("whitened", "how mu is set: by whitening the features, or trained", ("whitened", "trained"))
     train_latent: bool = setting(False, "go on training a whitened mu (a study: it loses the signal)")
@@ -55,10 +60,11 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class LossConfig:
-    """The weights of Eq. 4; the defaults are the paper's."""
+    """The weights of Eq. 4."""
 
     vae_weight: float = setting(1.0, "w_r, weight of L = L_R + KL")
-    adversarial_weight: float = setting(1.0, "w_adv, weight of L_adv")
+    kl_weight: float = setting(1e-3, "weight of KL within L (1 in the paper)")
+    adversarial_weight: float = setting(0.01, "w_adv, weight of L_adv (1 in the paper)")
     attention_weight: float = setting(0.01, "w_ae, weight of L_ae")
 
 
@@ -67,7 +73,7 @@ class TrainingConfig:
     """The optimisation."""
 
     seed: int = setting(0, "seed of weights, order, augmentation and noise")
-    epochs: int = setting(5, "passes over the training images")
+    epochs: int = setting(10, "passes over the training images")
     batch_size: int = setting(16, "images a step")
     learning_rate: float = setting(1e-3, "Adam's step size")
     device: str = setting("auto", "where to compute", DEVICES)
@@ -170,8 +176,11 @@ def _check_data(data: DataConfig) -> None:
 
 
 def _check_model(model: ModelConfig) -> None:
-    if not model.stages or list(model.stages) != sorted(set(model.stages)) or set(model.stages) - {1, 2, 3, 4}:
-        raise UsageError(f"stages must be rising numbers from 1 to 4, got {list(model.stages)}")
+    if model.stages is not None:
+        lowest = 0 if model.variant.startswith("r") else 1
+        known = set(range(lowest, 5))
+        if not model.stages or list(model.stages) != sorted(set(model.stages)) or set(model.stages) - known:
+            raise UsageError(f"stages must be rising numbers from {lowest} to 4, got {list(model.stages)}")
     low, high = model.spectrum
     if not 0 <= low < high <= 1:
         raise UsageError(f"spectrum must be a range within 0 to 1, got {low} to {high}")
@@ -188,5 +197,5 @@ def _check_training(config: RunConfig) -> None:
     for rate in (calibration.false_alarm_rate, calibration.pixel_false_alarm_rate):
         if not 0 < rate < 1:
             raise UsageError(f"a false alarm rate must lie between 0 and 1, got {rate}")
-    if min(loss.vae_weight, loss.adversarial_weight, loss.attention_weight) < 0:
+    if min(loss.vae_weight, loss.kl_weight, loss.adversarial_weight, loss.attention_weight) < 0:
         raise UsageError("loss weights must not be negative")

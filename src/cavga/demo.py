@@ -15,8 +15,12 @@ from cavga.report import write_report
 from cavga.runs import CONFIG_FILE
 from cavga.training import Progress
 
-# No ImageNet weights, so that the demo needs no download.
-DEMO_SETTINGS: dict[str, dict[str, Any]] = {"data": {"image_size": (CUT, CUT)}, "model": {"weights": "none"}}
+# No ImageNet weights, so that the demo needs no download; 65 images need more passes than the default.
+DEMO_SETTINGS: dict[str, dict[str, Any]] = {
+    "data": {"image_size": (CUT, CUT)},
+    "model": {"weights": "none"},
+    "training": {"epochs": 20},
+}
 
 
 def run_demo(

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -62,7 +62,7 @@ class AnomalyDetector:
         self.device = device
 
     @classmethod
-    def load(cls, run: str | Path, *, device: str = "auto") -> Self:
+    def load(cls, run: str | Path, *, device: str = "auto") -> "AnomalyDetector":
         """The model of a run folder. Raises ModelFileError if it is missing, damaged or not one of ours."""
         tensors, description = load_model(Path(run))
         try:
@@ -113,19 +113,15 @@ class AnomalyDetector:
             while waiting:
                 yield waiting.popleft().result()
 
-    @torch.inference_mode()
     def _score(self, batch: "list[_Ready | FailedImage]") -> Iterator[Prediction | FailedImage]:
         ready = [item for item in batch if isinstance(item, _Ready)]
         if not ready:
             yield from (item for item in batch if isinstance(item, FailedImage))
             return
         started = time.perf_counter()
-        output = self.graph.score_images(torch.cat([item.image for item in ready]).to(self.device))
-        scores, maps, masks = (
-            output.score.cpu().numpy(),
-            output.anomaly_map.cpu().numpy(),
-            output.mask.cpu().numpy(),
-        )
+        with torch.inference_mode():
+            output = self.graph.score_images(torch.cat([item.image for item in ready]).to(self.device))
+        scores, maps, masks = (value.cpu().numpy() for value in (output.score, output.anomaly_map, output.mask))
         milliseconds = (time.perf_counter() - started) * 1000 / len(ready)
         position = 0
         for item in batch:

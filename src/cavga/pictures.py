@@ -30,7 +30,7 @@ MAX_TINT = 0.6  # opacity at the top of the scale: what lies below stays visible
 PIXELS_PER_LINE_WIDTH = 120  # so that a line looks alike on every photograph
 JPEG_QUALITY = 85
 
-PLOT_WIDTH, ROW_HEIGHT, LEFT, TOP = 440, 68, 44, 18  # of the histogram, in units of its view box
+PLOT_WIDTH, ROW_HEIGHT, LEFT, TOP = 440, 68, 54, 18  # of the histogram, in units of its view box
 NUM_BINS = 32
 SERIES = {0: ("good", "normal"), 1: ("defective", "anomalous"), None: ("not labelled", "unknown")}
 STYLE = """
@@ -77,9 +77,10 @@ svg .normal { fill: var(--normal); } svg .anomalous { fill: var(--anomalous); } 
 .case .hint { flex-basis: 100%; } .case .name { font-weight: 600; }
 .missed { color: var(--bad); } .false { color: var(--warn); } .found { color: var(--good); }
 @media screen and (max-width: 30rem) { body { padding: 1rem; } table { font-size: .85rem; }
-  th, td { padding-left: .4rem; } svg text { font-size: 13px; } }
-@media print { body { max-width: none; padding: 0; font-size: 9pt; print-color-adjust: exact; }
-  h2, h3 { break-after: avoid; } section + section { break-before: page; } }
+  th, td { padding-left: .4rem; } svg text { font-size: 13px; } .none { white-space: normal; } }
+@media print { html { font-size: 8pt; } body { max-width: none; padding: 0; print-color-adjust: exact; }
+  h2, h3, .legend { break-after: avoid; } section + section { break-before: page; } .plot { break-inside: avoid; }
+  .gallery { grid-template-columns: 1fr 1fr; } }
 """
 
 _TABLE = np.stack(

@@ -7,6 +7,7 @@ from cavga.config import (
     SECTIONS,
     CalibrationConfig,
     DataConfig,
+    LossConfig,
     ModelConfig,
     RunConfig,
     TrainingConfig,
@@ -20,6 +21,7 @@ PAPER = RunConfig(
     data=DataConfig(augment=True),
     model=ModelConfig(
         stages=(4,),
+        features="linear",
         train_encoder=True,
         latent="trained",
         latent_channels=512,
@@ -27,6 +29,7 @@ PAPER = RunConfig(
         attention="latent_sum",
         image_score="residual",
     ),
+    loss=LossConfig(kl_weight=1.0, adversarial_weight=1.0),
     training=TrainingConfig(epochs=150, learning_rate=1e-4),
     calibration=CalibrationConfig(threshold_rule="fixed"),
 )
@@ -50,11 +53,21 @@ def make_config(preset: str, *overrides: dict[str, dict[str, Any]]) -> RunConfig
 
 
 def resolve(config: RunConfig) -> RunConfig:
-    """Fill in what depends on other settings: the weights by backbone, the encoder by the weights."""
+    """Fill in what depends on other settings: the weights by backbone, encoder and features by the weights."""
     model = config.model
-    weights = model.weights or ("imagenet" if model.variant.startswith("r") else "none")
-    train_encoder = weights == "none" if model.train_encoder is None else model.train_encoder
-    return replace(config, model=replace(model, weights=weights, train_encoder=train_encoder))
+    is_r = model.variant.startswith("r")
+    weights = model.weights or ("imagenet" if is_r else "none")
+    has_weights = weights != "none"
+    # What is learnt from a few images alone is best read early and on a log scale (docs/decisions/0005).
+    first_stages = (0, 1) if is_r else (1,)
+    model = replace(
+        model,
+        weights=weights,
+        train_encoder=not has_weights if model.train_encoder is None else model.train_encoder,
+        stages=((1, 2, 3) if has_weights else first_stages) if model.stages is None else model.stages,
+        features=("linear" if has_weights else "log") if model.features is None else model.features,
+    )
+    return replace(config, model=model)
 
 
 def from_dict(content: dict[str, Any]) -> RunConfig:

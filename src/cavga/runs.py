@@ -77,9 +77,10 @@ def fingerprint(data: TrainingData, config: RunConfig) -> str:
 def encoder_label(config: RunConfig) -> str:
     """Which encoder this is, for tables: "R to layer3, frozen, ImageNet"."""
     model = config.model
+    last = f"layer{model.stages[-1]}" if model.stages else "?"
     kind = "R" if model.variant.startswith("r") else "D"
     source = {"imagenet": "ImageNet", "none": "no pretraining"}.get(model.weights or "", Path(model.weights or "").name)
-    return f"{kind} to layer{model.stages[-1]}, {'trained' if model.train_encoder else 'frozen'}, {source}"
+    return f"{kind} to {last}, {'trained' if model.train_encoder else 'frozen'}, {source}"
 
 
 def provenance(data: TrainingData, config: RunConfig, *, device: str, seconds: float) -> dict[str, Any]:

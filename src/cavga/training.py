@@ -105,7 +105,7 @@ def training_step(players: Players, images: Images, weights: LossConfig, noise: 
         discriminator.requires_grad_(False)
         generator = generator_loss(discriminator(fake))
         total = unsupervised_objective(
-            vae=reconstruction + kl,  # Eq. 1
+            vae=reconstruction + weights.kl_weight * kl,  # Eq. 1
             generator=generator,
             attention=attention,
             vae_weight=weights.vae_weight,

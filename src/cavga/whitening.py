@@ -1,4 +1,4 @@
-"""The latent of `recommended`: mu set by whitening the features of the normal images, in two passes.
+"""The latent of `recommended`: mu set by whitening the features of the normal images, without a gradient.
 
 Fitted on normal images alone, ||mu||^2 is a Mahalanobis distance: a Gaussian model of the features in
 other clothes (Rippel et al. 2020; Defard et al. 2021, PaDiM), which CAVGA reads as its KL to the prior.
@@ -15,11 +15,12 @@ from torch import Tensor
 
 from cavga.data.dataset import image_batch
 from cavga.model.cavga import Cavga
+from cavga.model.latent import LatentHead
 
 # Share of the mean eigenvalue that is added to every eigenvalue of the feature covariance. Few or
 # overlapping training images make the small ones far too small, and whitening divides by them
 # (docs/decisions/0005).
-EIGENVALUE_FLOOR = 0.1
+EIGENVALUE_FLOOR = 0.03
 BATCH_SIZE = 16
 
 
@@ -56,7 +57,7 @@ def whitening_of(feature_maps: Iterable[Float[Tensor, "_ features _ _"]], *, spe
 def fit_latent(model: Cavga, images: NDArray[np.uint8], *, spectrum: tuple[float, float], device: torch.device) -> None:
     """Set the mu head by whitening, and the prior's variance at each position by the mean energy there.
 
-    The second pass matters at the borders: zero padding gives every image unusual features there, and
+    The last pass matters at the borders: zero padding gives every image unusual features there, and
     an unscaled energy finds nothing but the frame.
     """
     model.eval()
@@ -66,6 +67,8 @@ def fit_latent(model: Cavga, images: NDArray[np.uint8], *, spectrum: tuple[float
         for indices in batches:
             yield model.encode_stages(image_batch(images, indices, device))
 
+    if model.mu_head.is_log:
+        _set_scales(model.mu_head, encoded())
     whitening = whitening_of((model.mu_head.merged(stages) for stages in encoded()), spectrum=spectrum)
     model.mu_head.set_projection(whitening.matrix, whitening.bias)
     model.logvar_head = None  # a learnt log variance belongs to the mu it was learnt with
@@ -73,3 +76,16 @@ def fit_latent(model: Cavga, images: NDArray[np.uint8], *, spectrum: tuple[float
     for stages in encoded():
         energy += model.mu_head(stages).square().mean(dim=1).sum(dim=0)
     model.set_prior_variance(energy / len(images))
+
+
+def _set_scales(head: LatentHead, batches: Iterator[list[Tensor]]) -> None:
+    """The unit of each channel under the logarithm: its mean over all training images."""
+    sums = [torch.zeros_like(scale) for scale in head.scales]
+    num_batches = 0
+    for stages in batches:
+        num_batches += 1
+        for total, features in zip(sums, head.averaged(stages), strict=True):
+            total += features.relu().mean(dim=(0, 2, 3))
+    for scale, total in zip(head.scales, sums, strict=True):
+        # A channel that is never active has no unit; any will do.
+        scale.copy_(torch.where(total > 0, total / num_batches, torch.ones_like(total)))

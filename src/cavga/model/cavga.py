@@ -68,7 +68,7 @@ class Cavga(nn.Module):
     def encode_stages(self, images: Images) -> list[Tensor]:
         """The feature maps that feed the latent."""
         maps = self.encoder(images)
-        return [maps[stage - 1] for stage in self.stages]
+        return [maps[stage] for stage in self.stages]
 
     def encode(self, images: Images) -> tuple[LatentMap, LatentMap]:
         """The mean mu and the log variance of q(z|x)."""

@@ -17,11 +17,11 @@ class Discriminator(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.features = DcganEncoder(depth=4, frozen=False)
-        self.realness = nn.Conv2d(self.features.stage_channels[-1], 1, INPUT_SIZE // 16, bias=False)
+        self.realness = nn.Conv2d(self.features.stage_channels[4], 1, INPUT_SIZE // 16, bias=False)
         self.realness.apply(initialise_dcgan)
 
     def forward(self, images: Images) -> Logits:
-        features = self.features(shrink(images, INPUT_SIZE))[-1]
+        features = self.features(shrink(images, INPUT_SIZE))[4]
         return self.realness(features).flatten()
 
 

@@ -1,8 +1,10 @@
 """Encoders: images -> the feature maps of their stages, finest first.
 
-Both give four stages. R is the convolutional part of ResNet-18, D the DC-GAN discriminator without
-its last layer, as in the paper.
+R is the convolutional part of ResNet-18, D the DC-GAN discriminator without its last layer, as in the
+paper. Stages are numbered as torchvision does: 1 to 4, and 0 for what R has before its first.
 """
+
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -15,10 +17,10 @@ IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 
 
 class ResNet18Encoder(nn.Module):
-    """The first stages of torchvision's ResNet-18 ("layer1" .. "layer4"); parameter names are torchvision's."""
+    """The first stages of torchvision's ResNet-18: its stem, then "layer1" to `depth`; its parameter names."""
 
-    stage_channels = (64, 128, 256, 512)
-    stage_strides = (4, 8, 16, 32)
+    stage_channels: ClassVar[dict[int, int]] = {0: 64, 1: 64, 2: 128, 3: 256, 4: 512}
+    stage_strides: ClassVar[dict[int, int]] = {0: 2, 1: 4, 2: 8, 3: 16, 4: 32}
     mean: Tensor
     deviation: Tensor
 
@@ -38,36 +40,38 @@ class ResNet18Encoder(nn.Module):
         self.register_buffer("deviation", torch.tensor(IMAGENET_DEVIATION).view(1, 3, 1, 1), persistent=False)
         self.requires_grad_(not frozen)
 
-    def forward(self, images: Images) -> list[Tensor]:
+    def forward(self, images: Images) -> dict[int, Tensor]:
+        """The feature map of every stage up to the depth, by its number."""
         features = self.relu(self.bn1(self.conv1((images - self.mean) / self.deviation)))
+        stages = {0: features}
         features = self.maxpool(features)
-        stages = []
         for stage in range(1, self.depth + 1):
             features = self.get_submodule(f"layer{stage}")(features)
-            stages.append(features)
+            stages[stage] = features
         return stages
 
 
 class DcganEncoder(nn.Module):
     """The DC-GAN discriminator's convolutions: 4x4, stride 2, 64 to 512 channels (Radford et al. 2016)."""
 
-    stage_channels = (64, 128, 256, 512)
-    stage_strides = (2, 4, 8, 16)
+    stage_channels: ClassVar[dict[int, int]] = {1: 64, 2: 128, 3: 256, 4: 512}
+    stage_strides: ClassVar[dict[int, int]] = {1: 2, 2: 4, 3: 8, 4: 16}
 
     def __init__(self, *, depth: int, frozen: bool) -> None:
         super().__init__()
         self.has_fixed_norm = frozen
-        channels = (3, *self.stage_channels[:depth])
+        channels = {0: 3, **self.stage_channels}
         self.stages = nn.ModuleList(_dcgan_stage(channels[i], channels[i + 1], normalised=i > 0) for i in range(depth))
         self.apply(initialise_dcgan)
         self.requires_grad_(not frozen)
 
-    def forward(self, images: Images) -> list[Tensor]:
+    def forward(self, images: Images) -> dict[int, Tensor]:
+        """The feature map of every stage up to the depth, by its number."""
         features = 2 * images - 1
-        stages = []
-        for stage in self.stages:
+        stages = {}
+        for number, stage in enumerate(self.stages, start=1):
             features = stage(features)
-            stages.append(features)
+            stages[number] = features
         return stages
 
 

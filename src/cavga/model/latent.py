@@ -12,13 +12,14 @@ from torch.nn import functional
 from cavga.shapes import FeatureMap, LatentMap, ResizedMap
 
 
-def align(features: FeatureMap, size: tuple[int, int], *, averaged: bool) -> ResizedMap:
-    """A stage's features averaged over 3x3 neighbours if `averaged`, at `size`: block means or bilinear."""
-    if averaged:
-        features = functional.avg_pool2d(features, 3, stride=1, padding=1, count_include_pad=False)
+# Added before the logarithm, in units of a channel's mean: below a tenth of it differences are noise.
+LOG_OFFSET = 0.1
+
+
+def to_size(features: FeatureMap, size: tuple[int, int]) -> ResizedMap:
+    """A map at another size: block means if it is smaller, bilinear if it is larger."""
     if features.shape[2] > size[0]:
-        factor = features.shape[2] // size[0]
-        return functional.avg_pool2d(features, factor)
+        return functional.avg_pool2d(features, features.shape[2] // size[0])
     if features.shape[2] < size[0]:
         return functional.interpolate(features, size=size, mode="bilinear", align_corners=False)
     return features
@@ -27,15 +28,20 @@ def align(features: FeatureMap, size: tuple[int, int], *, averaged: bool) -> Res
 class LatentHead(nn.Module):
     """A 1x1 convolution on the concatenated stages, done stage by stage.
 
-    One stage is taken as it is, as in the paper; several are averaged over 3x3 neighbours first and
-    brought to `stride` pixels a cell.
+    `is_local`: the stages are averaged over 3x3 neighbours before anything else, so that a cell says
+    what is around it. `is_log`: then their logarithm is taken, so that contrast becomes an offset.
     """
 
-    def __init__(self, *, channels: list[int], strides: list[int], stride: int, latent_channels: int) -> None:
+    def __init__(
+        self, *, channels: list[int], strides: list[int], stride: int, latent_channels: int, is_local: bool, is_log: bool
+    ) -> None:
         super().__init__()
         self.strides, self.stride = strides, stride
+        self.is_local, self.is_log = is_local, is_log
         self.projections = nn.ModuleList(nn.Conv2d(c, latent_channels, 1, bias=False) for c in channels)
         self.bias = nn.Parameter(torch.zeros(latent_channels))
+        # The unit of each channel under the logarithm; 1 until `whitening.fit_latent` sets it.
+        self.scales = nn.ParameterList(nn.Parameter(torch.ones(c), requires_grad=False) for c in channels)
 
     @property
     def num_channels(self) -> int:
@@ -48,17 +54,30 @@ class LatentHead(nn.Module):
     def forward(self, stages: list[Tensor]) -> LatentMap:
         size = self.map_size(stages)
         latent: Tensor = self.bias.view(1, -1, 1, 1)
-        for features, stride, projection in zip(stages, self.strides, self.projections, strict=True):
-            # Enlarging comes after the projection and shrinking before it: fewer cells to project.
-            inner = size if stride < self.stride else (features.shape[2], features.shape[3])
-            projected = projection(align(features, inner, averaged=len(stages) > 1))
-            latent = latent + align(projected, size, averaged=False)
+        for features, projection in zip(self.prepared(stages), self.projections, strict=True):
+            # Shrink before the projection and enlarge after it: fewer cells to project.
+            small = to_size(features, size) if features.shape[2] > size[0] else features
+            latent = latent + to_size(projection(small), size)
         return latent
 
     def merged(self, stages: list[Tensor]) -> FeatureMap:
-        """What the head projects, as one map: the stages aligned and concatenated."""
+        """What the head projects, as one map: the prepared stages at one size, concatenated."""
         size = self.map_size(stages)
-        return torch.cat([align(f, size, averaged=len(stages) > 1) for f in stages], dim=1)
+        return torch.cat([to_size(features, size) for features in self.prepared(stages)], dim=1)
+
+    def averaged(self, stages: list[Tensor]) -> list[Tensor]:
+        """The stages averaged over 3x3 neighbours, if the head is local."""
+        if not self.is_local:
+            return stages
+        return [functional.avg_pool2d(f, 3, stride=1, padding=1, count_include_pad=False) for f in stages]
+
+    def prepared(self, stages: list[Tensor]) -> list[Tensor]:
+        """The averaged stages, under the logarithm if the head has one."""
+        averaged = self.averaged(stages)
+        if not self.is_log:
+            return averaged
+        pairs = zip(averaged, self.scales, strict=True)
+        return [(features.relu() / scale.view(1, -1, 1, 1) + LOG_OFFSET).log() for features, scale in pairs]
 
     @torch.no_grad()
     def set_projection(self, matrix: Float[Tensor, "latent features"], bias: Float[Tensor, " latent"]) -> None:

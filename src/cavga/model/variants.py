@@ -6,8 +6,8 @@ from cavga.model.decoder import DcganDecoder, ResidualDecoder
 from cavga.model.encoder import DcganEncoder, Encoder, ResNet18Encoder
 from cavga.model.latent import LatentHead
 
-# Pixels a cell of the latent map when several stages feed it (docs/decisions/0004).
-MERGED_STRIDE = 8
+# Pixels a cell of a whitened latent map, whatever stages feed it (docs/decisions/0004).
+WHITENED_STRIDE = 8
 
 
 def build(config: ModelConfig, *, image_size: tuple[int, int]) -> Cavga:
@@ -26,25 +26,32 @@ def training_channels(config: ModelConfig) -> int:
     """Channels of z while it is trained: as configured, or all that whitening keeps."""
     if not is_whitened_first(config):
         return config.latent_channels
-    num_features = sum(_encoder_type(config).stage_channels[stage - 1] for stage in config.stages)
+    num_features = sum(_encoder_type(config).stage_channels[stage] for stage in stages_of(config))
     low, high = config.spectrum
     return round(high * num_features) - round(low * num_features)
 
 
 def build_parts(config: ModelConfig, *, image_size: tuple[int, int], mu_channels: int) -> Cavga:
     """As `build`, with the channels of mu given: those of a loaded, whitened head."""
-    encoder = _encoder(config)
+    encoder, stages = _encoder(config), stages_of(config)
     stride = latent_stride(config)
-    head = {
-        "channels": [encoder.stage_channels[s - 1] for s in config.stages],
-        "strides": [encoder.stage_strides[s - 1] for s in config.stages],
-    }
+
+    def head() -> LatentHead:
+        return LatentHead(
+            channels=[encoder.stage_channels[stage] for stage in stages],
+            strides=[encoder.stage_strides[stage] for stage in stages],
+            stride=stride,
+            latent_channels=mu_channels,
+            is_local=config.latent == "whitened",
+            is_log=config.features == "log",
+        )
+
     decoder_type = ResidualDecoder if config.variant.startswith("r") else DcganDecoder
     return Cavga(
         encoder=encoder,
-        stages=config.stages,
-        mu_head=LatentHead(**head, stride=stride, latent_channels=mu_channels),
-        logvar_head=LatentHead(**head, stride=stride, latent_channels=mu_channels) if has_logvar(config) else None,
+        stages=stages,
+        mu_head=head(),
+        logvar_head=head() if has_logvar(config) else None,
         decoder=decoder_type(latent_channels=mu_channels, stride=stride, width=config.decoder_width),
         attends_to="energy" if config.attention == "energy" else "latent_sum",
         map_size=(image_size[0] // stride, image_size[1] // stride),
@@ -53,8 +60,16 @@ def build_parts(config: ModelConfig, *, image_size: tuple[int, int], mu_channels
 
 def latent_stride(config: ModelConfig) -> int:
     """Pixels of the image a cell of the latent map stands for."""
-    strides = _encoder_type(config).stage_strides
-    return MERGED_STRIDE if len(config.stages) > 1 else strides[config.stages[0] - 1]
+    if config.latent == "whitened":
+        return WHITENED_STRIDE
+    return _encoder_type(config).stage_strides[stages_of(config)[0]]
+
+
+def stages_of(config: ModelConfig) -> tuple[int, ...]:
+    """The encoder stages of a resolved configuration."""
+    if config.stages is None:
+        raise ValueError("the configuration is not resolved: cavga.presets.resolve fills in the stages")
+    return config.stages
 
 
 def has_logvar(config: ModelConfig) -> bool:
@@ -63,7 +78,7 @@ def has_logvar(config: ModelConfig) -> bool:
 
 
 def _encoder(config: ModelConfig) -> Encoder:
-    return _encoder_type(config)(depth=config.stages[-1], frozen=not config.train_encoder)
+    return _encoder_type(config)(depth=stages_of(config)[-1], frozen=not config.train_encoder)
 
 
 def _encoder_type(config: ModelConfig) -> type[ResNet18Encoder] | type[DcganEncoder]:

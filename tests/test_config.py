@@ -1,0 +1,133 @@
+import argparse
+from dataclasses import fields
+
+import pytest
+
+from cavga.config import SECTIONS, as_dict, read_toml, write_toml
+from cavga.errors import UsageError
+from cavga.flags import OneLineParser, add_config_flags, config_from_flags, parse_image_size
+from cavga.presets import PRESETS, from_dict, make_config
+
+
+def parsed(*flags):
+    parser = OneLineParser(prog="x")
+    add_config_flags(parser)
+    return config_from_flags(parser.parse_args(flags))
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_configuration_survives_toml_and_json(preset, tmp_path):
+    config = make_config(preset, {"data": {"category": 'a "quoted" \\ näme', "image_size": (64, 128)}})
+    (tmp_path / "c.toml").write_text(write_toml(config), encoding="utf-8")
+    name, overrides = read_toml(tmp_path / "c.toml")
+    assert make_config(name, overrides) == config
+    assert from_dict(as_dict(config)) == config
+
+
+def test_the_paper_preset_is_what_the_text_says():
+    paper = make_config("paper")
+    weights = paper.loss
+    assert (weights.vae_weight, weights.adversarial_weight, weights.attention_weight) == (1.0, 1.0, 0.01)
+    assert paper.model.stages == (4,)
+    assert paper.model.train_encoder
+    assert (paper.model.attention, paper.model.image_score) == ("latent_sum", "residual")
+    assert paper.calibration.threshold_rule == "fixed"
+
+
+def test_presets_differ_in_every_field_that_is_not_for_a_study():
+    # A field on which both presets agree must be a user's choice or belong to a recorded study.
+    choices = {
+        *("image_size", "category", "layout", "calibration_fraction", "skip_bad", "variant", "weights", "spectrum"),
+        *("seed", "batch_size", "device", "false_alarm_rate", "pixel_false_alarm_rate", "train_latent"),
+        *("vae_weight", "adversarial_weight", "attention_weight"),
+    }
+    for section in SECTIONS:
+        one, other = (getattr(preset, section) for preset in PRESETS.values())
+        for item in fields(one):
+            is_equal = getattr(one, item.name) == getattr(other, item.name)
+            assert not is_equal or item.name in choices, f"{section}.{item.name}"
+
+
+@pytest.mark.parametrize(("variant", "weights"), [("r-u", "imagenet"), ("d-u", "none")])
+def test_weights_follow_the_backbone(variant, weights):
+    assert make_config("recommended", {"model": {"variant": variant}}).model.weights == weights
+
+
+@pytest.mark.parametrize(("weights", "is_trained"), [("imagenet", False), ("some.pth", False), ("none", True)])
+def test_only_an_encoder_without_weights_is_trained_by_default(weights, is_trained):
+    assert make_config("recommended", {"model": {"weights": weights}}).model.train_encoder is is_trained
+
+
+def test_flags_win_over_the_file_and_the_file_over_the_preset(tmp_path):
+    (tmp_path / "c.toml").write_text('preset = "paper"\n[training]\nepochs = 7\nseed = 3\n')
+    config = parsed("--config", str(tmp_path / "c.toml"), "--epochs", "9")
+    assert (config.preset, config.training.epochs, config.training.seed) == ("paper", 9, 3)
+    assert config.training.learning_rate == PRESETS["paper"].training.learning_rate
+
+
+def test_every_field_has_a_flag_and_a_help_text():
+    parser = argparse.ArgumentParser()
+    add_config_flags(parser)
+    options = {option for action in parser._actions for option in action.option_strings}
+    for section in SECTIONS:
+        for item in fields(getattr(PRESETS["paper"], section)):
+            assert "--" + item.name.replace("_", "-") in options
+            assert item.metadata["help"]
+    parser.format_help()
+
+
+def test_flags_become_values():
+    config = parsed("--image-size", "64x128", "--stages", "2,3", "--spectrum", "0.5,1", "--augment")
+    assert config.data.image_size == (64, 128)
+    assert config.model.stages == (2, 3)
+    assert config.model.spectrum == (0.5, 1.0)
+    assert config.data.augment
+
+
+@pytest.mark.parametrize("text", ["0x0x0", "big", "", "-32", "32.5"])
+def test_image_sizes_that_are_none(text):
+    with pytest.raises(argparse.ArgumentTypeError):
+        parse_image_size(text)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--image-size", "100"], "multiple of 32"),
+        (["--image-size", "2048"], "multiple of 32 from 32 to 1024"),
+        (["--variant", "r-v"], "unknown variant 'r-v': expected one of r-u, d-u"),
+        (["--preset", "papr"], "expected one of paper, recommended"),
+        (["--stages", "3,1"], "rising numbers from 1 to 4"),
+        (["--stages", "5"], "rising numbers from 1 to 4"),
+        (["--stages", "one"], "numbers separated by commas"),
+        (["--spectrum", "0.9,0.1"], "range within 0 to 1"),
+        (["--epochs", "0"], "at least 1"),
+        (["--learning-rate", "nan"], "above 0"),
+        (["--false-alarm-rate", "1.5"], "between 0 and 1"),
+        (["--attention-weight", "-1"], "must not be negative"),
+        (["--calibration-fraction", "1.0"], "between 0 and 1"),
+        (["--no-such-flag"], "unrecognized arguments"),
+        (["--decoder-width", "0"], "at least 1"),
+    ],
+)
+def test_wrong_flags_are_one_line(flags, message):
+    with pytest.raises(UsageError, match=message) as caught:
+        parsed(*flags)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("[training\n", "not a readable TOML file"),
+        ("epochs = 3\n", "outside a section"),
+        ("[training]\nepoch = 3\n", "unknown setting in .training. 'epoch': expected one of epochs"),
+        ("[trainig]\nepochs = 3\n", "unknown section 'trainig': expected one of training"),
+    ],
+)
+def test_wrong_files_are_one_line(tmp_path, content, message):
+    (tmp_path / "c.toml").write_text(content)
+    with pytest.raises(UsageError, match=message):
+        parsed("--config", str(tmp_path / "c.toml"))
+    with pytest.raises(UsageError, match="no such configuration file"):
+        parsed("--config", str(tmp_path / "nothing.toml"))

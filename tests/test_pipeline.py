@@ -1,0 +1,263 @@
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import cavga
+from cavga.config import write_toml
+from cavga.errors import DataError, ModelFileError, ResumeError, UsageError
+from cavga.pipeline import evaluate, train
+
+from .conftest import save_image, small_config, texture, write_category
+
+
+def test_a_run_folder_is_complete(run_folder):
+    names = {path.name for path in run_folder.iterdir()}
+    assert names >= {"config.toml", "manifest.csv", "model.safetensors", "model.json", "log.jsonl", "training"}
+    assert not list(run_folder.rglob("images-*"))
+    assert not list(run_folder.rglob("*.tmp"))
+    origin = json.loads((run_folder / "model.json").read_text())["provenance"]
+    assert origin["encoder"] == "R to layer3, trained, no pretraining"
+    assert (origin["train"], origin["calibration"]) == (10, 2)
+    assert {"seed", "threads", "torch", "data_sha256"} <= set(origin)
+
+
+def test_nothing_in_a_run_is_a_pickle(run_folder):
+    assert {path.suffix for path in run_folder.rglob("*") if path.is_file()} <= {
+        ".toml", ".csv", ".safetensors", ".json", ".jsonl", ".html",
+    }  # fmt: skip
+
+
+def test_evaluation_writes_its_three_files(run_folder, category, tmp_path):
+    result = evaluate(run_folder, category, tmp_path / "out")
+    metrics = json.loads((tmp_path / "out/metrics.json").read_text())
+    assert metrics == result.metrics
+    assert set(metrics) == {"image", "pixel", "by_defect_type", "intervals", "counts", "provenance"}
+    assert metrics["counts"] == {
+        "train": 10, "calibration": 2, "test_normal": 4, "test_anomalous": 4,
+        "with_mask": 4, "excluded": 0, "unreadable": 0,
+    }  # fmt: skip
+    assert metrics["pixel"]["resolution"] == [32, 32]
+    lines = [json.loads(line) for line in (tmp_path / "out/predictions.jsonl").read_text().splitlines()]
+    assert [line["path"] for line in lines][0] == "test/good/000.png"
+    assert all(line["is_anomalous"] == (line["score"] >= line["threshold"]) for line in lines)
+    assert "square" in (tmp_path / "out/report.html").read_text(encoding="utf-8")
+    assert not result.problems
+
+
+def test_a_white_square_is_found(run_folder, category, tmp_path):
+    metrics = evaluate(run_folder, category, tmp_path).metrics
+    assert metrics["image"]["auroc"] == 1.0
+    assert metrics["pixel"]["auroc"] > 0.9
+
+
+def test_metrics_at_the_photographs_size(run_folder, category, tmp_path):
+    metrics = evaluate(run_folder, category, tmp_path, at_original_size=True).metrics
+    assert metrics["pixel"]["resolution"] == "original"
+    assert metrics["pixel"]["auroc"] > 0.85
+
+
+def test_the_paper_preset_reports_its_transductive_rule(category, tmp_path):
+    run = train(category, tmp_path / "run", small_config("paper"))
+    metrics = evaluate(run, category).metrics
+    assert metrics["paper_rule"]["transductive"] is True
+    scores = [json.loads(line)["score"] for line in (run / "predictions.jsonl").read_text().splitlines()]
+    assert metrics["paper_rule"]["image"]["threshold"] == pytest.approx((min(scores) + max(scores)) / 2)
+    assert metrics["pixel"]["threshold"] == 0.5
+
+
+def test_only_good_test_images_give_null(run_folder, tmp_path):
+    good = write_category(tmp_path / "good", num_train=0, num_bad=0)
+    shutil.rmtree(good / "ground_truth", ignore_errors=True)
+    metrics = evaluate(run_folder, good, tmp_path / "out").metrics
+    assert metrics["image"]["auroc"] is None
+    assert metrics["pixel"]["auroc"] is None
+    assert metrics["intervals"] == {"image_auroc": None, "pixel_auroc": None}
+    assert metrics["image"]["false_alarm_rate"] is not None
+
+
+def test_images_that_were_trained_on_are_left_out(run_folder, category, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(category, data)
+    shutil.copy(data / "train/good/000.png", data / "test/good/seen.png")
+    metrics = evaluate(run_folder, data, tmp_path / "out").metrics
+    assert metrics["counts"]["excluded"] == 1
+    assert metrics["counts"]["test_normal"] == 4
+
+
+def test_a_broken_mask_and_a_broken_image_are_left_out_and_named(run_folder, category, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(category, data)
+    (data / "test/good/001.png").write_bytes(b"")
+    save_image(data / "ground_truth/square/000_mask.png", np.full((9, 9), 255, np.uint8))
+    result = evaluate(run_folder, data, tmp_path / "out")
+    assert result.metrics["counts"]["unreadable"] == 1
+    assert result.metrics["counts"]["with_mask"] == 3
+    assert len(result.problems) == 2
+    assert "001.png" in result.problems[0]
+    assert "000_mask.png" in result.problems[1]
+
+
+def test_metrics_do_not_depend_on_the_batch_size(run_folder, category, tmp_path, monkeypatch):
+    whole = evaluate(run_folder, category, tmp_path / "a").metrics
+    monkeypatch.setattr("cavga.detector.BATCH_SIZE", 1)
+    single = evaluate(run_folder, category, tmp_path / "b").metrics
+    for part in ("image", "pixel"):
+        for name, value in whole[part].items():
+            assert single[part][name] == pytest.approx(value, abs=1e-5), name
+
+
+def test_an_unreadable_good_image_stops_training_before_anything_is_written(category, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(category, data)
+    (data / "train/good/003.png").write_bytes((data / "train/good/003.png").read_bytes()[:60])
+    with pytest.raises(DataError, match=r"1 good images cannot be read.*003\.png"):
+        train(data, tmp_path / "run", small_config())
+    assert not (tmp_path / "run").exists()
+
+
+def test_skip_bad_trains_without_it(category, tmp_path):
+    from dataclasses import replace
+
+    data = tmp_path / "data"
+    shutil.copytree(category, data)
+    (data / "train/good/003.png").write_bytes(b"")
+    config = small_config(epochs=1)
+    run = train(data, tmp_path / "run", replace(config, data=replace(config.data, skip_bad=True)))
+    assert "003.png" not in (run / "manifest.csv").read_text()
+
+
+def test_a_run_is_never_overwritten(run_folder, category):
+    before = (run_folder / "model.json").read_bytes()
+    with pytest.raises(UsageError, match="already holds a run"):
+        train(category, run_folder, small_config())
+    assert (run_folder / "model.json").read_bytes() == before
+
+
+def test_training_twice_gives_the_same_file(run_folder, category, tmp_path):
+    again = train(category, tmp_path / "again", small_config())
+    assert (again / "model.safetensors").read_bytes() == (run_folder / "model.safetensors").read_bytes()
+
+
+def test_training_leaves_torchs_global_state_alone(category, tmp_path):
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    train(category, tmp_path / "run", small_config(epochs=1))
+    assert torch.equal(torch.rand(1), expected)
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+KILLED = """
+import sys
+import cavga.training
+from cavga.cli import main
+cavga.training.SECONDS_BETWEEN_CHECKPOINTS = 0.0
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("moment", ["after the first checkpoint", "a little later"])
+def test_sigkill_and_resume_end_with_the_same_bits(category, tmp_path, moment):
+    straight = train(category, tmp_path / "straight", small_config(epochs=6))
+    (tmp_path / "c.toml").write_text(write_toml(small_config(epochs=6)))
+    flags = ["train", str(category), "--output", str(tmp_path / "killed"), "--config", str(tmp_path / "c.toml")]
+    process = subprocess.Popen([sys.executable, "-c", KILLED, *flags], stderr=subprocess.DEVNULL)
+    state = tmp_path / "killed/training/state.safetensors"
+    deadline = time.monotonic() + 120
+    while not state.exists() and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.01)
+    if moment == "a little later":
+        time.sleep(0.3)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert state.exists()
+    run = train(category, tmp_path / "killed", small_config(epochs=6), resume=True)
+    assert (run / "model.safetensors").read_bytes() == (straight / "model.safetensors").read_bytes()
+
+
+def test_resume_with_other_settings_or_images_is_refused(category, tmp_path):
+    run = train(category, tmp_path / "run", small_config())
+    with pytest.raises(ResumeError):
+        train(category, run, small_config(learning_rate=0.5), resume=True)
+    data = tmp_path / "data"
+    shutil.copytree(category, data)
+    save_image(data / "train/good/000.png", texture(999))
+    with pytest.raises(ResumeError):
+        train(data, run, small_config(), resume=True)
+
+
+def test_good_images_alone_are_enough_to_train(tmp_path):
+    for i in range(5):
+        save_image(tmp_path / "photos" / f"{i}.png", texture(i))
+    run = cavga.train(tmp_path / "photos", tmp_path / "run", small_config(epochs=1))
+    with pytest.raises(DataError, match="no labelled test images"):
+        cavga.evaluate(run, tmp_path / "photos")
+
+
+def test_one_good_image_is_too_few(tmp_path):
+    save_image(tmp_path / "photos/0.png", texture(0))
+    with pytest.raises(DataError, match="at least 2 are needed"):
+        cavga.train(tmp_path / "photos", tmp_path / "run", small_config(epochs=1))
+
+
+def test_a_folder_that_is_no_run(tmp_path, category):
+    with pytest.raises(ModelFileError, match="no such model"):
+        evaluate(tmp_path / "nothing", category)
+
+
+def test_a_calibration_folder_is_used_as_it_is(tmp_path):
+    data = write_category(tmp_path / "data")
+    for i in range(3):
+        save_image(data / f"validation/good/{i}.png", texture(300 + i))
+    run = train(data, tmp_path / "run", small_config(epochs=1))
+    origin = json.loads((run / "model.json").read_text())["provenance"]
+    assert (origin["train"], origin["calibration"]) == (12, 3)
+
+
+def test_oblong_and_mixed_sizes(tmp_path):
+    from dataclasses import replace
+
+    for i in range(4):
+        save_image(tmp_path / "photos" / f"{i}.png", texture(i, size=40 + 8 * i)[:, :36])
+    config = small_config(epochs=1)
+    config = replace(config, data=replace(config.data, image_size=(64, 32)))
+    run = train(tmp_path / "photos", tmp_path / "run", config)
+    (prediction,) = cavga.AnomalyDetector.load(run).predict(tmp_path / "photos/0.png")
+    assert prediction.anomaly_map.shape == prediction.mask.shape == (64, 32)
+
+
+def test_the_demo_gives_three_runs_one_summary_one_report(tmp_path):
+    from cavga.demo import DEMO_SETTINGS, run_demo
+    from cavga.presets import make_config
+
+    config = make_config("recommended", DEMO_SETTINGS, {"data": {"image_size": (32, 32)}, "training": {"epochs": 1}})
+    seen: list[str] = []
+    run_demo(tmp_path / "demo", config, announce=seen.append)
+    summary = json.loads((tmp_path / "demo/summary.json").read_text())
+    assert list(summary) == seen == ["brick", "grass", "gravel"]
+    for texture_name, metrics in summary.items():
+        folder: Path = tmp_path / "demo" / texture_name
+        assert metrics == json.loads((folder / "metrics.json").read_text())
+        assert metrics["counts"]["test_anomalous"] == 40
+        assert (folder / "report.html").is_file()
+    assert (tmp_path / "demo/report.html").stat().st_size < 8e6
+
+
+def test_the_demo_replaces_a_demo_and_nothing_else(tmp_path):
+    from cavga.demo import DEMO_SETTINGS, run_demo
+    from cavga.presets import make_config
+
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/thesis.txt").write_text("years of work")
+    config = make_config("recommended", DEMO_SETTINGS)
+    with pytest.raises(UsageError, match="something other than a demo"):
+        run_demo(tmp_path / "mine", config)
+    assert (tmp_path / "mine/thesis.txt").read_text() == "years of work"
