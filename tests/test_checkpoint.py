@@ -25,7 +25,7 @@ def test_one_changed_byte_of_the_weights_is_noticed(saved):
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
-    with pytest.raises(ModelFileError, match="model.safetensors is damaged"):
+    with pytest.raises(ModelFileError, match=r"model\.safetensors is damaged"):
         checkpoint.load_model(saved)
 
 
@@ -57,7 +57,7 @@ def test_missing_files_are_named(tmp_path, saved):
     with pytest.raises(ModelFileError, match="not a run folder"):
         checkpoint.load_model(tmp_path / "empty")
     (saved / "model.safetensors").unlink()
-    with pytest.raises(ModelFileError, match="model.safetensors is missing"):
+    with pytest.raises(ModelFileError, match=r"model\.safetensors is missing"):
         checkpoint.load_model(saved)
 
 

@@ -46,7 +46,7 @@ def test_evaluation_writes_its_three_files(run_folder, category, tmp_path):
     }  # fmt: skip
     assert metrics["pixel"]["resolution"] == [32, 32]
     lines = [json.loads(line) for line in (tmp_path / "out/predictions.jsonl").read_text().splitlines()]
-    assert [line["path"] for line in lines][0] == "test/good/000.png"
+    assert next(line["path"] for line in lines) == "test/good/000.png"
     assert all(line["is_anomalous"] == (line["score"] >= line["threshold"]) for line in lines)
     assert "square" in (tmp_path / "out/report.html").read_text(encoding="utf-8")
     assert not result.problems

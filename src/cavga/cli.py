@@ -58,6 +58,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         "train": (add_train, "learn what normal looks like from good images"),
         "evaluate": (add_evaluate, "measure a trained run on labelled test images"),
         "predict": (add_predict, "score images and folders"),
+        "benchmark": (add_benchmark, "run every cell of a table and write its rows"),
     }
     parser = OneLineParser(prog="cavga", description="Anomaly detection and localization from good images (CAVGA).")
     parser.add_argument("--version", action="version", version=f"cavga {__version__}")
@@ -225,6 +226,37 @@ def predict(args: argparse.Namespace) -> Outcome:
     }
     exit_code = DONE if not num_failed else BAD_DATA if num_failed == summary.num_images else IN_PART
     return Outcome(text, result, summary.failed, exit_code)
+
+
+def add_benchmark(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = "example: cavga benchmark demo --output runs/benchmark"
+    parser.add_argument("table", metavar="TABLE", help="demo or screw")
+    parser.add_argument("--data", type=Path, default=None, metavar="ROOT", help="folder that holds mvtec_ad/screw")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for the runs and TABLE.json")
+    parser.add_argument("--seeds", type=_seeds, default=(0,), metavar="0,1,2", help="default 0")
+    parser.add_argument("--weights", default=None, metavar="imagenet|FILE", help="encoder weights of the screw table")
+    parser.set_defaults(run=benchmark)
+
+
+def benchmark(args: argparse.Namespace) -> Outcome:
+    from cavga.benchmark import run_table
+
+    def show(row: dict[str, Any]) -> None:
+        if not args.json:
+            name = f"{row['cell']}, {row['data']}, seed {row['seed']}"
+            print(f"{name}: {row['error'] or _table_line('', row['metrics'])}", file=sys.stderr)
+
+    rows = run_table(args.table, args.output, data=args.data, seeds=args.seeds, weights=args.weights, on_row=show)
+    failed = [f"{row['cell']}: {row['error']}" for row in rows if row["error"]]
+    text = f"{len(rows) - len(failed)} of {len(rows)} cells finished: {args.output / args.table}.json"
+    return Outcome(text, {"rows": rows}, failed, IN_PART if failed else DONE)
+
+
+def _seeds(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected whole numbers separated by commas, got {text!r}") from None
 
 
 _COLUMNS: tuple[tuple[str, Callable[[dict[str, Any]], float | None]], ...] = (

@@ -43,7 +43,8 @@ class ModelConfig:
     variant: str = setting("r-u", "backbone (r: ResNet-18, d: DC-GAN) and supervision (u: good images only)", VARIANTS)
     weights: str | None = setting(None, "encoder weights: imagenet, none or a file; default imagenet for r, none for d")
     stages: tuple[int, ...] | None = setting(
-        None, "encoder stages that feed the latent, 1 to 4 (r: 0 is the stem); default 1,2,3, without weights 0,1 (d: 1)"
+        None,
+        "encoder stages that feed the latent, 1 to 4 (r: 0 is the stem); default 1,2,3, without weights 0,1 (d: 1)",
     )
     features: str | None = setting(
         None, "features as they are, or their logarithm; default: log only without weights", ("linear", "log")

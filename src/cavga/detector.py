@@ -18,7 +18,7 @@ from cavga.config import RunConfig
 from cavga.data.dataset import NUM_DECODE_THREADS, resize
 from cavga.data.images import find_images, read_image
 from cavga.errors import CavgaError, DataError, ModelFileError, UsageError
-from cavga.inference import InferenceGraph
+from cavga.inference import InferenceGraph, ScoringGraph
 from cavga.model.variants import build_parts
 from cavga.presets import from_dict
 from cavga.shapes import Images
@@ -56,7 +56,7 @@ class FailedImage:
 class AnomalyDetector:
     """Scores photographs with a trained model."""
 
-    def __init__(self, graph: InferenceGraph, description: dict[str, Any], *, device: torch.device) -> None:
+    def __init__(self, graph: ScoringGraph, description: dict[str, Any], *, device: torch.device) -> None:
         self.graph = graph.to(device).eval()
         self.description = description
         self.device = device

@@ -3,6 +3,7 @@
 Evaluation, prediction and calibration all go through `InferenceGraph`; what is measured is what is deployed.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
@@ -25,17 +26,29 @@ class InferenceOutput:
     mask: Masks
 
 
-class InferenceGraph(nn.Module):
-    """A trained model with its thresholds, in eval mode."""
+class ScoringGraph(nn.Module, ABC):
+    """What a detector needs: an input size, two thresholds, and scores of images of that size."""
 
     image_threshold: Tensor
     pixel_threshold: Tensor
 
-    def __init__(self, model: Cavga, *, image_size: tuple[int, int], image_score: str) -> None:
+    def __init__(self, image_size: tuple[int, int]) -> None:
         super().__init__()
-        self.model, self.image_size, self.image_score = model.eval(), image_size, image_score
+        self.image_size = image_size
         self.register_buffer("image_threshold", torch.tensor(torch.inf))
         self.register_buffer("pixel_threshold", torch.tensor(torch.inf))
+
+    @abstractmethod
+    def score_images(self, images: Images) -> InferenceOutput:
+        """Scores, maps and masks of images in [0, 1] that are already at the input size."""
+
+
+class InferenceGraph(ScoringGraph):
+    """A trained model with its thresholds, in eval mode."""
+
+    def __init__(self, model: Cavga, *, image_size: tuple[int, int], image_score: str) -> None:
+        super().__init__(image_size)
+        self.model, self.image_score = model.eval(), image_score
 
     def forward(self, photographs: Photographs) -> InferenceOutput:
         """Photographs of one size, of any size."""

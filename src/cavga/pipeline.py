@@ -4,7 +4,7 @@ import json
 import logging
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,14 +13,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 
 from cavga.calibration import Calibration, calibrate
 from cavga.checkpoint import save_model
 from cavga.config import RunConfig, as_dict, write_toml
 from cavga.data.catalog import load_catalog
 from cavga.data.dataset import cache_images
-from cavga.data.images import read_image
 from cavga.data.manifest import read_manifest_hashes, sha256_of, write_manifest
 from cavga.data.records import ANOMALOUS, NORMAL
 from cavga.detector import AnomalyDetector, choose_device, is_needed
@@ -32,16 +30,16 @@ from cavga.evaluation import (
     has_known_mask,
     jsonl,
     prediction_line,
-    true_mask,
 )
 from cavga.files import atomic_write
-from cavga.inference import InferenceGraph
+from cavga.inference import InferenceGraph, ScoringGraph
 from cavga.model.cavga import Cavga
 from cavga.model.variants import build, is_whitened_first
 from cavga.model.weights import load_encoder_weights
 from cavga.presets import make_config, resolve
-from cavga.report import Case, Section, choose_cases, write_report
+from cavga.report import Section, write_report
 from cavga.runs import CONFIG_FILE, MANIFEST_FILE, TrainingData, fingerprint, gather, provenance
+from cavga.sections import make_section
 from cavga.training import STATE_FILE, Progress, make_players
 from cavga.training import train as train_players
 from cavga.whitening import fit_latent
@@ -90,7 +88,7 @@ def train(
             on_step=on_step,
         )
         graph = InferenceGraph(model, image_size=config.data.image_size, image_score=config.model.image_score)
-        calibration = _set_thresholds(graph, inputs, config, device)
+        calibration = set_thresholds(graph, inputs, config, device)
     logger.info("%s", calibration.promise())
     seconds = time.monotonic() - started
     _save(run, graph, config, calibration, provenance(inputs, config, device=str(device), seconds=seconds))
@@ -123,12 +121,28 @@ def evaluate(
     Images that the run was trained or calibrated on are left out, by content. `output` defaults to the
     run folder. Raises DataError if no labelled test image is left.
     """
-    run, data = Path(run), Path(data)
     detector = AnomalyDetector.load(run, device=device)
+    manifest = Path(run) / MANIFEST_FILE
+    used = read_manifest_hashes(manifest) if manifest.is_file() else {}
+    target = Path(run if output is None else output)
+    return evaluate_detector(
+        detector, Path(data), target, used=used, category=category, at_original_size=at_original_size
+    )
+
+
+def evaluate_detector(
+    detector: AnomalyDetector,
+    data: Path,
+    output: Path,
+    *,
+    used: Mapping[str, str],
+    category: str | None = None,
+    at_original_size: bool = False,
+) -> EvaluatedRun:
+    """As `evaluate`, for a detector that is already there; `used` maps the sha256 of images to leave out."""
     settings = detector.description["config"]["data"]
     catalog = load_catalog(data, category=category or settings["category"], layout=settings["layout"])
     labelled = [record for record in catalog.split("test") if record.label is not None]
-    used = read_manifest_hashes(run / MANIFEST_FILE) if (run / MANIFEST_FILE).is_file() else {}
     records = [record for record in labelled if not record.path.is_file() or sha256_of(record.path) not in used]
     if not records:
         raise DataError(
@@ -140,23 +154,12 @@ def evaluate(
         evaluation = evaluate_records(detector, records, folder=folder, at_original_size=at_original_size)
         metrics = _complete(evaluation, detector, catalog.missing, excluded=len(labelled) - len(records))
         section = make_section(catalog.root.name, metrics, evaluation, detector)
-    target = run if output is None else Path(output)
     lines = [_line(image, detector.image_threshold) for image in evaluation.images]
-    atomic_write(target / "metrics.json", (json.dumps(metrics, indent=2) + "\n").encode())
-    atomic_write(target / "predictions.jsonl", jsonl(lines))
-    write_report(target / "report.html", f"cavga: {section.title}", [section])
+    atomic_write(output / "metrics.json", (json.dumps(metrics, indent=2) + "\n").encode())
+    atomic_write(output / "predictions.jsonl", jsonl(lines))
+    write_report(output / "report.html", f"cavga: {section.title}", [section])
     problems = [*(f"{path} does not exist" for path in catalog.missing), *evaluation.problems]
     return EvaluatedRun(metrics, section, problems)
-
-
-def make_section(title: str, metrics: dict[str, Any], evaluation: Evaluation, detector: AnomalyDetector) -> Section:
-    """The report's section of one evaluation, with the cases worth looking at."""
-    scored = [(i, image) for i, image in enumerate(evaluation.images) if image.score is not None]
-    decisions = [(float(image.score or 0.0), image.record.label, bool(image.is_anomalous)) for _, image in scored]
-    cases = [_case(*scored[k], evaluation, detector) for k in choose_cases(decisions)]
-    calibration = Calibration(**detector.description["calibration"])
-    notes = [calibration.promise(), *evaluation.problems]
-    return Section(title, metrics, [(score, label) for score, label, _ in decisions], cases, notes)
 
 
 def _check_output(run: Path, *, resume: bool) -> None:
@@ -194,9 +197,8 @@ def _fit(
         fit_latent(model, images, spectrum=spectrum, device=device)
 
 
-def _set_thresholds(
-    graph: InferenceGraph, inputs: TrainingData, config: RunConfig, device: torch.device
-) -> Calibration:
+def set_thresholds(graph: ScoringGraph, inputs: TrainingData, config: RunConfig, device: torch.device) -> Calibration:
+    """Calibrate the graph on the held-out normal images."""
     detector = AnomalyDetector(graph, {}, device=device)
     predictions = detector.predict(record.path for record in inputs.calibration)
     calibration = calibrate(((p.score, p.anomaly_map) for p in predictions), config.calibration)
@@ -269,21 +271,4 @@ def _line(image: ScoredImage, threshold: float) -> dict[str, Any]:
         label=image.record.label,
         error=image.error,
         milliseconds=image.milliseconds,
-    )
-
-
-def _case(position: int, image: ScoredImage, evaluation: Evaluation, detector: AnomalyDetector) -> Case:
-    size = detector.graph.image_size
-    photograph = Image.fromarray(read_image(image.record.path)).resize((size[1], size[0]), Image.Resampling.BILINEAR)
-    return Case(
-        path=image.record.relative_path,
-        label=image.record.label,
-        defect_type=image.record.defect_type,
-        score=float(image.score or 0.0),
-        threshold=detector.image_threshold,
-        is_anomalous=bool(image.is_anomalous),
-        photograph=np.asarray(photograph),
-        anomaly_map=np.array(evaluation.maps[position]),
-        pixel_threshold=detector.pixel_threshold,
-        mask=true_mask(image, size) if has_known_mask(image) else None,
     )

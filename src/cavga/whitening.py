@@ -32,7 +32,9 @@ class Whitening:
     bias: Float[Tensor, " latent"]
 
 
-def whitening_of(feature_maps: Iterable[Float[Tensor, "_ features _ _"]], *, spectrum: tuple[float, float]) -> Whitening:
+def whitening_of(
+    feature_maps: Iterable[Float[Tensor, "_ features _ _"]], *, spectrum: tuple[float, float]
+) -> Whitening:
     """Whitening of all positions of all maps, in one pass and in float64.
 
     `spectrum` is the range kept of the principal directions, by falling variance: (0, 1) is all of
@@ -85,7 +87,7 @@ def _set_scales(head: LatentHead, batches: Iterator[list[Tensor]]) -> None:
     for stages in batches:
         num_batches += 1
         for total, features in zip(sums, head.averaged(stages), strict=True):
-            total += features.relu().mean(dim=(0, 2, 3))
+            total.add_(features.relu().mean(dim=(0, 2, 3)))
     for scale, total in zip(head.scales, sums, strict=True):
         # A channel that is never active has no unit; any will do.
         scale.copy_(torch.where(total > 0, total / num_batches, torch.ones_like(total)))

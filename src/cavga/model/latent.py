@@ -11,7 +11,6 @@ from torch.nn import functional
 
 from cavga.shapes import FeatureMap, LatentMap, ResizedMap
 
-
 # Added before the logarithm, in units of a channel's mean: below a tenth of it differences are noise.
 LOG_OFFSET = 0.1
 
@@ -33,7 +32,14 @@ class LatentHead(nn.Module):
     """
 
     def __init__(
-        self, *, channels: list[int], strides: list[int], stride: int, latent_channels: int, is_local: bool, is_log: bool
+        self,
+        *,
+        channels: list[int],
+        strides: list[int],
+        stride: int,
+        latent_channels: int,
+        is_local: bool,
+        is_log: bool,
     ) -> None:
         super().__init__()
         self.strides, self.stride = strides, stride

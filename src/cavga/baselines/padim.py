@@ -1,0 +1,76 @@
+"""PaDiM on the features of our own encoder: the control that shows what is density and what is attention.
+
+Defard et al., "PaDiM: a Patch Distribution Modeling Framework for Anomaly Detection and Localization"
+(ICPR 2020 workshops): one Gaussian per position over a random choice of feature channels; the map is
+the Mahalanobis distance, blurred, and its maximum is the image's score.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from cavga.data.dataset import image_batch
+from cavga.inference import InferenceOutput, ScoringGraph
+from cavga.model.cavga import Cavga
+from cavga.shapes import FeatureMap, Images
+
+NUM_CHANNELS = 100  # the paper's choice for ResNet-18
+RIDGE = 0.01  # the paper's, added to every covariance
+BLUR = 4.0  # px, the paper's sigma
+BATCH_SIZE = 16
+
+
+class PadimGraph(ScoringGraph):
+    """Scores images as `cavga.inference.InferenceGraph` does, so that the same harness measures both."""
+
+    def __init__(self, model: Cavga, *, image_size: tuple[int, int], seed: int) -> None:
+        super().__init__(image_size)
+        self.model = model.eval()
+        num_features = sum(projection.in_channels for projection in model.mu_head.projections)  # type: ignore[misc]
+        chosen = np.random.default_rng(seed).permutation(num_features)[:NUM_CHANNELS]
+        self.chosen = torch.from_numpy(np.sort(chosen))
+        self.mean = torch.zeros(0)
+        self.precision = torch.zeros(0)
+
+    @torch.no_grad()
+    def fit(self, images: NDArray[np.uint8], device: torch.device) -> None:
+        """Mean and inverse covariance at each position, over all training images."""
+        features = torch.cat(list(self._features(images, device)))  # (images, channels, rows, columns)
+        rows = features.permute(2, 3, 0, 1)  # (rows, columns, images, channels)
+        self.mean = rows.mean(dim=2)
+        centred = rows - self.mean[:, :, None]
+        covariance = centred.mT @ centred / max(1, len(images) - 1)
+        self.precision = torch.linalg.inv(covariance + RIDGE * torch.eye(covariance.shape[-1], device=device))
+
+    def score_images(self, images: Images) -> InferenceOutput:
+        """The Mahalanobis map, and its maximum."""
+        features = self._chosen(self.model.encode_stages(images)).permute(0, 2, 3, 1)
+        offset = (features - self.mean)[..., None]
+        squared = (offset.mT @ self.precision @ offset)[..., 0, 0]
+        distance = squared.clamp_min(0).sqrt()
+        anomaly_map = functional.interpolate(
+            distance[:, None], size=self.image_size, mode="bilinear", align_corners=False
+        )
+        anomaly_map = _blurred(anomaly_map)[:, 0]
+        return InferenceOutput(anomaly_map.flatten(1).amax(dim=1), anomaly_map, anomaly_map >= self.pixel_threshold)
+
+    def _features(self, images: NDArray[np.uint8], device: torch.device) -> Iterator[FeatureMap]:
+        for start in range(0, len(images), BATCH_SIZE):
+            indices = np.arange(start, min(start + BATCH_SIZE, len(images)))
+            yield self._chosen(self.model.encode_stages(image_batch(images, indices, device)))
+
+    def _chosen(self, stages: list[Tensor]) -> FeatureMap:
+        return self.model.mu_head.merged(stages)[:, self.chosen]
+
+
+def _blurred(maps: Tensor) -> Tensor:
+    reach = int(4 * BLUR)
+    offsets = torch.arange(-reach, reach + 1, device=maps.device, dtype=maps.dtype)
+    kernel = (-offsets.square() / (2 * BLUR**2)).exp()
+    kernel = kernel / kernel.sum()
+    padded = functional.pad(maps, (reach, reach, reach, reach), mode="replicate")
+    return functional.conv2d(functional.conv2d(padded, kernel.view(1, 1, 1, -1)), kernel.view(1, 1, -1, 1))

@@ -1,0 +1,39 @@
+"""An evaluation as a section of the report: its figures, and the cases worth looking at."""
+
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from cavga.calibration import Calibration
+from cavga.data.images import read_image
+from cavga.detector import AnomalyDetector
+from cavga.evaluation import Evaluation, ScoredImage, has_known_mask, true_mask
+from cavga.report import Case, Section, choose_cases
+
+
+def make_section(title: str, metrics: dict[str, Any], evaluation: Evaluation, detector: AnomalyDetector) -> Section:
+    """The report's section of one evaluation, with the cases worth looking at."""
+    scored = [(i, image) for i, image in enumerate(evaluation.images) if image.score is not None]
+    decisions = [(float(image.score or 0.0), image.record.label, bool(image.is_anomalous)) for _, image in scored]
+    cases = [_case(*scored[k], evaluation, detector) for k in choose_cases(decisions)]
+    calibration = Calibration(**detector.description["calibration"])
+    notes = [calibration.promise(), *evaluation.problems]
+    return Section(title, metrics, [(score, label) for score, label, _ in decisions], cases, notes)
+
+
+def _case(position: int, image: ScoredImage, evaluation: Evaluation, detector: AnomalyDetector) -> Case:
+    size = detector.graph.image_size
+    photograph = Image.fromarray(read_image(image.record.path)).resize((size[1], size[0]), Image.Resampling.BILINEAR)
+    return Case(
+        path=image.record.relative_path,
+        label=image.record.label,
+        defect_type=image.record.defect_type,
+        score=float(image.score or 0.0),
+        threshold=detector.image_threshold,
+        is_anomalous=bool(image.is_anomalous),
+        photograph=np.asarray(photograph),
+        anomaly_map=np.array(evaluation.maps[position]),
+        pixel_threshold=detector.pixel_threshold,
+        mask=true_mask(image, size) if has_known_mask(image) else None,
+    )
