@@ -24,7 +24,7 @@ def test_a_run_folder_is_complete(run_folder):
     assert not list(run_folder.rglob("images-*"))
     assert not list(run_folder.rglob("*.tmp"))
     origin = json.loads((run_folder / "model.json").read_text())["provenance"]
-    assert origin["encoder"] == "R to layer3, trained, no pretraining"
+    assert origin["encoder"] == "R to layer1, trained, no pretraining"
     assert (origin["train"], origin["calibration"]) == (10, 2)
     assert {"seed", "threads", "torch", "data_sha256"} <= set(origin)
 

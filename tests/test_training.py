@@ -39,7 +39,9 @@ def test_a_step_moves_both_players(preset, variant):
     losses = training_step(players, batch, config.loss, torch.Generator().manual_seed(0))
     assert any(not torch.equal(before[key], value) for key, value in players.model.state_dict().items())
     assert any(not torch.equal(critic[key], value) for key, value in players.discriminator.state_dict().items())
-    expected = losses.reconstruction + losses.kl + losses.generator + 0.01 * losses.attention_expansion
+    weights = config.loss
+    vae = losses.reconstruction + weights.kl_weight * losses.kl
+    expected = vae + weights.adversarial_weight * losses.generator + 0.01 * losses.attention_expansion
     assert torch.allclose(losses.total, expected, atol=1e-5)
 
 

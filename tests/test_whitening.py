@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from cavga.model.variants import build
-from cavga.whitening import EIGENVALUE_FLOOR, fit_latent, whitening_of
+from cavga.whitening import EIGENVALUE_FLOOR, fit_latent, fit_prior, whitening_of
 
 from .conftest import small_config
 
@@ -47,6 +47,7 @@ def test_prior_variance_makes_every_position_as_surprising_as_any_other():
     model = build(config.model, image_size=(64, 64))
     images = np.random.default_rng(0).integers(0, 256, (20, 64, 64, 3), dtype=np.uint8)
     fit_latent(model, images, spectrum=(0.0, 1.0), device=torch.device("cpu"))
+    fit_prior(model, images, device=torch.device("cpu"))
     batch = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
     with torch.no_grad():
         mu, _ = model.encode(batch)

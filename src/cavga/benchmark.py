@@ -90,6 +90,8 @@ def screw_cells(seeds: Sequence[int], weights: str | None) -> list[Cell]:
         for name, preset, extra, note in (
             ("recommended", "recommended", {}, ""),
             ("lower half of the spectrum", "recommended", {"model": {"spectrum": (0.5, 1.0)}}, "spectrum 0.5 to 1"),
+            ("standard prior", "recommended", {"model": {"prior": "standard"}}, "N(0, I) at every position"),
+            ("lower half, standard prior", "recommended", {"model": {"spectrum": (0.5, 1.0), "prior": "standard"}}, ""),
             ("mu trained on", "recommended", {"model": {"train_latent": True}}, "whitened mu, then trained with Eq. 4"),
             ("paper", "paper", frozen_paper, "R to layer3, frozen: the weights at hand end there; 4 epochs"),
         ):

@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        args = _parse(arguments)
+        args = parse(arguments)
         logging.basicConfig(stream=sys.stderr, format="cavga: %(message)s", level=logging.WARNING)
         logging.getLogger("cavga").setLevel(logging.WARNING if args.json else logging.INFO)
         outcome: Outcome = args.run(args)
@@ -51,7 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return outcome.exit_code
 
 
-def _parse(arguments: list[str]) -> argparse.Namespace:
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """Read the flags of one verb; raises UsageError."""
     verbs = {
         "demo": (add_demo, "train and evaluate on the bundled photographs"),
         "check": (add_check, "list what is in a data set and everything wrong with it"),

@@ -54,6 +54,9 @@ class ModelConfig:
     train_latent: bool = setting(False, "go on training a whitened mu (a study: it loses the signal)")
     latent_channels: int = setting(64, "channels of z while it is trained")
     spectrum: tuple[float, float] = setting((0.0, 1.0), "range kept of the whitened directions, by falling variance")
+    prior: str = setting(
+        "by_position", "variance of the prior: fitted at each position, or 1", ("by_position", "standard")
+    )
     decoder_width: int = setting(16, "channels of the decoder before its last layer")
     attention: str = setting("energy", "the score that attention explains", ("energy", "latent_sum"))
     image_score: str = setting("map", "the image's score: from the anomaly map, or the residual", ("map", "residual"))

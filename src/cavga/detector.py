@@ -25,7 +25,7 @@ from cavga.shapes import Images
 
 BATCH_SIZE = 16
 
-Photograph = NDArray[np.uint8]
+Photograph = NDArray[Any]  # uint8, checked where it is used
 Source = Photograph | str | Path
 
 

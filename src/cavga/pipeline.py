@@ -42,7 +42,7 @@ from cavga.runs import CONFIG_FILE, MANIFEST_FILE, TrainingData, fingerprint, ga
 from cavga.sections import make_section
 from cavga.training import STATE_FILE, Progress, make_players
 from cavga.training import train as train_players
-from cavga.whitening import fit_latent
+from cavga.whitening import fit_latent, fit_prior
 
 TRAINING_FOLDER = "training"
 logger = logging.getLogger("cavga")
@@ -187,14 +187,19 @@ def _fit(
     on_step: Callable[[Progress], None],
 ) -> None:
     """Set the latent and train. A frozen encoder's features can be whitened before; a trained one's after."""
-    device, spectrum = next(model.parameters()).device, config.model.spectrum
+    settings, device = config.model, next(model.parameters()).device
+    is_whitened, has_prior = settings.latent == "whitened", settings.prior == "by_position"
     is_resumed = resume and (run / TRAINING_FOLDER / STATE_FILE).is_file()
-    if is_whitened_first(config.model) and not is_resumed:  # the checkpoint holds it
-        fit_latent(model, images, spectrum=spectrum, device=device)
+    if is_whitened_first(settings) and not is_resumed:  # the checkpoint holds it
+        fit_latent(model, images, spectrum=settings.spectrum, device=device)
+        if has_prior:
+            fit_prior(model, images, device=device)
     players = make_players(model, config, device)
     train_players(players, images, config, folder=run, fingerprint=fingerprint, resume=resume, on_step=on_step)
-    if config.model.latent == "whitened" and config.model.train_encoder:
-        fit_latent(model, images, spectrum=spectrum, device=device)
+    if is_whitened and not is_whitened_first(settings):
+        fit_latent(model, images, spectrum=settings.spectrum, device=device)
+    if has_prior and (settings.train_encoder or settings.train_latent):
+        fit_prior(model, images, device=device)
 
 
 def set_thresholds(graph: ScoringGraph, inputs: TrainingData, config: RunConfig, device: torch.device) -> Calibration:

@@ -24,6 +24,7 @@ PAPER = RunConfig(
         features="linear",
         train_encoder=True,
         latent="trained",
+        prior="standard",
         latent_channels=512,
         decoder_width=64,
         attention="latent_sum",

@@ -57,27 +57,35 @@ def whitening_of(
 
 @torch.no_grad()
 def fit_latent(model: Cavga, images: NDArray[np.uint8], *, spectrum: tuple[float, float], device: torch.device) -> None:
-    """Set the mu head by whitening, and the prior's variance at each position by the mean energy there.
+    """Set the mu head by whitening the features of all images."""
+    model.eval()
+    head = model.mu_head
+    if head.is_log:
+        _set_scales(head, _encoded(model, images, device))
+    merged = (head.merged(stages) for stages in _encoded(model, images, device))
+    whitening = whitening_of(merged, spectrum=spectrum)
+    head.set_projection(whitening.matrix, whitening.bias)
+    model.logvar_head = None  # a learnt log variance belongs to the mu it was learnt with
 
-    The last pass matters at the borders: zero padding gives every image unusual features there, and
-    an unscaled energy finds nothing but the frame.
+
+@torch.no_grad()
+def fit_prior(model: Cavga, images: NDArray[np.uint8], *, device: torch.device) -> None:
+    """Set the prior's variance at each position to the mean energy there.
+
+    Zero padding gives every image unusual features at its borders: under one variance for all
+    positions the energy finds little but the frame (docs/decisions/0004).
     """
     model.eval()
-    batches = [np.arange(i, min(i + BATCH_SIZE, len(images))) for i in range(0, len(images), BATCH_SIZE)]
-
-    def encoded() -> Iterator[list[Tensor]]:
-        for indices in batches:
-            yield model.encode_stages(image_batch(images, indices, device))
-
-    if model.mu_head.is_log:
-        _set_scales(model.mu_head, encoded())
-    whitening = whitening_of((model.mu_head.merged(stages) for stages in encoded()), spectrum=spectrum)
-    model.mu_head.set_projection(whitening.matrix, whitening.bias)
-    model.logvar_head = None  # a learnt log variance belongs to the mu it was learnt with
     energy = torch.zeros_like(model.prior_variance)
-    for stages in encoded():
+    for stages in _encoded(model, images, device):
         energy += model.mu_head(stages).square().mean(dim=1).sum(dim=0)
     model.set_prior_variance(energy / len(images))
+
+
+def _encoded(model: Cavga, images: NDArray[np.uint8], device: torch.device) -> Iterator[list[Tensor]]:
+    for start in range(0, len(images), BATCH_SIZE):
+        indices = np.arange(start, min(start + BATCH_SIZE, len(images)))
+        yield model.encode_stages(image_batch(images, indices, device))
 
 
 def _set_scales(head: LatentHead, batches: Iterator[list[Tensor]]) -> None:

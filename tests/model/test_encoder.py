@@ -12,13 +12,15 @@ ENCODERS = [ResNet18Encoder, DcganEncoder]
 def test_stages_have_the_declared_channels_and_strides(encoder_type, size):
     encoder = encoder_type(depth=4, frozen=True).eval()
     stages = encoder(torch.rand(2, 3, *size))
-    for features, channels, stride in zip(stages, encoder.stage_channels, encoder.stage_strides, strict=True):
-        assert features.shape == (2, channels, size[0] // stride, size[1] // stride)
+    assert list(stages) == list(encoder.stage_channels) == list(encoder.stage_strides)
+    for stage, features in stages.items():
+        stride = encoder.stage_strides[stage]
+        assert features.shape == (2, encoder.stage_channels[stage], size[0] // stride, size[1] // stride)
 
 
 @pytest.mark.parametrize("encoder_type", ENCODERS)
 def test_depth_leaves_out_later_stages(encoder_type):
-    assert len(encoder_type(depth=2, frozen=True).eval()(torch.rand(1, 3, 32, 32))) == 2
+    assert max(encoder_type(depth=2, frozen=True).eval()(torch.rand(1, 3, 32, 32))) == 2
 
 
 def test_r_is_torchvisions_resnet_18():
@@ -32,7 +34,7 @@ def test_r_is_torchvisions_resnet_18():
     normalised = (images - mean.view(3, 1, 1)) / deviation.view(3, 1, 1)
     features = network.maxpool(network.relu(network.bn1(network.conv1(normalised))))
     features = network.layer4(network.layer3(network.layer2(network.layer1(features))))
-    assert torch.allclose(encoder(images)[-1], features, atol=1e-6)
+    assert torch.allclose(encoder(images)[4], features, atol=1e-6)
 
 
 @pytest.mark.parametrize("encoder_type", ENCODERS)

@@ -1,0 +1,51 @@
+"""Write docs/images/demo.png from a demo's runs: per texture, the defective test image at the 90th percentile of score.
+
+python benchmarks/render_picture.py runs/demo
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from cavga.data.catalog import load_catalog
+from cavga.data.demo import TEXTURES
+from cavga.data.images import read_image, read_mask
+from cavga.data.records import ANOMALOUS
+from cavga.detector import AnomalyDetector
+from cavga.pictures import panels
+
+SIDE = 192  # px a panel
+GAP = 6
+
+
+def main(demo: Path) -> None:
+    """One row per texture: photograph with the true defect outlined, overlay, anomaly map."""
+    rows = [np.hstack(_spaced(texture_panels(demo, texture))) for texture in TEXTURES]
+    picture = np.vstack([_with_gap(row) for row in rows])
+    Image.fromarray(picture).save(Path(__file__).parent.parent / "docs/images/demo.png", optimize=True)
+
+
+def texture_panels(demo: Path, texture: str) -> list[np.ndarray]:
+    """The three panels of the texture's defective image of median score."""
+    detector = AnomalyDetector.load(demo / texture)
+    records = [r for r in load_catalog(demo / "data" / texture).split("test") if r.label == ANOMALOUS]
+    predictions = list(detector.predict(record.path for record in records))
+    chosen = int(np.argsort([p.score for p in predictions])[9 * len(predictions) // 10])
+    record, prediction = records[chosen], predictions[chosen]
+    photograph, mask = read_image(record.path), read_mask(record.mask_paths)
+    return list(panels(photograph, prediction.anomaly_map, detector.pixel_threshold, mask, longer_side=SIDE))
+
+
+def _spaced(pictures: list[np.ndarray]) -> list[np.ndarray]:
+    gap = np.full((pictures[0].shape[0], GAP, 3), 255, dtype=np.uint8)
+    return [part for picture in pictures for part in (picture, gap)][:-1]
+
+
+def _with_gap(row: np.ndarray) -> np.ndarray:
+    return np.vstack([row, np.full((GAP, row.shape[1], 3), 255, dtype=np.uint8)])
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,53 @@
+"""Imports only ever point up this list: the rooms of the package, in the order in which data flows."""
+
+import ast
+from pathlib import Path
+
+SOURCE = Path(__file__).parent.parent / "src" / "cavga"
+ROOMS = [
+    "_version", "errors", "files", "shapes", "config", "presets", "flags",
+    "data.images", "data.records", "data.manifest", "data.catalog", "data.check", "data.dataset", "data.demo",
+    "attention", "losses",
+    "model.encoder", "model.decoder", "model.discriminator", "model.latent", "model.cavga", "model.variants",
+    "model.weights",
+    "checkpoint", "training", "whitening", "inference", "metrics", "pixel_metrics", "calibration", "detector",
+    "evaluation", "pictures", "report", "sections", "prediction", "runs", "pipeline", "progress", "demo",
+    "baselines.padim", "benchmark", "cli", "__main__",
+]  # fmt: skip
+OUTSIDE = {"__init__", "data.__init__", "model.__init__", "baselines.__init__"}
+
+
+def room_of(path: Path) -> str:
+    return ".".join(path.relative_to(SOURCE).with_suffix("").parts)
+
+
+def imported_rooms(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("cavga."):
+            found.add(node.module.removeprefix("cavga."))
+    return found
+
+
+def test_every_file_has_a_room():
+    assert {room_of(path) for path in SOURCE.rglob("*.py")} == set(ROOMS) | OUTSIDE
+
+
+def test_imports_point_one_way():
+    for path in SOURCE.rglob("*.py"):
+        room = room_of(path)
+        if room in OUTSIDE:
+            continue
+        for other in imported_rooms(path):
+            assert ROOMS.index(other) < ROOMS.index(room), f"{room} imports {other}, which comes after it"
+
+
+def test_files_and_functions_are_small():
+    for path in SOURCE.rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        assert len(text.splitlines()) <= 300, path
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef):
+                body = node.body[1:] if ast.get_docstring(node) else node.body
+                length = (body[-1].end_lineno or 0) - body[0].lineno + 1 if body else 0
+                assert length <= 40, f"{path}: {node.name} has {length} lines"

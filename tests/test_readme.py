@@ -1,0 +1,63 @@
+"""The README's commands exist, with these flags; its numbers are those of the generated results."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from cavga.cli import parse
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = sorted([ROOT / "README.md", ROOT / "benchmarks/README.md", *(ROOT / "docs").glob("*.md")])
+
+
+def commands(document: Path) -> list[str]:
+    blocks = re.findall(r"^```(?:bash|sh)?\n(.*?)^```", document.read_text(encoding="utf-8"), re.S | re.M)
+    lines = [line.split("#")[0].strip() for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line.startswith("cavga ")]
+
+
+ALL = [(document.name, line) for document in DOCUMENTS for line in commands(document)]
+
+
+def test_the_readme_shows_commands():
+    assert len([line for name, line in ALL if name == "README.md"]) >= 4
+
+
+@pytest.mark.parametrize(("document", "line"), ALL)
+def test_every_documented_command_parses(document, line):
+    assert parse(shlex.split(line)[1:]).run
+
+
+def test_every_make_target_of_the_documents_exists():
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
+    for document in [*DOCUMENTS, ROOT / "CONTRIBUTING.md"]:
+        for name in re.findall(r"`?make ([a-z-]+)`", document.read_text(encoding="utf-8")):
+            assert name in targets, f"{document.name}: make {name}"
+
+
+def test_links_lead_somewhere():
+    for document in [*DOCUMENTS, ROOT / "CONTRIBUTING.md"]:
+        for target in re.findall(r"\]\(([^)#]+)", document.read_text(encoding="utf-8")):
+            if "://" not in target:
+                assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+def test_results_are_the_committed_json(tmp_path, monkeypatch):
+    import sys
+
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    import render_results
+
+    sys.modules.pop("render_results")
+    written = (ROOT / "docs/results.md").read_text(encoding="utf-8")
+    (tmp_path / "docs").mkdir()
+    for name in ("results", "reported.json"):
+        source = ROOT / "benchmarks" / name
+        target = tmp_path / "benchmarks" / name
+        target.parent.mkdir(exist_ok=True)
+        target.symlink_to(source)
+    monkeypatch.setattr(render_results, "HERE", tmp_path / "benchmarks")
+    render_results.main()
+    assert (tmp_path / "docs/results.md").read_text(encoding="utf-8") == written
