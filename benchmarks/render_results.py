@@ -60,9 +60,7 @@ def _tables(rows: list[dict[str, Any]], reported: list[dict[str, Any]], source: 
     if len({row["data"] for row in rows}) > 1:
         yield _table("mean over the sets", rows)
     for row in reported:
-        yield (
-            f"- {row['cell']}: IoU {row['iou']:.2f}, balanced accuracy {row['balanced_accuracy']:.2f} ({source})"
-        )
+        yield (f"- {row['cell']}: IoU {row['iou']:.2f}, balanced accuracy {row['balanced_accuracy']:.2f} ({source})")
     if reported:
         yield ""
 

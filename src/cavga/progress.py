@@ -3,31 +3,18 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
 
+from rich import progress as rich_progress
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
 
-
-class Step(Protocol):
-    """What a bar needs to know of a training step; `cavga.training.Progress` is one."""
-
-    @property
-    def epoch(self) -> int: ...
-    @property
-    def num_epochs(self) -> int: ...
-    @property
-    def step(self) -> int: ...
-    @property
-    def num_steps(self) -> int: ...
-    @property
-    def losses(self) -> dict[str, float]: ...
+from cavga.training import Progress
 
 
 class TrainingBar:
     """One bar per training run; silent where there is no terminal."""
 
-    def __init__(self, bar: Progress | None) -> None:
+    def __init__(self, bar: rich_progress.Progress | None) -> None:
         self._bar, self._task, self._name = bar, TaskID(0), "training"
 
     def announce(self, name: str) -> None:
@@ -36,7 +23,7 @@ class TrainingBar:
         if self._bar is not None:
             self._task = self._bar.add_task(name, total=None, losses="")
 
-    def step(self, progress: Step) -> None:
+    def step(self, progress: Progress) -> None:
         """Show one finished step."""
         if self._bar is None:
             return
@@ -59,5 +46,5 @@ def training_progress(*, enabled: bool) -> Iterator[TrainingBar]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[losses]}"),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    with rich_progress.Progress(*columns, console=Console(stderr=True)) as bar:
         yield TrainingBar(bar)
