@@ -25,10 +25,10 @@ test: $(STAMP)  ## style, types and tests; under 8 minutes on two cores
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -m 'not slow' --cov --cov-report=term
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' --numprocesses 2 --cov --cov-report=term
 
 test-all: $(STAMP)  ## the slow tests too
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2
 
 results: $(STAMP)  ## write docs/results.md from the committed JSON
 	$(BIN)/python benchmarks/render_results.py
