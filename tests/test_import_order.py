@@ -5,13 +5,13 @@ from pathlib import Path
 
 SOURCE = Path(__file__).parent.parent / "src" / "cavga"
 ROOMS = [
-    "_version", "errors", "files", "shapes", "config", "presets", "flags",
+    "_version", "errors", "files", "shapes", "config", "presets", "flags", "printing",
     "data.images", "data.records", "data.manifest", "data.catalog", "data.check", "data.dataset", "data.demo",
     "attention", "losses",
     "model.encoder", "model.decoder", "model.discriminator", "model.latent", "model.cavga", "model.variants",
     "model.weights",
     "checkpoint", "training", "whitening", "inference", "metrics", "pixel_metrics", "calibration", "detector",
-    "evaluation", "pictures", "report", "sections", "prediction", "runs", "pipeline", "progress", "demo",
+    "evaluation", "pictures", "report", "sections", "prediction", "runs", "thresholds", "pipeline", "progress", "demo",
     "baselines.padim", "benchmark", "cli", "__main__",
 ]  # fmt: skip
 OUTSIDE = {"__init__", "data.__init__", "model.__init__", "baselines.__init__"}

@@ -25,7 +25,7 @@ def test_a_run_folder_is_complete(run_folder):
     assert not list(run_folder.rglob("*.tmp"))
     origin = json.loads((run_folder / "model.json").read_text())["provenance"]
     assert origin["encoder"] == "R to layer1, trained, no pretraining"
-    assert (origin["train"], origin["calibration"]) == (10, 2)
+    assert (origin["train"], origin["calibration"]) == (12, 0)  # too few to hold some out: folds
     assert {"seed", "threads", "torch", "data_sha256"} <= set(origin)
 
 
@@ -41,7 +41,7 @@ def test_evaluation_writes_its_three_files(run_folder, category, tmp_path):
     assert metrics == result.metrics
     assert set(metrics) == {"image", "pixel", "by_defect_type", "intervals", "counts", "provenance"}
     assert metrics["counts"] == {
-        "train": 10, "calibration": 2, "test_normal": 4, "test_anomalous": 4,
+        "train": 12, "calibration": 12, "test_normal": 4, "test_anomalous": 4,
         "with_mask": 4, "excluded": 0, "unreadable": 0,
     }  # fmt: skip
     assert metrics["pixel"]["resolution"] == [32, 32]
@@ -79,7 +79,10 @@ def test_only_good_test_images_give_null(run_folder, tmp_path):
     metrics = evaluate(run_folder, good, tmp_path / "out").metrics
     assert metrics["image"]["auroc"] is None
     assert metrics["pixel"]["auroc"] is None
-    assert metrics["intervals"] == {"image_auroc": None, "pixel_auroc": None}
+    intervals = metrics["intervals"]
+    assert intervals["image_auroc"] is intervals["pixel_auroc"] is intervals["recall"] is None
+    low, high = intervals["false_alarm_rate"]
+    assert low <= metrics["image"]["false_alarm_rate"] <= high
     assert metrics["image"]["false_alarm_rate"] is not None
 
 
@@ -192,6 +195,23 @@ def test_resume_with_other_settings_or_images_is_refused(category, tmp_path):
     save_image(data / "train/good/000.png", texture(999))
     with pytest.raises(ResumeError):
         train(data, run, small_config(), resume=True)
+
+
+def test_a_defect_among_the_good_images_is_named(tmp_path, caplog):
+    data = write_category(tmp_path / "data", num_train=20)
+    hidden = texture(500).copy()
+    hidden[8:30, 8:30] = 255
+    save_image(data / "train/good/hidden.png", hidden)
+    with caplog.at_level("INFO", logger="cavga"):
+        run = train(data, tmp_path / "run", small_config())
+    manifest = (run / "manifest.csv").read_text()
+    held_out = any("hidden.png" in line and "calibration" in line for line in manifest.splitlines())
+    assert not held_out  # by this seed; else it would set the threshold instead
+    suspicious = json.loads((run / "model.json").read_text())["suspicious_training_images"]
+    assert suspicious[0]["path"] == "train/good/hidden.png"
+    assert "train/good/hidden.png" in caplog.text
+    evaluate(run, data)
+    assert "hidden.png" in (run / "report.html").read_text(encoding="utf-8")
 
 
 def test_good_images_alone_are_enough_to_train(tmp_path):

@@ -21,9 +21,10 @@ from cavga.detector import AnomalyDetector
 from cavga.errors import CavgaError, DataError, unknown_name
 from cavga.files import atomic_write
 from cavga.inference import InferenceGraph
-from cavga.pipeline import evaluate, evaluate_detector, set_thresholds, train
+from cavga.pipeline import evaluate, evaluate_detector, train
 from cavga.presets import make_config
 from cavga.runs import gather
+from cavga.thresholds import set_thresholds
 
 Overrides = dict[str, dict[str, Any]]
 ROW_FILE = "row.json"

@@ -1,7 +1,7 @@
 """Thresholds from held-out normal images, never from the test set. No torch."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -18,11 +18,13 @@ class Calibration:
     """The thresholds of a model and where they come from; `score >= threshold` means anomalous.
 
     `promised_false_alarm_rate` is the smallest rate that `num_images` held-out normals can promise if
-    the asked-for one is below it; None where the rule promises nothing.
+    the asked-for one is below it; None where the rule promises nothing. `num_folds` is 1 if the
+    images were held out; else each was scored by a model fitted without its fold.
     """
 
     threshold_rule: str
     num_images: int
+    num_folds: int
     false_alarm_rate: float
     promised_false_alarm_rate: float | None
     pixel_false_alarm_rate: float
@@ -41,16 +43,24 @@ class Calibration:
                 f"the image threshold is the middle between the lowest and highest score of {self.num_images} "
                 "held-out normal images (the paper's rule); it promises no false alarm rate"
             )
-        if self.promised_false_alarm_rate > self.false_alarm_rate:
+        held_out = f"{self.num_images} held-out normal images"
+        if self.num_folds > 1:
+            held_out = f"{self.num_images} normal images, each scored without its fold ({self.num_folds} folds),"
+        if self.promised_false_alarm_rate > self.false_alarm_rate + 1e-9:
             return (
-                f"{self.num_images} held-out normal images can promise no less than a false alarm rate of "
+                f"{held_out} can promise no less than a false alarm rate of "
                 f"{self.promised_false_alarm_rate:.3f}; {self.false_alarm_rate} was asked for: give it at least "
-                f"{math.ceil(1 / self.false_alarm_rate) - 1} of them"
+                f"{num_needed(self.false_alarm_rate)} of them"
             )
         return (
             f"at most {self.promised_false_alarm_rate:.3f} of normal images are called anomalous on average, "
-            f"if they are like the {self.num_images} held out"
+            f"if they are like the {held_out.removesuffix(',')}"
         )
+
+
+def num_needed(rate: float) -> int:
+    """How many normal images it takes to promise a false alarm rate."""
+    return math.ceil(1 / rate - 1e-9) - 1
 
 
 def conformal_threshold(scores: NDArray[np.float32], rate: float) -> tuple[float, float]:
@@ -66,7 +76,9 @@ def conformal_threshold(scores: NDArray[np.float32], rate: float) -> tuple[float
     return float(threshold), 1 - k / (n + 1)
 
 
-def calibrate(results: Iterator[tuple[float, NDArray[np.float32]]], config: CalibrationConfig) -> Calibration:
+def calibrate(
+    results: Iterable[tuple[float, NDArray[np.float32]]], config: CalibrationConfig, *, num_folds: int = 1
+) -> Calibration:
     """Thresholds from the (score, anomaly map) of each held-out normal image."""
     histogram, scores = PixelHistogram(), []
     for score, anomaly_map in results:
@@ -84,6 +96,7 @@ def calibrate(results: Iterator[tuple[float, NDArray[np.float32]]], config: Cali
     return Calibration(
         threshold_rule=config.threshold_rule,
         num_images=len(scores),
+        num_folds=num_folds,
         false_alarm_rate=config.false_alarm_rate,
         promised_false_alarm_rate=promised,
         pixel_false_alarm_rate=config.pixel_false_alarm_rate,

@@ -8,14 +8,15 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from cavga._version import __version__
-from cavga.config import DEVICES, LAYOUTS
+from cavga.config import DEVICES, LAYOUTS, DataConfig
 from cavga.errors import CavgaError, UsageError, unknown_name
-from cavga.flags import OneLineParser, add_config_flags, config_from_flags, one_of
+from cavga.flags import OneLineParser, add_config_flags, config_from_flags, one_of, parse_image_size
+from cavga.printing import table_line
 
 DONE, FAILED, BAD_DATA, IN_PART, INTERRUPTED = 0, 1, 3, 4, 130
 
@@ -92,8 +93,8 @@ def demo(args: argparse.Namespace) -> Outcome:
     config = config_from_flags(args, DEMO_SETTINGS)
     with training_progress(enabled=not args.json) as bar:
         summary = run_demo(args.output, config, announce=bar.announce, on_step=bar.step)
-    lines = [_table_line("texture", None)]
-    lines += [_table_line(texture, metrics) for texture, metrics in summary.items()]
+    lines = [table_line("texture", None)]
+    lines += [table_line(texture, metrics) for texture, metrics in summary.items()]
     lines.append(f"report: {args.output / 'report.html'}")
     return Outcome("\n".join(lines), summary)
 
@@ -103,6 +104,10 @@ def add_check(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", type=Path, metavar="DATA", help="folder or manifest")
     parser.add_argument("--layout", type=one_of("layout", LAYOUTS), default=None, metavar="|".join(LAYOUTS))
     parser.add_argument("--category", default=None, help="which category, where there are several")
+    parser.add_argument(
+        "--image-size", type=parse_image_size, default=DataConfig.image_size, metavar="N|HxW",
+        help="size to train at, for the smallest defect that a map can show (default 256)",
+    )  # fmt: skip
     parser.set_defaults(run=check)
 
 
@@ -110,16 +115,23 @@ def check(args: argparse.Namespace) -> Outcome:
     from dataclasses import asdict
 
     from cavga.data.catalog import load_catalog
-    from cavga.data.check import check_catalog, count_images
+    from cavga.data.check import check_catalog, count_images, smallest_defect
 
     catalog = load_catalog(args.data, layout=args.layout, category=args.category)
     counts, findings = count_images(catalog), check_catalog(catalog)
     lines = [f"{args.data}: layout {catalog.layout}" + (f", category {catalog.category}" if catalog.category else "")]
     lines += [f"  {name}: {count}" for name, count in counts.items()]
+    smallest = smallest_defect(catalog, args.image_size)
+    if smallest is not None:
+        lines.append(
+            f"  a cell of the map covers {smallest:.0f} px of these photographs at {args.image_size[0]} x "
+            f"{args.image_size[1]}: a defect much smaller will not show"
+        )
     lines += [f"{item.severity}: {item.path}: {item.problem}; {item.remedy}" for item in findings]
     num_errors = sum(item.severity == "error" for item in findings)
     lines.append(f"{num_errors} errors, {sum(item.severity == 'warning' for item in findings)} warnings")
-    result = {"layout": catalog.layout, "counts": counts, "findings": [asdict(item) for item in findings]}
+    result = {"layout": catalog.layout, "counts": counts, "findings": [asdict(item) for item in findings],
+              "smallest_defect": smallest}  # fmt: skip
     return Outcome("\n".join(lines), result, exit_code=BAD_DATA if num_errors else DONE)
 
 
@@ -178,7 +190,7 @@ def evaluate(args: argparse.Namespace) -> Outcome:
         device=args.device,
     )
     name = args.run_folder.name or str(args.run_folder)
-    lines = [_table_line("run", None), _table_line(name, result.metrics)]
+    lines = [table_line("run", None), table_line(name, result.metrics)]
     lines.append(f"report: {(args.output or args.run_folder) / 'report.html'}")
     return Outcome("\n".join(lines), result.metrics, result.problems, IN_PART if result.problems else DONE)
 
@@ -245,7 +257,7 @@ def benchmark(args: argparse.Namespace) -> Outcome:
     def show(row: dict[str, Any]) -> None:
         if not args.json:
             name = f"{row['cell']}, {row['data']}, seed {row['seed']}"
-            print(f"{name}: {row['error'] or _table_line('', row['metrics'])}", file=sys.stderr)
+            print(f"{name}: {row['error'] or table_line('', row['metrics'])}", file=sys.stderr)
 
     rows = run_table(args.table, args.output, data=args.data, seeds=args.seeds, weights=args.weights, on_row=show)
     failed = [f"{row['cell']}: {row['error']}" for row in rows if row["error"]]
@@ -258,26 +270,6 @@ def _seeds(text: str) -> tuple[int, ...]:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
         raise argparse.ArgumentTypeError(f"expected whole numbers separated by commas, got {text!r}") from None
-
-
-_COLUMNS: tuple[tuple[str, Callable[[dict[str, Any]], float | None]], ...] = (
-    ("image AUROC", lambda metrics: metrics["image"]["auroc"]),
-    ("recall", lambda metrics: metrics["image"]["recall"]),
-    ("false alarms", lambda metrics: metrics["image"]["false_alarm_rate"]),
-    ("pixel AUROC", lambda metrics: metrics["pixel"]["auroc"]),
-    ("AUPRO", lambda metrics: metrics["pixel"]["aupro"]),
-    ("IoU", lambda metrics: metrics["pixel"]["iou_dataset"]),
-)
-
-
-def _table_line(name: str, metrics: dict[str, Any] | None) -> str:
-    """One line of the summary table, or its head if `metrics` is None."""
-    cells = [f"{name:<12}"]
-    for title, get in _COLUMNS:
-        value = title if metrics is None else get(metrics)
-        text = value if isinstance(value, str) else "-" if value is None else f"{value:.3f}"
-        cells.append(f"{text:>12}")
-    return " ".join(cells)
 
 
 def _show(outcome: Outcome, *, as_json: bool) -> None:

@@ -16,6 +16,7 @@ WEIGHTS = ("imagenet", "none")
 DEVICES = ("auto", "cpu", "cuda")
 LAYOUTS = ("mvtec", "folder", "manifest")
 MAX_IMAGE_SIZE = 1024
+MAP_CELL = 8  # px of the input a cell of a whitened latent map (docs/decisions/0004)
 SIZE_STEP = 32  # px, the stride of ResNet-18's last stage
 
 

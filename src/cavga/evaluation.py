@@ -19,7 +19,7 @@ from cavga.data.images import read_mask
 from cavga.data.records import ANOMALOUS, NORMAL, ImageRecord
 from cavga.detector import AnomalyDetector, FailedImage
 from cavga.errors import DataError
-from cavga.metrics import auroc, auroc_interval, image_metrics
+from cavga.metrics import auroc, auroc_interval, clopper_pearson, image_metrics
 from cavga.pixel_metrics import PixelReport, pixel_metrics
 
 AnomalyMap = NDArray[np.float32]
@@ -181,7 +181,12 @@ def _all_metrics(images: Sequence[ScoredImage], pixels: PixelSource, detector: A
         "image": image_metrics(scores, labels, detector.image_threshold),
         "pixel": {**report.metrics, "resolution": pixels.resolution()},
         "by_defect_type": _by_defect_type(scored, pixels, detector),
-        "intervals": {"image_auroc": auroc_interval(scores, labels), "pixel_auroc": report.auroc_interval},
+        "intervals": {
+            "image_auroc": auroc_interval(scores, labels),
+            "pixel_auroc": report.auroc_interval,
+            "recall": _share_interval(scored, ANOMALOUS),
+            "false_alarm_rate": _share_interval(scored, NORMAL),
+        },
     }
     if detector.description["config"]["calibration"]["threshold_rule"] == "fixed" and len(scores):
         middle = float((scores.min() + scores.max()) / 2)
@@ -193,6 +198,12 @@ def _all_metrics(images: Sequence[ScoredImage], pixels: PixelSource, detector: A
             "pixel": _pixel_report(pixels, 0.5).metrics,
         }
     return metrics
+
+
+def _share_interval(scored: Sequence[ScoredImage], label: int) -> list[float] | None:
+    """The exact 95 % interval of the share of one label's images that are called anomalous."""
+    called = [bool(image.is_anomalous) for image in scored if image.record.label == label]
+    return list(clopper_pearson(sum(called), len(called))) if called else None
 
 
 def _pixel_report(pixels: PixelSource, threshold: float, defect_type: str | None = None) -> PixelReport:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cavga.calibration import Calibration, calibrate
+from cavga.calibration import Calibration
 from cavga.checkpoint import save_model
 from cavga.config import RunConfig, as_dict, write_toml
 from cavga.data.catalog import load_catalog
@@ -40,11 +40,13 @@ from cavga.presets import make_config, resolve
 from cavga.report import Section, write_report
 from cavga.runs import CONFIG_FILE, MANIFEST_FILE, TrainingData, fingerprint, gather, provenance
 from cavga.sections import make_section
+from cavga.thresholds import calibrate_graph
 from cavga.training import STATE_FILE, Progress, make_players
 from cavga.training import train as train_players
 from cavga.whitening import fit_latent, fit_prior
 
 TRAINING_FOLDER = "training"
+NUM_SUSPICIOUS = 5  # training images named for a second look
 logger = logging.getLogger("cavga")
 
 
@@ -88,10 +90,14 @@ def train(
             on_step=on_step,
         )
         graph = InferenceGraph(model, image_size=config.data.image_size, image_score=config.model.image_score)
-        calibration = set_thresholds(graph, inputs, config, device)
+        calibration = calibrate_graph(graph, images, inputs, config)
+        suspicious = _most_suspicious(graph, inputs, device)
     logger.info("%s", calibration.promise())
-    seconds = time.monotonic() - started
-    _save(run, graph, config, calibration, provenance(inputs, config, device=str(device), seconds=seconds))
+    logger.info("training images least like the others: %s", ", ".join(item["path"] for item in suspicious))
+    origin = provenance(inputs, config, device=str(device), seconds=time.monotonic() - started)
+    tensors = {key: value for key, value in graph.state_dict().items() if is_needed(key, config)}
+    description = _describe(config, calibration)
+    save_model(run, tensors, {**description, "suspicious_training_images": suspicious, "provenance": origin})
     del images
     for cache in (run / TRAINING_FOLDER).glob("images-*"):
         cache.unlink()
@@ -202,21 +208,16 @@ def _fit(
         fit_prior(model, images, device=device)
 
 
-def set_thresholds(graph: ScoringGraph, inputs: TrainingData, config: RunConfig, device: torch.device) -> Calibration:
-    """Calibrate the graph on the held-out normal images."""
-    detector = AnomalyDetector(graph, {}, device=device)
-    predictions = detector.predict(record.path for record in inputs.calibration)
-    calibration = calibrate(((p.score, p.anomaly_map) for p in predictions), config.calibration)
-    graph.image_threshold.fill_(calibration.image_threshold)
-    graph.pixel_threshold.fill_(calibration.pixel_threshold)
-    return calibration
+def _most_suspicious(graph: ScoringGraph, inputs: TrainingData, device: torch.device) -> list[dict[str, Any]]:
+    """The training images with the highest scores, highest first."""
+    predictions = AnomalyDetector(graph, {}, device=device).predict(record.path for record in inputs.train)
+    scored = [(p.score, record.relative_path) for p, record in zip(predictions, inputs.train, strict=True)]
+    return [{"path": path, "score": score} for score, path in sorted(scored, reverse=True)[:NUM_SUSPICIOUS]]
 
 
-def _save(
-    run: Path, graph: InferenceGraph, config: RunConfig, calibration: Calibration, origin: dict[str, Any]
-) -> None:
-    tensors = {key: value for key, value in graph.state_dict().items() if is_needed(key, config)}
-    description = {
+def _describe(config: RunConfig, calibration: Calibration) -> dict[str, Any]:
+    """The part of model.json that follows from the settings and the thresholds."""
+    return {
         "variant": config.model.variant,
         "preset": config.preset,
         "preprocessing": {
@@ -226,9 +227,7 @@ def _save(
         },
         "calibration": calibration.as_dict(),
         "config": as_dict(config),
-        "provenance": origin,
     }
-    save_model(run, tensors, description)
 
 
 @contextmanager
@@ -256,7 +255,7 @@ def _complete(
     origin = detector.description["provenance"]
     counts = {
         "train": origin["train"],
-        "calibration": origin["calibration"],
+        "calibration": detector.description["calibration"]["num_images"],
         "test_normal": sum(image.record.label == NORMAL for image in scored),
         "test_anomalous": sum(image.record.label == ANOMALOUS for image in scored),
         "with_mask": sum(image.record.label == ANOMALOUS and has_known_mask(image) for image in scored),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cavga._version import __version__
+from cavga.calibration import num_needed
 from cavga.config import RunConfig, as_dict
 from cavga.data.catalog import load_catalog
 from cavga.data.images import read_image
@@ -57,14 +58,29 @@ def gather(data: Path, config: RunConfig) -> TrainingData:
     train = tuple(record for record in normal if errors[record.relative_path] is None)
     calibration = tuple(record for record in held if errors[record.relative_path] is None)
     if not calibration:
-        train, calibration = hold_out(train, fraction=config.data.calibration_fraction, seed=config.training.seed)
-    if not train or not calibration:
+        train, calibration = _split(train, config)
+    if len(train) + len(calibration) < 2:
         raise DataError(
             f"{data} holds {len(normal)} good images, {len(bad)} of them unreadable: at least 2 are needed, "
             "one to train on and one to set thresholds with"
         )
     hashes = {record.relative_path: sha256_of(record.path) for record in (*train, *calibration)}
     return TrainingData(catalog, train, calibration, hashes, tuple(bad))
+
+
+def _split(
+    normal: tuple[ImageRecord, ...], config: RunConfig
+) -> tuple[tuple[ImageRecord, ...], tuple[ImageRecord, ...]]:
+    """Hold out calibration images; where that leaves too few to promise the rate, none: folds are used then.
+
+    Folds need a latent that is fitted again in seconds, which a trained one is not.
+    """
+    train, held = hold_out(normal, fraction=config.data.calibration_fraction, seed=config.training.seed)
+    settings = config.calibration
+    is_too_few = settings.threshold_rule == "conformal" and len(held) < num_needed(settings.false_alarm_rate)
+    if is_too_few and config.model.latent == "whitened" and len(normal) > 1:
+        return normal, ()
+    return train, held
 
 
 def fingerprint(data: TrainingData, config: RunConfig) -> str:

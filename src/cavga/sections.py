@@ -18,8 +18,26 @@ def make_section(title: str, metrics: dict[str, Any], evaluation: Evaluation, de
     decisions = [(float(image.score or 0.0), image.record.label, bool(image.is_anomalous)) for _, image in scored]
     cases = [_case(*scored[k], evaluation, detector) for k in choose_cases(decisions)]
     calibration = Calibration(**detector.description["calibration"])
-    notes = [calibration.promise(), *evaluation.problems]
+    notes = [calibration.promise(), *_realised(metrics), *_suspicious(detector), *evaluation.problems]
     return Section(title, metrics, [(score, label) for score, label, _ in decisions], cases, notes)
+
+
+def _realised(metrics: dict[str, Any]) -> list[str]:
+    """How often good test images were in fact called anomalous, with its interval."""
+    interval = metrics["intervals"]["false_alarm_rate"]
+    if interval is None:
+        return []
+    return [
+        f"of {metrics['counts']['test_normal']} good test images {metrics['image']['false_alarm_rate']:.1%} were "
+        f"called anomalous (95 % interval {interval[0]:.1%} to {interval[1]:.1%})"
+    ]
+
+
+def _suspicious(detector: AnomalyDetector) -> list[str]:
+    """The training images that the model itself finds least normal: a defect among the good ones hides there."""
+    found = detector.description.get("suspicious_training_images", [])
+    listed = ", ".join(f"{item['path']} ({item['score']:.3g})" for item in found)
+    return [f"training images least like the others: {listed}; have a look at them"] if found else []
 
 
 def _case(position: int, image: ScoredImage, evaluation: Evaluation, detector: AnomalyDetector) -> Case:

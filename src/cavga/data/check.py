@@ -1,5 +1,6 @@
 """Everything that is wrong with a catalog, as rows: every image and mask is decoded once. No torch."""
 
+import contextlib
 import hashlib
 import os
 import statistics
@@ -10,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from cavga.config import MAP_CELL
 from cavga.data.catalog import is_copy
-from cavga.data.images import ImageFileError, load_image, read_bytes, read_mask, size_text, to_rgb
+from cavga.data.images import ImageFileError, load_image, read_bytes, read_image_size, read_mask, size_text, to_rgb
 from cavga.data.manifest import relative_to_root
 from cavga.data.records import ANOMALOUS, NORMAL, SPLITS, Catalog, ImageRecord
 from cavga.errors import DataError
@@ -70,6 +72,15 @@ def count_images(catalog: Catalog) -> dict[str, int]:
         counts[f"{record.split}_{words[record.label]}"] += 1
         counts["with_mask"] += bool(record.mask_paths)
     return counts
+
+
+def smallest_defect(catalog: Catalog, image_size: tuple[int, int]) -> float | None:
+    """As `smallest_visible_defect`, for the readable photos of a catalog; None if there are none."""
+    sizes = []
+    for record in catalog.records:
+        with contextlib.suppress(DataError):  # listed by check_catalog
+            sizes.append(read_image_size(record.path))
+    return smallest_visible_defect(sizes, image_size, MAP_CELL) if sizes else None
 
 
 def smallest_visible_defect(sizes: Sequence[tuple[int, int]], image_size: tuple[int, int], cell: int) -> float:

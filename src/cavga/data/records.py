@@ -65,14 +65,30 @@ def hold_out(
     """
     if not 0 < fraction < 1:
         raise UsageError(f"fraction to hold out: expected a number between 0 and 1, got {fraction}")
-    units: dict[str | int, list[int]] = {}
-    for i, record in enumerate(records):
-        units.setdefault(i if record.group is None else record.group, []).append(i)
+    units = _units(records)
     order = np.random.default_rng(seed).permutation(len(units))
-    shuffled = [list(units.values())[k] for k in order]
+    shuffled = [units[k] for k in order]
     held = _choose(shuffled, target=int(fraction * len(records) + 0.5)) if len(units) >= 2 else set()
     train = tuple(record for i, record in enumerate(records) if i not in held)
     return train, tuple(record for i, record in enumerate(records) if i in held)
+
+
+def folds(records: Sequence[ImageRecord], *, num_folds: int, seed: int) -> list[list[int]]:
+    """Positions of the records in at most `num_folds` parts of about one size; no group is cut."""
+    units = _units(records)
+    order = np.random.default_rng(seed).permutation(len(units))
+    parts: list[list[int]] = [[] for _ in range(min(num_folds, len(units)))]
+    for k in order:
+        min(parts, key=len).extend(units[k])
+    return [sorted(part) for part in parts]
+
+
+def _units(records: Sequence[ImageRecord]) -> list[list[int]]:
+    """Positions that stay together: one image, or all images of a group."""
+    units: dict[str | int, list[int]] = {}
+    for i, record in enumerate(records):
+        units.setdefault(i if record.group is None else record.group, []).append(i)
+    return list(units.values())
 
 
 def _choose(units: list[list[int]], *, target: int) -> set[int]:

@@ -1,13 +1,10 @@
 """The models: backbone R (ResNet-18) or D (DC-GAN). The one place where a config meets a module."""
 
-from cavga.config import ModelConfig
+from cavga.config import MAP_CELL, ModelConfig
 from cavga.model.cavga import Cavga
 from cavga.model.decoder import DcganDecoder, ResidualDecoder
 from cavga.model.encoder import DcganEncoder, Encoder, ResNet18Encoder
 from cavga.model.latent import LatentHead
-
-# Pixels a cell of a whitened latent map, whatever stages feed it (docs/decisions/0004).
-WHITENED_STRIDE = 8
 
 
 def build(config: ModelConfig, *, image_size: tuple[int, int]) -> Cavga:
@@ -61,7 +58,7 @@ def build_parts(config: ModelConfig, *, image_size: tuple[int, int], mu_channels
 def latent_stride(config: ModelConfig) -> int:
     """Pixels of the image a cell of the latent map stands for."""
     if config.latent == "whitened":
-        return WHITENED_STRIDE
+        return MAP_CELL
     return _encoder_type(config).stage_strides[stages_of(config)[0]]
 
 

@@ -1,0 +1,81 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from cavga.data.records import ImageRecord, folds
+from cavga.inference import InferenceGraph
+from cavga.model.variants import build
+from cavga.pipeline import train
+from cavga.thresholds import score_folds
+from cavga.whitening import fit_latent, fit_prior
+
+from .conftest import small_config, write_category
+
+
+def records(groups):
+    from pathlib import Path
+
+    return [ImageRecord(Path(f"/{i}.png"), f"{i}.png", 0, "train", group=group) for i, group in enumerate(groups)]
+
+
+def test_folds_cover_every_image_once_and_cut_no_group():
+    parts = folds(records(["a", "a", "b", "b", None, None, None]), num_folds=3, seed=0)
+    assert sorted(position for part in parts for position in part) == list(range(7))
+    assert all((0 in part) == (1 in part) and (2 in part) == (3 in part) for part in parts)
+
+
+def test_there_are_never_more_folds_than_units():
+    assert len(folds(records(["a", "a", None]), num_folds=5, seed=0)) == 2
+
+
+def test_folds_are_a_function_of_the_seed():
+    many = records([None] * 20)
+    assert folds(many, num_folds=5, seed=1) == folds(many, num_folds=5, seed=1) != folds(many, num_folds=5, seed=2)
+
+
+def fitted_graph(images):
+    config = small_config()
+    torch.manual_seed(0)
+    model = build(config.model, image_size=(32, 32))
+    fit_latent(model, images, spectrum=(0.0, 1.0), device=torch.device("cpu"))
+    fit_prior(model, images, device=torch.device("cpu"))
+    return InferenceGraph(model, image_size=(32, 32), image_score="map")
+
+
+def test_an_odd_image_scores_higher_when_it_is_left_out():
+    images = np.random.default_rng(0).integers(100, 140, (10, 32, 32, 3), dtype=np.uint8)
+    images[4, :, ::2] = 255
+    graph = fitted_graph(images)
+    before = {key: value.clone() for key, value in graph.state_dict().items()}
+    with torch.no_grad():
+        inside = graph(torch.from_numpy(images)).score[4].item()
+    scores = dict(zip([0, 1, 2, 3, 4, 5, 6, 7, 8, 9], score_folds_of(graph, images), strict=True))
+    assert scores[4] > 1.2 * inside
+    assert max(scores, key=lambda i: scores[i]) == 4
+    assert all(torch.equal(before[key], value) for key, value in graph.state_dict().items())
+
+
+def score_folds_of(graph, images):
+    parts = [[0, 1], [2, 3], [4, 5], [6, 7], [8, 9]]
+    return [score for score, _ in score_folds(graph, images, parts, spectrum=(0.0, 1.0), prior="by_position")]
+
+
+def test_few_images_are_all_trained_on_and_their_folds_set_the_threshold(tmp_path):
+    data = write_category(tmp_path / "data", num_train=12)
+    run = train(data, tmp_path / "run", small_config())
+    description = json.loads((run / "model.json").read_text())
+    assert (description["provenance"]["train"], description["provenance"]["calibration"]) == (12, 0)
+    calibration = description["calibration"]
+    assert (calibration["num_images"], calibration["num_folds"]) == (12, 5)
+    assert calibration["promised_false_alarm_rate"] == 1 - 12 / 13
+
+
+def test_enough_images_are_held_out(tmp_path):
+    data = write_category(tmp_path / "data", num_train=20)
+    config = small_config(epochs=1)
+    config = replace(config, calibration=replace(config.calibration, false_alarm_rate=0.25))
+    description = json.loads((train(data, tmp_path / "run", config) / "model.json").read_text())
+    calibration = description["calibration"]
+    assert (calibration["num_images"], calibration["num_folds"]) == (4, 1)
