@@ -23,9 +23,9 @@ def kl_divergence(mu: LatentMap, logvar: LatentMap) -> Scalar:
     return 0.5 * (mu.square() + logvar.exp() - 1 - logvar).mean()
 
 
-def vae_loss(reconstruction_logits: Images, images: Images, mu: LatentMap, logvar: LatentMap) -> Scalar:
-    """Eq. 1: L = L_R + KL."""
-    return reconstruction_loss(reconstruction_logits, images) + kl_divergence(mu, logvar)
+def vae_loss(reconstruction: Scalar, kl: Scalar, *, kl_weight: float = 1.0) -> Scalar:
+    """Eq. 1 from its two terms: L = L_R + KL; the paper's weight of KL is 1."""
+    return reconstruction + kl_weight * kl
 
 
 def discriminator_loss(real_logits: Logits, fake_logits: Logits) -> Scalar:

@@ -29,6 +29,7 @@ from cavga.losses import (
     kl_divergence,
     reconstruction_loss,
     unsupervised_objective,
+    vae_loss,
 )
 from cavga.model.cavga import Cavga
 from cavga.model.discriminator import Discriminator
@@ -105,7 +106,7 @@ def training_step(players: Players, images: Images, weights: LossConfig, noise: 
         discriminator.requires_grad_(False)
         generator = generator_loss(discriminator(fake))
         total = unsupervised_objective(
-            vae=reconstruction + weights.kl_weight * kl,  # Eq. 1
+            vae=vae_loss(reconstruction, kl, kl_weight=weights.kl_weight),
             generator=generator,
             attention=attention,
             vae_weight=weights.vae_weight,
