@@ -12,7 +12,6 @@ from typing import Any
 from cavga.errors import UsageError, unknown_name
 
 VARIANTS = ("r-u", "d-u")
-WEIGHTS = ("imagenet", "none")
 DEVICES = ("auto", "cpu", "cuda")
 LAYOUTS = ("mvtec", "folder", "manifest")
 MAX_IMAGE_SIZE = 1024

@@ -61,7 +61,7 @@ def one_of(what: str, names: tuple[str, ...]) -> Callable[[str], str]:
     return parse
 
 
-def _add_flag(group: "argparse._ArgumentGroup", item: "Field[Any]", hint: Any) -> None:
+def _add_flag(group: "argparse._ArgumentGroup", item: Field[Any], hint: Any) -> None:
     flag = "--" + item.name.replace("_", "-")
     types = [t for t in get_args(hint) if t is not type(None)] if type(None) in get_args(hint) else [hint]
     text = item.metadata["help"].replace("%", "%%")

@@ -84,11 +84,6 @@ class Cavga(nn.Module):
         z = mu + (0.5 * logvar).exp() * noise
         return CavgaOutput(mu, logvar, self.decoder(z))
 
-    def reconstruct(self, images: Images) -> Images:
-        """The reconstruction from the mean of q(z|x), in [0, 1]."""
-        mu, _ = self.encode(images)
-        return self.decoder(mu).sigmoid()
-
     def attention(self, mu: LatentMap) -> AttentionMap:
         """A in [0, 1]: Grad-CAM of the score that the model attends to, in closed form."""
         if self.attends_to == "latent_sum":
