@@ -140,6 +140,33 @@ def test_predict_with_a_threshold_of_ones_own(run_folder, category, capsys, tmp_
         assert json.loads(out)["anomalous"] == expected
 
 
+@pytest.mark.parametrize("threshold", ["nan", "inf"])
+def test_a_threshold_that_is_no_number(run_folder, category, capsys, tmp_path, threshold):
+    arguments = ("predict", run_folder, category / "test", "--output", tmp_path / "p", "--threshold", threshold)
+    code, _, err = run_verb(capsys, *arguments)
+    assert (code, is_one_complaint(err)) == (2, True)
+
+
+def test_predictions_never_overwrite_a_runs_or_become_input(run_folder, category, capsys):
+    for output in (run_folder, category / "test/results"):
+        code, _, err = run_verb(capsys, "predict", run_folder, category / "test", "--output", output)
+        assert (code, is_one_complaint(err)) == (2, True)
+    assert not (category / "test/results").exists()
+
+
+def test_skip_bad_names_what_it_left_out(category, capsys, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(category, data)
+    (data / "train/good/003.png").write_bytes(b"")
+    (tmp_path / "c.toml").write_text(write_toml(small_config(epochs=1)), encoding="utf-8")
+    arguments = ("train", data, "--output", tmp_path / "run", "--config", tmp_path / "c.toml")
+    code, _, err = run_verb(capsys, *arguments)
+    assert code == 3
+    code, _, err = run_verb(capsys, *arguments, "--skip-bad")
+    assert code == 4
+    assert "003.png" in err
+
+
 def test_pictures_of_two_inputs_of_one_name_do_not_overwrite_each_other(run_folder, capsys, tmp_path):
     paths = [save_image(tmp_path / folder / "x.png", texture(i)) for i, folder in enumerate(("a", "b"))]
     code, _, _ = run_verb(capsys, "predict", run_folder, *paths, "--output", tmp_path / "p", "--overlays")

@@ -104,10 +104,15 @@ def test_image_sizes_that_are_none(text):
         (["--epochs", "0"], "at least 1"),
         (["--learning-rate", "nan"], "above 0"),
         (["--false-alarm-rate", "1.5"], "between 0 and 1"),
-        (["--attention-weight", "-1"], "must not be negative"),
+        (["--attention-weight", "-1"], "not be negative"),
         (["--calibration-fraction", "1.0"], "between 0 and 1"),
         (["--no-such-flag"], "unrecognized arguments"),
         (["--decoder-width", "0"], "at least 1"),
+        (["--seed", "-1"], "whole number from 0"),
+        (["--seed", "99999999999999999999"], "whole number from 0"),
+        (["--spectrum", "0.5"], "spectrum: expected"),
+        (["--spectrum", "0.1,0.2,0.3"], "spectrum: expected"),
+        (["--attention-weight", "nan"], "finite"),
     ],
 )
 def test_wrong_flags_are_one_line(flags, message):
@@ -122,6 +127,13 @@ def test_wrong_flags_are_one_line(flags, message):
         ("[training\n", "not a readable TOML file"),
         ("epochs = 3\n", "outside a section"),
         ("[training]\nepoch = 3\n", "unknown setting in .training. 'epoch': expected one of epochs"),
+        ('[training]\nepochs = "x"\n', "epochs: expected int, got 'x'"),
+        ("[training]\nepochs = 1.5\n", "epochs: expected int, got 1.5"),
+        ("[training]\nepochs = true\n", "epochs: expected int, got True"),
+        ("[data]\nimage_size = [64]\n", "image_size: expected"),
+        ('[data]\ncalibration_fraction = "a"\n', "calibration_fraction: expected float"),
+        ("[model]\nstages = 3\n", "stages: expected"),
+        ("preset = 5\n", "preset: expected a name"),
         ("[trainig]\nepochs = 3\n", "unknown section 'trainig': expected one of training"),
     ],
 )
@@ -131,3 +143,9 @@ def test_wrong_files_are_one_line(tmp_path, content, message):
         parsed("--config", str(tmp_path / "c.toml"))
     with pytest.raises(UsageError, match="no such configuration file"):
         parsed("--config", str(tmp_path / "nothing.toml"))
+
+
+def test_one_number_is_a_square_image_size_in_a_file_too(tmp_path):
+    (tmp_path / "c.toml").write_text("[data]\nimage_size = 64\n[training]\nlearning_rate = 1\n")
+    config = parsed("--config", str(tmp_path / "c.toml"))
+    assert config.data.image_size == (64, 64)

@@ -86,6 +86,20 @@ def test_arrays_that_are_no_photographs(detector, array):
         list(detector.predict([array]))
 
 
+@pytest.mark.parametrize("item", [None, 5, [None], object()])
+def test_what_is_no_image_at_all(detector, item):
+    with pytest.raises((UsageError, TypeError)):
+        list(detector.predict(item))
+
+
+def test_read_only_arrays_and_empty_folders(detector, tmp_path):
+    photograph = photographs(1)[0].copy()
+    photograph.flags.writeable = False
+    assert len(list(detector.predict(photograph))) == 1
+    with pytest.raises(DataError, match="holds no images"):
+        list(detector.predict(tmp_path))
+
+
 def test_weights_of_another_model_are_refused(run_folder, tmp_path):
     from cavga.checkpoint import load_model, save_model
 
@@ -96,6 +110,11 @@ def test_weights_of_another_model_are_refused(run_folder, tmp_path):
     save_model(run, tensors, {k: v for k, v in description.items() if k not in ("weights_sha256", "format_version")})
     with pytest.raises(ModelFileError, match="do not fit together"):
         cavga.AnomalyDetector.load(run)
+
+
+def test_an_unknown_device_is_named(run_folder):
+    with pytest.raises(UsageError, match="expected one of"):
+        cavga.AnomalyDetector.load(run_folder, device="gpu")
 
 
 def test_cuda_where_there_is_none(run_folder, monkeypatch):

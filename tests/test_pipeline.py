@@ -12,7 +12,7 @@ import torch
 
 import cavga
 from cavga.config import write_toml
-from cavga.errors import DataError, ModelFileError, ResumeError, UsageError
+from cavga.errors import DataError, ModelFileError, ResumeError, TrainingError, UsageError
 from cavga.pipeline import evaluate, train
 
 from .conftest import save_image, small_config, texture, write_category
@@ -31,6 +31,7 @@ def test_a_run_folder_is_complete(run_folder):
 
 def test_nothing_in_a_run_is_a_pickle(run_folder):
     assert {path.suffix for path in run_folder.rglob("*") if path.is_file()} <= {
+        "",
         ".toml", ".csv", ".safetensors", ".json", ".jsonl", ".html",
     }  # fmt: skip
 
@@ -186,15 +187,82 @@ def test_sigkill_and_resume_end_with_the_same_bits(category, tmp_path, moment):
     assert (run / "model.safetensors").read_bytes() == (straight / "model.safetensors").read_bytes()
 
 
-def test_resume_with_other_settings_or_images_is_refused(category, tmp_path):
+def content_of(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_resume_with_other_settings_or_images_is_refused_and_changes_nothing(category, tmp_path):
     run = train(category, tmp_path / "run", small_config())
-    with pytest.raises(ResumeError):
+    before = content_of(run)
+    with pytest.raises(ResumeError, match="other images or settings"):
         train(category, run, small_config(learning_rate=0.5), resume=True)
     data = tmp_path / "data"
     shutil.copytree(category, data)
     save_image(data / "train/good/000.png", texture(999))
     with pytest.raises(ResumeError):
         train(data, run, small_config(), resume=True)
+    assert content_of(run) == before
+
+
+def test_resume_is_checked_before_the_first_checkpoint_too(category, tmp_path):
+    run = train(category, tmp_path / "run", small_config())
+    (run / "training/state.safetensors").unlink()
+    with pytest.raises(ResumeError):
+        train(category, run, small_config(seed=7), resume=True)
+    train(category, run, small_config(), resume=True)
+
+
+def test_resume_of_nothing_says_that_it_starts_anew(category, tmp_path, caplog):
+    train(category, tmp_path / "run", small_config(epochs=1), resume=True)
+    assert "nothing to resume" in caplog.text
+
+
+def test_a_changed_manifest_is_not_trusted(run_folder, category, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(run_folder, run)
+    lines = (run / "manifest.csv").read_text(encoding="utf-8").splitlines(keepends=True)
+    (run / "manifest.csv").write_text("".join(lines[:-1]), encoding="utf-8")
+    with pytest.raises(ModelFileError, match=r"manifest\.csv is missing or was changed"):
+        evaluate(run, category)
+
+
+def test_missing_masks_are_named(run_folder, category, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(category, data)
+    for i in (1, 3):
+        (data / f"ground_truth/square/{i:03d}_mask.png").unlink()
+    result = evaluate(run_folder, data, tmp_path / "out")
+    assert result.metrics["counts"]["with_mask"] == 2
+    assert [problem.split(":")[0].split("/")[-1] for problem in result.problems] == ["001.png", "003.png"]
+
+
+def test_a_set_without_any_masks_is_no_problem(run_folder, category, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(category, data)
+    shutil.rmtree(data / "ground_truth")
+    result = evaluate(run_folder, data, tmp_path / "out")
+    assert not result.problems
+    assert result.metrics["pixel"]["auroc"] is result.metrics["pixel"]["iou_uflow"] is None
+    assert result.metrics["image"]["auroc"] is not None
+
+
+def test_a_manifests_missing_images(category, run_folder, tmp_path):
+    paths = sorted((category / "train/good").iterdir())
+    rows = [f"{path},0,train" for path in paths] + [f"{category / 'test/good/000.png'},0,test"]
+    (tmp_path / "m.csv").write_text("image,label,split\n" + "\n".join([*rows, "gone.png,0,train"]), encoding="utf-8")
+    with pytest.raises(DataError, match=r"gone\.png"):
+        train(tmp_path / "m.csv", tmp_path / "run", small_config(epochs=1))
+    assert not (tmp_path / "run").exists()
+    (tmp_path / "t.csv").write_text("image,label,split\n" + "\n".join([rows[-1], "away.png,1,test"]), encoding="utf-8")
+    result = evaluate(run_folder, tmp_path / "t.csv", tmp_path / "out")
+    assert result.metrics["counts"]["unreadable"] == 1
+    lines = [json.loads(line) for line in (tmp_path / "out/predictions.jsonl").read_text().splitlines()]
+    assert [line["error"] is None for line in lines] == [True, False]
+
+
+def test_a_loss_that_is_not_finite_stops_training(category, tmp_path):
+    with pytest.raises(TrainingError, match="smaller --learning-rate"):
+        train(category, tmp_path / "run", small_config("paper", learning_rate=1e30, epochs=50))
 
 
 def test_a_defect_among_the_good_images_is_named(tmp_path, caplog):

@@ -18,7 +18,7 @@ from cavga.data.dataset import cache_images
 from cavga.data.demo import TEXTURES, write_demo_data
 from cavga.demo import DEMO_SETTINGS
 from cavga.detector import AnomalyDetector
-from cavga.errors import CavgaError, DataError, unknown_name
+from cavga.errors import CavgaError, UsageError, unknown_name
 from cavga.files import atomic_write
 from cavga.inference import InferenceGraph
 from cavga.pipeline import evaluate, evaluate_detector, train
@@ -123,7 +123,7 @@ def run_table(
         data = output / "data"
         write_demo_data(data)
     if data is None:
-        raise DataError(f"table {table} needs --data ROOT, the folder that holds {SCREW}")
+        raise UsageError(f"table {table} needs --data ROOT, the folder that holds {SCREW}")
     rows = []
     for cell in TABLES[table](seeds, weights):
         row = run_cell(cell, data, output / table)

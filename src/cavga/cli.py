@@ -41,7 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except CavgaError as error:
         return _complain(str(error), error.exit_code)
     except KeyboardInterrupt:
-        return _complain("interrupted; `cavga train ... --resume` goes on from the last checkpoint", INTERRUPTED)
+        hint = "; the same command with --resume goes on from the last checkpoint, or from the start if there is none"
+        return _complain("interrupted" + (hint if arguments[:1] == ["train"] else ""), INTERRUPTED)
     except ModuleNotFoundError as error:
         if error.name not in ("torch", "torchvision", "sklearn", "scipy", "jaxtyping", "skimage"):
             raise
@@ -161,7 +162,8 @@ def train(args: argparse.Namespace) -> Outcome:
         f"images of layout {origin['layout']} in {origin['training_seconds']} s\n"
         f"run folder: {run} (`cavga predict {run} IMAGES --output DIR` uses it)"
     )
-    return Outcome(text, {"run": str(run), **{key: description[key] for key in ("calibration", "provenance")}})
+    result = {"run": str(run), **{key: description[key] for key in ("calibration", "provenance")}}
+    return Outcome(text, result, origin["left_out"], IN_PART if origin["left_out"] else DONE)
 
 
 def add_evaluate(parser: argparse.ArgumentParser) -> None:
@@ -212,10 +214,10 @@ def add_predict(parser: argparse.ArgumentParser) -> None:
 
 
 def predict(args: argparse.Namespace) -> Outcome:
-    if args.output.is_file():
-        raise UsageError(f"--output {args.output} is a file: expected a folder")
     from cavga.detector import AnomalyDetector
-    from cavga.prediction import predict_to_folder
+    from cavga.prediction import check_prediction, predict_to_folder
+
+    check_prediction(args.images, args.output, args.threshold)
 
     detector = AnomalyDetector.load(args.model, device=args.device)
     summary = predict_to_folder(

@@ -7,7 +7,7 @@ import math
 import tomllib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from cavga.errors import UsageError, unknown_name
 
@@ -107,8 +107,9 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         for section in SECTIONS:
-            for item in fields(getattr(self, section)):
-                _check_choice(item.name, getattr(getattr(self, section), item.name), item.metadata["choices"])
+            part = getattr(self, section)
+            for item in fields(part):
+                _check_choice(item.name, getattr(part, item.name), item.metadata["choices"])
         _check_data(self.data)
         _check_model(self.model)
         _check_training(self)
@@ -126,6 +127,8 @@ def read_toml(path: Path) -> tuple[str | None, dict[str, dict[str, Any]]]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise UsageError(f"{path} is not a readable TOML file: {error}") from None
     preset = content.pop("preset", None)
+    if not isinstance(preset, str | None):
+        raise UsageError(f"{path}: preset: expected a name, got {preset!r}")
     for name, values in content.items():
         if not isinstance(values, dict):
             raise UsageError(f"{path}: {name!r} stands outside a section; the sections are {', '.join(SECTIONS)}")
@@ -161,6 +164,31 @@ def _toml(value: Any) -> str:
         escaped = value.replace("\\", "\\\\").replace('"', '\\"')
         return f'"{escaped}"'
     return repr(value)
+
+
+def convert(part: type, name: str, value: Any) -> Any:
+    """A value from TOML or a flag as the field `name` of the section `part` has it; raises UsageError."""
+    hint = get_type_hints(part)[name]
+    if name == "image_size" and isinstance(value, int):
+        value = (value, value)
+    value = tuple(value) if isinstance(value, list) else value
+    if not _fits(value, hint):
+        expected = getattr(hint, "__name__", str(hint)) if not get_args(hint) else str(hint)
+        raise UsageError(f"{name}: expected {expected}, got {value!r}")
+    return float(value) if hint is float else value
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value is what a field's type says; a whole number is also a float, a bool is no number."""
+    arguments = get_args(hint)
+    if type(None) in arguments:
+        return value is None or any(_fits(value, one) for one in arguments if one is not type(None))
+    if arguments:  # a tuple
+        kinds = [arguments[0]] * len(value) if isinstance(value, tuple) and arguments[-1] is ... else list(arguments)
+        return isinstance(value, tuple) and len(value) == len(kinds) and all(map(_fits, value, kinds))
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, hint) and not (hint is int and isinstance(value, bool))
 
 
 def _check_choice(name: str, value: Any, choices: tuple[str, ...] | None) -> None:
@@ -201,5 +229,8 @@ def _check_training(config: RunConfig) -> None:
     for rate in (calibration.false_alarm_rate, calibration.pixel_false_alarm_rate):
         if not 0 < rate < 1:
             raise UsageError(f"a false alarm rate must lie between 0 and 1, got {rate}")
-    if min(loss.vae_weight, loss.kl_weight, loss.adversarial_weight, loss.attention_weight) < 0:
-        raise UsageError("loss weights must not be negative")
+    for weight in (loss.vae_weight, loss.kl_weight, loss.adversarial_weight, loss.attention_weight):
+        if not (math.isfinite(weight) and weight >= 0):
+            raise UsageError(f"loss weights must be finite and not be negative, got {weight}")
+    if not 0 <= training.seed < 2**32:
+        raise UsageError(f"seed must be a whole number from 0 to {2**32 - 1}, got {training.seed}")

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cavga.checkpoint import load_model
-from cavga.config import RunConfig
+from cavga.config import DEVICES, RunConfig
 from cavga.data.dataset import NUM_DECODE_THREADS, resize
 from cavga.data.images import find_images, read_image
-from cavga.errors import CavgaError, DataError, ModelFileError, UsageError
+from cavga.errors import CavgaError, DataError, ModelFileError, UsageError, unknown_name
 from cavga.inference import InferenceGraph, ScoringGraph
 from cavga.model.variants import build_parts
 from cavga.presets import from_dict
@@ -169,6 +169,8 @@ def is_needed(key: str, config: RunConfig) -> bool:
 
 def choose_device(name: str) -> torch.device:
     """The device that "auto", "cpu" or "cuda" stands for."""
+    if name not in DEVICES:
+        raise unknown_name("device", name, DEVICES)
     if name == "cuda" and not torch.cuda.is_available():
         raise UsageError("--device cuda: no CUDA device was found; use --device cpu")
     if name == "auto":
@@ -178,16 +180,34 @@ def choose_device(name: str) -> torch.device:
 
 def _flatten(images: Iterable[Source] | Source) -> Iterator[Photograph | Path]:
     if isinstance(images, np.ndarray):
-        images = [images] if images.ndim == 3 else list(images)
-    if isinstance(images, str | Path):
+        images = list(images) if images.ndim == 4 else [images]
+    elif isinstance(images, str | Path):
         images = [images]
+    elif not isinstance(images, Iterable):
+        raise _not_an_image(images)
     for item in images:
         if isinstance(item, np.ndarray):
             yield item
+        elif not isinstance(item, str | Path):
+            raise _not_an_image(item)
         elif Path(item).is_dir():
-            yield from find_images(Path(item))
+            yield from _in_folder(Path(item))
         else:
             yield Path(item)
+
+
+def _in_folder(folder: Path) -> list[Path]:
+    found = find_images(folder)
+    if not found:
+        raise DataError(f"{folder} holds no images: expected .png, .jpg, .bmp, .tif or .webp files")
+    return found
+
+
+def _not_an_image(item: object) -> UsageError:
+    return UsageError(
+        f"expected uint8 arrays of shape (height, width, 3), paths, a folder, or an iterable of them; "
+        f"got {type(item).__name__}"
+    )
 
 
 def _prepare(source: Photograph | Path, size: tuple[int, int]) -> _Ready | FailedImage:
@@ -201,6 +221,6 @@ def _prepare(source: Photograph | Path, size: tuple[int, int]) -> _Ready | Faile
             photograph = read_image(source)
         except DataError as error:
             return FailedImage(str(error))
-    image = resize(torch.from_numpy(np.ascontiguousarray(photograph))[None], size)
+    image = resize(torch.from_numpy(np.require(photograph, requirements=["C", "W"]))[None], size)
     height, width = photograph.shape[:2]
     return _Ready(image, (height, width), (time.perf_counter() - started) * 1000)

@@ -5,6 +5,7 @@ CavgaError                 1   something failed; the message says what and what 
 ├── DataError              3   the images, masks or manifest are missing, empty or broken
 ├── ModelFileError         1   a model or weights file is missing, corrupt or not one of ours
 ├── ResumeError            1   the run cannot go on: its data or its configuration changed
+├── TrainingError          1   the loss is not finite any more
 └── MissingExtraError      1   an optional part of the installation is needed
 """
 
@@ -36,6 +37,10 @@ class ModelFileError(CavgaError, ValueError):
 
 class ResumeError(CavgaError, ValueError):
     """A run cannot be resumed because what it was started from has changed."""
+
+
+class TrainingError(CavgaError, ArithmeticError):
+    """Training has diverged."""
 
 
 class MissingExtraError(CavgaError, ImportError):

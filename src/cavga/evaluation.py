@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from cavga.data.images import read_mask
+from cavga.data.images import read_image_size, read_mask
 from cavga.data.records import ANOMALOUS, NORMAL, ImageRecord
 from cavga.detector import AnomalyDetector, FailedImage
 from cavga.errors import DataError
@@ -58,6 +58,7 @@ def evaluate_records(
     *,
     folder: tempfile.TemporaryDirectory[str],
     at_original_size: bool,
+    expects_masks: bool,
 ) -> Evaluation:
     """Score labelled records and compute every metric that they allow; maps are kept in `folder`."""
     size = detector.graph.image_size
@@ -71,7 +72,7 @@ def evaluate_records(
             images.append(ScoredImage(record, None, None, None, error=result.error))
             continue
         maps[i] = result.anomaly_map
-        mask_error = _mask_error(record, result.image_size)
+        mask_error = _mask_error(record, result.image_size, expects_masks=expects_masks)
         images.append(
             ScoredImage(record, result.score, result.is_anomalous, result.milliseconds, mask_error=mask_error)
         )
@@ -114,10 +115,7 @@ def has_known_mask(image: ScoredImage) -> bool:
 def true_mask(image: ScoredImage, size: tuple[int, ...] | None) -> MaskArray:
     """The mask at `size` (nearest), or at its own size; all False for a normal image."""
     if image.record.label == NORMAL or not image.record.mask_paths:
-        if size is None:
-            with Image.open(image.record.path) as photograph:
-                size = (photograph.height, photograph.width)
-        return np.zeros(size, dtype=np.bool_)
+        return np.zeros(size or read_image_size(image.record.path), dtype=np.bool_)
     mask = read_mask(image.record.mask_paths)
     if size is None or mask.shape == size:
         return mask
@@ -154,12 +152,15 @@ def prediction_line(
 
 def jsonl(lines: Sequence[Mapping[str, Any]]) -> bytes:
     """One JSON object a line, utf-8."""
-    return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode()
+    return "".join(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n" for line in lines).encode()
 
 
-def _mask_error(record: ImageRecord, image_size: tuple[int, int]) -> str | None:
-    if record.label == NORMAL or not record.mask_paths:
+def _mask_error(record: ImageRecord, image_size: tuple[int, int], *, expects_masks: bool) -> str | None:
+    """Why an anomalous image has no place in the pixel metrics; None where no mask is expected at all."""
+    if record.label == NORMAL or not (record.mask_paths or expects_masks):
         return None
+    if not record.mask_paths:
+        return f"{record.path}: has no mask, though others have; left out of the pixel metrics"
     try:
         mask = read_mask(record.mask_paths)
     except DataError as error:

@@ -4,9 +4,9 @@ import json
 import logging
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from cavga.calibration import Calibration
 from cavga.checkpoint import save_model
-from cavga.config import RunConfig, as_dict, write_toml
+from cavga.config import RunConfig, as_dict
 from cavga.data.catalog import load_catalog
 from cavga.data.dataset import cache_images
-from cavga.data.manifest import read_manifest_hashes, sha256_of, write_manifest
+from cavga.data.manifest import read_manifest_hashes, sha256_of
 from cavga.data.records import ANOMALOUS, NORMAL
 from cavga.detector import AnomalyDetector, choose_device, is_needed
-from cavga.errors import DataError, UsageError
+from cavga.errors import DataError, ModelFileError, UsageError
 from cavga.evaluation import (
     Evaluation,
     ScoredImage,
@@ -38,14 +38,23 @@ from cavga.model.variants import build, is_whitened_first
 from cavga.model.weights import load_encoder_weights
 from cavga.presets import make_config, resolve
 from cavga.report import Section, write_report
-from cavga.runs import CONFIG_FILE, MANIFEST_FILE, TrainingData, fingerprint, gather, provenance
+from cavga.runs import (
+    MANIFEST_FILE,
+    TRAINING_FOLDER,
+    TrainingData,
+    check_output,
+    check_resumable,
+    fingerprint,
+    gather,
+    provenance,
+    write_inputs,
+)
 from cavga.sections import make_section
 from cavga.thresholds import calibrate_graph
 from cavga.training import STATE_FILE, Progress, make_players
 from cavga.training import train as train_players
 from cavga.whitening import fit_latent, fit_prior
 
-TRAINING_FOLDER = "training"
 NUM_SUSPICIOUS = 5  # training images named for a second look
 logger = logging.getLogger("cavga")
 
@@ -64,37 +73,30 @@ def train(
     already holds a run and `resume` is False, ResumeError if data or settings changed since.
     """
     started = time.monotonic()
+    if config is not None and not isinstance(config, RunConfig):
+        raise UsageError(f"config: expected a RunConfig (see cavga.make_config), got {type(config).__name__}")
     config = make_config("recommended") if config is None else resolve(config)
     run = Path(output)
-    _check_output(run, resume=resume)
+    check_output(run, resume=resume)
     device = choose_device(config.training.device)
     inputs = gather(Path(data), config)
+    identity, size = fingerprint(inputs, config), config.data.image_size
+    check_resumable(run, identity, resume=resume)
     with _deterministic(config.training.seed, device):
-        model = build(config.model, image_size=config.data.image_size)
+        model = build(config.model, image_size=size)
         load_encoder_weights(model.encoder, config.model.weights or "none")
         model.to(device)
-        _write_inputs(run, inputs, config)
-        images = cache_images(
-            inputs.train,
-            inputs.hashes_of(inputs.train),
-            size=config.data.image_size,
-            folder=run / TRAINING_FOLDER,
-        )
-        _fit(
-            model,
-            images,
-            config,
-            run,
-            fingerprint=fingerprint(inputs, config),
-            resume=resume,
-            on_step=on_step,
-        )
-        graph = InferenceGraph(model, image_size=config.data.image_size, image_score=config.model.image_score)
+        write_inputs(run, inputs, config)
+        hashes = inputs.hashes_of(inputs.train)
+        images = cache_images(inputs.train, hashes, size=size, folder=run / TRAINING_FOLDER)
+        _fit(model, images, config, run, fingerprint=identity, resume=resume, on_step=on_step)
+        graph = InferenceGraph(model, image_size=size, image_score=config.model.image_score)
         calibration = calibrate_graph(graph, images, inputs, config)
         suspicious = _most_suspicious(graph, inputs, device)
     logger.info("%s", calibration.promise())
     logger.info("training images least like the others: %s", ", ".join(item["path"] for item in suspicious))
     origin = provenance(inputs, config, device=str(device), seconds=time.monotonic() - started)
+    origin["manifest_sha256"] = sha256_of(run / MANIFEST_FILE)
     tensors = {key: value for key, value in graph.state_dict().items() if is_needed(key, config)}
     description = _describe(config, calibration)
     save_model(run, tensors, {**description, "suspicious_training_images": suspicious, "provenance": origin})
@@ -127,13 +129,24 @@ def evaluate(
     Images that the run was trained or calibrated on are left out, by content. `output` defaults to the
     run folder. Raises DataError if no labelled test image is left.
     """
+    if output is not None and Path(output).is_file():
+        raise UsageError(f"--output {output} is a file: expected a folder")
     detector = AnomalyDetector.load(run, device=device)
-    manifest = Path(run) / MANIFEST_FILE
-    used = read_manifest_hashes(manifest) if manifest.is_file() else {}
+    used = _used_images(Path(run), detector)
     target = Path(run if output is None else output)
     return evaluate_detector(
         detector, Path(data), target, used=used, category=category, at_original_size=at_original_size
     )
+
+
+def _used_images(run: Path, detector: AnomalyDetector) -> Mapping[str, str]:
+    """sha256 -> split of what the run was trained and calibrated on; its manifest must be the one it wrote."""
+    manifest = run / MANIFEST_FILE
+    if not manifest.is_file() or sha256_of(manifest) != detector.description["provenance"]["manifest_sha256"]:
+        raise ModelFileError(
+            f"{manifest} is missing or was changed: without it images that the run was trained on could not be left out"
+        )
+    return read_manifest_hashes(manifest)
 
 
 def evaluate_detector(
@@ -146,8 +159,7 @@ def evaluate_detector(
     at_original_size: bool = False,
 ) -> EvaluatedRun:
     """As `evaluate`, for a detector that is already there; `used` maps the sha256 of images to leave out."""
-    settings = detector.description["config"]["data"]
-    catalog = load_catalog(data, category=category or settings["category"], layout=settings["layout"])
+    catalog = load_catalog(data, category=category)
     labelled = [record for record in catalog.split("test") if record.label is not None]
     records = [record for record in labelled if not record.path.is_file() or sha256_of(record.path) not in used]
     if not records:
@@ -157,29 +169,16 @@ def evaluate_detector(
         )
     folder = tempfile.TemporaryDirectory(prefix="cavga-")
     with folder:
-        evaluation = evaluate_records(detector, records, folder=folder, at_original_size=at_original_size)
-        metrics = _complete(evaluation, detector, catalog.missing, excluded=len(labelled) - len(records))
+        evaluation = evaluate_records(
+            detector, records, folder=folder, at_original_size=at_original_size, expects_masks=catalog.expects_masks
+        )
+        metrics = _complete(evaluation, detector, excluded=len(labelled) - len(records))
         section = make_section(catalog.root.name, metrics, evaluation, detector)
     lines = [_line(image, detector.image_threshold) for image in evaluation.images]
     atomic_write(output / "metrics.json", (json.dumps(metrics, indent=2) + "\n").encode())
     atomic_write(output / "predictions.jsonl", jsonl(lines))
     write_report(output / "report.html", f"cavga: {section.title}", [section])
-    problems = [*(f"{path} does not exist" for path in catalog.missing), *evaluation.problems]
-    return EvaluatedRun(metrics, section, problems)
-
-
-def _check_output(run: Path, *, resume: bool) -> None:
-    if run.is_file():
-        raise UsageError(f"--output {run} is a file: expected a folder to write the run to")
-    if not resume and (run / CONFIG_FILE).exists():
-        raise UsageError(f"{run} already holds a run: go on with --resume, or choose another --output")
-
-
-def _write_inputs(run: Path, inputs: TrainingData, config: RunConfig) -> None:
-    atomic_write(run / CONFIG_FILE, write_toml(config).encode())
-    used = [replace(record, split="train") for record in inputs.train]
-    used += [replace(record, split="calibration") for record in inputs.calibration]
-    write_manifest(run / MANIFEST_FILE, used, inputs.catalog.root, inputs.hashes)
+    return EvaluatedRun(metrics, section, evaluation.problems)
 
 
 def _fit(
@@ -247,9 +246,7 @@ def _deterministic(seed: int, device: torch.device) -> Iterator[None]:
             torch.use_deterministic_algorithms(before, warn_only=warned)
 
 
-def _complete(
-    evaluation: Evaluation, detector: AnomalyDetector, missing: Sequence[Path], *, excluded: int
-) -> dict[str, Any]:
+def _complete(evaluation: Evaluation, detector: AnomalyDetector, *, excluded: int) -> dict[str, Any]:
     """metrics.json: the metrics with counts and provenance."""
     scored = [image for image in evaluation.images if image.score is not None]
     origin = detector.description["provenance"]
@@ -260,7 +257,7 @@ def _complete(
         "test_anomalous": sum(image.record.label == ANOMALOUS for image in scored),
         "with_mask": sum(image.record.label == ANOMALOUS and has_known_mask(image) for image in scored),
         "excluded": excluded,
-        "unreadable": len(evaluation.images) - len(scored) + len(missing),
+        "unreadable": len(evaluation.images) - len(scored),
     }
     description = {key: detector.description[key] for key in ("variant", "preset", "calibration")}
     source = {**origin, **description, "weights_sha256": detector.description["weights_sha256"]}

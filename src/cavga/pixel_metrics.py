@@ -51,7 +51,7 @@ def pixel_metrics(maps: Maps, threshold: float) -> PixelReport:
     """All pixel-level metrics at `threshold`; `maps` is called twice, once per pass.
 
     resolution is [H, W], or None where the maps differ in size; iou_*_oracle take the best single
-    threshold of this very set. Without an anomalous pixel only iou_uflow can be told.
+    threshold of this very set. Without an anomalous pixel none can be told.
     """
     histogram = PixelHistogram(threshold)
     ious, is_anomalous, shapes = [], [], set()
@@ -74,7 +74,7 @@ def pixel_metrics(maps: Maps, threshold: float) -> PixelReport:
         "iou_per_image": iou_per_image(ious, is_anomalous),
         "iou_dataset_oracle": _first(histogram.oracle_iou()),
         "iou_per_image_oracle": _first(per_image.oracle_iou()),
-        "iou_uflow": iou_uflow(ious),
+        "iou_uflow": iou_uflow(ious) if any(is_anomalous) else None,  # else 1 for calling nothing
         "threshold": float(threshold),
         "resolution": list(shapes.pop()) if len(shapes) == 1 else None,
     }

@@ -1,5 +1,6 @@
 """Score images and folders into files: predictions.jsonl, and maps and overlays if asked for."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,9 +9,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from cavga.checkpoint import MODEL_FILE
 from cavga.data.images import find_images, read_image
 from cavga.detector import AnomalyDetector, FailedImage, Prediction
-from cavga.errors import DataError
+from cavga.errors import DataError, UsageError
 from cavga.evaluation import jsonl, prediction_line, resize_map
 from cavga.files import atomic_write
 from cavga.pictures import overlay
@@ -30,6 +32,20 @@ class _Input:
     path: Path
     shown: str  # in predictions.jsonl: as given, or below the given folder
     name: str  # of the pictures, below DIR/maps and DIR/overlays, without suffix
+
+
+def check_prediction(inputs: Sequence[Path], output: Path, threshold: float | None) -> None:
+    """Raise UsageError where the output would overwrite a run's files or be scored the next time."""
+    target = output.resolve()
+    if target.is_file():
+        raise UsageError(f"--output {output} is a file: expected a folder")
+    if (target / MODEL_FILE).exists():
+        raise UsageError(f"--output {output} is a run folder and holds its own predictions: choose another folder")
+    inside = [path for path in inputs if path.is_dir() and target.is_relative_to(path.resolve())]
+    if inside:
+        raise UsageError(f"--output {output} lies inside {inside[0]}: its pictures would be scored the next time")
+    if threshold is not None and not math.isfinite(threshold):
+        raise UsageError(f"--threshold must be a finite number, got {threshold}")
 
 
 def predict_to_folder(

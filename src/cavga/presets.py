@@ -11,6 +11,7 @@ from cavga.config import (
     ModelConfig,
     RunConfig,
     TrainingConfig,
+    convert,
 )
 from cavga.errors import unknown_name
 
@@ -49,7 +50,8 @@ def make_config(preset: str, *overrides: dict[str, dict[str, Any]]) -> RunConfig
             for key in values:
                 if key not in {item.name for item in fields(sections[name])}:
                     raise unknown_name(f"setting in [{name}]", key, [item.name for item in fields(sections[name])])
-            sections[name] = replace(sections[name], **{key: _as_tuple(value) for key, value in values.items()})
+            part = type(sections[name])
+            sections[name] = replace(sections[name], **{k: convert(part, k, value) for k, value in values.items()})
     return resolve(RunConfig(preset=preset, **sections))
 
 
@@ -75,7 +77,3 @@ def from_dict(content: dict[str, Any]) -> RunConfig:
     """The inverse of `as_dict`."""
     sections = {name: content[name] for name in SECTIONS}
     return make_config(content["preset"], sections)
-
-
-def _as_tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value

@@ -12,14 +12,17 @@ from cavga.training import Progress
 
 
 class TrainingBar:
-    """One bar per training run; silent where there is no terminal."""
+    """One bar per training run; where there is no terminal, one line per announced run."""
 
-    def __init__(self, bar: rich_progress.Progress | None) -> None:
+    def __init__(self, bar: rich_progress.Progress | None, *, is_silent: bool = False) -> None:
         self._bar, self._task, self._name = bar, TaskID(0), "training"
+        self._is_silent = is_silent
 
     def announce(self, name: str) -> None:
         """Start a new run called `name`."""
         self._name = name
+        if self._bar is None and not self._is_silent:
+            print(f"cavga: {name}: training", file=sys.stderr, flush=True)
         if self._bar is not None:
             self._task = self._bar.add_task(name, total=None, losses="")
 
@@ -36,9 +39,9 @@ class TrainingBar:
 
 @contextmanager
 def training_progress(*, enabled: bool) -> Iterator[TrainingBar]:
-    """A bar on stderr if it is a terminal and `enabled`, else a silent one."""
+    """A bar on stderr if it is a terminal; silent unless `enabled`."""
     if not (enabled and sys.stderr.isatty()):
-        yield TrainingBar(None)
+        yield TrainingBar(None, is_silent=not enabled)
         return
     columns = (
         TextColumn("{task.description}"),

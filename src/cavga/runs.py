@@ -2,25 +2,31 @@
 
 import hashlib
 import json
+import logging
 import platform
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from cavga._version import __version__
 from cavga.calibration import num_needed
-from cavga.config import RunConfig, as_dict
+from cavga.config import RunConfig, as_dict, write_toml
 from cavga.data.catalog import load_catalog
 from cavga.data.images import read_image
-from cavga.data.manifest import sha256_of
+from cavga.data.manifest import sha256_of, write_manifest
 from cavga.data.records import NORMAL, Catalog, ImageRecord, hold_out
-from cavga.errors import DataError
+from cavga.errors import DataError, ResumeError, UsageError
+from cavga.files import atomic_write
 
 CONFIG_FILE = "config.toml"
 MANIFEST_FILE = "manifest.csv"
+TRAINING_FOLDER = "training"
+FINGERPRINT_FILE = "fingerprint"
+
+logger = logging.getLogger("cavga")
 
 
 @dataclass(frozen=True)
@@ -31,7 +37,8 @@ class TrainingData:
     train: tuple[ImageRecord, ...]
     calibration: tuple[ImageRecord, ...]
     hashes: dict[str, str]
-    unreadable: tuple[str, ...]
+    left_out: tuple[str, ...]
+    """Files that are not used, and why, one line each."""
 
     def hashes_of(self, records: Sequence[ImageRecord]) -> list[str]:
         return [self.hashes[record.relative_path] for record in records]
@@ -65,7 +72,8 @@ def gather(data: Path, config: RunConfig) -> TrainingData:
             "one to train on and one to set thresholds with"
         )
     hashes = {record.relative_path: sha256_of(record.path) for record in (*train, *calibration)}
-    return TrainingData(catalog, train, calibration, hashes, tuple(bad))
+    left_out = bad + [f"{path} was passed over: a copy by name, or outside the layout" for path in catalog.skipped]
+    return TrainingData(catalog, train, calibration, hashes, tuple(left_out))
 
 
 def _split(
@@ -90,6 +98,39 @@ def fingerprint(data: TrainingData, config: RunConfig) -> str:
     return hashlib.sha256(json.dumps([data.content_hash(), settings], sort_keys=True).encode()).hexdigest()
 
 
+def check_output(run: Path, *, resume: bool) -> None:
+    """Refuse an output that is a file, or that holds a run which is not resumed."""
+    if run.is_file():
+        raise UsageError(f"--output {run} is a file: expected a folder to write the run to")
+    if not resume and (run / CONFIG_FILE).exists():
+        raise UsageError(f"{run} already holds a run: go on with --resume, or choose another --output")
+
+
+def check_resumable(run: Path, current: str, *, resume: bool) -> None:
+    """Refuse to go on with other images or settings, before anything in the folder is touched."""
+    path = run / TRAINING_FOLDER / FINGERPRINT_FILE
+    if not resume:
+        return
+    if not path.is_file() and (run / CONFIG_FILE).exists():
+        raise ResumeError(f"{run} holds a run that cannot be resumed: choose another --output")
+    if not path.is_file():
+        logger.warning("there is nothing to resume in %s: starting anew", run)
+    elif path.read_text(encoding="utf-8").strip() != current:
+        raise ResumeError(
+            f"{run} was started with other images or settings, so it cannot go on: "
+            "use the same ones, or choose another --output without --resume"
+        )
+
+
+def write_inputs(run: Path, inputs: TrainingData, config: RunConfig) -> None:
+    """Write what the run starts from: fingerprint, config.toml and manifest.csv."""
+    atomic_write(run / TRAINING_FOLDER / FINGERPRINT_FILE, fingerprint(inputs, config).encode())
+    atomic_write(run / CONFIG_FILE, write_toml(config).encode())
+    used = [replace(record, split="train") for record in inputs.train]
+    used += [replace(record, split="calibration") for record in inputs.calibration]
+    write_manifest(run / MANIFEST_FILE, used, inputs.catalog.root, inputs.hashes)
+
+
 def encoder_label(config: RunConfig) -> str:
     """Which encoder this is, for tables: "R to layer3, frozen, ImageNet"."""
     model = config.model
@@ -111,7 +152,7 @@ def provenance(data: TrainingData, config: RunConfig, *, device: str, seconds: f
         "data_sha256": data.content_hash(),
         "train": len(data.train),
         "calibration": len(data.calibration),
-        "unreadable": len(data.unreadable),
+        "left_out": list(data.left_out),
         "device": device,
         "threads": torch.get_num_threads(),
         "training_seconds": round(seconds, 1),

@@ -6,6 +6,7 @@ of (seed, epoch, index), so a run that was killed and resumed ends with the same
 
 import json
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from torch import Tensor, nn, optim
 from cavga.checkpoint import flatten_optimizer, load_tensors, restore_optimizer, save_tensors
 from cavga.config import LossConfig, RunConfig
 from cavga.data.dataset import augment, epoch_order, image_batch
-from cavga.errors import ResumeError
+from cavga.errors import ResumeError, TrainingError
 from cavga.files import atomic_write
 from cavga.losses import (
     attention_expansion_loss,
@@ -209,8 +210,10 @@ def train(
     """
     state_path, log_path = folder / "training" / STATE_FILE, folder / "log.jsonl"
     lines = _restore(players, state_path, fingerprint) if resume and state_path.is_file() else []
+    if lines:
+        logger.info("resuming after %d of %d epochs", len(lines), config.training.epochs)
     atomic_write(log_path, _log(lines))
-    last_saved = time.monotonic()
+    last_saved = -math.inf  # the first epoch is saved whatever it takes, so that there is something to resume
     for epoch in range(len(lines), config.training.epochs):
         lines.append(_train_epoch(players, images, config, epoch, on_step))
         for warning in collapse_warnings(lines[-1]):
@@ -245,6 +248,8 @@ def _train_epoch(
         if config.data.augment:
             batch = augment(batch, indices, seed=settings.seed, epoch=epoch)
         terms = record.add(training_step(players, batch, config.loss, noise))
+        if not math.isfinite(terms["total"]):
+            raise TrainingError(f"the loss is {terms['total']} in epoch {epoch}: try a smaller --learning-rate")
         on_step(Progress(epoch, settings.epochs, step + 1, len(batches), terms))
     return record.line(epoch, time.monotonic() - started)
 

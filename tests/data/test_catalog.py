@@ -324,7 +324,7 @@ def test_bad_images_may_be_in_training(photos):
 def test_files_that_do_not_exist_are_collected(photos):
     text = "image,label,mask,split\na.png,0,,train\nc.png,0,,train\nb.png,1,masks/x.png,test\n"
     catalog = load_catalog(manifest(photos, text))
-    assert list(rows(catalog)) == ["a.png", "b.png"]
+    assert list(rows(catalog)) == ["a.png", "c.png", "b.png"]
     assert names(catalog, catalog.missing) == ["c.png", "masks/x.png"]
     with pytest.raises(DataError, match=r"none of the images it lists exists, the first is .*x.png; paths are"):
         load_catalog(manifest(photos, "image\nx.png\n"))
@@ -337,7 +337,9 @@ def test_manifest_of_several_categories(photos):
         load_catalog(path)
     with pytest.raises(UsageError, match="unknown category 'bottel': expected one of bottle, screw"):
         load_catalog(path, category="bottel")
-    assert list(rows(load_catalog(path, category="bottle"))) == ["b.png"]
+    catalog = load_catalog(path, category="bottle")
+    assert list(rows(catalog)) == ["b.png", "sub/x.png"]
+    assert names(catalog, catalog.missing) == ["sub/x.png"]
     catalog = load_catalog(path, category="screw")
     assert list(rows(catalog)) == ["a.png"]
     assert catalog.missing == ()  # what another category lacks is no concern here

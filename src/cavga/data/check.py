@@ -7,7 +7,7 @@ import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -51,6 +51,7 @@ class _Facts(NamedTuple):
 def check_catalog(catalog: Catalog) -> list[Finding]:
     """Every error, warning and note, errors first, then by path."""
     missing = set(catalog.missing)
+    catalog = replace(catalog, records=tuple(r for r in catalog.records if r.path not in missing))
     with ThreadPoolExecutor(max_workers=max(2, min(4, os.cpu_count() or 1))) as pool:
         facts = list(pool.map(lambda record: _examine(record, catalog, missing), catalog.records))
     findings = [finding for fact in facts for finding in fact.findings]
@@ -68,7 +69,7 @@ def count_images(catalog: Catalog) -> dict[str, int]:
     keys = ("train_normal", "train_anomalous", "calibration_normal")
     counts = dict.fromkeys((*keys, "test_normal", "test_anomalous", "test_unknown", "with_mask"), 0)
     words = {NORMAL: "normal", ANOMALOUS: "anomalous", None: "unknown"}
-    for record in catalog.records:
+    for record in (record for record in catalog.records if record.path not in catalog.missing):
         counts[f"{record.split}_{words[record.label]}"] += 1
         counts["with_mask"] += bool(record.mask_paths)
     return counts

@@ -23,16 +23,15 @@ def load_manifest(path: Path, *, category: str | None) -> Catalog:
     chosen = _one_category(path, listed, category)
     if category is not None:  # asked for: lines without a category are of another one
         listed = [record for record in listed if record.category == category]
-    records = tuple(record for record in listed if record.path.is_file())
     files = [file for record in listed for file in (record.path, *record.mask_paths)]
     missing = tuple(sorted({file for file in files if not file.is_file()}))
-    if not records:
+    if not any(record.path.is_file() for record in listed):
         raise _no_images(path, missing)
     return Catalog(
         root=root,
         layout="manifest",
         category=chosen,
-        records=records,
+        records=tuple(listed),
         expects_masks=any(record.mask_paths for record in listed),
         missing=missing,
     )

@@ -44,7 +44,7 @@ class Catalog:
     """Every anomalous test image should have a mask: ground_truth/ exists, or a manifest names any mask."""
     orphan_masks: tuple[Path, ...] = ()
     missing: tuple[Path, ...] = ()
-    """Files that a manifest names and that do not exist; a missing image has no record."""
+    """Files that a manifest names and that do not exist; a missing image has a record all the same."""
     skipped: tuple[Path, ...] = ()
     """Images that no rule of the layout takes, and copies by name: they have no record."""
 

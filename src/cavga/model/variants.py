@@ -1,6 +1,7 @@
 """The models: backbone R (ResNet-18) or D (DC-GAN). The one place where a config meets a module."""
 
 from cavga.config import MAP_CELL, ModelConfig
+from cavga.errors import UsageError
 from cavga.model.cavga import Cavga
 from cavga.model.decoder import DcganDecoder, ResidualDecoder
 from cavga.model.encoder import DcganEncoder, Encoder, ResNet18Encoder
@@ -9,6 +10,8 @@ from cavga.model.latent import LatentHead
 
 def build(config: ModelConfig, *, image_size: tuple[int, int]) -> Cavga:
     """The model that `config` names, with random weights; `config` must be resolved."""
+    if config.latent == "whitened" and _num_kept(config) < 1:
+        raise UsageError(f"spectrum {config.spectrum} keeps no direction of the features: expected a wider range")
     model = build_parts(config, image_size=image_size, mu_channels=training_channels(config))
     model.mu_head.requires_grad_(config.train_latent or not is_whitened_first(config))
     return model
@@ -23,6 +26,11 @@ def training_channels(config: ModelConfig) -> int:
     """Channels of z while it is trained: as configured, or all that whitening keeps."""
     if not is_whitened_first(config):
         return config.latent_channels
+    return _num_kept(config)
+
+
+def _num_kept(config: ModelConfig) -> int:
+    """Directions that whitening keeps of the features' spectrum."""
     num_features = sum(_encoder_type(config).stage_channels[stage] for stage in stages_of(config))
     low, high = config.spectrum
     return round(high * num_features) - round(low * num_features)
