@@ -53,8 +53,8 @@ are on a shared machine: an order of magnitude.
 SCREW = """All 320 good images (20 % of them held out for thresholds), 41 good and 119 defective test images, 256 px,
 R to layer3, frozen, ImageNet. "mu trained on" starts from the whitened head of `recommended` and trains it with Eq. 4;
 "standard prior" is N(0, I) at every position. Reported figures of the paper are for an encoder to layer4, fine-tuned,
-with Celeb-A weights in the discriminator: another model. In this data the good test images are darker (mean grey 168 to
-173) than every defective one (176 to 192); after 4 of 150 epochs the residual of `paper` measures little but brightness,
+with Celeb-A weights in the discriminator: another model. In this data the good test images are darker (mean grey 168
+to 173) than every defective one (176 to 192); after 4 of 150 epochs the residual of `paper` measures little else,
 which ranks all of them the wrong way round: an image AUROC of 0.000 is that, not a slip in the metric.
 """
 
