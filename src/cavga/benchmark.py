@@ -8,7 +8,7 @@ import platform
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from cavga.baselines.padim import PadimGraph
 from cavga.config import RunConfig
 from cavga.data.dataset import cache_images
 from cavga.data.demo import TEXTURES, write_demo_data
+from cavga.data.records import hold_out
 from cavga.demo import DEMO_SETTINGS
 from cavga.detector import AnomalyDetector
 from cavga.errors import CavgaError, UsageError, unknown_name
@@ -169,6 +170,9 @@ def _padim(cell: Cell, root: Path, run: Path, output: Path) -> dict[str, Any]:
     detector = AnomalyDetector.load(output / base.folder)
     config = cell.config()
     inputs = gather(root / cell.data, config)
+    if not inputs.calibration:  # our folds refit a whitened latent; the control holds images out instead
+        fitted, held = hold_out(inputs.train, fraction=config.data.calibration_fraction, seed=cell.seed)
+        inputs = replace(inputs, train=fitted, calibration=held)
     assert isinstance(detector.graph, InferenceGraph)
     graph = PadimGraph(detector.graph.model, image_size=config.data.image_size, seed=cell.seed)
     images = cache_images(inputs.train, inputs.hashes_of(inputs.train), size=config.data.image_size, folder=run)

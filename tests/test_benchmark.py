@@ -1,0 +1,113 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from cavga import benchmark
+from cavga.baselines.padim import PadimGraph
+from cavga.benchmark import Cell, demo_cells, merge, run_cell, run_table, screw_cells
+from cavga.errors import UsageError
+from cavga.model.variants import build
+
+from .conftest import small_config
+
+SMALL = {
+    "data": {"image_size": (32, 32)},
+    "model": {"weights": "none", "latent_channels": 8, "decoder_width": 8},
+    "training": {"epochs": 1, "batch_size": 5, "device": "cpu"},
+}
+
+
+@pytest.fixture
+def small_table(category, monkeypatch):
+    """A table of one model, its control, and a cell that must fail."""
+
+    def cells(seeds, _weights):
+        for seed in seeds:
+            yield Cell("ours", category.name, overrides=SMALL, seed=seed)
+            yield Cell("control", category.name, "padim", overrides=SMALL, seed=seed, features_of="ours")
+        yield Cell("broken", "no such folder", overrides=SMALL)
+
+    monkeypatch.setitem(benchmark.TABLES, "small", lambda seeds, weights: list(cells(seeds, weights)))
+    return category.parent
+
+
+def test_a_table_has_a_row_per_cell_and_runs_no_finished_cell_twice(small_table, tmp_path, monkeypatch):
+    rows = run_table("small", tmp_path, data=small_table, seeds=(0, 1))
+    assert [row["cell"] for row in rows] == ["ours", "control", "ours", "control", "broken"]
+    assert [row["error"] is None for row in rows] == [True, True, True, True, False]
+    assert "no such folder" in rows[-1]["error"]
+    assert json.loads((tmp_path / "small.json").read_text())["rows"] == rows
+    assert rows[1]["metrics"]["provenance"]["preset"] == "control"
+    assert not list(tmp_path.rglob("images-*"))
+    monkeypatch.setattr(benchmark, "train", lambda *_args, **_kwargs: pytest.fail("a finished cell was run again"))
+    assert run_table("small", tmp_path, data=small_table, seeds=(0, 1))[:4] == rows[:4]
+
+
+def test_a_cell_that_was_begun_and_not_finished_is_run_anew(small_table, tmp_path):
+    cell = Cell("ours", next(iter(small_table.iterdir())).name, overrides=SMALL)
+    (tmp_path / cell.folder).mkdir(parents=True)
+    (tmp_path / cell.folder / "config.toml").write_text("half a run")
+    assert run_cell(cell, small_table, tmp_path)["error"] is None
+
+
+def test_unknown_tables_and_missing_roots():
+    from pathlib import Path
+
+    with pytest.raises(UsageError, match="expected one of demo"):
+        run_table("demmo", Path("x"))
+    with pytest.raises(UsageError, match="--data ROOT"):
+        run_table("screw", Path("x"))
+
+
+def test_the_shipped_tables_have_valid_cells():
+    for cell in [*demo_cells((0, 1), None), *screw_cells((0,), "weights.safetensors")]:
+        assert cell.config().training.seed == cell.seed
+    names = [(cell.name, cell.data, cell.seed) for cell in demo_cells((0, 1), None)]
+    assert len(names) == len(set(names))
+    assert sum(name == "paper" for name, _, _ in names) == 3  # one seed only
+
+
+def test_later_overrides_win():
+    assert merge({"a": {"x": 1, "y": 2}}, {"a": {"x": 3}, "b": {"z": 4}}) == {"a": {"x": 3, "y": 2}, "b": {"z": 4}}
+
+
+def test_padim_is_the_mahalanobis_distance_at_each_position():
+    config = small_config()
+    torch.manual_seed(0)
+    model = build(config.model, image_size=(32, 32))
+    graph = PadimGraph(model, image_size=(32, 32), seed=0)
+    images = np.random.default_rng(0).integers(0, 256, (30, 32, 32, 3), dtype=np.uint8)
+    graph.fit(images, torch.device("cpu"))
+    batch = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
+    with torch.no_grad():
+        features = model.mu_head.merged(model.eval().encode_stages(batch))[:, graph.chosen]
+        at = features[:, :, 2, 1].double().numpy()
+        covariance = np.cov(at, rowvar=False) + 0.01 * np.eye(at.shape[1])
+        offset = (at - at.mean(axis=0))[5]
+        expected = np.sqrt(offset @ np.linalg.inv(covariance) @ offset)
+        centred = (features[5:6].permute(0, 2, 3, 1) - graph.mean)[..., None]
+        squared = (centred.mT @ graph.precision @ centred)[..., 0, 0]
+    assert squared.sqrt()[0, 2, 1].item() == pytest.approx(expected, rel=1e-2)
+    with torch.no_grad():
+        output = graph.score_images(batch[:3])
+    assert torch.equal(output.score, output.anomaly_map.flatten(1).amax(dim=1))
+
+
+def test_padim_finds_a_patch_that_no_training_image_has():
+    config = small_config()
+    torch.manual_seed(0)
+    model = build(config.model, image_size=(64, 64))
+    graph = PadimGraph(model, image_size=(64, 64), seed=0)
+    images = np.random.default_rng(0).integers(100, 140, (40, 64, 64, 3), dtype=np.uint8)
+    graph.fit(images, torch.device("cpu"))
+    odd = images[:1].copy()
+    odd[0, 16:32, 40:56] = 255
+    with torch.no_grad():
+        output = graph.score_images(torch.from_numpy(odd).permute(0, 3, 1, 2).float() / 255)
+        normal = graph.score_images(torch.from_numpy(images[1:2]).permute(0, 3, 1, 2).float() / 255)
+    row, column = np.unravel_index(int(output.anomaly_map[0].argmax()), (64, 64))
+    assert 12 <= row < 36
+    assert 36 <= column < 60
+    assert output.score.item() > 1.5 * normal.score.item()
