@@ -18,19 +18,24 @@ def make_section(title: str, metrics: dict[str, Any], evaluation: Evaluation, de
     decisions = [(float(image.score or 0.0), image.record.label, bool(image.is_anomalous)) for _, image in scored]
     cases = [_case(*scored[k], evaluation, detector) for k in choose_cases(decisions)]
     calibration = Calibration(**detector.description["calibration"])
-    notes = [calibration.promise(), *_realised(metrics), *_suspicious(detector), *evaluation.problems]
+    notes = [calibration.promise(), *_realised(metrics, calibration), *_suspicious(detector), *evaluation.problems]
     return Section(title, metrics, [(score, label) for score, label, _ in decisions], cases, notes)
 
 
-def _realised(metrics: dict[str, Any]) -> list[str]:
-    """How often good test images were in fact called anomalous, with its interval."""
+def _realised(metrics: dict[str, Any], calibration: Calibration) -> list[str]:
+    """How often good test images were in fact called anomalous, and whether that breaks the promise."""
     interval = metrics["intervals"]["false_alarm_rate"]
     if interval is None:
         return []
-    return [
-        f"of {metrics['counts']['test_normal']} good test images {metrics['image']['false_alarm_rate']:.1%} were "
-        f"called anomalous (95 % interval {interval[0]:.1%} to {interval[1]:.1%})"
-    ]
+    rate = metrics["image"]["false_alarm_rate"]
+    text = (
+        f"of {metrics['counts']['test_normal']} good test images {rate:.1%} were called anomalous "
+        f"(95 % interval {interval[0]:.1%} to {interval[1]:.1%})"
+    )
+    promised = calibration.promised_false_alarm_rate
+    if promised is not None and interval[0] > promised:
+        text += ": more than promised, so these images are not like those that set the threshold"
+    return [text]
 
 
 def _suspicious(detector: AnomalyDetector) -> list[str]:
