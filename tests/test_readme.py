@@ -2,11 +2,16 @@
 
 import re
 import shlex
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from cavga.cli import parse
+
+from .conftest import cavga, save_image, texture, write_category
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([ROOT / "README.md", ROOT / "benchmarks/README.md", *(ROOT / "docs").glob("*.md")])
@@ -28,6 +33,27 @@ def test_the_readme_shows_commands():
 @pytest.mark.parametrize(("document", "line"), ALL)
 def test_every_documented_command_parses(document, line):
     assert parse(shlex.split(line)[1:]).run
+
+
+def test_the_readmes_commands_and_its_python_run_as_they_stand(tmp_path):
+    for i in range(4):
+        save_image(tmp_path / f"photos/{i}.png", texture(i))
+        save_image(tmp_path / f"new_photos/{i}.png", texture(50 + i))
+    write_category(tmp_path / "data/screw", num_train=4, num_good=2, num_bad=2)
+    snippet = re.search(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S | re.M)
+    assert snippet is not None
+    done = subprocess.run(
+        [sys.executable, "-c", snippet[1]], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 4
+    for line in commands(ROOT / "README.md"):
+        run = cavga(*shlex.split(line)[1:], cwd=tmp_path)
+        assert run.returncode == 0, f"{line}: {run.stderr}"
+    assert len((tmp_path / "results/predictions.jsonl").read_text().splitlines()) == 4
+    assert len(list((tmp_path / "results/overlays").iterdir())) == 4
+    assert (tmp_path / "runs/screw/report.html").is_file()
+    shutil.rmtree(tmp_path / "runs")
 
 
 def test_every_make_target_of_the_documents_exists():
