@@ -3,14 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from cavga.data.catalog import (
-    ImageRecord,
-    hold_out,
-    load_catalog,
-    read_manifest_hashes,
-    sha256_of,
-    write_manifest,
-)
+from cavga.data.catalog import load_catalog
+from cavga.data.manifest import read_manifest_hashes, sha256_of, write_manifest
+from cavga.data.records import ImageRecord, hold_out
 from cavga.errors import DataError, UsageError
 
 

@@ -9,34 +9,12 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
+from cavga.config import LAYOUTS
 from cavga.data.images import find_images
-from cavga.data.manifest import (
-    MANIFEST_COLUMNS,
-    load_manifest,
-    read_manifest_hashes,
-    sha256_of,
-    write_manifest,
-)
-from cavga.data.records import ANOMALOUS, NORMAL, SPLITS, Catalog, ImageRecord, hold_out
+from cavga.data.manifest import load_manifest
+from cavga.data.records import ANOMALOUS, NORMAL, Catalog, ImageRecord
 from cavga.errors import DataError, UsageError, unknown_name
 
-__all__ = [
-    "ANOMALOUS",
-    "LAYOUTS",
-    "MANIFEST_COLUMNS",
-    "NORMAL",
-    "SPLITS",
-    "Catalog",
-    "ImageRecord",
-    "hold_out",
-    "is_copy",
-    "load_catalog",
-    "read_manifest_hashes",
-    "sha256_of",
-    "write_manifest",
-]
-
-LAYOUTS = ("mvtec", "folder", "manifest")
 GOOD_FOLDERS = ("good", "ok", "normal")  # compared in lower case: MVTec, BTAD, VisA
 _SPLIT_OF_FOLDER = {
     "train": "train",

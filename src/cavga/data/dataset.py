@@ -6,7 +6,7 @@ resumed run repeats an undisturbed one.
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -41,7 +41,6 @@ def cache_images(
     *,
     size: tuple[int, int],
     folder: Path,
-    progress: Callable[[int], None] = lambda _done: None,
 ) -> NDArray[np.uint8]:
     """All images decoded and resized, as a memory-mapped (num_images, height, width, 3) array in `folder`.
 
@@ -57,7 +56,6 @@ def cache_images(
         with ThreadPoolExecutor(NUM_DECODE_THREADS) as pool:
             for i, image in enumerate(pool.map(lambda record: _decode(record, size), records)):
                 array[i] = image
-                progress(i + 1)
         array.flush()
         del array
         unfinished.replace(path)
