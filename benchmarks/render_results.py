@@ -40,6 +40,7 @@ def main() -> None:
         if path.is_file():
             rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
             parts += [f"## {title}\n\n{text}", *_tables(rows, reported.get(name, []), reported["source"])]
+    parts.append(_speed(json.loads((HERE / "results" / "speed.json").read_text(encoding="utf-8"))))
     (HERE.parent / "docs" / "results.md").write_text("\n".join(parts), encoding="utf-8")
 
 
@@ -57,6 +58,22 @@ with Celeb-A weights in the discriminator: another model. In this data the good 
 to 173) than every defective one (176 to 192); after 4 of 150 epochs the residual of `paper` measures little else,
 which ranks all of them the wrong way round: an image AUROC of 0.000 is that, not a slip in the metric.
 """
+
+
+def _speed(content: dict[str, Any]) -> str:
+    """The ratios of benchmarks/speed.py beside the bound that was set for each."""
+    machine = ", ".join(f"{key} {value}" for key, value in content["machine"].items())
+    lines = [
+        "## What attention and the map cost\n",
+        f"`python benchmarks/speed.py`: {content['method']}. R to layer3, 256 px, `recommended`; {machine}.\n",
+        "| ratio | median | quartiles | bound | within |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for row in content["rows"]:
+        quartiles = f"{row['lower_quartile']:.3f} to {row['upper_quartile']:.3f}"
+        within = "yes" if row["median"] <= row["bound"] else "no"
+        lines.append(f"| {row['what']} | {row['median']:.3f} | {quartiles} | {row['bound']:.2f} | {within} |")
+    return "\n".join(lines) + "\n"
 
 
 def _tables(rows: list[dict[str, Any]], reported: list[dict[str, Any]], source: str) -> Iterable[str]:
