@@ -76,13 +76,18 @@ def test_later_overrides_win():
     assert merge({"a": {"x": 1, "y": 2}}, {"a": {"x": 3}, "b": {"z": 4}}) == {"a": {"x": 3, "y": 2}, "b": {"z": 4}}
 
 
-def test_padim_is_the_mahalanobis_distance_at_each_position():
-    config = small_config()
+def fitted_padim(images):
+    size = images.shape[1:3]
     torch.manual_seed(0)
-    model = build(config.model, image_size=(32, 32))
-    graph = PadimGraph(model, image_size=(32, 32), seed=0)
-    images = np.random.default_rng(0).integers(0, 256, (30, 32, 32, 3), dtype=np.uint8)
+    graph = PadimGraph(build(small_config().model, image_size=size), image_size=size, seed=0)
     graph.fit(images, torch.device("cpu"))
+    return graph
+
+
+def test_padim_is_the_mahalanobis_distance_at_each_position():
+    images = np.random.default_rng(0).integers(0, 256, (30, 32, 32, 3), dtype=np.uint8)
+    graph = fitted_padim(images)
+    model = graph.model
     batch = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
     with torch.no_grad():
         features = model.mu_head.merged(model.eval().encode_stages(batch))[:, graph.chosen]
@@ -99,12 +104,8 @@ def test_padim_is_the_mahalanobis_distance_at_each_position():
 
 
 def test_padim_finds_a_patch_that_no_training_image_has():
-    config = small_config()
-    torch.manual_seed(0)
-    model = build(config.model, image_size=(64, 64))
-    graph = PadimGraph(model, image_size=(64, 64), seed=0)
     images = np.random.default_rng(0).integers(100, 140, (40, 64, 64, 3), dtype=np.uint8)
-    graph.fit(images, torch.device("cpu"))
+    graph = fitted_padim(images)
     odd = images[:1].copy()
     odd[0, 16:32, 40:56] = 255
     with torch.no_grad():

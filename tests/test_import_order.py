@@ -11,7 +11,7 @@ ROOMS = [
     "model.encoder", "model.decoder", "model.discriminator", "model.latent", "model.cavga", "model.variants",
     "model.weights",
     "checkpoint", "training", "whitening", "inference", "metrics", "pixel_metrics", "calibration", "detector",
-    "evaluation", "pictures", "report", "sections", "prediction", "runs", "thresholds", "pipeline", "progress", "demo",
+    "pictures", "evaluation", "report", "sections", "prediction", "runs", "thresholds", "pipeline", "progress", "demo",
     "baselines.padim", "benchmark", "cli", "__main__",
 ]  # fmt: skip
 OUTSIDE = {"__init__", "data.__init__", "model.__init__", "baselines.__init__"}

@@ -20,6 +20,7 @@ from cavga.files import atomic_write
 FORMAT_VERSION = 1
 WEIGHTS_FILE = "model.safetensors"
 MODEL_FILE = "model.json"
+TRAINING_FOLDER = "training"
 
 
 def save_model(run: Path, tensors: Mapping[str, Tensor], description: Mapping[str, Any]) -> None:

@@ -123,7 +123,7 @@ class AnomalyDetector:
             output = self.graph.score_images(torch.cat([item.image for item in ready]).to(self.device))
         scores, maps, masks = (value.cpu().numpy() for value in (output.score, output.anomaly_map, output.mask))
         milliseconds = (time.perf_counter() - started) * 1000 / len(ready)
-        position = 0
+        position, threshold = 0, self.image_threshold
         for item in batch:
             if isinstance(item, FailedImage):
                 yield item
@@ -131,8 +131,8 @@ class AnomalyDetector:
             score = float(scores[position])
             yield Prediction(
                 score=score,
-                threshold=self.image_threshold,
-                is_anomalous=score >= self.image_threshold,
+                threshold=threshold,
+                is_anomalous=score >= threshold,
                 anomaly_map=maps[position],
                 mask=masks[position],
                 image_size=item.image_size,
@@ -191,12 +191,13 @@ def _flatten(images: Iterable[Source] | Source) -> Iterator[Photograph | Path]:
         elif not isinstance(item, str | Path):
             raise _not_an_image(item)
         elif Path(item).is_dir():
-            yield from _in_folder(Path(item))
+            yield from images_in(Path(item))
         else:
             yield Path(item)
 
 
-def _in_folder(folder: Path) -> list[Path]:
+def images_in(folder: Path) -> list[Path]:
+    """The images of a folder, searched recursively; raises DataError if there is none."""
     found = find_images(folder)
     if not found:
         raise DataError(f"{folder} holds no images: expected .png, .jpg, .bmp, .tif or .webp files")

@@ -20,7 +20,8 @@ from cavga.data.records import ANOMALOUS, NORMAL, ImageRecord
 from cavga.detector import AnomalyDetector, FailedImage
 from cavga.errors import DataError
 from cavga.metrics import auroc, auroc_interval, clopper_pearson, image_metrics
-from cavga.pixel_metrics import PixelReport, pixel_metrics
+from cavga.pictures import resize_map
+from cavga.pixel_metrics import PixelHistogram, pixel_metrics
 
 AnomalyMap = NDArray[np.float32]
 MaskArray = NDArray[np.bool_]
@@ -95,11 +96,8 @@ class PixelSource:
                 continue
             if defect_type not in (None, image.record.defect_type) and image.record.label == ANOMALOUS:
                 continue
-            mask = true_mask(image, anomaly_map.shape)
-            if self.at_original_size:
-                mask = true_mask(image, None)
-                anomaly_map = resize_map(anomaly_map, mask.shape)  # noqa: PLW2901
-            yield np.asarray(anomaly_map), mask
+            mask = true_mask(image, None if self.at_original_size else anomaly_map.shape)
+            yield resize_map(np.asarray(anomaly_map), mask.shape), mask
 
     def resolution(self) -> list[int] | str:
         return "original" if self.at_original_size else list(self.maps.shape[1:])
@@ -121,12 +119,6 @@ def true_mask(image: ScoredImage, size: tuple[int, ...] | None) -> MaskArray:
         return mask
     resized = Image.fromarray(mask).resize((size[1], size[0]), Image.Resampling.NEAREST)
     return np.asarray(resized, dtype=np.bool_)
-
-
-def resize_map(anomaly_map: AnomalyMap, size: tuple[int, ...]) -> AnomalyMap:
-    """A map at another size, bilinear."""
-    resized = Image.fromarray(np.asarray(anomaly_map)).resize((size[1], size[0]), Image.Resampling.BILINEAR)
-    return np.asarray(resized, dtype=np.float32)
 
 
 def prediction_line(
@@ -177,11 +169,11 @@ def _all_metrics(images: Sequence[ScoredImage], pixels: PixelSource, detector: A
     scored = [image for image in images if image.score is not None]
     scores = np.array([image.score for image in scored], dtype=np.float64)
     labels = np.array([image.record.label for image in scored], dtype=np.int64)
-    report = _pixel_report(pixels, detector.pixel_threshold)
+    report = pixel_metrics(pixels.pairs, detector.pixel_threshold)
     metrics: dict[str, Any] = {
         "image": image_metrics(scores, labels, detector.image_threshold),
         "pixel": {**report.metrics, "resolution": pixels.resolution()},
-        "by_defect_type": _by_defect_type(scored, pixels, detector),
+        "by_defect_type": _by_defect_type(scored, pixels),
         "intervals": {
             "image_auroc": auroc_interval(scores, labels),
             "pixel_auroc": report.auroc_interval,
@@ -196,7 +188,7 @@ def _all_metrics(images: Sequence[ScoredImage], pixels: PixelSource, detector: A
         metrics["paper_rule"] = {
             "transductive": True,
             "image": image_metrics(scores, labels, middle),
-            "pixel": _pixel_report(pixels, 0.5).metrics,
+            "pixel": report.metrics,  # the rule's pixel threshold is 0.5 already
         }
     return metrics
 
@@ -207,25 +199,21 @@ def _share_interval(scored: Sequence[ScoredImage], label: int) -> list[float] | 
     return list(clopper_pearson(sum(called), len(called))) if called else None
 
 
-def _pixel_report(pixels: PixelSource, threshold: float, defect_type: str | None = None) -> PixelReport:
-    return pixel_metrics(lambda: pixels.pairs(defect_type), threshold)
-
-
-def _by_defect_type(
-    scored: Sequence[ScoredImage], pixels: PixelSource, detector: AnomalyDetector
-) -> dict[str, dict[str, Any]]:
+def _by_defect_type(scored: Sequence[ScoredImage], pixels: PixelSource) -> dict[str, dict[str, Any]]:
     normal = [image.score for image in scored if image.record.label == NORMAL]
     result = {}
     for name in sorted({image.record.defect_type for image in scored if image.record.defect_type}):
         found = [image for image in scored if image.record.defect_type == name]
         scores = np.array(normal + [image.score for image in found], dtype=np.float64)
         labels = np.array([NORMAL] * len(normal) + [ANOMALOUS] * len(found))
-        pixel = _pixel_report(pixels, detector.pixel_threshold, name).metrics
+        histogram = PixelHistogram()
+        for anomaly_map, mask in pixels.pairs(name):
+            histogram.update(anomaly_map, mask)
         result[name] = {
             "count": len(found),
             "image_auroc": auroc(scores, labels),
             "recall": float(np.mean([bool(image.is_anomalous) for image in found])),
-            "pixel_auroc": pixel["auroc"],
-            "aupro": pixel["aupro"],
+            "pixel_auroc": histogram.auroc(),
+            "aupro": histogram.aupro(),
         }
     return result

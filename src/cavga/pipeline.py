@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from cavga.calibration import Calibration
-from cavga.checkpoint import save_model
+from cavga.checkpoint import TRAINING_FOLDER, save_model
 from cavga.config import RunConfig, as_dict
 from cavga.data.catalog import load_catalog
 from cavga.data.dataset import cache_images
@@ -40,7 +40,6 @@ from cavga.presets import make_config, resolve
 from cavga.report import Section, write_report
 from cavga.runs import (
     MANIFEST_FILE,
-    TRAINING_FOLDER,
     TrainingData,
     check_output,
     check_resumable,
@@ -86,7 +85,7 @@ def train(
         model = build(config.model, image_size=size)
         load_encoder_weights(model.encoder, config.model.weights or "none")
         model.to(device)
-        write_inputs(run, inputs, config)
+        write_inputs(run, inputs, config, identity=identity)
         hashes = inputs.hashes_of(inputs.train)
         images = cache_images(inputs.train, hashes, size=size, folder=run / TRAINING_FOLDER)
         _fit(model, images, config, run, fingerprint=identity, resume=resume, on_step=on_step)

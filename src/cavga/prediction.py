@@ -10,12 +10,12 @@ import numpy as np
 from PIL import Image
 
 from cavga.checkpoint import MODEL_FILE
-from cavga.data.images import find_images, read_image
-from cavga.detector import AnomalyDetector, FailedImage, Prediction
+from cavga.data.images import read_image
+from cavga.detector import AnomalyDetector, FailedImage, Prediction, images_in
 from cavga.errors import DataError, UsageError
-from cavga.evaluation import jsonl, prediction_line, resize_map
+from cavga.evaluation import jsonl, prediction_line
 from cavga.files import atomic_write
-from cavga.pictures import overlay
+from cavga.pictures import overlay, resize_map
 
 
 @dataclass(frozen=True)
@@ -93,10 +93,7 @@ def _inputs(paths: Sequence[Path]) -> Iterator[_Input]:
     for given in paths:
         if not given.exists():
             raise DataError(f"no such image or folder: {given}")
-        found = find_images(given) if given.is_dir() else [given]
-        if not found:
-            raise DataError(f"{given} holds no images: expected .png, .jpg, .bmp, .tif or .webp files")
-        for path in found:
+        for path in images_in(given) if given.is_dir() else [given]:
             stem = (path.relative_to(given) if given.is_dir() else Path(path.name)).with_suffix("").as_posix()
             name, count = stem, 1
             while name.lower() in names:  # two inputs of one name must not overwrite each other's pictures

@@ -13,6 +13,7 @@ from typing import Any
 
 from cavga._version import __version__
 from cavga.calibration import num_needed
+from cavga.checkpoint import TRAINING_FOLDER
 from cavga.config import RunConfig, as_dict, write_toml
 from cavga.data.catalog import load_catalog
 from cavga.data.images import read_image
@@ -23,7 +24,6 @@ from cavga.files import atomic_write
 
 CONFIG_FILE = "config.toml"
 MANIFEST_FILE = "manifest.csv"
-TRAINING_FOLDER = "training"
 FINGERPRINT_FILE = "fingerprint"
 
 logger = logging.getLogger("cavga")
@@ -57,13 +57,14 @@ def gather(data: Path, config: RunConfig) -> TrainingData:
     if not normal:
         raise DataError(f"{data} holds no good images to train on; expected them in train/good")
     with ThreadPoolExecutor() as pool:
-        errors = dict(pool.map(_read_error, [*normal, *held]))
-    bad = [error for error in errors.values() if error]
+        read = list(pool.map(_hash_or_error, [*normal, *held]))
+    hashes = {path: sha256 for path, sha256, _ in read if sha256}
+    bad = [error for _, _, error in read if error]
     if bad and not config.data.skip_bad:
         listed = "; ".join(bad[:5]) + (f"; and {len(bad) - 5} more" if len(bad) > 5 else "")
         raise DataError(f"{len(bad)} good images cannot be read (--skip-bad trains without them): {listed}")
-    train = tuple(record for record in normal if errors[record.relative_path] is None)
-    calibration = tuple(record for record in held if errors[record.relative_path] is None)
+    train = tuple(record for record in normal if record.relative_path in hashes)
+    calibration = tuple(record for record in held if record.relative_path in hashes)
     if not calibration:
         train, calibration = _split(train, config)
     if len(train) + len(calibration) < 2:
@@ -71,7 +72,6 @@ def gather(data: Path, config: RunConfig) -> TrainingData:
             f"{data} holds {len(normal)} good images, {len(bad)} of them unreadable: at least 2 are needed, "
             "one to train on and one to set thresholds with"
         )
-    hashes = {record.relative_path: sha256_of(record.path) for record in (*train, *calibration)}
     left_out = bad + [f"{path} was passed over: a copy by name, or outside the layout" for path in catalog.skipped]
     return TrainingData(catalog, train, calibration, hashes, tuple(left_out))
 
@@ -122,9 +122,9 @@ def check_resumable(run: Path, current: str, *, resume: bool) -> None:
         )
 
 
-def write_inputs(run: Path, inputs: TrainingData, config: RunConfig) -> None:
+def write_inputs(run: Path, inputs: TrainingData, config: RunConfig, *, identity: str) -> None:
     """Write what the run starts from: fingerprint, config.toml and manifest.csv."""
-    atomic_write(run / TRAINING_FOLDER / FINGERPRINT_FILE, fingerprint(inputs, config).encode())
+    atomic_write(run / TRAINING_FOLDER / FINGERPRINT_FILE, identity.encode())
     atomic_write(run / CONFIG_FILE, write_toml(config).encode())
     used = [replace(record, split="train") for record in inputs.train]
     used += [replace(record, split="calibration") for record in inputs.calibration]
@@ -174,9 +174,10 @@ def versions() -> Mapping[str, str]:
     }
 
 
-def _read_error(record: ImageRecord) -> tuple[str, str | None]:
+def _hash_or_error(record: ImageRecord) -> tuple[str, str | None, str | None]:
+    """(relative path, sha256, None) of an image that can be read, (relative path, None, error) of another."""
     try:
         read_image(record.path)
     except DataError as error:
-        return record.relative_path, str(error)
-    return record.relative_path, None
+        return record.relative_path, None, str(error)
+    return record.relative_path, sha256_of(record.path), None

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn, optim
 
-from cavga.checkpoint import flatten_optimizer, load_tensors, restore_optimizer, save_tensors
+from cavga.checkpoint import TRAINING_FOLDER, flatten_optimizer, load_tensors, restore_optimizer, save_tensors
 from cavga.config import LossConfig, RunConfig
 from cavga.data.dataset import augment, epoch_order, image_batch
 from cavga.errors import ResumeError, TrainingError
@@ -208,7 +208,7 @@ def train(
     `images` is the cache of `cache_images`; `fingerprint` identifies data and configuration, and a
     resume under another one raises ResumeError.
     """
-    state_path, log_path = folder / "training" / STATE_FILE, folder / "log.jsonl"
+    state_path, log_path = folder / TRAINING_FOLDER / STATE_FILE, folder / "log.jsonl"
     lines = _restore(players, state_path, fingerprint) if resume and state_path.is_file() else []
     if lines:
         logger.info("resuming after %d of %d epochs", len(lines), config.training.epochs)
