@@ -22,17 +22,21 @@ def texture(seed: int, *, size: int = 48) -> np.ndarray:
     return np.asarray(Image.fromarray(small).resize((size, size), Image.Resampling.BICUBIC))
 
 
-def write_category(root: Path, *, num_train: int = 12, num_good: int = 4, num_bad: int = 4) -> Path:
-    """A small MVTec-style category: textures, and textures with a white square."""
+def write_category(
+    root: Path, *, num_train: int = 12, num_good: int = 4, num_bad: int = 4, num_labelled: int = 0
+) -> Path:
+    """A small MVTec-style category: textures, and textures with a white square, some of them to train on."""
     for i in range(num_train):
         save_image(root / f"train/good/{i:03d}.png", texture(i))
     for i in range(num_good):
         save_image(root / f"test/good/{i:03d}.png", texture(100 + i))
+    mask = np.zeros((48, 48), dtype=np.uint8)
+    mask[10:22, 20:32] = 255
     for i in range(num_bad):
-        pixels, mask = texture(200 + i).copy(), np.zeros((48, 48), dtype=np.uint8)
-        pixels[10:22, 20:32], mask[10:22, 20:32] = 255, 255
-        save_image(root / f"test/square/{i:03d}.png", pixels)
+        save_image(root / f"test/square/{i:03d}.png", np.maximum(texture(200 + i), mask))
         save_image(root / f"ground_truth/square/{i:03d}_mask.png", mask)
+    for i in range(num_labelled):
+        save_image(root / f"train/square/{i:03d}.png", np.maximum(texture(400 + i), mask))
     return root
 
 

@@ -6,7 +6,8 @@ import torch
 
 from cavga import benchmark
 from cavga.baselines.padim import PadimGraph
-from cavga.benchmark import Cell, demo_cells, merge, run_cell, run_table, screw_cells
+from cavga.benchmark import has_converged, run_cell, run_table
+from cavga.cells import Cell, demo_cells, merge, screw_cells, table8_cells, variant_cells
 from cavga.errors import UsageError
 from cavga.model.variants import build
 
@@ -70,6 +71,43 @@ def test_the_shipped_tables_have_valid_cells():
     names = [(cell.name, cell.data, cell.seed) for cell in demo_cells((0, 1), None)]
     assert len(names) == len(set(names))
     assert sum(name == "paper" for name, _, _ in names) == 3  # one seed only
+
+
+def test_every_cell_of_a_weak_table_is_tested_without_what_the_first_one_drew():
+    for cells in (variant_cells((0, 1), "weights.safetensors"), table8_cells((0,), "weights.safetensors")):
+        names = [(cell.name, cell.data, cell.seed) for cell in cells]
+        assert len(names) == len(set(names))
+        for i, cell in enumerate(cells):
+            cell.config()
+            assert (cell.without is None) == (cell.name in ("r-w, recommended", "c8: r-w, conv z, L_cga"))
+            if cell.without:
+                assert (cell.without, cell.data, cell.seed) in names[:i]
+
+
+def test_table_8_has_the_papers_eight_columns_one_field_apart():
+    cells = {cell.name[:2]: cell.config() for cell in table8_cells((0,), "w.safetensors") if ":" in cell.name}
+    assert sorted(cells) == [f"c{i}" for i in range(1, 9)]
+    for name, config in cells.items():
+        number = int(name[1])
+        assert config.model.variant == ("r-u" if number <= 4 else "r-w")
+        assert (config.model.latent_shape == "vector") == (number in (1, 2, 5, 6))
+        weight = config.loss.attention_weight if number <= 4 else config.loss.guided_attention_weight
+        assert weight == (0.01 if number % 2 == 0 else 0.0)
+
+
+@pytest.mark.parametrize(
+    ("totals", "expected"),
+    [([1.0], None), ([2.0, 1.0], None), ([2.0, 1.0, 0.5], False), ([1.0, 0.995, 0.99], True), ([1.0, 0.9, 0.9], False)],
+)
+def test_converged_means_two_epochs_of_less_than_a_percent(totals, expected):
+    assert has_converged(totals) is expected
+
+
+def test_datasets_restrict_a_table(small_table, tmp_path, category):
+    rows = run_table("small", tmp_path, data=small_table, datasets=(category.name,))
+    assert [row["cell"] for row in rows] == ["ours", "control"]
+    with pytest.raises(UsageError, match="unknown data set 'x'"):
+        run_table("small", tmp_path, data=small_table, datasets=("x",))
 
 
 def test_later_overrides_win():

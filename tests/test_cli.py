@@ -50,7 +50,7 @@ def test_every_verb_has_help_with_an_example(verb, capsys):
         ((), "no command given"),
         (("trian", "x"), "expected one of train"),
         (("train", "DATA"), "--output"),
-        (("train", "DATA", "--output", "OUT", "--variant", "r-v"), "expected one of r-u, d-u"),
+        (("train", "DATA", "--output", "OUT", "--variant", "r-v"), "expected one of r-w, r-u, d-w, d-u"),
         (("train", "DATA", "--output", "OUT", "--image-size", "33"), "multiple of 32"),
         (("predict", "MODEL"), "IMAGE_OR_FOLDER"),
         (("check", "DATA", "--layout", "mvtek"), "expected one of mvtec"),
@@ -98,10 +98,12 @@ def test_train_evaluate_predict(category, capsys, tmp_path):
     code, out, err = run_verb(capsys, "train", category, "--output", run, "--config", tmp_path / "c.toml")
     assert code == 0, err
     assert "trained r-u" in out
+    assert "on 12 good images of layout mvtec" in out
     code, out, _ = run_verb(capsys, "evaluate", run, category)
     assert code == 0
     assert "pixel AUROC" in out
-    code, out, _ = run_verb(capsys, "evaluate", run, category, "--json", "--output", tmp_path / "elsewhere")
+    elsewhere = ("--json", "--output", tmp_path / "elsewhere")
+    code, out, _ = run_verb(capsys, "evaluate", run, category, *elsewhere, "--without", run, "--without", run)
     assert json.loads(out) == json.loads((tmp_path / "elsewhere/metrics.json").read_text())
     code, out, _ = run_verb(
         capsys, "predict", run, category / "test", "--output", tmp_path / "p", "--maps", "--overlays"
@@ -118,6 +120,17 @@ def test_train_evaluate_predict(category, capsys, tmp_path):
     assert raw.shape == (48, 48)
     with Image.open(tmp_path / "p/overlays/square/000.png") as picture:
         assert picture.size == (48, 48)
+
+
+def test_train_says_which_labelled_bad_images_were_drawn(run_folder, capsys, monkeypatch):
+    description = json.loads((run_folder / "model.json").read_text())
+    description["provenance"] |= {"train_anomalous": 2, "drawn": ["test/cut/007.png", "test/hole/001.png"]}
+    monkeypatch.setattr("cavga.pipeline.train", lambda *_arguments, **_options: run_folder)
+    monkeypatch.setattr("cavga.checkpoint.load_description", lambda _run: description)
+    code, out, _ = run_verb(capsys, "train", "DATA", "--output", "RUN")
+    assert code == 0
+    assert "on 12 good and 2 labelled bad images of layout" in out
+    assert "drawn from the test set: test/cut/007.png, test/hole/001.png" in out.splitlines()[1]
 
 
 def test_a_corrupt_image_among_others_is_exit_4(run_folder, category, capsys, tmp_path):

@@ -37,9 +37,12 @@ def test_the_paper_preset_is_what_the_text_says():
 def test_presets_differ_in_every_field_that_is_not_for_a_study():
     # A field on which both presets agree must be a user's choice or belong to a recorded study.
     choices = {
-        *("image_size", "category", "layout", "calibration_fraction", "skip_bad", "variant", "weights", "spectrum"),
+        *("image_size", "category", "layout", "calibration_fraction", "anomalous_fraction", "skip_bad"),
+        *("variant", "weights", "spectrum"),
         *("seed", "batch_size", "device", "false_alarm_rate", "pixel_false_alarm_rate", "train_latent"),
-        *("vae_weight", "adversarial_weight", "attention_weight"),
+        *("vae_weight", "adversarial_weight", "attention_weight", "guided_attention_weight", "anomalous_fraction"),
+        *("attention", "image_score"),  # follow from other settings
+        *("latent_shape", "decoder_skip", "class_score", "map_gate"),  # ablations of Table 8; readings of Eq. 5
     }
     for section in SECTIONS:
         one, other = (getattr(preset, section) for preset in PRESETS.values())
@@ -95,7 +98,7 @@ def test_image_sizes_that_are_none(text):
     [
         (["--image-size", "100"], "multiple of 32"),
         (["--image-size", "2048"], "multiple of 32 from 32 to 1024"),
-        (["--variant", "r-v"], "unknown variant 'r-v': expected one of r-u, d-u"),
+        (["--variant", "r-v"], "unknown variant 'r-v': expected one of r-w, r-u, d-w, d-u"),
         (["--preset", "papr"], "expected one of paper, recommended"),
         (["--stages", "3,1"], "rising numbers from 0 to 4"),
         (["--stages", "5"], "rising numbers from 0 to 4"),
@@ -106,6 +109,7 @@ def test_image_sizes_that_are_none(text):
         (["--false-alarm-rate", "1.5"], "between 0 and 1"),
         (["--attention-weight", "-1"], "not be negative"),
         (["--calibration-fraction", "1.0"], "between 0 and 1"),
+        (["--anomalous-fraction", "0"], "anomalous_fraction must lie between 0 and 1"),
         (["--no-such-flag"], "unrecognized arguments"),
         (["--decoder-width", "0"], "at least 1"),
         (["--seed", "-1"], "whole number from 0"),

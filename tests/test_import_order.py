@@ -8,11 +8,15 @@ ROOMS = [
     "_version", "errors", "files", "shapes", "config", "presets", "flags", "printing",
     "data.images", "data.records", "data.manifest", "data.catalog", "data.check", "data.dataset", "data.demo",
     "attention", "losses",
-    "model.encoder", "model.decoder", "model.discriminator", "model.latent", "model.cavga", "model.variants",
+    "model.encoder", "model.decoder", "model.discriminator", "model.latent", "model.classifier", "model.cavga",
+    "model.variants",
     "model.weights",
-    "checkpoint", "training", "whitening", "inference", "metrics", "pixel_metrics", "calibration", "detector",
-    "pictures", "evaluation", "report", "sections", "prediction", "runs", "thresholds", "pipeline", "progress", "demo",
-    "baselines.padim", "benchmark", "cli", "__main__",
+    "checkpoint", "training_log", "training", "whitening", "inference", "classification", "metrics",
+    "pixel_metrics", "calibration",
+    "detector",
+    "pictures", "evaluation", "attention_figure", "report", "sections", "prediction", "runs", "thresholds", "pipeline",
+    "progress", "demo",
+    "baselines.padim", "cells", "benchmark", "verbs", "cli", "__main__",
 ]  # fmt: skip
 OUTSIDE = {"__init__", "data.__init__", "model.__init__", "baselines.__init__"}
 

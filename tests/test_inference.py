@@ -40,9 +40,9 @@ def test_the_papers_map_is_one_minus_attention():
     graph = make_graph("paper")
     images = photographs().permute(0, 3, 1, 2).float() / 255
     with torch.no_grad():
-        mu, _ = graph.model.encode(images)
-        expected = 1 - graph.model.attention(mu)
-        assert torch.allclose(graph.model.anomaly_map(mu), expected)
+        latent = graph.model.encode(images)
+        expected = 1 - graph.model.attention(latent)
+        assert torch.allclose(graph.model.anomaly_map(latent), expected)
     assert graph.score_images(images).anomaly_map.min() >= 0
 
 
@@ -50,8 +50,8 @@ def test_the_energy_is_minus_twice_the_logarithm_of_attention():
     graph = make_graph()
     images = photographs().permute(0, 3, 1, 2).float() / 255
     with torch.no_grad():
-        mu, _ = graph.model.encode(images)
-        energy, attention = graph.model.anomaly_map(mu), graph.model.attention(mu)
+        latent = graph.model.encode(images)
+        energy, attention = graph.model.anomaly_map(latent), graph.model.attention(latent)
     assert torch.allclose(energy, -2 * attention.log(), atol=1e-4)
 
 

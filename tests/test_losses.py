@@ -73,6 +73,58 @@ def test_objective_has_the_papers_weights():
     assert total.item() == pytest.approx(1 * 1 + 1 * 2 + 0.01 * 3)
 
 
+def test_classification_loss_by_hand():
+    # p(anomalous) is 0.8, then 0.3; the labels are anomalous and normal: -log 0.8 and -log 0.7.
+    logits = torch.log(torch.tensor([[0.2, 0.8], [0.7, 0.3]]))
+    labels = torch.tensor([1, 0])
+    plain = losses.classification_loss(logits, labels, class_weights=(1.0, 1.0))
+    assert plain.item() == pytest.approx(-(math.log(0.8) + math.log(0.7)) / 2, rel=1e-6)
+    weighted = losses.classification_loss(logits, labels, class_weights=(0.5, 4.0))
+    assert weighted.item() == pytest.approx(-(4 * math.log(0.8) + 0.5 * math.log(0.7)) / 2, rel=1e-6)
+
+
+def test_classification_loss_is_binary_cross_entropy_of_the_difference():
+    logits, labels = torch.randn(5, 2), torch.tensor([0, 1, 1, 0, 1])
+    difference = logits[:, 1] - logits[:, 0]
+    reference = nn.functional.binary_cross_entropy_with_logits(difference, labels.float())
+    assert torch.allclose(losses.classification_loss(logits, labels, class_weights=(1.0, 1.0)), reference, atol=1e-6)
+
+
+# Four images: normal called normal, normal called anomalous, anomalous called anomalous, anomalous called normal.
+CALLED = torch.tensor([[2.0, 1.0], [1.0, 2.0], [0.0, 3.0], [1.0, 0.0]])
+LABELS = torch.tensor([0, 0, 1, 1])
+
+
+def test_guided_attention_by_hand():
+    normal, anomalous = torch.full((4, 1, 2), 0.9), torch.full((4, 1, 2), 0.9)
+    normal[0, 0], anomalous[0, 0] = torch.tensor([0.8, 0.4]), torch.tensor([0.1, 0.3])
+    # Only the first counts: its mean of 1 - A^cn + A^ca is (0.3 + 0.9) / 2 = 0.6, divided by 4 images, not by 1.
+    loss = losses.complementary_guided_attention_loss(normal, anomalous, CALLED, LABELS)
+    assert loss.item() == pytest.approx(0.6 / 4, rel=1e-6)
+
+
+def test_guided_attention_is_zero_if_no_normal_image_is_called_normal():
+    maps = torch.rand(3, 2, 2)
+    assert losses.complementary_guided_attention_loss(maps, maps, CALLED[1:], LABELS[1:]).item() == 0.0
+
+
+def test_guided_attention_moves_only_the_selected_image_and_both_maps_in_opposite_directions():
+    normal, anomalous = torch.rand(4, 2, 3, requires_grad=True), torch.rand(4, 2, 3, requires_grad=True)
+    loss = losses.complementary_guided_attention_loss(normal, anomalous, CALLED, LABELS)
+    for_normal, for_anomalous = torch.autograd.grad(loss, (normal, anomalous))
+    assert torch.allclose(for_normal[0], torch.full((2, 3), -1 / 24))
+    assert torch.allclose(for_anomalous, -for_normal)
+    assert not for_normal[1:].any()
+
+
+def test_weak_objective_has_the_papers_weights():
+    parts = {name: torch.tensor(value) for name, value in (("vae", 1.0), ("generator", 2.0))}
+    total = losses.weakly_supervised_objective(
+        **parts, classification=torch.tensor(3.0), guided_attention=torch.tensor(4.0)
+    )
+    assert total.item() == pytest.approx(1 * 1 + 1 * 2 + 0.001 * 3 + 0.01 * 4)
+
+
 @pytest.mark.parametrize("name", ["reconstruction_loss", "kl_divergence", "discriminator_loss"])
 def test_gradients(name):
     first, second = torch.randn(2, 3, 2, 2), torch.rand(2, 3, 2, 2)

@@ -42,7 +42,7 @@ def test_evaluation_writes_its_three_files(run_folder, category, tmp_path):
     assert metrics == result.metrics
     assert set(metrics) == {"image", "pixel", "by_defect_type", "intervals", "counts", "provenance"}
     assert metrics["counts"] == {
-        "train": 12, "calibration": 12, "test_normal": 4, "test_anomalous": 4,
+        "train": 12, "train_anomalous": 0, "calibration": 12, "test_normal": 4, "test_anomalous": 4,
         "with_mask": 4, "excluded": 0, "unreadable": 0,
     }  # fmt: skip
     assert metrics["pixel"]["resolution"] == [32, 32]
@@ -96,6 +96,22 @@ def test_images_that_were_trained_on_are_left_out(run_folder, category, tmp_path
     assert metrics["counts"]["test_normal"] == 4
 
 
+def test_images_that_other_runs_were_trained_on_are_left_out_too(run_folder, category, tmp_path):
+    data = write_category(tmp_path / "data", num_train=5)  # the shared run trained on these and more
+    other_data = write_category(tmp_path / "other data", num_train=3)
+    for path in (data / "test/good/000.png", data / "test/square/001.png"):
+        shutil.copy(path, other_data / "train/good")
+    other = train(other_data, tmp_path / "other", small_config(epochs=1))
+    counts = evaluate(run_folder, data, tmp_path / "out", without=[other]).metrics["counts"]
+    assert (counts["excluded"], counts["test_normal"], counts["test_anomalous"]) == (2, 3, 3)
+    assert evaluate(run_folder, data, tmp_path / "out").metrics["counts"]["excluded"] == 0
+    with pytest.raises(ModelFileError, match="no such model"):
+        evaluate(run_folder, data, tmp_path / "out", without=[other, tmp_path / "nothing"])
+    (other / "manifest.csv").unlink()
+    with pytest.raises(ModelFileError, match=r"other.manifest\.csv is missing or was changed"):
+        evaluate(run_folder, data, tmp_path / "out", without=[other])
+
+
 def test_a_broken_mask_and_a_broken_image_are_left_out_and_named(run_folder, category, tmp_path):
     data = tmp_path / "data"
     shutil.copytree(category, data)
@@ -122,7 +138,7 @@ def test_an_unreadable_good_image_stops_training_before_anything_is_written(cate
     data = tmp_path / "data"
     shutil.copytree(category, data)
     (data / "train/good/003.png").write_bytes((data / "train/good/003.png").read_bytes()[:60])
-    with pytest.raises(DataError, match=r"1 good images cannot be read.*003\.png"):
+    with pytest.raises(DataError, match=r"1 training images cannot be read.*003\.png"):
         train(data, tmp_path / "run", small_config())
     assert not (tmp_path / "run").exists()
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from cavga.data.dataset import TrainingImages
 from cavga.data.records import ImageRecord, folds
 from cavga.inference import InferenceGraph
 from cavga.model.variants import build
@@ -59,7 +60,8 @@ def test_an_odd_image_scores_higher_when_it_is_left_out():
 
 def score_folds_of(graph, images):
     parts = [[0, 1], [2, 3], [4, 5], [6, 7], [8, 9]]
-    return [score for score, _ in score_folds(graph, images, parts, spectrum=(0.0, 1.0), prior="by_position")]
+    data = TrainingImages(images, num_normal=len(images))
+    return [score for score, _ in score_folds(graph, data, parts, small_config())]
 
 
 def test_few_images_are_all_trained_on_and_their_folds_set_the_threshold(tmp_path):

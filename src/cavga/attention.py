@@ -2,8 +2,9 @@
 
 With a 1x1 head on the features, Grad-CAM needs no backward pass. For features F and the score
 sum(mu) with mu = W F + b, the gradient is the column sums of W at every position, so the map is
-sum_d (mu_d - b_d). For the score -||mu||^2 / 2 with element-wise weights at mu it is -||mu||^2.
-Tests compare both with `grad_cam` in value and in gradient.
+sum_d (mu_d - b_d). For the score -||mu||^2 / 2 with element-wise weights at mu it is -||mu||^2. For
+the logit of a class, linear on flattened z, it is z under the spatial mean of the class's weights.
+Tests compare every closed form with `grad_cam` in value and in gradient.
 """
 
 from collections.abc import Callable
@@ -13,7 +14,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from cavga.shapes import AttentionMap, FeatureMap, Images, LatentMap, PositionMap, Scalar, ScoreMap
+from cavga.shapes import (
+    AttentionMap,
+    ClassLogits,
+    ClassMaps,
+    FeatureMap,
+    Images,
+    LatentMap,
+    PositionMap,
+    Scalar,
+    ScoreMap,
+)
 
 
 def grad_cam(score: Scalar, features: FeatureMap, *, weighting: Literal["mean", "elementwise"] = "mean") -> ScoreMap:
@@ -40,6 +51,41 @@ def normality_cam(mu: LatentMap, prior_variance: PositionMap) -> ScoreMap:
     -||mu_ij||^2 / (2 s_ij) + const, and gradient times mu, summed over the channels, is -||mu_ij||^2 / s_ij.
     """
     return -mu.square().sum(dim=1) / prior_variance
+
+
+def class_cams(
+    z: LatentMap,
+    class_weights: Float[Tensor, "2 latent rows columns"],
+    *,
+    weighting: Literal["mean", "elementwise"] = "mean",
+) -> ClassMaps:
+    """Closed form of `grad_cam(logit_c, z)` for both classes of a classifier that is linear on flattened z."""
+    if weighting == "elementwise":
+        return torch.einsum("ckij,bkij->bcij", class_weights, z)
+    return torch.einsum("ck,bkij->bcij", class_weights.mean(dim=(2, 3)), z)
+
+
+def flattened_cams(
+    features: FeatureMap,
+    weight: Float[Tensor, "units features rows columns"],
+    directions: Float[Tensor, "scores units"],
+) -> Float[Tensor, "batch scores rows columns"]:
+    """Closed form of `grad_cam(direction @ z, F)` for a flattened z = weight @ F + b, one map a direction.
+
+    For the score sum(z) the direction is all ones: the channel weights are the spatial mean of the
+    column sums of the weight. For the logit of a class it is the class's weight row.
+    """
+    return torch.einsum("sf,bfij->bsij", directions @ weight.mean(dim=(2, 3)), features)
+
+
+def probability_cams(cams: ClassMaps, class_logits: ClassLogits) -> ClassMaps:
+    """The maps of the classes' probabilities (softmax) from those of their logits.
+
+    dp_c = p_c (1 - p_c) (ds_c - ds_other): of two classes the maps are opposite, whatever the image.
+    """
+    probabilities = class_logits.softmax(dim=1)
+    difference = (cams[:, 1] - cams[:, 0]) * probabilities.prod(dim=1)[:, None, None]
+    return torch.stack([-difference, difference], dim=1)
 
 
 def sigmoid_attention(cam: ScoreMap) -> AttentionMap:

@@ -8,104 +8,25 @@ import platform
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from cavga.baselines.padim import PadimGraph
-from cavga.config import RunConfig
+from cavga.cells import TABLES, Cell
 from cavga.data.dataset import cache_images
 from cavga.data.demo import TEXTURES, write_demo_data
 from cavga.data.records import hold_out
-from cavga.demo import DEMO_SETTINGS
 from cavga.detector import AnomalyDetector
 from cavga.errors import CavgaError, UsageError, unknown_name
 from cavga.files import atomic_write
 from cavga.inference import InferenceGraph
 from cavga.pipeline import evaluate, evaluate_detector, train
-from cavga.presets import make_config
 from cavga.runs import gather
 from cavga.thresholds import set_thresholds
 
-Overrides = dict[str, dict[str, Any]]
 ROW_FILE = "row.json"
-SCREW = "mvtec_ad/screw"
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One row of a table."""
-
-    name: str
-    data: str
-    """Folder below the table's data root."""
-    method: str = "cavga"
-    """"cavga", or "padim" on the features of the cell that `features_of` names."""
-    preset: str = "recommended"
-    overrides: Overrides = field(default_factory=dict)
-    seed: int = 0
-    features_of: str | None = None
-    note: str = ""
-
-    @property
-    def folder(self) -> str:
-        """Where the cell's run lies below the output."""
-        return f"{self.name}/{self.data.replace('/', '-')}/seed-{self.seed}"
-
-    def config(self) -> RunConfig:
-        return make_config(self.preset, self.overrides, {"training": {"seed": self.seed}})
-
-
-def demo_cells(seeds: Sequence[int], _weights: str | None) -> list[Cell]:
-    """The demo's textures: both presets, what training the encoder and L_ae add, and the control."""
-    untrained: Overrides = {"model": {"weights": "none", "train_encoder": False}}
-    no_attention: Overrides = {"loss": {"attention_weight": 0.0}}
-    paper: Overrides = {"training": {"epochs": 15}}
-    cells = []
-    for seed in seeds:
-        for texture in TEXTURES:
-            for name, preset, extra, note in (
-                ("recommended", "recommended", {}, ""),
-                ("untrained encoder", "recommended", untrained, "encoder random and frozen"),
-                ("without L_ae", "recommended", no_attention, "w_ae = 0"),
-                ("paper", "paper", paper, "15 epochs of 150; one seed"),
-            ):
-                if preset == "paper" and seed != seeds[0]:
-                    continue  # minutes a cell
-                overrides = merge(DEMO_SETTINGS, extra)
-                cells.append(Cell(name, texture, preset=preset, overrides=overrides, seed=seed, note=note))
-            cells.append(
-                Cell("PaDiM, same features", texture, "padim", overrides=DEMO_SETTINGS, seed=seed,
-                     features_of="recommended", note="control")
-            )  # fmt: skip
-    return cells
-
-
-def screw_cells(seeds: Sequence[int], weights: str | None) -> list[Cell]:
-    """MVTec's screw with ImageNet's ResNet-18: both presets, what training mu takes, and the control."""
-    source = weights or "imagenet"
-    base: Overrides = {"model": {"weights": source}}
-    frozen_paper: Overrides = {
-        "model": {"stages": (3,), "train_encoder": False, "latent_channels": 256},
-        "training": {"epochs": 4},
-    }
-    cells = []
-    for seed in seeds:
-        for name, preset, extra, note in (
-            ("recommended", "recommended", {}, ""),
-            ("lower half of the spectrum", "recommended", {"model": {"spectrum": (0.5, 1.0)}}, "spectrum 0.5 to 1"),
-            ("standard prior", "recommended", {"model": {"prior": "standard"}}, "N(0, I) at every position"),
-            ("lower half, standard prior", "recommended", {"model": {"spectrum": (0.5, 1.0), "prior": "standard"}}, ""),
-            ("mu trained on", "recommended", {"model": {"train_latent": True}}, "whitened mu, then trained with Eq. 4"),
-            ("paper", "paper", frozen_paper, "R to layer3, frozen: the weights at hand end there; 4 epochs"),
-        ):
-            cells.append(Cell(name, SCREW, preset=preset, overrides=merge(base, extra), seed=seed, note=note))
-        cells.append(Cell("PaDiM, same features", SCREW, "padim", overrides=base, seed=seed,
-                          features_of="recommended", note="control"))  # fmt: skip
-    return cells
-
-
-TABLES: dict[str, Callable[[Sequence[int], str | None], list[Cell]]] = {"demo": demo_cells, "screw": screw_cells}
+CONVERGED = 0.01  # relative change of the objective from one epoch to the next
 
 
 def run_table(
@@ -115,19 +36,30 @@ def run_table(
     data: Path | None = None,
     seeds: Sequence[int] = (0,),
     weights: str | None = None,
+    datasets: Sequence[str] = (),
     on_row: Callable[[dict[str, Any]], None] = lambda _row: None,
 ) -> list[dict[str, Any]]:
-    """Run every cell of a table that is not finished; OUTPUT/<table>.json is rewritten after each."""
+    """Run every cell of a table that is not finished; OUTPUT/<table>.json is rewritten after each.
+
+    `datasets` restricts the table to some of its data sets.
+    """
     if table not in TABLES:
         raise unknown_name("table", table, TABLES)
-    if table == "demo":
-        data = output / "data"
-        write_demo_data(data)
-    if data is None:
-        raise UsageError(f"table {table} needs --data ROOT, the folder that holds {SCREW}")
+    cells = TABLES[table](seeds, weights)
+    known = list(dict.fromkeys(cell.data for cell in cells))
+    for name in datasets:
+        if name not in known:
+            raise unknown_name("data set", name, known)
+    cells = [cell for cell in cells if not datasets or cell.data in datasets]
+    needed = sorted({cell.data for cell in cells} - set(TEXTURES))
+    if needed and data is None:
+        raise UsageError(f"table {table} needs --data ROOT, the folder that holds {', '.join(needed)}")
+    if len(needed) < len({cell.data for cell in cells}):
+        write_demo_data(output / "data")
     rows = []
-    for cell in TABLES[table](seeds, weights):
-        row = run_cell(cell, data, output / table)
+    for cell in cells:
+        root = output / "data" if cell.data in TEXTURES else data
+        row = run_cell(cell, root or output, output / table)
         rows.append(row)
         content = {"table": table, "machine": platform.machine(), "rows": rows}
         atomic_write(output / f"{table}.json", (json.dumps(content, indent=1) + "\n").encode())
@@ -146,22 +78,28 @@ def run_cell(cell: Cell, root: Path, output: Path) -> dict[str, Any]:
         shutil.rmtree(run)  # begun and not finished
     started = time.monotonic()
     try:
-        metrics = _cavga(cell, root, run) if cell.method == "cavga" else _padim(cell, root, run, output)
+        results = _cavga(cell, root, run, output) if cell.method == "cavga" else _padim(cell, root, run, output)
     except CavgaError as error:
         return {**row, "error": str(error)}
-    row |= {"error": None, "minutes": round((time.monotonic() - started) / 60, 2), "metrics": metrics}
+    row |= {"error": None, "minutes": round((time.monotonic() - started) / 60, 2), **results}
     atomic_write(run / ROW_FILE, (json.dumps(row, indent=1) + "\n").encode())
     return row
 
 
-def merge(first: Overrides, second: Overrides) -> Overrides:
-    """Two overrides, the second winning."""
-    return {name: {**first.get(name, {}), **second.get(name, {})} for name in {**first, **second}}
-
-
-def _cavga(cell: Cell, root: Path, run: Path) -> dict[str, Any]:
+def _cavga(cell: Cell, root: Path, run: Path, output: Path) -> dict[str, Any]:
     train(root / cell.data, run, cell.config())
-    return evaluate(run, root / cell.data).metrics
+    without = [output / replace(cell, name=cell.without).folder] if cell.without else []
+    metrics = evaluate(run, root / cell.data, without=without).metrics
+    log = [json.loads(line) for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    return {"metrics": metrics, "epochs": len(log), "converged": has_converged([line["total"] for line in log])}
+
+
+def has_converged(totals: Sequence[float]) -> bool | None:
+    """Whether the objective moved by less than 1 % in each of the last two epochs; None below three epochs."""
+    if len(totals) < 3:
+        return None
+    steps = zip(totals[-3:-1], totals[-2:], strict=True)
+    return all(abs(after - before) < CONVERGED * abs(before) for before, after in steps)
 
 
 def _padim(cell: Cell, root: Path, run: Path, output: Path) -> dict[str, Any]:
@@ -184,4 +122,4 @@ def _padim(cell: Cell, root: Path, run: Path, output: Path) -> dict[str, Any]:
     del images
     for cache in run.glob("images-*"):
         cache.unlink()
-    return metrics
+    return {"metrics": metrics}

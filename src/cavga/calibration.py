@@ -32,12 +32,18 @@ class Calibration:
     pixel_threshold: float
     score_min: float
     score_max: float
+    image_score: str = "map"
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
     def promise(self) -> str:
         """One sentence for the user: what the image threshold can be trusted to do."""
+        if self.promised_false_alarm_rate is None and self.image_score == "class":
+            return (
+                "an image is called anomalous where the classifier's anomalous logit is not the smaller one "
+                "(the paper's rule); that promises no false alarm rate"
+            )
         if self.promised_false_alarm_rate is None:
             return (
                 f"the image threshold is the middle between the lowest and highest score of {self.num_images} "
@@ -77,9 +83,13 @@ def conformal_threshold(scores: NDArray[np.float32], rate: float) -> tuple[float
 
 
 def calibrate(
-    results: Iterable[tuple[float, NDArray[np.float32]]], config: CalibrationConfig, *, num_folds: int = 1
+    results: Iterable[tuple[float, NDArray[np.float32]]],
+    config: CalibrationConfig,
+    *,
+    image_score: str = "map",
+    num_folds: int = 1,
 ) -> Calibration:
-    """Thresholds from the (score, anomaly map) of each held-out normal image."""
+    """Thresholds from the (score, anomaly map) of each held-out normal image; `image_score` as in ModelConfig."""
     histogram, scores = PixelHistogram(), []
     for score, anomaly_map in results:
         scores.append(score)
@@ -91,8 +101,9 @@ def calibrate(
         image_threshold, promised = conformal_threshold(raw, config.false_alarm_rate)
         pixel_threshold = histogram.quantile(config.pixel_false_alarm_rate) or math.inf
     else:  # Paper: 0.5 of the normalised score and 0.5 of 1 - A; normalised here by held-out normals
-        image_threshold, promised = float((raw.min() + raw.max()) / 2), None
-        pixel_threshold = 0.5
+        # and for a classifier the class with the larger logit
+        image_threshold = 0.0 if image_score == "class" else float((raw.min() + raw.max()) / 2)
+        promised, pixel_threshold = None, 0.5
     return Calibration(
         threshold_rule=config.threshold_rule,
         num_images=len(scores),
@@ -104,4 +115,5 @@ def calibrate(
         pixel_threshold=pixel_threshold,
         score_min=float(raw.min()),
         score_max=float(raw.max()),
+        image_score=image_score,
     )

@@ -11,7 +11,7 @@ from typing import Any, get_args, get_type_hints
 
 from cavga.errors import UsageError, unknown_name
 
-VARIANTS = ("r-u", "d-u")
+VARIANTS = ("r-u", "d-u", "r-w", "d-w")
 DEVICES = ("auto", "cpu", "cuda")
 LAYOUTS = ("mvtec", "folder", "manifest")
 MAX_IMAGE_SIZE = 1024
@@ -32,6 +32,9 @@ class DataConfig:
     category: str | None = setting(None, "which category, where the data holds several")
     layout: str | None = setting(None, "how the data is laid out, if it is not recognised", LAYOUTS)
     calibration_fraction: float = setting(0.2, "share of the good images held out to set thresholds")
+    anomalous_fraction: float = setting(
+        0.02, "w: share of the test's anomalous images to train on, where none is labelled for training"
+    )
     skip_bad: bool = setting(False, "train without the images that cannot be read")
     augment: bool = setting(False, "random flips and quarter turns in training")
 
@@ -40,7 +43,11 @@ class DataConfig:
 class ModelConfig:
     """The network, its attention and its scores."""
 
-    variant: str = setting("r-u", "backbone (r: ResNet-18, d: DC-GAN) and supervision (u: good images only)", VARIANTS)
+    variant: str = setting(
+        "r-u",
+        "backbone (r: ResNet-18, d: DC-GAN) and supervision (u: good images only, w: and a few labelled bad)",
+        VARIANTS,
+    )
     weights: str | None = setting(None, "encoder weights: imagenet, none or a file; default imagenet for r, none for d")
     stages: tuple[int, ...] | None = setting(
         None,
@@ -52,24 +59,44 @@ class ModelConfig:
     train_encoder: bool | None = setting(None, "train the encoder; default: only if it starts without weights")
     latent: str = setting("whitened", "how mu is set: by whitening the features, or trained", ("whitened", "trained"))
     train_latent: bool = setting(False, "go on training a whitened mu (a study: it loses the signal)")
+    latent_shape: str = setting(
+        "map", "z as a map (conv z), or flattened to a vector of latent_channels units (Table 8)", ("map", "vector")
+    )
     latent_channels: int = setting(64, "channels of z while it is trained")
     spectrum: tuple[float, float] = setting((0.0, 1.0), "range kept of the whitened directions, by falling variance")
     prior: str = setting(
         "by_position", "variance of the prior: fitted at each position, or 1", ("by_position", "standard")
     )
     decoder_width: int = setting(16, "channels of the decoder before its last layer")
-    attention: str = setting("energy", "the score that attention explains", ("energy", "latent_sum"))
-    image_score: str = setting("map", "the image's score: from the anomaly map, or the residual", ("map", "residual"))
+    decoder_skip: bool = setting(True, "the skip connections of the residual decoder (r)")
+    attention: str | None = setting(
+        None,
+        "the score that attention explains; default energy for a whitened latent, else latent_sum (u) or class (w)",
+        ("energy", "latent_sum", "class"),
+    )
+    image_score: str | None = setting(
+        None,
+        "the image's score: from the anomaly map, the residual, the difference of the classes' logits, or (joint) "
+        "map and classes together; default by attention: map for energy (w: joint), residual for latent_sum, class",
+        ("map", "residual", "class", "joint"),
+    )
+    class_score: str = setting("logit", "w: what a class's attention explains", ("logit", "probability"))
+    map_gate: str = setting("always", "w: which images get a map; others get zeros", ("always", "predicted_anomalous"))
 
 
 @dataclass(frozen=True)
 class LossConfig:
-    """The weights of Eq. 4."""
+    """The weights of Eq. 4 and Eq. 6."""
 
     vae_weight: float = setting(1.0, "w_r, weight of L = L_R + KL")
     kl_weight: float = setting(1e-3, "weight of KL within L (1 in the paper)")
     adversarial_weight: float = setting(0.01, "w_adv, weight of L_adv (1 in the paper)")
     attention_weight: float = setting(0.01, "w_ae, weight of L_ae")
+    classification_weight: float = setting(1.0, "w_c, weight of L_bce (w; 0.001 in the paper)")
+    guided_attention_weight: float = setting(0.01, "w_cga, weight of L_cga (w)")
+    class_balance: str = setting(
+        "weighted", "L_bce with every image alike, or with both classes alike", ("plain", "weighted")
+    )
 
 
 @dataclass(frozen=True)
@@ -112,6 +139,7 @@ class RunConfig:
                 _check_choice(item.name, getattr(part, item.name), item.metadata["choices"])
         _check_data(self.data)
         _check_model(self.model)
+        _check_classes(self.model)
         _check_training(self)
 
 
@@ -191,6 +219,11 @@ def _fits(value: Any, hint: Any) -> bool:
     return isinstance(value, hint) and not (hint is int and isinstance(value, bool))
 
 
+def is_weakly_supervised(model: ModelConfig) -> bool:
+    """Whether the variant has a classifier and is trained on labelled bad images too."""
+    return model.variant.endswith("-w")
+
+
 def _check_choice(name: str, value: Any, choices: tuple[str, ...] | None) -> None:
     if choices and value is not None and value not in choices:
         raise unknown_name(name, str(value), choices)
@@ -203,8 +236,9 @@ def _check_data(data: DataConfig) -> None:
                 f"image size {side} does not fit: expected a multiple of {SIZE_STEP} "
                 f"from {SIZE_STEP} to {MAX_IMAGE_SIZE}"
             )
-    if not 0 < data.calibration_fraction < 1:
-        raise UsageError(f"calibration_fraction must lie between 0 and 1, got {data.calibration_fraction}")
+    for name in ("calibration_fraction", "anomalous_fraction"):
+        if not 0 < getattr(data, name) < 1:
+            raise UsageError(f"{name} must lie between 0 and 1, got {getattr(data, name)}")
 
 
 def _check_model(model: ModelConfig) -> None:
@@ -220,6 +254,23 @@ def _check_model(model: ModelConfig) -> None:
         raise UsageError("latent_channels and decoder_width must be at least 1")
 
 
+def _check_classes(model: ModelConfig) -> None:
+    """Refuse settings of the classifier that the variant or the latent has no use for."""
+    of_classes = {model.attention, model.image_score} & {"class", "joint"}
+    if of_classes and not is_weakly_supervised(model):
+        raise UsageError("attention and image score of the classes need a classifier: expected variant r-w or d-w")
+    if model.latent == "trained" and "joint" in of_classes:
+        raise UsageError("image_score joint is for a whitened latent, as in preset recommended")
+    papers = {"class"} & of_classes or model.class_score != "logit" or model.map_gate != "always"
+    if model.latent == "whitened" and (papers or model.latent_shape == "vector"):
+        raise UsageError(
+            "attention class, image_score class, class_score, map_gate and latent_shape vector are for a trained "
+            "latent, as in preset paper"
+        )
+    if model.latent_shape == "vector" and model.attention == "energy":
+        raise UsageError("attention energy is for a z that is a map")
+
+
 def _check_training(config: RunConfig) -> None:
     training, calibration, loss = config.training, config.calibration, config.loss
     if training.epochs < 1 or training.batch_size < 1:
@@ -229,7 +280,7 @@ def _check_training(config: RunConfig) -> None:
     for rate in (calibration.false_alarm_rate, calibration.pixel_false_alarm_rate):
         if not 0 < rate < 1:
             raise UsageError(f"a false alarm rate must lie between 0 and 1, got {rate}")
-    for weight in (loss.vae_weight, loss.kl_weight, loss.adversarial_weight, loss.attention_weight):
+    for weight in (getattr(loss, item.name) for item in fields(loss) if item.name.endswith("_weight")):
         if not (math.isfinite(weight) and weight >= 0):
             raise UsageError(f"loss weights must be finite and not be negative, got {weight}")
     if not 0 <= training.seed < 2**32:

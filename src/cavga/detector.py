@@ -18,7 +18,7 @@ from cavga.config import DEVICES, RunConfig
 from cavga.data.dataset import NUM_DECODE_THREADS, resize
 from cavga.data.images import find_images, read_image
 from cavga.errors import CavgaError, DataError, ModelFileError, UsageError, unknown_name
-from cavga.inference import InferenceGraph, ScoringGraph
+from cavga.inference import InferenceGraph, ScoringGraph, graph_of
 from cavga.model.variants import build_parts
 from cavga.presets import from_dict
 from cavga.shapes import Images
@@ -92,6 +92,25 @@ class AnomalyDetector:
                 raise DataError(result.error)
             yield result
 
+    @property
+    def has_classifier(self) -> bool:
+        """Whether this is a weakly supervised model."""
+        return isinstance(self.graph, InferenceGraph) and self.graph.model.classifier is not None
+
+    def class_attention(self, photograph: Photograph) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """A^cn and A^ca, the attention of the normal and of the anomalous class, in [0, 1] at the input size.
+
+        Takes one uint8 array (height, width, 3) in RGB; raises UsageError for a model without classifier.
+        """
+        if not isinstance(self.graph, InferenceGraph) or not self.has_classifier:
+            raise UsageError("class attention needs a classifier: only the w variants have one")
+        ready = _prepare(photograph, self.graph.image_size)
+        if isinstance(ready, FailedImage):
+            raise DataError(ready.error)
+        with torch.inference_mode():
+            maps = self.graph.class_attention(ready.image.to(self.device)).cpu().numpy()
+        return maps[0, 0], maps[0, 1]
+
     def results(self, sources: Iterable[Photograph | Path]) -> Iterator[Prediction | FailedImage]:
         """As `predict`, with a FailedImage in the place of an image that cannot be read."""
         batch: list[_Ready | FailedImage] = []
@@ -150,9 +169,10 @@ class _Ready:
 
 def make_graph(config: RunConfig, tensors: dict[str, Tensor]) -> InferenceGraph:
     """The inference graph with weights and thresholds from `tensors`."""
-    mu_channels = tensors["model.mu_head.bias"].numel()
+    bias = "projection.bias" if config.model.latent_shape == "vector" else "bias"
+    mu_channels = tensors[f"model.mu_head.{bias}"].numel()
     model = build_parts(config.model, image_size=config.data.image_size, mu_channels=mu_channels)
-    graph = InferenceGraph(model, image_size=config.data.image_size, image_score=config.model.image_score)
+    graph = graph_of(model, config)
     missing, unexpected = graph.load_state_dict(tensors, strict=False)
     needed = [key for key in missing if is_needed(key, config)]
     if needed or unexpected:

@@ -181,13 +181,15 @@ def _all_metrics(images: Sequence[ScoredImage], pixels: PixelSource, detector: A
             "false_alarm_rate": _share_interval(scored, NORMAL),
         },
     }
-    if detector.description["config"]["calibration"]["threshold_rule"] == "fixed" and len(scores):
-        middle = float((scores.min() + scores.max()) / 2)
+    calibration = detector.description["calibration"]
+    if calibration["threshold_rule"] == "fixed" and len(scores):
         # Paper: s_a is normalised between 0 and 1 and cut at 0.5; only the test set can be meant, which
-        # makes every decision depend on the other test images.
+        # makes every decision depend on the other test images. A classifier decides by itself.
+        is_class = calibration["image_score"] == "class"
+        cut = 0.0 if is_class else float((scores.min() + scores.max()) / 2)
         metrics["paper_rule"] = {
-            "transductive": True,
-            "image": image_metrics(scores, labels, middle),
+            "transductive": not is_class,
+            "image": image_metrics(scores, labels, cut),
             "pixel": report.metrics,  # the rule's pixel threshold is 0.5 already
         }
     return metrics

@@ -7,11 +7,14 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from cavga.config import RunConfig
 from cavga.data.dataset import resize
-from cavga.model.cavga import Cavga
+from cavga.model.cavga import Cavga, Latent
+from cavga.model.classifier import Classifier, EnergyClassifier
 from cavga.shapes import Images, Masks, Photographs, ScoreMap, Scores
 
 TOP_SHARE = 0.01  # of the map's pixels, whose mean is the image's score (docs/decisions/0006)
@@ -46,9 +49,11 @@ class ScoringGraph(nn.Module, ABC):
 class InferenceGraph(ScoringGraph):
     """A trained model with its thresholds, in eval mode."""
 
-    def __init__(self, model: Cavga, *, image_size: tuple[int, int], image_score: str) -> None:
+    def __init__(
+        self, model: Cavga, *, image_size: tuple[int, int], image_score: str, map_gate: str = "always"
+    ) -> None:
         super().__init__(image_size)
-        self.model, self.image_score = model.eval(), image_score
+        self.model, self.image_score, self.map_gate = model.eval(), image_score, map_gate
 
     def forward(self, photographs: Photographs) -> InferenceOutput:
         """Photographs of one size, of any size."""
@@ -56,16 +61,53 @@ class InferenceGraph(ScoringGraph):
 
     def score_images(self, images: Images) -> InferenceOutput:
         """As `forward`, for images that are already at the model's input size."""
-        mu, _ = self.model.encode(images)
-        cells = self.model.anomaly_map(mu)
-        anomaly_map = functional.interpolate(
-            cells[:, None], size=self.image_size, mode="bilinear", align_corners=False
-        )[:, 0]
-        if self.image_score == "residual":
-            score = residual_score(images, self.model.decoder(mu).sigmoid())
-        else:
-            score = map_score(anomaly_map)
+        latent = self.model.encode(images)
+        cells = self.model.anomaly_map(latent)
+        if self.map_gate == "predicted_anomalous":
+            cells = torch.where(self._class_score(latent)[:, None, None] >= 0, cells, 0)
+        anomaly_map = enlarged(cells, self.image_size)
+        match self.image_score:
+            case "residual":
+                score = residual_score(images, self.model.decoder(latent.mu).sigmoid())
+            case "class":
+                score = self._class_score(latent)
+            case "joint":
+                energy_score = map_score(enlarged(self.model.energy_map(latent), self.image_size))
+                score = self._energy_classifier().joint_score(energy_score, self.model.normalised(latent.mu))
+            case _:
+                score = map_score(anomaly_map)
         return InferenceOutput(score, anomaly_map, anomaly_map >= self.pixel_threshold)
+
+    def class_attention(self, images: Images) -> Float[Tensor, "batch 2 height width"]:
+        """A^cn and A^ca of images at the input size, enlarged to it; raises ValueError without a classifier."""
+        latent = self.model.encode(images)
+        maps = self.model.class_attention(latent, latent.mu)
+        return functional.interpolate(maps, size=self.image_size, mode="bilinear", align_corners=False)
+
+    def _energy_classifier(self) -> EnergyClassifier:
+        assert isinstance(self.model.classifier, EnergyClassifier)
+        return self.model.classifier
+
+    def _class_score(self, latent: Latent) -> Scores:
+        """logit(c_a) - logit(c_n): 0 or more where C calls an image anomalous."""
+        assert isinstance(self.model.classifier, Classifier)
+        class_logits = self.model.classifier(latent.mu)
+        return class_logits[:, 1] - class_logits[:, 0]
+
+
+def graph_of(model: Cavga, config: RunConfig) -> InferenceGraph:
+    """The inference graph that a resolved configuration asks for."""
+    return InferenceGraph(
+        model,
+        image_size=config.data.image_size,
+        image_score=config.model.image_score or "map",
+        map_gate=config.model.map_gate,
+    )
+
+
+def enlarged(cells: ScoreMap, size: tuple[int, int]) -> Float[Tensor, "batch height width"]:
+    """The map's cells enlarged to the input size, bilinear."""
+    return functional.interpolate(cells[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
 
 
 def map_score(anomaly_map: ScoreMap) -> Scores:

@@ -7,7 +7,7 @@ of 0.01 would be a ten-millionth of the objective (docs/decisions/0001).
 import torch
 from torch.nn import functional
 
-from cavga.shapes import AttentionMap, Images, LatentMap, Logits, Scalar
+from cavga.shapes import AttentionMap, ClassLogits, Images, Labels, LatentMap, Logits, Scalar
 
 
 def reconstruction_loss(reconstruction_logits: Images, images: Images) -> Scalar:
@@ -63,4 +63,43 @@ def unsupervised_objective(
 ) -> Scalar:
     """Eq. 4: w_r L + w_adv L_adv + w_ae L_ae, by default with the paper's weights."""
     total = vae_weight * vae + adversarial_weight * generator + attention_weight * attention
+    return torch.as_tensor(total)
+
+
+def classification_loss(class_logits: ClassLogits, labels: Labels, *, class_weights: tuple[float, float]) -> Scalar:
+    """L_bce of Eq. 6: cross-entropy of the two classes against `labels` (0 normal, 1 anomalous), mean over the images.
+
+    `class_weights` multiplies the normal and the anomalous images' terms; (1, 1) is the paper's.
+    """
+    each = functional.cross_entropy(class_logits, labels, reduction="none")
+    return (each * each.new_tensor(class_weights)[labels]).mean()
+
+
+def complementary_guided_attention_loss(
+    normal_attention: AttentionMap, anomalous_attention: AttentionMap, class_logits: ClassLogits, labels: Labels
+) -> Scalar:
+    """Eq. 5, L_cga: on normal images that C calls normal, A^cn should cover all and A^ca nothing.
+
+    Both maps lie in [0, 1]. The sum is divided by the number N of images in the batch, not by the
+    number that the indicator 1(p = y = c_n) selects.
+    """
+    is_selected = (labels == 0) & (class_logits.argmax(dim=1) == 0)
+    each = (1 - normal_attention + anomalous_attention).mean(dim=(1, 2))
+    return (each * is_selected).sum() / len(labels)
+
+
+def weakly_supervised_objective(
+    *,
+    vae: Scalar,
+    generator: Scalar,
+    classification: Scalar,
+    guided_attention: Scalar,
+    vae_weight: float = 1.0,
+    adversarial_weight: float = 1.0,
+    classification_weight: float = 0.001,
+    guided_attention_weight: float = 0.01,
+) -> Scalar:
+    """Eq. 6: w_r L + w_adv L_adv + w_c L_bce + w_cga L_cga, by default with the paper's weights."""
+    total = vae_weight * vae + adversarial_weight * generator
+    total = total + classification_weight * classification + guided_attention_weight * guided_attention
     return torch.as_tensor(total)

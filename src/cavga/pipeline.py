@@ -4,21 +4,20 @@ import json
 import logging
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from cavga.calibration import Calibration
-from cavga.checkpoint import TRAINING_FOLDER, save_model
-from cavga.config import RunConfig, as_dict
+from cavga.checkpoint import TRAINING_FOLDER, load_description, save_model
+from cavga.classification import fit_classifier
+from cavga.config import RunConfig, as_dict, is_weakly_supervised
 from cavga.data.catalog import load_catalog
-from cavga.data.dataset import cache_images
+from cavga.data.dataset import TrainingImages, cache_images
 from cavga.data.manifest import read_manifest_hashes, sha256_of
 from cavga.data.records import ANOMALOUS, NORMAL
 from cavga.detector import AnomalyDetector, choose_device, is_needed
@@ -32,7 +31,7 @@ from cavga.evaluation import (
     prediction_line,
 )
 from cavga.files import atomic_write
-from cavga.inference import InferenceGraph, ScoringGraph
+from cavga.inference import ScoringGraph, graph_of
 from cavga.model.cavga import Cavga
 from cavga.model.variants import build, is_whitened_first
 from cavga.model.weights import load_encoder_weights
@@ -81,15 +80,16 @@ def train(
     inputs = gather(Path(data), config)
     identity, size = fingerprint(inputs, config), config.data.image_size
     check_resumable(run, identity, resume=resume)
+    if inputs.drawn:
+        logger.info("labelled bad images drawn from the test set: %s", ", ".join(inputs.drawn))
     with _deterministic(config.training.seed, device):
         model = build(config.model, image_size=size)
         load_encoder_weights(model.encoder, config.model.weights or "none")
         model.to(device)
         write_inputs(run, inputs, config, identity=identity)
-        hashes = inputs.hashes_of(inputs.train)
-        images = cache_images(inputs.train, hashes, size=size, folder=run / TRAINING_FOLDER)
+        images = _cache(inputs, config, run)
         _fit(model, images, config, run, fingerprint=identity, resume=resume, on_step=on_step)
-        graph = InferenceGraph(model, image_size=size, image_score=config.model.image_score)
+        graph = graph_of(model, config)
         calibration = calibrate_graph(graph, images, inputs, config)
         suspicious = _most_suspicious(graph, inputs, device)
     logger.info("%s", calibration.promise())
@@ -120,28 +120,32 @@ def evaluate(
     output: str | Path | None = None,
     *,
     category: str | None = None,
+    without: str | Path | Sequence[str | Path] = (),
     at_original_size: bool = False,
     device: str = "auto",
 ) -> EvaluatedRun:
     """Evaluate a run on the labelled test images of `data`; writes metrics.json, predictions.jsonl, report.html.
 
-    Images that the run was trained or calibrated on are left out, by content. `output` defaults to the
-    run folder. Raises DataError if no labelled test image is left.
+    Images that the run, or one of the runs in `without`, was trained or calibrated on are left out, by
+    content. `output` defaults to the run folder. Raises DataError if no labelled test image is left.
     """
     if output is not None and Path(output).is_file():
         raise UsageError(f"--output {output} is a file: expected a folder")
     detector = AnomalyDetector.load(run, device=device)
-    used = _used_images(Path(run), detector)
+    used = _used_images(Path(run), detector.description)
+    others = [without] if isinstance(without, str | Path) else without
+    for other in map(Path, others):
+        used |= _used_images(other, load_description(other))
     target = Path(run if output is None else output)
     return evaluate_detector(
         detector, Path(data), target, used=used, category=category, at_original_size=at_original_size
     )
 
 
-def _used_images(run: Path, detector: AnomalyDetector) -> Mapping[str, str]:
+def _used_images(run: Path, description: Mapping[str, Any]) -> dict[str, str]:
     """sha256 -> split of what the run was trained and calibrated on; its manifest must be the one it wrote."""
     manifest = run / MANIFEST_FILE
-    if not manifest.is_file() or sha256_of(manifest) != detector.description["provenance"]["manifest_sha256"]:
+    if not manifest.is_file() or sha256_of(manifest) != description["provenance"]["manifest_sha256"]:
         raise ModelFileError(
             f"{manifest} is missing or was changed: without it images that the run was trained on could not be left out"
         )
@@ -163,7 +167,7 @@ def evaluate_detector(
     records = [record for record in labelled if not record.path.is_file() or sha256_of(record.path) not in used]
     if not records:
         raise DataError(
-            f"{data} holds no labelled test images that the run was not trained on: expected them in "
+            f"{data} holds no labelled test images that were not trained on: expected them in "
             "test/good and test/<defect>, or split test in a manifest"
         )
     folder = tempfile.TemporaryDirectory(prefix="cavga-")
@@ -180,9 +184,17 @@ def evaluate_detector(
     return EvaluatedRun(metrics, section, evaluation.problems)
 
 
+def _cache(inputs: TrainingData, config: RunConfig, run: Path) -> TrainingImages:
+    """Every training image at the model's input size, the normal ones first."""
+    records = [*inputs.train, *inputs.anomalous]
+    size, folder = config.data.image_size, run / TRAINING_FOLDER
+    images = cache_images(records, inputs.hashes_of(records), size=size, folder=folder)
+    return TrainingImages(images, num_normal=len(inputs.train))
+
+
 def _fit(
     model: Cavga,
-    images: NDArray[np.uint8],
+    images: TrainingImages,
     config: RunConfig,
     run: Path,
     *,
@@ -195,15 +207,19 @@ def _fit(
     is_whitened, has_prior = settings.latent == "whitened", settings.prior == "by_position"
     is_resumed = resume and (run / TRAINING_FOLDER / STATE_FILE).is_file()
     if is_whitened_first(settings) and not is_resumed:  # the checkpoint holds it
-        fit_latent(model, images, spectrum=settings.spectrum, device=device)
+        fit_latent(model, images.normal, spectrum=settings.spectrum, device=device)
         if has_prior:
-            fit_prior(model, images, device=device)
+            fit_prior(model, images.normal, device=device)
     players = make_players(model, config, device)
-    train_players(players, images, config, folder=run, fingerprint=fingerprint, resume=resume, on_step=on_step)
+    # A whitened latent takes nothing from labels: only C does, which is fitted once the latent is fixed.
+    seen = TrainingImages(images.normal, images.num_normal) if is_whitened else images
+    train_players(players, seen, config, folder=run, fingerprint=fingerprint, resume=resume, on_step=on_step)
     if is_whitened and not is_whitened_first(settings):
-        fit_latent(model, images, spectrum=settings.spectrum, device=device)
+        fit_latent(model, images.normal, spectrum=settings.spectrum, device=device)
     if has_prior and (settings.train_encoder or settings.train_latent):
-        fit_prior(model, images, device=device)
+        fit_prior(model, images.normal, device=device)
+    if is_whitened and is_weakly_supervised(settings):
+        fit_classifier(model, images, config.loss, device=device)
 
 
 def _most_suspicious(graph: ScoringGraph, inputs: TrainingData, device: torch.device) -> list[dict[str, Any]]:
@@ -251,6 +267,7 @@ def _complete(evaluation: Evaluation, detector: AnomalyDetector, *, excluded: in
     origin = detector.description["provenance"]
     counts = {
         "train": origin["train"],
+        "train_anomalous": origin.get("train_anomalous", 0),  # not in runs from before the w variants
         "calibration": detector.description["calibration"]["num_images"],
         "test_normal": sum(image.record.label == NORMAL for image in scored),
         "test_anomalous": sum(image.record.label == ANOMALOUS for image in scored),

@@ -12,6 +12,7 @@ from cavga.config import (
     RunConfig,
     TrainingConfig,
     convert,
+    is_weakly_supervised,
 )
 from cavga.errors import unknown_name
 
@@ -28,10 +29,8 @@ PAPER = RunConfig(
         prior="standard",
         latent_channels=512,
         decoder_width=64,
-        attention="latent_sum",
-        image_score="residual",
     ),
-    loss=LossConfig(kl_weight=1.0, adversarial_weight=1.0),
+    loss=LossConfig(kl_weight=1.0, adversarial_weight=1.0, classification_weight=0.001, class_balance="plain"),
     training=TrainingConfig(epochs=150, learning_rate=1e-4),
     calibration=CalibrationConfig(threshold_rule="fixed"),
 )
@@ -56,7 +55,7 @@ def make_config(preset: str, *overrides: dict[str, dict[str, Any]]) -> RunConfig
 
 
 def resolve(config: RunConfig) -> RunConfig:
-    """Fill in what depends on other settings: the weights by backbone, encoder and features by the weights."""
+    """Fill in what depends on other settings: weights, encoder and features; attention and the score."""
     model = config.model
     is_r = model.variant.startswith("r")
     weights = model.weights or ("imagenet" if is_r else "none")
@@ -70,6 +69,11 @@ def resolve(config: RunConfig) -> RunConfig:
         stages=((1, 2, 3) if has_weights else first_stages) if model.stages is None else model.stages,
         features=("linear" if has_weights else "log") if model.features is None else model.features,
     )
+    explained = "energy" if model.latent == "whitened" else "class" if is_weakly_supervised(model) else "latent_sum"
+    attention = model.attention or explained
+    joint_or_map = "joint" if is_weakly_supervised(model) else "map"
+    scores = {"energy": joint_or_map, "latent_sum": "residual", "class": "class"}
+    model = replace(model, attention=attention, image_score=model.image_score or scores[attention])
     return replace(config, model=model)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cavga.attention_figure import AttentionCase, attention_figure
 from cavga.files import atomic_write
 from cavga.pictures import STYLE, data_uri, legend, panels, score_histogram
 
@@ -85,13 +86,17 @@ class Case:
 
 @dataclass(frozen=True, eq=False)
 class Section:
-    """One evaluation: the content of metrics.json, (score, label) of every image, cases in display order."""
+    """One evaluation: the content of metrics.json, (score, label) of every image, cases in display order.
+
+    `attention` is what the classifier of a w variant attends to.
+    """
 
     title: str
     metrics: Mapping[str, Any]
     scores: Sequence[tuple[float, int | None]]
     cases: Sequence[Case]
     notes: Sequence[str]
+    attention: Sequence[AttentionCase] = ()
 
 
 def choose_cases(predictions: Sequence[tuple[float, int | None, bool]], *, maximum: int = MAX_CASES) -> list[int]:
@@ -154,7 +159,8 @@ def _section(section: Section, index: int) -> str:
         f'<p class="verdict">{_sentence(section)}</p>{_facts("Images", metrics.get("counts"))}'
         f'<div class="columns"><div>{_metrics_table(section)}</div>'
         f"<div>{plot if histogram else ''}{_by_type_table(metrics)}</div></div>"
-        f"{_notes(section.notes)}{_gallery(section)}{_facts('Provenance', metrics.get('provenance'))}</section>\n"
+        f"{_notes(section.notes)}{attention_figure(section.attention)}{_gallery(section)}"
+        f"{_facts('Provenance', metrics.get('provenance'))}</section>\n"
     )
 
 

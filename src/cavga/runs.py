@@ -14,11 +14,11 @@ from typing import Any
 from cavga._version import __version__
 from cavga.calibration import num_needed
 from cavga.checkpoint import TRAINING_FOLDER
-from cavga.config import RunConfig, as_dict, write_toml
+from cavga.config import RunConfig, as_dict, is_weakly_supervised, write_toml
 from cavga.data.catalog import load_catalog
 from cavga.data.images import read_image
 from cavga.data.manifest import sha256_of, write_manifest
-from cavga.data.records import NORMAL, Catalog, ImageRecord, hold_out
+from cavga.data.records import ANOMALOUS, NORMAL, Catalog, ImageRecord, draw_anomalous, hold_out
 from cavga.errors import DataError, ResumeError, UsageError
 from cavga.files import atomic_write
 
@@ -31,12 +31,17 @@ logger = logging.getLogger("cavga")
 
 @dataclass(frozen=True)
 class TrainingData:
-    """The normal images of a run, cut into two, with the sha256 of every file by its relative path."""
+    """The images of a run: normal ones, cut into two, and anomalous ones for variants that learn from them."""
 
     catalog: Catalog
     train: tuple[ImageRecord, ...]
     calibration: tuple[ImageRecord, ...]
+    anomalous: tuple[ImageRecord, ...]
+    """Labelled bad images of a weakly supervised run; () for other variants."""
+    drawn: tuple[str, ...]
+    """The relative paths of `anomalous` if it was drawn from the test set, () if it was labelled for training."""
     hashes: dict[str, str]
+    """sha256 of every file, by its relative path."""
     left_out: tuple[str, ...]
     """Files that are not used, and why, one line each."""
 
@@ -45,35 +50,80 @@ class TrainingData:
 
     def content_hash(self) -> str:
         """One sha256 for what is trained and calibrated on, and for which is which."""
-        parts = (self.hashes_of(self.train), self.hashes_of(self.calibration))
+        parts = [self.hashes_of(self.train), self.hashes_of(self.calibration)]
+        if self.anomalous:
+            parts.append(self.hashes_of(self.anomalous))
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def gather(data: Path, config: RunConfig) -> TrainingData:
-    """Find, read and split the normal training images; raises DataError naming every unreadable one."""
+    """Find, read and split the training images; raises DataError naming every unreadable one."""
     catalog = load_catalog(data, layout=config.data.layout, category=config.data.category)
     normal = [record for record in catalog.split("train") if record.label == NORMAL]
     held = [record for record in catalog.split("calibration") if record.label == NORMAL]
     if not normal:
         raise DataError(f"{data} holds no good images to train on; expected them in train/good")
-    with ThreadPoolExecutor() as pool:
-        read = list(pool.map(_hash_or_error, [*normal, *held]))
-    hashes = {path: sha256 for path, sha256, _ in read if sha256}
-    bad = [error for _, _, error in read if error]
-    if bad and not config.data.skip_bad:
-        listed = "; ".join(bad[:5]) + (f"; and {len(bad) - 5} more" if len(bad) > 5 else "")
-        raise DataError(f"{len(bad)} good images cannot be read (--skip-bad trains without them): {listed}")
-    train = tuple(record for record in normal if record.relative_path in hashes)
-    calibration = tuple(record for record in held if record.relative_path in hashes)
+    bad, is_drawn = _labelled_bad(catalog, config) if is_weakly_supervised(config.model) else ((), False)
+    hashes, unreadable = _read([*normal, *held, *bad], skip_bad=config.data.skip_bad)
+    train, calibration, anomalous = (
+        tuple(record for record in records if record.relative_path in hashes) for records in (normal, held, bad)
+    )
     if not calibration:
         train, calibration = _split(train, config)
-    if len(train) + len(calibration) < 2:
+    num_good, num_read = len(normal) + len(held), len(train) + len(calibration)
+    if not train or num_read < 2:
         raise DataError(
-            f"{data} holds {len(normal)} good images, {len(bad)} of them unreadable: at least 2 are needed, "
+            f"{data} holds {num_good} good images, {num_good - num_read} of them unreadable: at least 2 are needed, "
             "one to train on and one to set thresholds with"
         )
-    left_out = bad + [f"{path} was passed over: a copy by name, or outside the layout" for path in catalog.skipped]
-    return TrainingData(catalog, train, calibration, hashes, tuple(left_out))
+    if bad and not anomalous:
+        raise DataError(f"{data}: none of the {len(bad)} labelled bad images can be read: {unreadable[-1]}")
+    drawn = tuple(record.relative_path for record in anomalous) if is_drawn else ()
+    left_out = unreadable + [
+        f"{path} was passed over: a copy by name, or outside the layout" for path in catalog.skipped
+    ]
+    inputs = TrainingData(catalog, train, calibration, anomalous, drawn, hashes, tuple(left_out))
+    _check_labels(inputs)
+    return inputs
+
+
+def _labelled_bad(catalog: Catalog, config: RunConfig) -> tuple[tuple[ImageRecord, ...], bool]:
+    """The labelled bad images to train on, and whether they had to be drawn from the test set."""
+    labelled = tuple(record for record in catalog.split("train") if record.label == ANOMALOUS)
+    if labelled:
+        return labelled, False
+    tested = [record for record in catalog.split("test") if record.label == ANOMALOUS]
+    drawn = draw_anomalous(tested, fraction=config.data.anomalous_fraction, seed=config.training.seed)
+    if not drawn:
+        raise DataError(
+            f"{catalog.root} holds no labelled bad images, which variant {config.model.variant} needs: expected "
+            "train/<name> beside train/good, label 1 with split train in a manifest, or test/<defect> to draw from"
+        )
+    return drawn, True
+
+
+def _read(records: Sequence[ImageRecord], *, skip_bad: bool) -> tuple[dict[str, str], list[str]]:
+    """The sha256 of every readable image by its relative path, and an error for each of the others."""
+    with ThreadPoolExecutor() as pool:
+        read = list(pool.map(_hash_or_error, records))
+    hashes = {path: sha256 for path, sha256, _ in read if sha256}
+    errors = [error for _, _, error in read if error]
+    if errors and not skip_bad:
+        listed = "; ".join(errors[:5]) + (f"; and {len(errors) - 5} more" if len(errors) > 5 else "")
+        raise DataError(f"{len(errors)} training images cannot be read (--skip-bad trains without them): {listed}")
+    return hashes, errors
+
+
+def _check_labels(inputs: TrainingData) -> None:
+    """Refuse an image that is labelled good and bad at once."""
+    good = {inputs.hashes[record.relative_path]: record for record in (*inputs.train, *inputs.calibration)}
+    for record in inputs.anomalous:
+        twin = good.get(inputs.hashes[record.relative_path])
+        if twin is not None:
+            raise DataError(
+                f"{inputs.catalog.root}: {record.relative_path}, labelled bad, has the same content as "
+                f"{twin.relative_path}, labelled good; remove the wrong one"
+            )
 
 
 def _split(
@@ -126,7 +176,7 @@ def write_inputs(run: Path, inputs: TrainingData, config: RunConfig, *, identity
     """Write what the run starts from: fingerprint, config.toml and manifest.csv."""
     atomic_write(run / TRAINING_FOLDER / FINGERPRINT_FILE, identity.encode())
     atomic_write(run / CONFIG_FILE, write_toml(config).encode())
-    used = [replace(record, split="train") for record in inputs.train]
+    used = [replace(record, split="train") for record in (*inputs.train, *inputs.anomalous)]
     used += [replace(record, split="calibration") for record in inputs.calibration]
     write_manifest(run / MANIFEST_FILE, used, inputs.catalog.root, inputs.hashes)
 
@@ -151,6 +201,8 @@ def provenance(data: TrainingData, config: RunConfig, *, device: str, seconds: f
         "layout": data.catalog.layout,
         "data_sha256": data.content_hash(),
         "train": len(data.train),
+        "train_anomalous": len(data.anomalous),
+        "drawn": list(data.drawn),
         "calibration": len(data.calibration),
         "left_out": list(data.left_out),
         "device": device,

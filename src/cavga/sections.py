@@ -3,10 +3,13 @@
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
+from cavga.attention_figure import AttentionCase
 from cavga.calibration import Calibration
 from cavga.data.images import read_image
+from cavga.data.records import ANOMALOUS, NORMAL
 from cavga.detector import AnomalyDetector
 from cavga.evaluation import Evaluation, ScoredImage, has_known_mask, true_mask
 from cavga.report import Case, Section, choose_cases
@@ -19,7 +22,24 @@ def make_section(title: str, metrics: dict[str, Any], evaluation: Evaluation, de
     cases = [_case(*scored[k], evaluation, detector) for k in choose_cases(decisions)]
     calibration = Calibration(**detector.description["calibration"])
     notes = [calibration.promise(), *_realised(metrics, calibration), *_suspicious(detector), *evaluation.problems]
-    return Section(title, metrics, [(score, label) for score, label, _ in decisions], cases, notes)
+    scores = [(score, label) for score, label, _ in decisions]
+    return Section(title, metrics, scores, cases, notes, _attention(evaluation, detector))
+
+
+def _attention(evaluation: Evaluation, detector: AnomalyDetector) -> list[AttentionCase]:
+    """Attention on the normal and on the anomalous image with the median score; [] without a classifier."""
+    if not detector.has_classifier:
+        return []
+    cases = []
+    for label in (NORMAL, ANOMALOUS):
+        found = [image for image in evaluation.images if image.score is not None and image.record.label == label]
+        if found:
+            median = sorted(found, key=lambda image: image.score or 0.0)[len(found) // 2]
+            photograph = _photograph(median, detector)
+            normal, anomalous = detector.class_attention(photograph)
+            mask = true_mask(median, detector.graph.image_size) if has_known_mask(median) else None
+            cases.append(AttentionCase(median.record.relative_path, label, photograph, normal, anomalous, mask))
+    return cases
 
 
 def _realised(metrics: dict[str, Any], calibration: Calibration) -> list[str]:
@@ -47,7 +67,6 @@ def _suspicious(detector: AnomalyDetector) -> list[str]:
 
 def _case(position: int, image: ScoredImage, evaluation: Evaluation, detector: AnomalyDetector) -> Case:
     size = detector.graph.image_size
-    photograph = Image.fromarray(read_image(image.record.path)).resize((size[1], size[0]), Image.Resampling.BILINEAR)
     return Case(
         path=image.record.relative_path,
         label=image.record.label,
@@ -55,8 +74,15 @@ def _case(position: int, image: ScoredImage, evaluation: Evaluation, detector: A
         score=float(image.score or 0.0),
         threshold=detector.image_threshold,
         is_anomalous=bool(image.is_anomalous),
-        photograph=np.asarray(photograph),
+        photograph=_photograph(image, detector),
         anomaly_map=np.array(evaluation.maps[position]),
         pixel_threshold=detector.pixel_threshold,
         mask=true_mask(image, size) if has_known_mask(image) else None,
     )
+
+
+def _photograph(image: ScoredImage, detector: AnomalyDetector) -> NDArray[np.uint8]:
+    """The image at the model's input size."""
+    height, width = detector.graph.image_size
+    photograph = Image.fromarray(read_image(image.record.path))
+    return np.array(photograph.resize((width, height), Image.Resampling.BILINEAR))

@@ -8,27 +8,29 @@ import torch
 from numpy.typing import NDArray
 
 from cavga.calibration import Calibration, calibrate
+from cavga.classification import fit_whitened
 from cavga.config import RunConfig
-from cavga.data.dataset import image_batch
+from cavga.data.dataset import TrainingImages, image_batch
 from cavga.data.records import folds
 from cavga.detector import AnomalyDetector
 from cavga.inference import InferenceGraph, ScoringGraph
 from cavga.runs import TrainingData
-from cavga.whitening import BATCH_SIZE, fit_latent, fit_prior
+from cavga.whitening import BATCH_SIZE
 
 NUM_FOLDS = 5  # where too few normal images are there to hold some out
 
 
 def calibrate_graph(
-    graph: InferenceGraph, images: NDArray[np.uint8], inputs: TrainingData, config: RunConfig
+    graph: InferenceGraph, images: TrainingImages, inputs: TrainingData, config: RunConfig
 ) -> Calibration:
     """Set the graph's thresholds: from the held-out images, or from folds of the training images."""
     device = next(graph.parameters()).device
     if inputs.calibration:
         return set_thresholds(graph, inputs, config, device)
     parts = folds(inputs.train, num_folds=NUM_FOLDS, seed=config.training.seed)
-    results = score_folds(graph, images, parts, spectrum=config.model.spectrum, prior=config.model.prior)
-    return _apply(graph, calibrate(results, config.calibration, num_folds=len(parts)))
+    results = score_folds(graph, images, parts, config)
+    score = config.model.image_score or "map"
+    return _apply(graph, calibrate(results, config.calibration, image_score=score, num_folds=len(parts)))
 
 
 def _apply(graph: ScoringGraph, calibration: Calibration) -> Calibration:
@@ -41,18 +43,14 @@ def set_thresholds(graph: ScoringGraph, inputs: TrainingData, config: RunConfig,
     """Calibrate the graph on the held-out normal images."""
     detector = AnomalyDetector(graph, {}, device=device)
     predictions = detector.predict(record.path for record in inputs.calibration)
-    return _apply(graph, calibrate(((p.score, p.anomaly_map) for p in predictions), config.calibration))
+    results = ((p.score, p.anomaly_map) for p in predictions)
+    return _apply(graph, calibrate(results, config.calibration, image_score=config.model.image_score or "map"))
 
 
 def score_folds(
-    graph: InferenceGraph,
-    images: NDArray[np.uint8],
-    parts: Sequence[Sequence[int]],
-    *,
-    spectrum: tuple[float, float],
-    prior: str,
+    graph: InferenceGraph, images: TrainingImages, parts: Sequence[Sequence[int]], config: RunConfig
 ) -> Iterator[tuple[float, NDArray[np.float32]]]:
-    """(score, anomaly map) of every image, from a latent fitted on the other folds (cross-conformal, Vovk 2015).
+    """(score, anomaly map) of every normal image, from a latent fitted on the other folds (cross-conformal, Vovk 2015).
 
     The graph itself is left as it is. Its encoder is shared: one that was trained on these images has
     seen them, so these scores are a little too low then; a frozen one has not.
@@ -60,12 +58,11 @@ def score_folds(
     device = next(graph.parameters()).device
     for part in parts:
         held = np.array(part, dtype=np.intp)
-        rest = np.setdiff1d(np.arange(len(images)), held)
+        rest = np.setdiff1d(np.arange(images.num_normal), held)
         fold = copy.deepcopy(graph)
-        fit_latent(fold.model, images[rest], spectrum=spectrum, device=device)
-        if prior == "by_position":
-            fit_prior(fold.model, images[rest], device=device)
+        others = np.concatenate([images.normal[rest], images.anomalous])
+        fit_whitened(fold.model, TrainingImages(others, num_normal=len(rest)), config, device=device)
         for start in range(0, len(held), BATCH_SIZE):
             with torch.inference_mode():
-                output = fold.score_images(image_batch(images, held[start : start + BATCH_SIZE], device))
+                output = fold.score_images(image_batch(images.normal, held[start : start + BATCH_SIZE], device))
             yield from zip(output.score.tolist(), output.anomaly_map.cpu().numpy(), strict=True)

@@ -1,4 +1,4 @@
-"""The training loop, in plain torch: Eq. 4 for encoder and decoder, Eq. 2 for the discriminator.
+"""The training loop, in plain torch: Eq. 4 or 6 for encoder, decoder and classifier, Eq. 2 for the discriminator.
 
 Two optimizers, because the two players minimise different things. Every random choice is a function
 of (seed, epoch, index), so a run that was killed and resumed ends with the same bits.
@@ -15,49 +15,37 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn, optim
 
 from cavga.checkpoint import TRAINING_FOLDER, flatten_optimizer, load_tensors, restore_optimizer, save_tensors
 from cavga.config import LossConfig, RunConfig
-from cavga.data.dataset import augment, epoch_order, image_batch
+from cavga.data.dataset import TrainingImages, augment, epoch_order, image_batch
 from cavga.errors import ResumeError, TrainingError
 from cavga.files import atomic_write
 from cavga.losses import (
     attention_expansion_loss,
+    classification_loss,
+    complementary_guided_attention_loss,
     discriminator_loss,
     generator_loss,
     kl_divergence,
     reconstruction_loss,
     unsupervised_objective,
     vae_loss,
+    weakly_supervised_objective,
 )
-from cavga.model.cavga import Cavga
+from cavga.model.cavga import Cavga, CavgaOutput
 from cavga.model.discriminator import Discriminator
-from cavga.shapes import Images, LatentMap
+from cavga.shapes import Images, Labels
+from cavga.training_log import EpochRecord, StepLosses, classifier_warning, collapse_warnings, count_calls
 
 ADAM_BETAS = (0.5, 0.999)  # DC-GAN's
 GRADIENT_NORM = 5.0
 DECAY_EPOCHS, DECAY = 30, 0.1  # Paper: recalled of the supplementary, low trust (docs/decisions/0003)
 SECONDS_BETWEEN_CHECKPOINTS = 20.0
 STATE_FILE = "state.safetensors"
-ACTIVE_VARIANCE = 0.01  # a latent channel whose mu varies less than this is not used (Burda et al. 2016)
 
 logger = logging.getLogger("cavga")
-
-
-@dataclass(frozen=True)
-class StepLosses:
-    """Every term of one step, detached, and the latent map it was computed from."""
-
-    total: Tensor
-    reconstruction: Tensor
-    kl: Tensor
-    generator: Tensor
-    discriminator: Tensor
-    attention_expansion: Tensor
-    mu: LatentMap
-    kl_per_channel: Tensor
 
 
 @dataclass
@@ -95,42 +83,88 @@ def make_players(model: Cavga, config: RunConfig, device: torch.device) -> Playe
     )
 
 
-def training_step(players: Players, images: Images, weights: LossConfig, noise: torch.Generator) -> StepLosses:
-    """One batch: encoder and decoder on Eq. 4, then the discriminator on the same reconstructions."""
+def training_step(
+    players: Players,
+    images: Images,
+    labels: Labels,
+    weights: LossConfig,
+    noise: torch.Generator,
+    *,
+    class_weights: tuple[float, float] = (1.0, 1.0),
+) -> StepLosses:
+    """One batch: encoder, decoder and classifier on Eq. 4 or 6, then the discriminator on the same reconstructions."""
     model, discriminator = players.model, players.discriminator
     with torch.autocast(images.device.type, torch.bfloat16, enabled=images.device.type == "cuda"):
         output = model(images, noise)
-        reconstruction = reconstruction_loss(output.reconstruction_logits, images)
-        kl = kl_divergence(output.mu, output.logvar)
-        attention = attention_expansion_loss(model.attention(output.mu))
         fake = output.reconstruction_logits.sigmoid()
         discriminator.requires_grad_(False)
-        generator = generator_loss(discriminator(fake))
-        total = unsupervised_objective(
-            vae=vae_loss(reconstruction, kl, kl_weight=weights.kl_weight),
-            generator=generator,
-            attention=attention,
-            vae_weight=weights.vae_weight,
-            adversarial_weight=weights.adversarial_weight,
-            attention_weight=weights.attention_weight,
-        )
+        terms = {
+            "reconstruction": reconstruction_loss(output.reconstruction_logits, images),
+            "kl": kl_divergence(output.latent.mu, output.latent.logvar),
+            "generator": generator_loss(discriminator(fake)),
+        }
+        if output.class_logits is None:
+            total, coverage = _unsupervised(model, output, terms, weights)
+        else:
+            total, coverage = _weakly_supervised(model, output, labels, terms, weights, class_weights)
     _descend(total, players.optimizer)
     discriminator.requires_grad_(True)
     with torch.autocast(images.device.type, torch.bfloat16, enabled=images.device.type == "cuda"):
         critic = discriminator_loss(discriminator(images), discriminator(fake.detach()))
     _descend(critic, players.discriminator_optimizer)
-    mu, logvar = output.mu.detach().float(), output.logvar.detach().float()
-    kl_per_channel = 0.5 * (mu.square() + logvar.exp() - 1 - logvar).mean(dim=(0, 2, 3))
+    terms |= {"total": total, "discriminator": critic}
+    mu, logvar = output.latent.mu.detach().float(), output.latent.logvar.detach().float()
     return StepLosses(
-        total=total.detach(),
-        reconstruction=reconstruction.detach(),
-        kl=kl.detach(),
-        generator=generator.detach(),
-        discriminator=critic.detach(),
-        attention_expansion=attention.detach(),
+        terms={name: value.detach() for name, value in terms.items()},
         mu=mu,
-        kl_per_channel=kl_per_channel,
+        kl_per_channel=0.5 * (mu.square() + logvar.exp() - 1 - logvar).mean(dim=(0, 2, 3)),
+        coverage=coverage.detach(),
+        calls=count_calls(output.class_logits, labels),
     )
+
+
+def _unsupervised(
+    model: Cavga, output: CavgaOutput, terms: dict[str, Tensor], weights: LossConfig
+) -> tuple[Tensor, Tensor]:
+    """Eq. 4, and mean A of each image; adds L_ae to the terms."""
+    attention = model.attention(output.latent)
+    terms["attention_expansion"] = attention_expansion_loss(attention)
+    total = unsupervised_objective(
+        vae=vae_loss(terms["reconstruction"], terms["kl"], kl_weight=weights.kl_weight),
+        generator=terms["generator"],
+        attention=terms["attention_expansion"],
+        vae_weight=weights.vae_weight,
+        adversarial_weight=weights.adversarial_weight,
+        attention_weight=weights.attention_weight,
+    )
+    return total, attention.mean(dim=(1, 2))
+
+
+def _weakly_supervised(
+    model: Cavga,
+    output: CavgaOutput,
+    labels: Labels,
+    terms: dict[str, Tensor],
+    weights: LossConfig,
+    class_weights: tuple[float, float],
+) -> tuple[Tensor, Tensor]:
+    """Eq. 6, and mean A^cn of each normal image; adds L_bce and L_cga to the terms."""
+    class_logits = output.class_logits
+    assert class_logits is not None
+    maps = model.class_attention(output.latent, output.z)
+    terms["classification"] = classification_loss(class_logits, labels, class_weights=class_weights)
+    terms["guided_attention"] = complementary_guided_attention_loss(maps[:, 0], maps[:, 1], class_logits, labels)
+    total = weakly_supervised_objective(
+        vae=vae_loss(terms["reconstruction"], terms["kl"], kl_weight=weights.kl_weight),
+        generator=terms["generator"],
+        classification=terms["classification"],
+        guided_attention=terms["guided_attention"],
+        vae_weight=weights.vae_weight,
+        adversarial_weight=weights.adversarial_weight,
+        classification_weight=weights.classification_weight,
+        guided_attention_weight=weights.guided_attention_weight,
+    )
+    return total, maps[labels == 0, 0].mean(dim=(1, 2))
 
 
 def _descend(loss: Tensor, optimizer: optim.Optimizer) -> None:
@@ -141,61 +175,9 @@ def _descend(loss: Tensor, optimizer: optim.Optimizer) -> None:
     optimizer.step()
 
 
-class EpochRecord:
-    """Sums over one epoch: loss terms and latent statistics, for one line of log.jsonl."""
-
-    def __init__(self, num_channels: int, device: torch.device) -> None:
-        self.num_images = 0
-        self.num_positions = 0
-        self.terms: dict[str, float] = {}
-        self.latent = torch.zeros(3, num_channels, dtype=torch.float64, device=device)  # mu, mu^2, KL
-
-    def add(self, losses: StepLosses) -> dict[str, float]:
-        """Add one step; returns its terms as numbers."""
-        count = len(losses.mu)
-        names = ("total", "reconstruction", "kl", "generator", "discriminator", "attention_expansion")
-        terms = {name: float(getattr(losses, name)) for name in names}
-        for name, value in terms.items():
-            self.terms[name] = self.terms.get(name, 0.0) + value * count
-        rows = losses.mu.permute(1, 0, 2, 3).flatten(1).double()
-        self.latent += torch.stack(
-            [rows.sum(dim=1), rows.square().sum(dim=1), losses.kl_per_channel.double() * rows.shape[1]]
-        )
-        self.num_positions += rows.shape[1]
-        self.num_images += count
-        return terms
-
-    def line(self, epoch: int, seconds: float) -> dict[str, Any]:
-        """The log line: mean of every term, KL per channel, active units, attention coverage."""
-        means = {name: value / self.num_images for name, value in self.terms.items()}
-        mean, square, kl = self.latent / self.num_positions
-        active = int((square - mean.square() > ACTIVE_VARIANCE).sum())
-        return {
-            "epoch": epoch,
-            **means,
-            "attention_coverage": 1 - means["attention_expansion"],
-            "active_units": active,
-            "kl_per_channel": [round(value, 6) for value in kl.tolist()],
-            "seconds": round(seconds, 3),
-        }
-
-
-def collapse_warnings(line: dict[str, Any]) -> list[str]:
-    """What is wrong with the latent or the attention after an epoch, in words; usually nothing."""
-    found = []
-    if line["active_units"] == 0:
-        found.append("the latent has collapsed: no channel of mu varies, the reconstruction ignores the image")
-    if not 0.01 < line["attention_coverage"] < 0.99:
-        found.append(
-            f"attention has collapsed: mean A is {line['attention_coverage']:.3f}, the same everywhere; "
-            "the map localizes nothing"
-        )
-    return found
-
-
 def train(
     players: Players,
-    images: NDArray[np.uint8],
+    data: TrainingImages,
     config: RunConfig,
     *,
     folder: Path,
@@ -205,8 +187,7 @@ def train(
 ) -> None:
     """Train for the configured epochs, logging to folder/log.jsonl, resumable from folder/training.
 
-    `images` is the cache of `cache_images`; `fingerprint` identifies data and configuration, and a
-    resume under another one raises ResumeError.
+    `fingerprint` identifies data and configuration, and a resume under another one raises ResumeError.
     """
     state_path, log_path = folder / TRAINING_FOLDER / STATE_FILE, folder / "log.jsonl"
     lines = _restore(players, state_path, fingerprint) if resume and state_path.is_file() else []
@@ -215,7 +196,7 @@ def train(
     atomic_write(log_path, _log(lines))
     last_saved = -math.inf  # the first epoch is saved whatever it takes, so that there is something to resume
     for epoch in range(len(lines), config.training.epochs):
-        lines.append(_train_epoch(players, images, config, epoch, on_step))
+        lines.append(_train_epoch(players, data, config, epoch, on_step))
         for warning in collapse_warnings(lines[-1]):
             logger.warning("epoch %d: %s", epoch, warning)
         is_last = epoch + 1 == config.training.epochs
@@ -223,11 +204,14 @@ def train(
             _save(players, state_path, fingerprint, lines)
             last_saved = time.monotonic()
         atomic_write(log_path, _log(lines))
+    about_classifier = classifier_warning(lines[-1])
+    if about_classifier:
+        logger.warning("%s", about_classifier)
 
 
 def _train_epoch(
     players: Players,
-    images: NDArray[np.uint8],
+    data: TrainingImages,
     config: RunConfig,
     epoch: int,
     on_step: Callable[[Progress], None],
@@ -242,12 +226,15 @@ def _train_epoch(
     players.discriminator.train()
     noise = torch.Generator(device).manual_seed(_mix(settings.seed, epoch))
     record = EpochRecord(players.model.mu_head.num_channels, device)
-    batches = list(epoch_order(len(images), batch_size=settings.batch_size, seed=settings.seed, epoch=epoch))
+    class_weights = data.class_weights(config.loss.class_balance)
+    batches = list(epoch_order(len(data), batch_size=settings.batch_size, seed=settings.seed, epoch=epoch))
     for step, indices in enumerate(batches):
-        batch = image_batch(images, indices, device)
+        batch = image_batch(data.images, indices, device)
+        labels = torch.from_numpy(data.labels[indices]).to(device)
         if config.data.augment:
             batch = augment(batch, indices, seed=settings.seed, epoch=epoch)
-        terms = record.add(training_step(players, batch, config.loss, noise))
+        losses = training_step(players, batch, labels, config.loss, noise, class_weights=class_weights)
+        terms = record.add(losses)
         if not math.isfinite(terms["total"]):
             raise TrainingError(f"the loss is {terms['total']} in epoch {epoch}: try a smaller --learning-rate")
         on_step(Progress(epoch, settings.epochs, step + 1, len(batches), terms))

@@ -60,6 +60,7 @@ def fit_latent(model: Cavga, images: NDArray[np.uint8], *, spectrum: tuple[float
     """Set the mu head by whitening the features of all images."""
     model.eval()
     head = model.mu_head
+    assert isinstance(head, LatentHead)  # a flattened z is never whitened: cavga.config refuses it
     if head.is_log:
         _set_scales(head, _encoded(model, images, device))
     merged = (head.merged(stages) for stages in _encoded(model, images, device))

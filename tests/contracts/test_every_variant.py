@@ -64,6 +64,6 @@ def test_the_papers_full_r_at_256_px_has_a_latent_of_8_by_8_by_512():
     model = build(config.model, image_size=(256, 256)).eval()
     with torch.no_grad():
         output = model(torch.rand(1, 3, 256, 256))
-    assert output.mu.shape == (1, 512, 8, 8)
+    assert output.z.shape == (1, 512, 8, 8)
     assert output.reconstruction_logits.shape == (1, 3, 256, 256)
     assert all(parameter.requires_grad for parameter in model.parameters() if parameter.dim() > 1)

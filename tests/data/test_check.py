@@ -53,6 +53,13 @@ def test_nothing_is_wrong_with_a_good_set(root):
     }
 
 
+def test_bad_images_to_train_on_are_counted_and_need_no_mask(root):
+    for i in range(3):
+        photo(root / f"train/scratch/{i}.png", 200 + i)
+    assert count_images(load_catalog(root))["train_anomalous"] == 3
+    assert check_catalog(load_catalog(root)) == []
+
+
 def test_unreadable_images_and_masks_are_each_an_error(root):
     for name in ("train/good/003.png", "ground_truth/cut/000_mask.png"):
         content = (root / name).read_bytes()
@@ -125,6 +132,13 @@ def test_the_same_content_in_two_splits_is_a_warning_in_one_a_note(root):
     assert found(root, "note") == [
         ("train/good/zzz.png", "split train: same content as train/good/000.png in split train")
     ]
+
+
+def test_the_same_content_labelled_good_and_bad_is_a_warning_in_one_split_too(root):
+    (root / "train/scratch").mkdir()
+    shutil.copy(root / "train/good/000.png", root / "train/scratch/0.png")
+    problem = "split train: same content as train/good/000.png in split train, and one is labelled good, the other bad"
+    assert found(root, "warning") == [("train/scratch/0.png", problem)]
 
 
 def test_an_empty_mask_on_a_defect_is_a_warning(root):

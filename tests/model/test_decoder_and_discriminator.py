@@ -21,7 +21,7 @@ def test_the_papers_residual_decoder_has_the_ports_widths():
 
 
 def test_the_skip_runs_from_the_upsampling_to_after_the_convolution():
-    block = ResidualBlock(3, 4).eval()
+    block = ResidualBlock(3, 4, skip=True).eval()
     torch.nn.init.zeros_(block.convolve[0].weight)
     features = torch.randn(1, 3, 4, 4)
     assert torch.equal(block(features), block.upsample(features))

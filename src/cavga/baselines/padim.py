@@ -30,7 +30,7 @@ class PadimGraph(ScoringGraph):
     def __init__(self, model: Cavga, *, image_size: tuple[int, int], seed: int) -> None:
         super().__init__(image_size)
         self.model = model.eval()
-        num_features = sum(projection.in_channels for projection in model.mu_head.projections)  # type: ignore[misc]
+        num_features = sum(model.encoder.stage_channels[stage] for stage in model.stages)
         chosen = np.random.default_rng(seed).permutation(num_features)[:NUM_CHANNELS]
         self.chosen = torch.from_numpy(np.sort(chosen))
         self.mean = torch.zeros(0)

@@ -190,9 +190,13 @@ def _duplicates(records: Sequence[ImageRecord], facts: Sequence[_Facts]) -> Iter
             same[fact.sha256].append(record)
     for first, *others in same.values():
         for record in others:
-            severity = "note" if record.split == first.split else "warning"
             problem = f"split {record.split}: same content as {first.relative_path} in split {first.split}"
-            yield Finding(severity, record.relative_path, problem, "keep one of the two")
+            if {record.label, first.label} == {NORMAL, ANOMALOUS}:
+                problem += ", and one is labelled good, the other bad"
+                yield Finding("warning", record.relative_path, problem, "remove the one whose label is wrong")
+            else:
+                severity = "note" if record.split == first.split else "warning"
+                yield Finding(severity, record.relative_path, problem, "keep one of the two")
 
 
 def _mixtures(facts: Sequence[_Facts]) -> Iterator[Finding]:

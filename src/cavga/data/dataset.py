@@ -8,6 +8,7 @@ import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,37 @@ def cache_images(
         del array
         unfinished.replace(path)
     return np.load(path, mmap_mode="r")
+
+
+@dataclass(frozen=True)
+class TrainingImages:
+    """The cache of `cache_images`: `num_normal` normal images first, then the labelled anomalous ones."""
+
+    images: NDArray[np.uint8]
+    num_normal: int
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def normal(self) -> NDArray[np.uint8]:
+        return self.images[: self.num_normal]
+
+    @property
+    def anomalous(self) -> NDArray[np.uint8]:
+        return self.images[self.num_normal :]
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """0 for normal, 1 for anomalous images."""
+        return (np.arange(len(self)) >= self.num_normal).astype(np.int64)
+
+    def class_weights(self, balance: str) -> tuple[float, float]:
+        """What L_bce multiplies normal and anomalous images with: "weighted" gives each class half of it."""
+        num_anomalous = len(self) - self.num_normal
+        if balance == "plain" or not num_anomalous:
+            return 1.0, 1.0
+        return len(self) / (2 * self.num_normal), len(self) / (2 * num_anomalous)
 
 
 def image_batch(images: NDArray[np.uint8], indices: NDArray[np.intp], device: torch.device) -> Images:

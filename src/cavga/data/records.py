@@ -83,6 +83,24 @@ def folds(records: Sequence[ImageRecord], *, num_folds: int, seed: int) -> list[
     return [sorted(part) for part in parts]
 
 
+def draw_anomalous(records: Sequence[ImageRecord], *, fraction: float, seed: int) -> tuple[ImageRecord, ...]:
+    """Draw `fraction` of anomalous records to train on, at least one, sorted by path; none of none.
+
+    Their order does not matter. No group is cut: whole ones are drawn until there are enough.
+    """
+    if not 0 < fraction < 1:
+        raise UsageError(f"fraction to draw: expected a number between 0 and 1, got {fraction}")
+    in_order = sorted(records, key=lambda record: record.relative_path)
+    units = _units(in_order)
+    target = max(1, round(fraction * len(in_order)))
+    drawn: list[int] = []
+    for k in np.random.default_rng(seed).permutation(len(units)):
+        if len(drawn) >= target:
+            break
+        drawn += units[k]
+    return tuple(in_order[i] for i in sorted(drawn))
+
+
 def _units(records: Sequence[ImageRecord]) -> list[list[int]]:
     """Positions that stay together: one image, or all images of a group."""
     units: dict[str | int, list[int]] = {}

@@ -1,4 +1,4 @@
-"""CAVGA as the paper draws it: encoder, convolutional latent q(z|x), decoder."""
+"""CAVGA as the paper draws it: encoder, convolutional latent q(z|x), decoder, and in the w variants a classifier."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,29 +6,60 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from cavga.attention import energy_attention, latent_sum_cam, normality_cam, sigmoid_attention
-from cavga.model.decoder import DcganDecoder, ResidualDecoder
+from cavga.attention import (
+    class_cams,
+    energy_attention,
+    flattened_cams,
+    latent_sum_cam,
+    normality_cam,
+    probability_cams,
+    sigmoid_attention,
+)
+from cavga.model.classifier import Classifier, EnergyClassifier
+from cavga.model.decoder import DcganDecoder, FlattenedDecoder, ResidualDecoder
 from cavga.model.encoder import Encoder
-from cavga.model.latent import LatentHead
-from cavga.shapes import AttentionMap, Images, LatentMap, PositionMap, ScoreMap
+from cavga.model.latent import FlattenedHead, LatentHead
+from cavga.shapes import (
+    AttentionMap,
+    ClassAttention,
+    ClassLogits,
+    FlattenedFeatures,
+    Images,
+    LatentMap,
+    PositionMap,
+    ScoreMap,
+)
+
+Head = LatentHead | FlattenedHead
+Decoder = ResidualDecoder | DcganDecoder | FlattenedDecoder
+
+
+@dataclass(frozen=True)
+class Latent:
+    """q(z|x) = N(mu, exp(logvar)) of a batch; `features` only where z is flattened: what it was computed from."""
+
+    mu: LatentMap
+    logvar: LatentMap
+    features: FlattenedFeatures | None
 
 
 @dataclass(frozen=True)
 class CavgaOutput:
-    """One forward pass of a batch."""
+    """One forward pass of a batch; `class_logits` is None without a classifier."""
 
-    mu: LatentMap
-    logvar: LatentMap
+    latent: Latent
+    z: LatentMap
+    class_logits: ClassLogits | None
     reconstruction_logits: Images
 
 
 class Cavga(nn.Module):
-    """q(z|x) = N(mu, exp(logvar)) on a map, and the decoder of z.
+    """q(z|x) = N(mu, exp(logvar)) on a map, the decoder of z, and the classifier C of z.
 
     `logvar_head` None means a fixed log variance: nothing can then trade the latent's signal for a
     smaller KL. `attends_to` names the score that attention explains: "latent_sum" is the sum of mu,
-    "energy" the normality score -KL(q(z|x) || prior). `prior_variance` scales the prior N(0, s_ij I)
-    by position; 1 is the paper's N(0, I).
+    "energy" the normality score -KL(q(z|x) || prior), "class" that of C's classes. `prior_variance`
+    scales the prior N(0, s_ij I) by position; 1 is the paper's N(0, I).
     """
 
     prior_variance: Tensor
@@ -39,16 +70,18 @@ class Cavga(nn.Module):
         *,
         encoder: Encoder,
         stages: tuple[int, ...],
-        mu_head: LatentHead,
-        logvar_head: LatentHead | None,
-        decoder: ResidualDecoder | DcganDecoder,
-        attends_to: Literal["energy", "latent_sum"],
+        mu_head: Head,
+        logvar_head: Head | None,
+        decoder: Decoder,
+        classifier: Classifier | EnergyClassifier | None,
+        attends_to: Literal["energy", "latent_sum", "class"],
         map_size: tuple[int, int],
     ) -> None:
         super().__init__()
         self.attends_to = attends_to
         self.encoder, self.stages = encoder, stages
         self.mu_head, self.logvar_head, self.decoder = mu_head, logvar_head, decoder
+        self.classifier = classifier
         self.register_buffer("prior_variance", torch.ones(map_size))
         # Whitened mu has a deviation of 1 a channel; noise of a tenth of it blurs no map and is
         # enough for the decoder to be trained on samples.
@@ -70,31 +103,82 @@ class Cavga(nn.Module):
         maps = self.encoder(images)
         return [maps[stage] for stage in self.stages]
 
-    def encode(self, images: Images) -> tuple[LatentMap, LatentMap]:
+    def encode(self, images: Images) -> Latent:
         """The mean mu and the log variance of q(z|x)."""
         stages = self.encode_stages(images)
-        mu = self.mu_head(stages)
+        features = None
+        if isinstance(self.mu_head, FlattenedHead):
+            features = self.mu_head.merged(stages)
+            mu = self.mu_head.flatten(features)
+        else:
+            mu = self.mu_head(stages)
         logvar = self.fixed_logvar.expand_as(mu) if self.logvar_head is None else self.logvar_head(stages)
-        return mu, logvar
+        return Latent(mu, logvar, features)
 
     def forward(self, images: Images, generator: torch.Generator | None = None) -> CavgaOutput:
-        """Encode, sample z = mu + exp(logvar / 2) noise with noise from `generator`, decode."""
-        mu, logvar = self.encode(images)
+        """Encode, sample z = mu + exp(logvar / 2) noise with noise from `generator`, classify, decode."""
+        latent = self.encode(images)
+        mu = latent.mu
         noise = torch.randn(mu.shape, generator=generator, device=mu.device, dtype=mu.dtype)
-        z = mu + (0.5 * logvar).exp() * noise
-        return CavgaOutput(mu, logvar, self.decoder(z))
+        z = mu + (0.5 * latent.logvar).exp() * noise
+        # The classifier of a whitened latent is fitted once that is fixed: see cavga.classification.
+        class_logits = self.classifier(z) if isinstance(self.classifier, Classifier) else None
+        return CavgaOutput(latent, z, class_logits, self.decoder(z))
 
-    def attention(self, mu: LatentMap) -> AttentionMap:
-        """A in [0, 1]: Grad-CAM of the score that the model attends to, in closed form."""
-        if self.attends_to == "latent_sum":
-            return sigmoid_attention(latent_sum_cam(mu, self.mu_head.bias))
-        return energy_attention(normality_cam(mu, self.prior_variance), mu.shape[1])
+    def attention(self, latent: Latent) -> AttentionMap:
+        """A in [0, 1] of normality: Grad-CAM of the score that the model attends to, in closed form."""
+        if self.attends_to == "class":
+            return self.class_attention(latent, latent.mu)[:, 0]
+        if self.attends_to == "energy":
+            return energy_attention(normality_cam(latent.mu, self.prior_variance), latent.mu.shape[1])
+        if isinstance(self.mu_head, FlattenedHead):
+            all_units = torch.ones(1, self.mu_head.num_channels, device=latent.mu.device, dtype=latent.mu.dtype)
+            return sigmoid_attention(flattened_cams(_features(latent), self.mu_head.weight, all_units)[:, 0])
+        return sigmoid_attention(latent_sum_cam(latent.mu, self.mu_head.bias))
 
-    def anomaly_map(self, mu: LatentMap) -> ScoreMap:
-        """What attention does not cover: 1 - A for "latent_sum", and -2 log A, unbounded, for "energy"."""
+    def class_attention(self, latent: Latent, z: LatentMap) -> ClassAttention:
+        """A^cn and A^ca in [0, 1]: Grad-CAM at z of each class's score; at the features if z is flattened.
+
+        The paper classifies and explains z itself: a sample in training, mu at test.
+        """
+        classifier = self.classifier
+        if classifier is None:
+            raise ValueError("this model has no classifier: only the w variants have one")
+        if isinstance(classifier, EnergyClassifier):
+            anomalous = classifier.anomalous_attention(self.normalised(z))
+            return torch.stack([1 - anomalous, anomalous], dim=1)
+        if isinstance(self.mu_head, FlattenedHead):
+            # Through mu alone: the noise that was added to it does not depend on the features.
+            cams = flattened_cams(_features(latent), self.mu_head.weight, classifier.linear.weight)
+        else:
+            cams = class_cams(z, classifier.weight_maps)
+        if classifier.class_score == "probability":
+            cams = probability_cams(cams, classifier(z))
+        return cams.sigmoid()
+
+    def anomaly_map(self, latent: Latent) -> ScoreMap:
+        """What is anomalous: -2 log A, unbounded, for "energy"; 1 - A for "latent_sum"; A^ca for "class"."""
+        if self.attends_to == "class":
+            # Paper: the map of the anomalous class is used as it is, not inverted.
+            return self.class_attention(latent, latent.mu)[:, 1]
         if self.attends_to == "latent_sum":
-            return 1 - self.attention(mu)
-        return -normality_cam(mu, self.prior_variance) / mu.shape[1]
+            return 1 - self.attention(latent)
+        if isinstance(self.classifier, EnergyClassifier):
+            return self.classifier.anomaly_map(self.normalised(latent.mu))
+        return self.energy_map(latent)
+
+    def energy_map(self, latent: Latent) -> ScoreMap:
+        """||mu||^2 / K in units of the prior's variance: 1 on average on the normal training images."""
+        return -normality_cam(latent.mu, self.prior_variance) / latent.mu.shape[1]
+
+    def normalised(self, mu: LatentMap) -> LatentMap:
+        """Mu in units of the prior's deviation at each position."""
+        return mu / self.prior_variance.sqrt()
 
     def set_prior_variance(self, variance: PositionMap) -> None:
         self.prior_variance.copy_(variance)
+
+
+def _features(latent: Latent) -> FlattenedFeatures:
+    assert latent.features is not None
+    return latent.features

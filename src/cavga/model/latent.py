@@ -1,4 +1,4 @@
-"""The latent map: stage features -> mu or log variance.
+"""The latent: stage features -> mu or log variance, as a map (conv z) or as a vector (Table 8's flattened z).
 
 The 1x1 projection is applied to each stage before it is enlarged (both are linear, so they commute):
 projecting after would cost a tenth of the encoder.
@@ -120,3 +120,32 @@ class LatentHead(nn.Module):
             projection.out_channels = matrix.shape[0]
             start += projection.in_channels
         self.bias = nn.Parameter(bias.to(self.bias).clone(), requires_grad=is_trained)
+
+
+class FlattenedHead(nn.Module):
+    """Table 8's R*: one linear layer on the flattened stages; its output is a map of one cell."""
+
+    def __init__(self, *, channels: list[int], map_size: tuple[int, int], latent_channels: int) -> None:
+        super().__init__()
+        self.map_size = map_size
+        # A convolution as large as its input is a linear layer on the flattened input.
+        self.projection = nn.Conv2d(sum(channels), latent_channels, map_size)
+
+    @property
+    def num_channels(self) -> int:
+        return self.projection.out_channels
+
+    @property
+    def weight(self) -> Float[Tensor, "units features rows columns"]:
+        return self.projection.weight
+
+    def forward(self, stages: list[Tensor]) -> LatentMap:
+        return self.flatten(self.merged(stages))
+
+    def flatten(self, features: FeatureMap) -> Float[Tensor, "batch latent 1 1"]:
+        """The linear layer on merged features."""
+        return self.projection(features)
+
+    def merged(self, stages: list[Tensor]) -> FeatureMap:
+        """What the head flattens, as one map: the stages at the size of the first, concatenated."""
+        return torch.cat([to_size(features, self.map_size) for features in stages], dim=1)

@@ -1,11 +1,14 @@
-"""The models: backbone R (ResNet-18) or D (DC-GAN). The one place where a config meets a module."""
+"""The models: backbone R (ResNet-18) or D (DC-GAN), u or w. The one place where a config meets a module."""
 
-from cavga.config import MAP_CELL, ModelConfig
+from typing import Literal
+
+from cavga.config import MAP_CELL, ModelConfig, is_weakly_supervised
 from cavga.errors import UsageError
-from cavga.model.cavga import Cavga
-from cavga.model.decoder import DcganDecoder, ResidualDecoder
+from cavga.model.cavga import Cavga, Decoder, Head
+from cavga.model.classifier import Classifier, EnergyClassifier
+from cavga.model.decoder import DcganDecoder, FlattenedDecoder, ResidualDecoder
 from cavga.model.encoder import DcganEncoder, Encoder, ResNet18Encoder
-from cavga.model.latent import LatentHead
+from cavga.model.latent import FlattenedHead, LatentHead
 
 
 def build(config: ModelConfig, *, image_size: tuple[int, int]) -> Cavga:
@@ -38,29 +41,60 @@ def _num_kept(config: ModelConfig) -> int:
 
 def build_parts(config: ModelConfig, *, image_size: tuple[int, int], mu_channels: int) -> Cavga:
     """As `build`, with the channels of mu given: those of a loaded, whitened head."""
-    encoder, stages = _encoder(config), stages_of(config)
-    stride = latent_stride(config)
-
-    def head() -> LatentHead:
-        return LatentHead(
-            channels=[encoder.stage_channels[stage] for stage in stages],
-            strides=[encoder.stage_strides[stage] for stage in stages],
-            stride=stride,
-            latent_channels=mu_channels,
-            is_local=config.latent == "whitened",
-            is_log=config.features == "log",
-        )
-
-    decoder_type = ResidualDecoder if config.variant.startswith("r") else DcganDecoder
+    encoder, stages, stride = _encoder(config), stages_of(config), latent_stride(config)
+    map_size = (image_size[0] // stride, image_size[1] // stride)
     return Cavga(
         encoder=encoder,
         stages=stages,
-        mu_head=head(),
-        logvar_head=head() if has_logvar(config) else None,
-        decoder=decoder_type(latent_channels=mu_channels, stride=stride, width=config.decoder_width),
-        attends_to="energy" if config.attention == "energy" else "latent_sum",
-        map_size=(image_size[0] // stride, image_size[1] // stride),
+        mu_head=_head(config, mu_channels, map_size),
+        logvar_head=_head(config, mu_channels, map_size) if has_logvar(config) else None,
+        decoder=_decoder(config, mu_channels, map_size),
+        classifier=_classifier(config, mu_channels, map_size) if is_weakly_supervised(config) else None,
+        attends_to=_attends_to(config),
+        map_size=map_size,
     )
+
+
+def _head(config: ModelConfig, mu_channels: int, map_size: tuple[int, int]) -> Head:
+    encoder, stages = _encoder_type(config), stages_of(config)
+    channels = [encoder.stage_channels[stage] for stage in stages]
+    if config.latent_shape == "vector":
+        return FlattenedHead(channels=channels, map_size=map_size, latent_channels=mu_channels)
+    return LatentHead(
+        channels=channels,
+        strides=[encoder.stage_strides[stage] for stage in stages],
+        stride=latent_stride(config),
+        latent_channels=mu_channels,
+        is_local=config.latent == "whitened",
+        is_log=config.features == "log",
+    )
+
+
+def _decoder(config: ModelConfig, mu_channels: int, map_size: tuple[int, int]) -> Decoder:
+    stride, width = latent_stride(config), config.decoder_width
+    decoder: ResidualDecoder | DcganDecoder
+    if config.variant.startswith("r"):
+        decoder = ResidualDecoder(latent_channels=mu_channels, stride=stride, width=width, skip=config.decoder_skip)
+    else:
+        decoder = DcganDecoder(latent_channels=mu_channels, stride=stride, width=width)
+    if config.latent_shape == "vector":
+        return FlattenedDecoder(decoder, latent_channels=mu_channels, map_size=map_size)
+    return decoder
+
+
+def _classifier(config: ModelConfig, mu_channels: int, map_size: tuple[int, int]) -> Classifier | EnergyClassifier:
+    if config.latent == "whitened":
+        return EnergyClassifier(latent_channels=mu_channels)
+    score: Literal["logit", "probability"] = "logit" if config.class_score == "logit" else "probability"
+    z_size = (1, 1) if config.latent_shape == "vector" else map_size
+    return Classifier(latent_channels=mu_channels, map_size=z_size, class_score=score)
+
+
+def _attends_to(config: ModelConfig) -> Literal["energy", "latent_sum", "class"]:
+    match config.attention:
+        case "energy" | "latent_sum" | "class":
+            return config.attention
+    raise ValueError("the configuration is not resolved: cavga.presets.resolve fills in the attention")
 
 
 def latent_stride(config: ModelConfig) -> int:

@@ -1,0 +1,167 @@
+"""The cells of every table: which model is trained on which data with which seed."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from cavga.config import RunConfig
+from cavga.data.demo import TEXTURES
+from cavga.demo import DEMO_SETTINGS
+from cavga.presets import PRESETS, make_config
+
+Overrides = dict[str, dict[str, Any]]
+SCREW = "mvtec_ad/screw"
+TILE = "magnetic_tile"
+PAPER_EPOCHS, PAPER_EPOCHS_TEXTURE = 5, 15  # of 150: what two cores can do
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One row of a table."""
+
+    name: str
+    data: str
+    """Folder below the table's data root."""
+    method: str = "cavga"
+    """"cavga", or "padim" on the features of the cell that `features_of` names."""
+    preset: str = "recommended"
+    overrides: Overrides = field(default_factory=dict)
+    seed: int = 0
+    features_of: str | None = None
+    without: str | None = None
+    """A cell of the same data and seed, run before, whose training images are left out of the test as well."""
+    note: str = ""
+
+    @property
+    def folder(self) -> str:
+        """Where the cell's run lies below the output."""
+        return f"{self.name}/{self.data.replace('/', '-')}/seed-{self.seed}"
+
+    def config(self) -> RunConfig:
+        return make_config(self.preset, self.overrides, {"training": {"seed": self.seed}})
+
+
+def demo_cells(seeds: Sequence[int], _weights: str | None) -> list[Cell]:
+    """The demo's textures: both presets, what training the encoder and L_ae add, and the control."""
+    untrained: Overrides = {"model": {"weights": "none", "train_encoder": False}}
+    no_attention: Overrides = {"loss": {"attention_weight": 0.0}}
+    paper: Overrides = {"training": {"epochs": 15}}
+    cells = []
+    for seed in seeds:
+        for texture in TEXTURES:
+            for name, preset, extra, note in (
+                ("recommended", "recommended", {}, ""),
+                ("untrained encoder", "recommended", untrained, "encoder random and frozen"),
+                ("without L_ae", "recommended", no_attention, "w_ae = 0"),
+                ("paper", "paper", paper, "15 epochs of 150; one seed"),
+            ):
+                if preset == "paper" and seed != seeds[0]:
+                    continue  # minutes a cell
+                overrides = merge(DEMO_SETTINGS, extra)
+                cells.append(Cell(name, texture, preset=preset, overrides=overrides, seed=seed, note=note))
+            cells.append(
+                Cell("PaDiM, same features", texture, "padim", overrides=DEMO_SETTINGS, seed=seed,
+                     features_of="recommended", note="control")
+            )  # fmt: skip
+    return cells
+
+
+def screw_cells(seeds: Sequence[int], weights: str | None) -> list[Cell]:
+    """MVTec's screw with ImageNet's ResNet-18: both presets, what training mu takes, and the control."""
+    source = weights or "imagenet"
+    base: Overrides = {"model": {"weights": source}}
+    frozen_paper: Overrides = {
+        "model": {"stages": (3,), "train_encoder": False, "latent_channels": 256},
+        "training": {"epochs": 4},
+    }
+    cells = []
+    for seed in seeds:
+        for name, preset, extra, note in (
+            ("recommended", "recommended", {}, ""),
+            ("lower half of the spectrum", "recommended", {"model": {"spectrum": (0.5, 1.0)}}, "spectrum 0.5 to 1"),
+            ("standard prior", "recommended", {"model": {"prior": "standard"}}, "N(0, I) at every position"),
+            ("lower half, standard prior", "recommended", {"model": {"spectrum": (0.5, 1.0), "prior": "standard"}}, ""),
+            ("mu trained on", "recommended", {"model": {"train_latent": True}}, "whitened mu, then trained with Eq. 4"),
+            ("paper", "paper", frozen_paper, "R to layer3, frozen: the weights at hand end there; 4 epochs"),
+        ):
+            cells.append(Cell(name, SCREW, preset=preset, overrides=merge(base, extra), seed=seed, note=note))
+        cells.append(Cell("PaDiM, same features", SCREW, "padim", overrides=base, seed=seed,
+                          features_of="recommended", note="control"))  # fmt: skip
+    return cells
+
+
+def merge(first: Overrides, second: Overrides) -> Overrides:
+    """Two overrides, the second winning."""
+    return {name: {**first.get(name, {}), **second.get(name, {})} for name in {**first, **second}}
+
+
+def variant_cells(seeds: Sequence[int], weights: str | None) -> list[Cell]:
+    """The four variants with both presets at 128 px, all of them tested without the images that r-w drew."""
+    cells = []
+    for seed in seeds:
+        for data in (*TEXTURES, TILE, *([SCREW] if seed == seeds[0] else [])):
+            for preset in PRESETS:
+                for variant in ("r-w", "r-u", "d-w", "d-u"):
+                    name, first = f"{variant}, {preset}", "r-w, recommended"
+                    overrides, note = _at_128_px(variant, preset, data, weights)
+                    without = None if name == first else first
+                    cells.append(
+                        Cell(name, data, preset=preset, overrides=overrides, seed=seed, without=without, note=note)
+                    )
+    return cells
+
+
+def table8_cells(seeds: Sequence[int], weights: str | None) -> list[Cell]:
+    """The paper's ablation c1 to c8 on magnetic tile, then readings of its text that c4 and c8 leave open."""
+    vector: Overrides = {"model": {"latent_shape": "vector", "latent_channels": 100}}
+    no_expansion: Overrides = {"loss": {"attention_weight": 0.0}}
+    no_guidance: Overrides = {"loss": {"guided_attention_weight": 0.0}}
+    no_skip: Overrides = {"model": {"decoder_skip": False}}
+    rows: list[tuple[str, str, Overrides]] = [
+        ("c8: r-w, conv z, L_cga", "r-w", {}),
+        ("c7: r-w, conv z", "r-w", no_guidance),
+        ("c6: r-w, flattened z, L_cga", "r-w", vector),
+        ("c5: r-w, flattened z", "r-w", merge(vector, no_guidance)),
+        ("c4: r-u, conv z, L_ae", "r-u", {}),
+        ("c3: r-u, conv z", "r-u", no_expansion),
+        ("c2: r-u, flattened z, L_ae", "r-u", vector),
+        ("c1: r-u, flattened z", "r-u", merge(vector, no_expansion)),
+        ("c4 without the decoder's skip", "r-u", no_skip),
+        ("c8 without the decoder's skip", "r-w", no_skip),
+        ("c8, map of the probability", "r-w", {"model": {"class_score": "probability"}}),
+        ("c8, map if called anomalous", "r-w", {"model": {"map_gate": "predicted_anomalous"}}),
+        ("c8, classes weighted, w_c = 1", "r-w", {"loss": {"class_balance": "weighted", "classification_weight": 1.0}}),
+    ]
+    first, cells = rows[0][0], []
+    for seed in seeds:
+        for name, variant, extra in rows:
+            overrides, note = _at_128_px(variant, "paper", TILE, weights)
+            cells.append(Cell(name, TILE, preset="paper", overrides=merge(overrides, extra), seed=seed,
+                              without=None if name == first else first, note=note))  # fmt: skip
+    return cells
+
+
+def _at_128_px(variant: str, preset: str, data: str, weights: str | None) -> tuple[Overrides, str]:
+    """What a cell of the weak tables is run with, and what was cut to fit two cores."""
+    is_texture = data in TEXTURES
+    base: Overrides = {"data": {"image_size": (128, 128)}, "model": {"variant": variant}}
+    if is_texture:
+        base = merge(merge(DEMO_SETTINGS, {}), base)
+    elif variant.startswith("r"):
+        base = merge(base, {"model": {"weights": weights or "imagenet"}})
+    if preset == "recommended":
+        return base, ""
+    epochs = PAPER_EPOCHS_TEXTURE if is_texture else PAPER_EPOCHS
+    base, note = merge(base, {"training": {"epochs": epochs}}), f"{epochs} epochs of 150"
+    if variant.startswith("r") and not is_texture:
+        # The weights at hand end at layer3.
+        base, note = merge(base, {"model": {"stages": (3,), "latent_channels": 256}}), f"R to layer3, {note}"
+    return base, note
+
+
+TABLES: dict[str, Callable[[Sequence[int], str | None], list[Cell]]] = {
+    "demo": demo_cells,
+    "screw": screw_cells,
+    "variants": variant_cells,
+    "table8": table8_cells,
+}

@@ -1,0 +1,115 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from cavga.attention import grad_cam
+from cavga.classification import fit_whitened
+from cavga.data.dataset import TrainingImages, image_batch
+from cavga.inference import graph_of
+from cavga.model.classifier import LOG_FLOOR, EnergyClassifier
+from cavga.model.variants import build
+
+from .conftest import small_config, texture
+
+CPU = torch.device("cpu")
+
+
+def images(num_normal=24, num_anomalous=4):
+    """Smooth textures; the anomalous ones have a fine faint pattern, which is energy in some channels."""
+    pixels = np.stack([texture(i, size=32) for i in range(num_normal + num_anomalous)]).astype(np.int64)
+    pixels[num_normal:, ::2] += 6
+    return TrainingImages(np.repeat(pixels.clip(0, 255).astype(np.uint8)[..., None], 3, axis=3), num_normal)
+
+
+def fitted(data, **loss):
+    config = small_config("recommended", "r-w")
+    config = replace(config, loss=replace(config.loss, **loss))
+    torch.manual_seed(0)
+    model = build(config.model, image_size=(32, 32))
+    fit_whitened(model, data, config, device=CPU)
+    return graph_of(model, config)
+
+
+def latents(graph, pixels):
+    with torch.no_grad():
+        return graph.model.normalised(graph.model.encode(image_batch(pixels, np.arange(len(pixels)), CPU)).mu)
+
+
+def test_energies_by_hand():
+    # Two channels, 64 cells, all 1 but two cells of 3 and 5 in channel 0: those are the top thirty-second.
+    z = torch.ones(1, 2, 8, 8)
+    z[0, 0, 0, 0], z[0, 0, 4, 2] = 3.0, -5.0
+    classifier = EnergyClassifier(latent_channels=2)
+    assert classifier.energies(z)[0].tolist() == pytest.approx([(62 + 9 + 25) / 64, 1.0, (9 + 25) / 2, 1.0])
+
+
+def random_classifier(channels=3):
+    torch.manual_seed(0)
+    classifier = EnergyClassifier(latent_channels=channels)
+    for name in ("weight", "centre", "bias"):
+        getattr(classifier, name).normal_()
+    return classifier
+
+
+def test_the_logits_are_opposite_and_linear_in_the_logarithms():
+    classifier, z = random_classifier(), torch.randn(4, 3, 8, 8)
+    logits = classifier(z)
+    q = ((classifier.energies(z) + LOG_FLOOR).log() - classifier.centre) @ classifier.weight + classifier.bias
+    assert torch.allclose(logits[:, 1] - logits[:, 0], q, atol=1e-5)
+    assert torch.allclose(logits.sum(dim=1), torch.zeros(4), atol=1e-6)
+
+
+def test_the_map_is_grad_cam_of_the_anomalous_logit_where_its_gradient_is_taken():
+    classifier = random_classifier()
+    classifier.weight[3:] = 0  # over all cells alone: which cells are the top ones has no gradient
+    z = torch.randn(1, 3, 8, 8, requires_grad=True)
+    classifier.reference.copy_(classifier.energies(z)[0].detach())
+    expected = grad_cam(classifier(z)[:, 1].sum(), z, weighting="elementwise")
+    assert torch.allclose(classifier.cam(z) / 64, expected, atol=1e-5)
+
+
+def test_fitting_tells_labelled_bad_images_from_normal_ones_it_has_not_seen():
+    data = images(num_normal=40, num_anomalous=8)
+    seen = TrainingImages(np.concatenate([data.images[:24], data.images[40:44]]), num_normal=24)
+    graph = fitted(seen)
+    unseen = np.concatenate([data.images[24:40], data.images[44:]])
+    with torch.inference_mode():
+        scores = graph.score_images(image_batch(unseen, np.arange(len(unseen)), CPU)).score
+        called = graph.model.classifier(latents(graph, unseen)).argmax(dim=1)
+    assert scores[16:].min() > scores[:16].max()
+    assert called[16:].all()
+
+
+def test_both_scores_and_both_maps_count_in_deviations_of_normal_images():
+    data = images()
+    graph = fitted(data)
+    z, classifier = latents(graph, data.normal), graph.model.classifier
+    with torch.inference_mode():
+        scores = graph.score_images(image_batch(data.normal, np.arange(24), CPU)).score
+    assert scores.mean().item() == pytest.approx(0.0, abs=1e-3)
+    energy, own = z.square().mean(dim=1), classifier.cam(z)
+    for values, scale in ((energy, classifier.cell_scale[0]), (own, classifier.cell_scale[1])):
+        assert values.mean().item() == pytest.approx(scale[0].item(), rel=1e-3)
+        assert values.std(correction=0).item() == pytest.approx(scale[1].item(), rel=1e-3)
+
+
+def test_guided_attention_clears_normal_images_of_anomalous_attention():
+    data = images()
+    means = []
+    for weight in (0.0, 100.0):
+        graph = fitted(data, guided_attention_weight=weight)
+        means.append(graph.model.classifier.anomalous_attention(latents(graph, data.normal)).mean().item())
+    assert means[1] < means[0]
+
+
+def test_the_same_images_give_the_same_bits():
+    data = images()
+    first, again = (fitted(data).state_dict() for _ in range(2))
+    assert all(torch.equal(first[key], again[key]) for key in first)
+
+
+def test_one_labelled_bad_image_is_enough_to_fit():
+    graph = fitted(images(num_normal=3, num_anomalous=1))
+    assert all(torch.isfinite(value).all() for key, value in graph.state_dict().items() if "classifier" in key)
