@@ -7,7 +7,7 @@ import torch
 from cavga import benchmark
 from cavga.baselines.padim import PadimGraph
 from cavga.benchmark import has_converged, run_cell, run_table
-from cavga.cells import Cell, demo_cells, merge, screw_cells, table8_cells, variant_cells
+from cavga.cells import Cell, demo_cells, merge, screw_cells, table8_cells, variant_cells, weak_cells
 from cavga.errors import UsageError
 from cavga.model.variants import build
 
@@ -74,12 +74,14 @@ def test_the_shipped_tables_have_valid_cells():
 
 
 def test_every_cell_of_a_weak_table_is_tested_without_what_the_first_one_drew():
-    for cells in (variant_cells((0, 1), "weights.safetensors"), table8_cells((0,), "weights.safetensors")):
+    first_cells = ("r-w, recommended", "c8: r-w, conv z, L_cga", "16 labelled bad")
+    for table in (variant_cells, table8_cells, weak_cells):
+        cells = table((0, 1), "weights.safetensors")
         names = [(cell.name, cell.data, cell.seed) for cell in cells]
         assert len(names) == len(set(names))
         for i, cell in enumerate(cells):
             cell.config()
-            assert (cell.without is None) == (cell.name in ("r-w, recommended", "c8: r-w, conv z, L_cga"))
+            assert (cell.without is None) == (cell.name in first_cells)
             if cell.without:
                 assert (cell.without, cell.data, cell.seed) in names[:i]
 

@@ -194,7 +194,7 @@ def predict(args: argparse.Namespace) -> Outcome:
 
 def add_benchmark(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "example: cavga benchmark demo --output runs/benchmark"
-    parser.add_argument("table", metavar="TABLE", help="demo, screw, variants or table8")
+    parser.add_argument("table", metavar="TABLE", help="demo, screw, variants, table8 or weak")
     parser.add_argument(
         "--data", type=Path, default=None, metavar="ROOT", help="folder that holds mvtec_ad/screw and magnetic_tile"
     )
