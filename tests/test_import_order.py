@@ -14,8 +14,8 @@ ROOMS = [
     "checkpoint", "training_log", "training", "whitening", "inference", "classification", "metrics",
     "pixel_metrics", "calibration",
     "detector",
-    "pictures", "evaluation", "attention_figure", "report", "sections", "prediction", "runs", "thresholds", "pipeline",
-    "progress", "demo",
+    "pictures", "evaluation", "attention_figure", "report", "prediction", "runs", "self_check", "sections",
+    "thresholds", "pipeline", "progress", "demo",
     "baselines.padim", "cells", "benchmark", "verbs", "cli", "__main__",
 ]  # fmt: skip
 OUTSIDE = {"__init__", "data.__init__", "model.__init__", "baselines.__init__"}

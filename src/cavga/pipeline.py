@@ -31,7 +31,7 @@ from cavga.evaluation import (
     prediction_line,
 )
 from cavga.files import atomic_write
-from cavga.inference import ScoringGraph, graph_of
+from cavga.inference import graph_of
 from cavga.model.cavga import Cavga
 from cavga.model.variants import build, is_whitened_first
 from cavga.model.weights import load_encoder_weights
@@ -48,12 +48,12 @@ from cavga.runs import (
     write_inputs,
 )
 from cavga.sections import make_section
+from cavga.self_check import check_training_images
 from cavga.thresholds import calibrate_graph
 from cavga.training import STATE_FILE, Progress, make_players
 from cavga.training import train as train_players
 from cavga.whitening import fit_latent, fit_prior
 
-NUM_SUSPICIOUS = 5  # training images named for a second look
 logger = logging.getLogger("cavga")
 
 
@@ -91,14 +91,13 @@ def train(
         _fit(model, images, config, run, fingerprint=identity, resume=resume, on_step=on_step)
         graph = graph_of(model, config)
         calibration = calibrate_graph(graph, images, inputs, config)
-        suspicious = _most_suspicious(graph, inputs, device)
+        check = check_training_images(graph, inputs, device)
     logger.info("%s", calibration.promise())
-    logger.info("training images least like the others: %s", ", ".join(item["path"] for item in suspicious))
     origin = provenance(inputs, config, device=str(device), seconds=time.monotonic() - started)
     origin["manifest_sha256"] = sha256_of(run / MANIFEST_FILE)
     tensors = {key: value for key, value in graph.state_dict().items() if is_needed(key, config)}
     description = _describe(config, calibration)
-    save_model(run, tensors, {**description, "suspicious_training_images": suspicious, "provenance": origin})
+    save_model(run, tensors, {**description, **check.as_dict(), "provenance": origin})
     del images
     for cache in (run / TRAINING_FOLDER).glob("images-*"):
         cache.unlink()
@@ -220,13 +219,6 @@ def _fit(
         fit_prior(model, images.normal, device=device)
     if is_whitened and is_weakly_supervised(settings):
         fit_classifier(model, images, config.loss, device=device)
-
-
-def _most_suspicious(graph: ScoringGraph, inputs: TrainingData, device: torch.device) -> list[dict[str, Any]]:
-    """The training images with the highest scores, highest first."""
-    predictions = AnomalyDetector(graph, {}, device=device).predict(record.path for record in inputs.train)
-    scored = [(p.score, record.relative_path) for p, record in zip(predictions, inputs.train, strict=True)]
-    return [{"path": path, "score": score} for score, path in sorted(scored, reverse=True)[:NUM_SUSPICIOUS]]
 
 
 def _describe(config: RunConfig, calibration: Calibration) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from cavga.data.records import ANOMALOUS, NORMAL
 from cavga.detector import AnomalyDetector
 from cavga.evaluation import Evaluation, ScoredImage, has_known_mask, true_mask
 from cavga.report import Case, Section, choose_cases
+from cavga.self_check import decision_warning
 
 
 def make_section(title: str, metrics: dict[str, Any], evaluation: Evaluation, detector: AnomalyDetector) -> Section:
@@ -21,7 +22,8 @@ def make_section(title: str, metrics: dict[str, Any], evaluation: Evaluation, de
     decisions = [(float(image.score or 0.0), image.record.label, bool(image.is_anomalous)) for _, image in scored]
     cases = [_case(*scored[k], evaluation, detector) for k in choose_cases(decisions)]
     calibration = Calibration(**detector.description["calibration"])
-    notes = [calibration.promise(), *_realised(metrics, calibration), *_suspicious(detector), *evaluation.problems]
+    notes = [calibration.promise(), *_realised(metrics, calibration), *_decisions(detector), *_suspicious(detector)]
+    notes += evaluation.problems
     scores = [(score, label) for score, label, _ in decisions]
     return Section(title, metrics, scores, cases, notes, _attention(evaluation, detector))
 
@@ -56,6 +58,19 @@ def _realised(metrics: dict[str, Any], calibration: Calibration) -> list[str]:
     if promised is not None and interval[0] > promised:
         text += ": more than promised, so these images are not like those that set the threshold"
     return [text]
+
+
+def _decisions(detector: AnomalyDetector) -> list[str]:
+    """What a weakly supervised model says of the labelled bad images it was trained on."""
+    counts = detector.description.get("training_decisions")
+    if not counts or not counts["num_bad"]:
+        return []
+    text = (
+        f"of {counts['num_bad']} labelled bad training images {counts['bad_called_anomalous']} are called anomalous, "
+        f"of {counts['num_good']} good ones {counts['good_called_anomalous']}"
+    )
+    warning = decision_warning(counts)
+    return [f"{text}: {warning}" if warning else text]
 
 
 def _suspicious(detector: AnomalyDetector) -> list[str]:

@@ -37,7 +37,7 @@ from cavga.losses import (
 from cavga.model.cavga import Cavga, CavgaOutput
 from cavga.model.discriminator import Discriminator
 from cavga.shapes import Images, Labels
-from cavga.training_log import EpochRecord, StepLosses, classifier_warning, collapse_warnings, count_calls
+from cavga.training_log import EpochRecord, StepLosses, collapse_warnings, count_calls
 
 ADAM_BETAS = (0.5, 0.999)  # DC-GAN's
 GRADIENT_NORM = 5.0
@@ -204,9 +204,6 @@ def train(
             _save(players, state_path, fingerprint, lines)
             last_saved = time.monotonic()
         atomic_write(log_path, _log(lines))
-    about_classifier = classifier_warning(lines[-1])
-    if about_classifier:
-        logger.warning("%s", about_classifier)
 
 
 def _train_epoch(

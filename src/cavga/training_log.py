@@ -91,12 +91,3 @@ def collapse_warnings(line: dict[str, Any]) -> list[str]:
             "the map localizes nothing"
         )
     return found
-
-
-def classifier_warning(line: dict[str, Any]) -> str | None:
-    """What is wrong with the classifier after the last epoch, in words; None if nothing is, or without one."""
-    if line.get("recall") == 0:
-        return "the classifier calls every image normal: no labelled bad image was recognised in the last epoch"
-    if line.get("false_alarm_rate") == 1:
-        return "the classifier calls every image anomalous: no good image was recognised in the last epoch"
-    return None

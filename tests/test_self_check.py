@@ -1,0 +1,40 @@
+import json
+
+import pytest
+
+import cavga
+from cavga import pipeline
+from cavga.model.variants import build
+from cavga.self_check import decision_warning
+
+from .conftest import small_config, write_category
+
+
+def counts(good, bad, num_good=10, num_bad=2):
+    return {"num_good": num_good, "good_called_anomalous": good, "num_bad": num_bad, "bad_called_anomalous": bad}
+
+
+@pytest.mark.parametrize(
+    ("decisions", "words"),
+    [(counts(0, 0), "everything normal"), (counts(10, 2), "everything anomalous"), (counts(1, 1), None),
+     (counts(3, 0, num_bad=0), None)],
+)  # fmt: skip
+def test_a_classifier_that_tells_nothing_apart_is_named(decisions, words):
+    warning = decision_warning(decisions)
+    assert warning is None if words is None else words in warning
+
+
+def test_a_classifier_that_calls_everything_normal_is_in_log_model_and_report(tmp_path, caplog, monkeypatch):
+    def build_collapsed(*args, **kwargs):
+        model = build(*args, **kwargs)
+        model.classifier.linear.bias.data[0] = 50.0  # further than two epochs at 1e-4 can go
+        return model
+
+    monkeypatch.setattr(pipeline, "build", build_collapsed)
+    data = write_category(tmp_path / "data", num_labelled=2)
+    run = cavga.train(data, tmp_path / "run", small_config("paper", "r-w"))
+    assert "calls everything normal" in caplog.text
+    decisions = json.loads((run / "model.json").read_text())["training_decisions"]
+    assert decisions == counts(0, 0)
+    cavga.evaluate(run, data)
+    assert "none of the 2 labelled bad training images is called anomalous" in (run / "report.html").read_text()
