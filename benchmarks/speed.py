@@ -26,12 +26,13 @@ from cavga.whitening import fit_latent, fit_prior
 SIZE = (256, 256)
 RESULT = Path(__file__).parent / "results" / "speed.json"
 CPU = torch.device("cpu")
+NORMAL = torch.zeros(8, dtype=torch.int64)  # labels of a batch
 
 
 def main() -> None:
     """Measure every pair and write the file."""
     torch.manual_seed(0)
-    rows = [*step_rows(), *predict_rows(), help_row()]
+    rows = [*step_rows(), weak_row(), *predict_rows(), help_row()]
     content = {
         "machine": {"processor": platform.machine(), "threads": torch.get_num_threads(), **versions()},
         "method": "A and B in turn; ratio of each pair; median and quartiles over the pairs; 3 pairs of warm-up",
@@ -55,11 +56,26 @@ def step_rows() -> list[dict[str, Any]]:
     def step(with_attention: bool) -> None:
         # Without: the loss is a constant and nothing of the map is computed.
         model.attention = attention if with_attention else lambda _mu: constant  # type: ignore[method-assign]
-        training_step(players, images, config.loss, noise)
+        training_step(players, images, NORMAL, config.loss, noise)
 
     return [
         measure("training step: with L_ae / without", lambda: step(True), lambda: step(False), pairs=15, bound=1.05)
     ]
+
+
+def weak_row() -> dict[str, Any]:
+    """A step of r-w (Eq. 6) against one of r-u (Eq. 4), preset `paper`, R to layer3 at 128 px."""
+    settings = {"weights": "none", "stages": (3,), "latent_channels": 256}
+    images, noise = torch.rand(8, 3, 128, 128), torch.Generator().manual_seed(0)
+
+    def step_of(variant: str) -> Callable[[], object]:
+        config = make_config("paper", {"model": {**settings, "variant": variant}, "data": {"image_size": 128}})
+        players = make_players(build(config.model, image_size=config.data.image_size), config, CPU)
+        players.model.train()
+        labels = torch.tensor([0, 0, 0, 0, 0, 0, 0, 1]) if variant == "r-w" else NORMAL
+        return lambda: training_step(players, images, labels, config.loss, noise)
+
+    return measure("training step, paper: r-w / r-u", step_of("r-w"), step_of("r-u"), pairs=15, bound=1.10)
 
 
 def predict_rows() -> list[dict[str, Any]]:

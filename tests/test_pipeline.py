@@ -166,6 +166,27 @@ def test_training_twice_gives_the_same_file(run_folder, category, tmp_path):
     assert (again / "model.safetensors").read_bytes() == (run_folder / "model.safetensors").read_bytes()
 
 
+@pytest.mark.parametrize("preset", ["recommended", "paper"])
+def test_training_twice_with_labelled_bad_images_gives_the_same_file(preset, category, tmp_path):
+    runs = [train(category, tmp_path / name, small_config(preset, "r-w")) for name in ("one", "two")]
+    first, second = ((run / "model.safetensors").read_bytes() for run in runs)
+    assert first == second
+
+
+def test_a_run_that_drew_bad_images_is_tested_without_them(category, tmp_path):
+    run = train(category, tmp_path / "run", small_config("recommended", "r-w", epochs=1))
+    drawn = json.loads((run / "model.json").read_text())["provenance"]["drawn"]
+    metrics = evaluate(run, category).metrics
+    tested = [json.loads(line)["path"] for line in (run / "predictions.jsonl").read_text().splitlines()]
+    assert len(drawn) == 1
+    assert drawn[0] not in tested
+    assert metrics["counts"]["excluded"] == 1
+    other = train(category, tmp_path / "other", small_config(epochs=1))
+    evaluate(other, category, tmp_path / "compared", without=run)
+    compared = (tmp_path / "compared/predictions.jsonl").read_text().splitlines()
+    assert [json.loads(line)["path"] for line in compared] == tested
+
+
 def test_training_leaves_torchs_global_state_alone(category, tmp_path):
     torch.manual_seed(5)
     expected = torch.rand(1)
@@ -184,10 +205,19 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-@pytest.mark.parametrize("moment", ["after the first checkpoint", "a little later"])
-def test_sigkill_and_resume_end_with_the_same_bits(category, tmp_path, moment):
-    straight = train(category, tmp_path / "straight", small_config(epochs=6))
-    (tmp_path / "c.toml").write_text(write_toml(small_config(epochs=6)))
+@pytest.mark.parametrize(
+    ("preset", "variant", "moment"),
+    [
+        ("recommended", "r-u", "after the first checkpoint"),
+        ("recommended", "r-u", "a little later"),
+        ("recommended", "r-w", "a little later"),
+        ("paper", "r-w", "after the first checkpoint"),
+    ],
+)
+def test_sigkill_and_resume_end_with_the_same_bits(category, tmp_path, preset, variant, moment):
+    config = small_config(preset, variant, epochs=6)
+    straight = train(category, tmp_path / "straight", config)
+    (tmp_path / "c.toml").write_text(write_toml(config))
     flags = ["train", str(category), "--output", str(tmp_path / "killed"), "--config", str(tmp_path / "c.toml")]
     process = subprocess.Popen([sys.executable, "-c", KILLED, *flags], stderr=subprocess.DEVNULL)
     state = tmp_path / "killed/training/state.safetensors"
@@ -199,7 +229,7 @@ def test_sigkill_and_resume_end_with_the_same_bits(category, tmp_path, moment):
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert state.exists()
-    run = train(category, tmp_path / "killed", small_config(epochs=6), resume=True)
+    run = train(category, tmp_path / "killed", config, resume=True)
     assert (run / "model.safetensors").read_bytes() == (straight / "model.safetensors").read_bytes()
 
 
