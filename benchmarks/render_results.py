@@ -48,7 +48,9 @@ def main() -> None:
         if path.is_file():
             rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
             parts += [f"## {title}\n\n{text}", *_tables(rows, reported.get(name, []), reported["source"])]
-    parts.append(_class_maps(json.loads((HERE / "results" / "class_maps.json").read_text(encoding="utf-8"))))
+    maps = HERE / "results" / "class_maps.json"
+    if maps.is_file():
+        parts.append(_class_maps(json.loads(maps.read_text(encoding="utf-8"))))
     parts.append(_speed(json.loads((HERE / "results" / "speed.json").read_text(encoding="utf-8"))))
     (HERE.parent / "docs" / "results.md").write_text("\n".join(parts), encoding="utf-8")
 
@@ -113,7 +115,7 @@ def _tables(rows: list[dict[str, Any]], reported: list[dict[str, Any]], source: 
 
 
 def _table(title: str, rows: list[dict[str, Any]]) -> str:
-    head = ["", *(name for name, _, _ in COLUMNS), "converged", "minutes", "seeds", "note"]
+    head = ["", *(name for name, _, _ in COLUMNS), "converged (epochs)", "minutes", "seeds", "note"]
     lines = [f"### {title}\n", "| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
     for cell in dict.fromkeys(row["cell"] for row in rows):
         found = [row for row in rows if row["cell"] == cell]
@@ -121,7 +123,7 @@ def _table(title: str, rows: list[dict[str, Any]]) -> str:
         seeds = sorted({row["seed"] for row in found})
         values = [_by_seed(done, section, key) for _, section, key in COLUMNS]
         minutes = f"{mean(row['minutes'] for row in done):.1f}" if done else ""
-        converged = sorted({_yes_or_no(row["converged"]) for row in done if "converged" in row})
+        converged = sorted({f"{_yes_or_no(row['converged'])} ({row['epochs']})" for row in done if "epochs" in row})
         notes = found[0]["note"] or "; ".join(sorted({row["error"] for row in found if row["error"]}))
         cells = [cell, *map(_show, values), ", ".join(converged), minutes, ", ".join(map(str, seeds)), notes]
         lines.append("| " + " | ".join(cells) + " |")
