@@ -32,17 +32,18 @@ def fitted(data, **loss):
     return graph_of(model, config)
 
 
-def latents(graph, pixels):
+def energies_of(graph, pixels):
     with torch.no_grad():
-        return graph.model.normalised(graph.model.encode(image_batch(pixels, np.arange(len(pixels)), CPU)).mu)
+        return graph.model.energies(graph.model.encode(image_batch(pixels, np.arange(len(pixels)), CPU)).mu)
 
 
-def test_energies_by_hand():
+def test_features_by_hand():
     # Two channels, 64 cells, all 1 but two cells of 3 and 5 in channel 0: those are the top thirty-second.
     z = torch.ones(1, 2, 8, 8)
     z[0, 0, 0, 0], z[0, 0, 4, 2] = 3.0, -5.0
     classifier = EnergyClassifier(latent_channels=2)
-    assert classifier.energies(z)[0].tolist() == pytest.approx([(62 + 9 + 25) / 64, 1.0, (9 + 25) / 2, 1.0])
+    means = classifier.features(z.square())[0].exp() - LOG_FLOOR
+    assert means.tolist() == pytest.approx([(62 + 9 + 25) / 64, 1.0, (9 + 25) / 2, 1.0], rel=1e-5)
 
 
 def random_classifier(channels=3):
@@ -54,9 +55,9 @@ def random_classifier(channels=3):
 
 
 def test_the_logits_are_opposite_and_linear_in_the_logarithms():
-    classifier, z = random_classifier(), torch.randn(4, 3, 8, 8)
-    logits = classifier(z)
-    q = ((classifier.energies(z) + LOG_FLOOR).log() - classifier.centre) @ classifier.weight + classifier.bias
+    classifier, squares = random_classifier(), torch.randn(4, 3, 8, 8).square()
+    logits = classifier(squares)
+    q = (classifier.features(squares) - classifier.centre) @ classifier.weight + classifier.bias
     assert torch.allclose(logits[:, 1] - logits[:, 0], q, atol=1e-5)
     assert torch.allclose(logits.sum(dim=1), torch.zeros(4), atol=1e-6)
 
@@ -65,9 +66,9 @@ def test_the_map_is_grad_cam_of_the_anomalous_logit_where_its_gradient_is_taken(
     classifier = random_classifier()
     classifier.weight[3:] = 0  # over all cells alone: which cells are the top ones has no gradient
     z = torch.randn(1, 3, 8, 8, requires_grad=True)
-    classifier.reference.copy_(classifier.energies(z)[0].detach())
-    expected = grad_cam(classifier(z)[:, 1].sum(), z, weighting="elementwise")
-    assert torch.allclose(classifier.cam(z) / 64, expected, atol=1e-5)
+    classifier.reference.copy_(classifier.features(z.square())[0].detach().exp() - LOG_FLOOR)
+    expected = grad_cam(classifier(z.square())[:, 1].sum(), z, weighting="elementwise")
+    assert torch.allclose(classifier.cam(z.square()) / 64, expected, atol=1e-5)
 
 
 def test_fitting_tells_labelled_bad_images_from_normal_ones_it_has_not_seen():
@@ -77,7 +78,7 @@ def test_fitting_tells_labelled_bad_images_from_normal_ones_it_has_not_seen():
     unseen = np.concatenate([data.images[24:40], data.images[44:]])
     with torch.inference_mode():
         scores = graph.score_images(image_batch(unseen, np.arange(len(unseen)), CPU)).score
-        called = graph.model.classifier(latents(graph, unseen)).argmax(dim=1)
+        called = graph.model.classifier(energies_of(graph, unseen)).argmax(dim=1)
     assert scores[16:].min() > scores[:16].max()
     assert called[16:].all()
 
@@ -85,11 +86,11 @@ def test_fitting_tells_labelled_bad_images_from_normal_ones_it_has_not_seen():
 def test_both_scores_and_both_maps_count_in_deviations_of_normal_images():
     data = images()
     graph = fitted(data)
-    z, classifier = latents(graph, data.normal), graph.model.classifier
+    squares, classifier = energies_of(graph, data.normal), graph.model.classifier
     with torch.inference_mode():
         scores = graph.score_images(image_batch(data.normal, np.arange(24), CPU)).score
     assert scores.mean().item() == pytest.approx(0.0, abs=1e-3)
-    energy, own = z.square().mean(dim=1), classifier.cam(z)
+    energy, own = squares.mean(dim=1), classifier.cam(squares)
     for values, scale in ((energy, classifier.cell_scale[0]), (own, classifier.cell_scale[1])):
         assert values.mean().item() == pytest.approx(scale[0].item(), rel=1e-3)
         assert values.std(correction=0).item() == pytest.approx(scale[1].item(), rel=1e-3)
@@ -100,7 +101,7 @@ def test_guided_attention_clears_normal_images_of_anomalous_attention():
     means = []
     for weight in (0.0, 100.0):
         graph = fitted(data, guided_attention_weight=weight)
-        means.append(graph.model.classifier.anomalous_attention(latents(graph, data.normal)).mean().item())
+        means.append(graph.model.classifier.anomalous_attention(energies_of(graph, data.normal)).mean().item())
     assert means[1] < means[0]
 
 

@@ -44,12 +44,15 @@ def fit_classifier(model: Cavga, images: TrainingImages, loss: LossConfig, *, de
     """Fit the model's EnergyClassifier to normal and labelled bad images; the latent stays as it is."""
     model.eval()
     classifier = EnergyClassifier(latent_channels=model.mu_head.num_channels).to(device)
-    normal, anomalous = (_log_energies(model, classifier, part, device) for part in (images.normal, images.anomalous))
+    normal, anomalous = (
+        torch.cat([classifier.features(energies) for energies in _energies(model, part, device)])
+        for part in (images.normal, images.anomalous)
+    )
     classifier.centre.copy_(normal.mean(dim=0))
     classifier.reference.copy_((normal.exp() - LOG_FLOOR).mean(dim=0))
     model.classifier = classifier
     chosen = np.linspace(0, len(images.normal) - 1, min(NUM_GUIDED, len(images.normal))).round().astype(np.intp)
-    guided = torch.cat(list(_latents(model, images.normal[chosen], device)))
+    guided = torch.cat(list(_energies(model, images.normal[chosen], device)))
     weights = images.class_weights(loss.class_balance)
     # L_cga needs the scale of the map, which needs a classifier: first without it, then with it.
     for guided_weight in (0.0, loss.guided_attention_weight):
@@ -106,11 +109,11 @@ def _set_scales(model: Cavga, classifier: EnergyClassifier, images: NDArray[np.u
     scores: list[Float[Tensor, "2 _"]] = []
     size = (images.shape[1], images.shape[2])
     count, total, squares = 0, torch.zeros(2, dtype=torch.float64), torch.zeros(2, dtype=torch.float64)
-    for z in _latents(model, images, device):
-        energy = z.square().mean(dim=1)
-        maps = torch.stack([energy, classifier.cam(z)]).double().cpu().flatten(1)
+    for energies in _energies(model, images, device):
+        energy = energies.mean(dim=1)
+        maps = torch.stack([energy, classifier.cam(energies)]).double().cpu().flatten(1)
         count, total, squares = count + maps.shape[1], total + maps.sum(dim=1), squares + maps.square().sum(dim=1)
-        scores.append(torch.stack([map_score(enlarged(energy, size)), _q(classifier, z)]))
+        scores.append(torch.stack([map_score(enlarged(energy, size)), _q(classifier, energies)]))
     mean = total / count
     deviation = (squares / count - mean.square()).clamp_min(0).sqrt()
     classifier.cell_scale.copy_(torch.stack([mean, deviation.clamp_min(SMALLEST_DEVIATION)], dim=1))
@@ -119,22 +122,14 @@ def _set_scales(model: Cavga, classifier: EnergyClassifier, images: NDArray[np.u
     classifier.image_scale.copy_(torch.stack([joined.mean(dim=1), spread], dim=1))
 
 
-def _q(classifier: EnergyClassifier, z: LatentMap) -> Scores:
-    class_logits = classifier(z)
+def _q(classifier: EnergyClassifier, energies: LatentMap) -> Scores:
+    class_logits = classifier(energies)
     return class_logits[:, 1] - class_logits[:, 0]
 
 
-@torch.no_grad()
-def _log_energies(
-    model: Cavga, classifier: EnergyClassifier, images: NDArray[np.uint8], device: torch.device
-) -> Float[Tensor, "images features"]:
-    latents = _latents(model, images, device)
-    return torch.cat([(classifier.energies(z) + LOG_FLOOR).log() for z in latents])
-
-
-def _latents(model: Cavga, images: NDArray[np.uint8], device: torch.device) -> Iterator[LatentMap]:
+def _energies(model: Cavga, images: NDArray[np.uint8], device: torch.device) -> Iterator[LatentMap]:
     for start in range(0, len(images), BATCH_SIZE):
         indices = np.arange(start, min(start + BATCH_SIZE, len(images)))
         with torch.no_grad():
-            z = model.normalised(model.encode(image_batch(images, indices, device)).mu)
-        yield z
+            energies = model.energies(model.encode(image_batch(images, indices, device)).mu)
+        yield energies

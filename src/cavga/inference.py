@@ -72,8 +72,9 @@ class InferenceGraph(ScoringGraph):
             case "class":
                 score = self._class_score(latent)
             case "joint":
-                energy_score = map_score(enlarged(self.model.energy_map(latent), self.image_size))
-                score = self._energy_classifier().joint_score(energy_score, self.model.normalised(latent.mu))
+                energies = self.model.energies(latent.mu)
+                energy_score = map_score(enlarged(energies.mean(dim=1), self.image_size))
+                score = self._energy_classifier().joint_score(energy_score, energies)
             case _:
                 score = map_score(anomaly_map)
         return InferenceOutput(score, anomaly_map, anomaly_map >= self.pixel_threshold)

@@ -145,7 +145,7 @@ class Cavga(nn.Module):
         if classifier is None:
             raise ValueError("this model has no classifier: only the w variants have one")
         if isinstance(classifier, EnergyClassifier):
-            anomalous = classifier.anomalous_attention(self.normalised(z))
+            anomalous = classifier.anomalous_attention(self.energies(z))
             return torch.stack([1 - anomalous, anomalous], dim=1)
         if isinstance(self.mu_head, FlattenedHead):
             # Through mu alone: the noise that was added to it does not depend on the features.
@@ -164,16 +164,12 @@ class Cavga(nn.Module):
         if self.attends_to == "latent_sum":
             return 1 - self.attention(latent)
         if isinstance(self.classifier, EnergyClassifier):
-            return self.classifier.anomaly_map(self.normalised(latent.mu))
-        return self.energy_map(latent)
-
-    def energy_map(self, latent: Latent) -> ScoreMap:
-        """||mu||^2 / K in units of the prior's variance: 1 on average on the normal training images."""
+            return self.classifier.anomaly_map(self.energies(latent.mu))
         return -normality_cam(latent.mu, self.prior_variance) / latent.mu.shape[1]
 
-    def normalised(self, mu: LatentMap) -> LatentMap:
-        """Mu in units of the prior's deviation at each position."""
-        return mu / self.prior_variance.sqrt()
+    def energies(self, mu: LatentMap) -> LatentMap:
+        """Each mu_k^2 in units of the prior's variance at its position: about 1 on normal images, once whitened."""
+        return mu.square() / self.prior_variance
 
     def set_prior_variance(self, variance: PositionMap) -> None:
         self.prior_variance.copy_(variance)

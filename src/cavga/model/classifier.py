@@ -38,11 +38,11 @@ class Classifier(nn.Module):
 
 
 class EnergyClassifier(nn.Module):
-    """C on a whitened z, divided by the prior's deviation: linear on the logarithm of every channel's energy.
+    """C on the energies z_k^2 of a whitened z in units of the prior's deviation: linear on their logarithms.
 
     The features are log mean z_k^2 over all cells, then over the cells of most energy. The logits are
     (-q/2, q/2). Beside the energy that the u variants score, q and its map count in deviations of the
-    normal training images. Nothing here is trained by gradient descent: see cavga.classification.
+    normal training images. Nothing here is trained with the network: see cavga.classification.
     """
 
     weight: Tensor
@@ -63,41 +63,42 @@ class EnergyClassifier(nn.Module):
         self.register_buffer("image_scale", torch.tensor([[0.0, 1.0], [0.0, 1.0]]))
         self.register_buffer("cell_scale", torch.tensor([[0.0, 1.0], [0.0, 1.0]]))
 
-    def energies(self, z: LatentMap) -> Float[Tensor, "batch double_latent"]:
-        """Mean z_k^2 over all cells, and over the cells of most energy."""
-        squares = z.square().flatten(2)
-        num_top = max(1, round(TOP_SHARE * squares.shape[2]))
-        top = squares.mean(dim=1).topk(num_top, dim=1).indices
-        chosen = torch.gather(squares, 2, top[:, None].expand(-1, squares.shape[1], -1))
-        return torch.cat([squares.mean(dim=2), chosen.mean(dim=2)], dim=1)
+    def features(self, squares: LatentMap) -> Float[Tensor, "batch double_latent"]:
+        """Log mean z_k^2 over all cells, and over the cells of most energy."""
+        cells = squares.flatten(2)
+        num_top = max(1, round(TOP_SHARE * cells.shape[2]))
+        top = cells.mean(dim=1).topk(num_top, dim=1).indices
+        chosen = torch.gather(cells, 2, top[:, None].expand(-1, cells.shape[1], -1))
+        return (torch.cat([cells.mean(dim=2), chosen.mean(dim=2)], dim=1) + LOG_FLOOR).log()
 
-    def forward(self, z: LatentMap) -> ClassLogits:
-        q = ((self.energies(z) + LOG_FLOOR).log() - self.centre) @ self.weight + self.bias
+    def forward(self, squares: LatentMap) -> ClassLogits:
+        q = (self.features(squares) - self.centre) @ self.weight + self.bias
         return torch.stack([-q / 2, q / 2], dim=1)
 
-    def cam(self, z: LatentMap) -> ScoreMap:
+    def cam(self, squares: LatentMap) -> ScoreMap:
         """The map of q: sum_k v_k z_k^2, with v the gradient of q for the energies at their normal means.
 
         Taken at the image's own energies instead it would sum to the same for every image: a logarithm's
         gradient is one over its argument.
         """
         slopes = self.weight / (self.reference + LOG_FLOOR)
-        return torch.einsum("k,bkij->bij", slopes[: z.shape[1]] + slopes[z.shape[1] :], z.square())
+        num_channels = squares.shape[1]
+        return torch.einsum("k,bkij->bij", slopes[:num_channels] + slopes[num_channels:], squares)
 
-    def joint_score(self, energy_score: Scores, z: LatentMap) -> Scores:
+    def joint_score(self, energy_score: Scores, squares: LatentMap) -> Scores:
         """The energy's score plus q, each in deviations of the normal training images."""
-        class_logits = self(z)
+        class_logits = self(squares)
         q = class_logits[:, 1] - class_logits[:, 0]
         return _scaled(energy_score, self.image_scale[0]) + _scaled(q, self.image_scale[1])
 
-    def anomaly_map(self, z: LatentMap) -> ScoreMap:
+    def anomaly_map(self, squares: LatentMap) -> ScoreMap:
         """The energy plus a share of q's map, each in deviations of normal cells."""
-        energy = z.square().mean(dim=1)
-        return _scaled(energy, self.cell_scale[0]) + CAM_WEIGHT * _scaled(self.cam(z), self.cell_scale[1])
+        energy = _scaled(squares.mean(dim=1), self.cell_scale[0])
+        return energy + CAM_WEIGHT * _scaled(self.cam(squares), self.cell_scale[1])
 
-    def anomalous_attention(self, z: LatentMap) -> ScoreMap:
+    def anomalous_attention(self, squares: LatentMap) -> ScoreMap:
         """A^ca in [0, 1]; A^cn is 1 - A^ca, because the logits are opposite."""
-        return (self.anomaly_map(z) - ATTENTION_MIDDLE).sigmoid()
+        return (self.anomaly_map(squares) - ATTENTION_MIDDLE).sigmoid()
 
 
 def _scaled(values: Tensor, scale: Tensor) -> Tensor:
