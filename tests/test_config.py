@@ -56,6 +56,20 @@ def test_weights_follow_the_backbone(variant, weights):
     assert make_config("recommended", {"model": {"variant": variant}}).model.weights == weights
 
 
+@pytest.mark.parametrize(
+    ("preset", "variant", "attention", "score"),
+    [
+        ("recommended", "r-u", "energy", "map"),
+        ("recommended", "d-w", "energy", "joint"),
+        ("paper", "d-u", "latent_sum", "residual"),
+        ("paper", "r-w", "class", "class"),
+    ],
+)
+def test_attention_and_score_follow_the_latent_and_the_supervision(preset, variant, attention, score):
+    model = make_config(preset, {"model": {"variant": variant}}).model
+    assert (model.attention, model.image_score) == (attention, score)
+
+
 @pytest.mark.parametrize(("weights", "is_trained"), [("imagenet", False), ("some.pth", False), ("none", True)])
 def test_only_an_encoder_without_weights_is_trained_by_default(weights, is_trained):
     assert make_config("recommended", {"model": {"weights": weights}}).model.train_encoder is is_trained
@@ -117,6 +131,13 @@ def test_image_sizes_that_are_none(text):
         (["--spectrum", "0.5"], "spectrum: expected"),
         (["--spectrum", "0.1,0.2,0.3"], "spectrum: expected"),
         (["--attention-weight", "nan"], "finite"),
+        (["--guided-attention-weight", "-1"], "not be negative"),
+        (["--image-score", "joint"], "need a classifier: expected variant r-w or d-w"),
+        (["--preset", "paper", "--map-gate", "predicted_anomalous"], "need a classifier"),
+        (["--preset", "paper", "--variant", "r-w", "--image-score", "joint"], "for a whitened latent"),
+        (["--variant", "r-w", "--class-score", "probability"], "for a trained latent"),
+        (["--variant", "d-w", "--latent-shape", "vector"], "for a trained latent"),
+        (["--preset", "paper", "--latent-shape", "vector", "--attention", "energy"], "z that is a map"),
     ],
 )
 def test_wrong_flags_are_one_line(flags, message):

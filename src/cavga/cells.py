@@ -101,6 +101,8 @@ def variant_cells(seeds: Sequence[int], weights: str | None) -> list[Cell]:
     for seed in seeds:
         for data in (*TEXTURES, TILE, *([SCREW] if seed == seeds[0] else [])):
             for preset in PRESETS:
+                if preset == "paper" and data in TEXTURES and seed != seeds[0]:
+                    continue  # minutes a cell
                 for variant in ("r-w", "r-u", "d-w", "d-u"):
                     name, first = f"{variant}, {preset}", "r-w, recommended"
                     overrides, note = _at_128_px(variant, preset, data, weights)

@@ -256,13 +256,17 @@ def _check_model(model: ModelConfig) -> None:
 
 def _check_classes(model: ModelConfig) -> None:
     """Refuse settings of the classifier that the variant or the latent has no use for."""
-    of_classes = {model.attention, model.image_score} & {"class", "joint"}
-    if of_classes and not is_weakly_supervised(model):
-        raise UsageError("attention and image score of the classes need a classifier: expected variant r-w or d-w")
-    if model.latent == "trained" and "joint" in of_classes:
+    is_joint = model.image_score == "joint"
+    of_classes = "class" in (model.attention, model.image_score)
+    of_classes |= model.class_score != "logit" or model.map_gate != "always"
+    if (is_joint or of_classes) and not is_weakly_supervised(model):
+        raise UsageError(
+            "attention class, image_score class or joint, class_score and map_gate need a classifier: "
+            "expected variant r-w or d-w"
+        )
+    if model.latent == "trained" and is_joint:
         raise UsageError("image_score joint is for a whitened latent, as in preset recommended")
-    papers = {"class"} & of_classes or model.class_score != "logit" or model.map_gate != "always"
-    if model.latent == "whitened" and (papers or model.latent_shape == "vector"):
+    if model.latent == "whitened" and (of_classes or model.latent_shape == "vector"):
         raise UsageError(
             "attention class, image_score class, class_score, map_gate and latent_shape vector are for a trained "
             "latent, as in preset paper"
