@@ -13,7 +13,7 @@ from cavga.errors import UsageError, unknown_name
 
 VARIANTS = ("r-u", "d-u", "r-w", "d-w")
 DEVICES = ("auto", "cpu", "cuda")
-LAYOUTS = ("mvtec", "folder", "manifest")
+LAYOUTS = ("mvtec", "folder", "manifest", "classes", "idx", "cifar10", "lag", "shanghaitech")
 MAX_IMAGE_SIZE = 1024
 MAP_CELL = 8  # px of the input a cell of a whitened latent map (docs/decisions/0004)
 SIZE_STEP = 32  # px, the stride of ResNet-18's last stage
@@ -30,6 +30,10 @@ class DataConfig:
 
     image_size: tuple[int, int] = setting((256, 256), "height and width of the model's input, N or HxW")
     category: str | None = setting(None, "which category, where the data holds several")
+    normal_class: str | None = setting(
+        None, "which class is normal, by name or number, where the data holds several (MNIST, CIFAR-10)"
+    )
+    mask_cut: float = setting(0.5, "LAG: share of an attention map's maximum from which on it is mask")
     layout: str | None = setting(None, "how the data is laid out, if it is not recognised", LAYOUTS)
     calibration_fraction: float = setting(0.2, "share of the good images held out to set thresholds")
     anomalous_fraction: float = setting(
@@ -236,7 +240,7 @@ def _check_data(data: DataConfig) -> None:
                 f"image size {side} does not fit: expected a multiple of {SIZE_STEP} "
                 f"from {SIZE_STEP} to {MAX_IMAGE_SIZE}"
             )
-    for name in ("calibration_fraction", "anomalous_fraction"):
+    for name in ("calibration_fraction", "anomalous_fraction", "mask_cut"):
         if not 0 < getattr(data, name) < 1:
             raise UsageError(f"{name} must lie between 0 and 1, got {getattr(data, name)}")
 

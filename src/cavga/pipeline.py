@@ -16,7 +16,6 @@ from cavga.calibration import Calibration
 from cavga.checkpoint import TRAINING_FOLDER, load_description, save_model
 from cavga.classification import fit_classifier
 from cavga.config import RunConfig, as_dict, is_weakly_supervised
-from cavga.data.catalog import load_catalog
 from cavga.data.dataset import TrainingImages, cache_images
 from cavga.data.manifest import read_manifest_hashes, sha256_of
 from cavga.data.records import ANOMALOUS, NORMAL
@@ -44,6 +43,7 @@ from cavga.runs import (
     check_resumable,
     fingerprint,
     gather,
+    load_like_run,
     provenance,
     write_inputs,
 )
@@ -120,13 +120,15 @@ def evaluate(
     *,
     category: str | None = None,
     without: str | Path | Sequence[str | Path] = (),
+    mask_cut: float | None = None,
     at_original_size: bool = False,
     device: str = "auto",
 ) -> EvaluatedRun:
     """Evaluate a run on the labelled test images of `data`; writes metrics.json, predictions.jsonl, report.html.
 
     Images that the run, or one of the runs in `without`, was trained or calibrated on are left out, by
-    content. `output` defaults to the run folder. Raises DataError if no labelled test image is left.
+    content. `output` defaults to the run folder. `category` may be the normal class of a set of classes; that
+    and `mask_cut` default to the run's. Raises DataError if no labelled test image is left.
     """
     if output is not None and Path(output).is_file():
         raise UsageError(f"--output {output} is a file: expected a folder")
@@ -137,7 +139,13 @@ def evaluate(
         used |= _used_images(other, load_description(other))
     target = Path(run if output is None else output)
     return evaluate_detector(
-        detector, Path(data), target, used=used, category=category, at_original_size=at_original_size
+        detector,
+        Path(data),
+        target,
+        used=used,
+        category=category,
+        mask_cut=mask_cut,
+        at_original_size=at_original_size,
     )
 
 
@@ -158,10 +166,12 @@ def evaluate_detector(
     *,
     used: Mapping[str, str],
     category: str | None = None,
+    mask_cut: float | None = None,
     at_original_size: bool = False,
 ) -> EvaluatedRun:
     """As `evaluate`, for a detector that is already there; `used` maps the sha256 of images to leave out."""
-    catalog = load_catalog(data, category=category)
+    settings = detector.description["config"]["data"]
+    catalog = load_like_run(settings, data, category=category, mask_cut=mask_cut)
     labelled = [record for record in catalog.split("test") if record.label is not None]
     records = [record for record in labelled if not record.path.is_file() or sha256_of(record.path) not in used]
     if not records:

@@ -14,11 +14,11 @@ from typing import Any
 from cavga._version import __version__
 from cavga.calibration import num_needed
 from cavga.checkpoint import TRAINING_FOLDER
-from cavga.config import RunConfig, as_dict, is_weakly_supervised, write_toml
-from cavga.data.catalog import load_catalog
+from cavga.config import DataConfig, RunConfig, as_dict, is_weakly_supervised, write_toml
+from cavga.data.catalog import load_catalog, recognise_layout
 from cavga.data.images import read_image
 from cavga.data.manifest import sha256_of, write_manifest
-from cavga.data.records import ANOMALOUS, NORMAL, Catalog, ImageRecord, draw_anomalous, hold_out
+from cavga.data.records import ANOMALOUS, CLASS_LAYOUTS, NORMAL, Catalog, ImageRecord, draw_anomalous, hold_out
 from cavga.errors import DataError, ResumeError, UsageError
 from cavga.files import atomic_write
 
@@ -58,11 +58,19 @@ class TrainingData:
 
 def gather(data: Path, config: RunConfig) -> TrainingData:
     """Find, read and split the training images; raises DataError naming every unreadable one."""
-    catalog = load_catalog(data, layout=config.data.layout, category=config.data.category)
+    chosen = config.data
+    catalog = load_catalog(
+        data,
+        layout=chosen.layout,
+        category=chosen.category,
+        normal_class=chosen.normal_class,
+        mask_cut=chosen.mask_cut,
+    )
     normal = [record for record in catalog.split("train") if record.label == NORMAL]
     held = [record for record in catalog.split("calibration") if record.label == NORMAL]
     if not normal:
-        raise DataError(f"{data} holds no good images to train on; expected them in train/good")
+        where = f"train/{catalog.category}" if catalog.layout in CLASS_LAYOUTS else "train/good"
+        raise DataError(f"{data} holds no good images to train on; expected them in {where}")
     bad, is_drawn = _labelled_bad(catalog, config) if is_weakly_supervised(config.model) else ((), False)
     hashes, unreadable = _read([*normal, *held, *bad], skip_bad=config.data.skip_bad)
     train, calibration, anomalous = (
@@ -85,6 +93,17 @@ def gather(data: Path, config: RunConfig) -> TrainingData:
     inputs = TrainingData(catalog, train, calibration, anomalous, drawn, hashes, tuple(left_out))
     _check_labels(inputs)
     return inputs
+
+
+def load_like_run(settings: Mapping[str, Any], data: Path, *, category: str | None, mask_cut: float | None) -> Catalog:
+    """The catalog of `data` as a run with these data settings would read it, where nothing else is asked for."""
+    needs_class = category is None and data.is_dir() and recognise_layout(data) in CLASS_LAYOUTS
+    return load_catalog(
+        data,
+        category=category,
+        normal_class=settings.get("normal_class") if needs_class else None,  # older runs have no such settings
+        mask_cut=settings.get("mask_cut", DataConfig.mask_cut) if mask_cut is None else mask_cut,
+    )
 
 
 def _labelled_bad(catalog: Catalog, config: RunConfig) -> tuple[tuple[ImageRecord, ...], bool]:

@@ -48,6 +48,9 @@ def add_check(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--layout", type=one_of("layout", LAYOUTS), default=None, metavar="|".join(LAYOUTS))
     parser.add_argument("--category", default=None, help="which category, where there are several")
     parser.add_argument(
+        "--normal-class", default=None, metavar="NAME", help="which class is normal, by name or number, of several"
+    )
+    parser.add_argument(
         "--image-size", type=parse_image_size, default=DataConfig.image_size, metavar="N|HxW",
         help="size to train at, for the smallest defect that a map can show (default 256)",
     )  # fmt: skip
@@ -59,10 +62,12 @@ def check(args: argparse.Namespace) -> Outcome:
 
     from cavga.data.catalog import load_catalog
     from cavga.data.check import check_catalog, count_images, smallest_defect
+    from cavga.data.records import CLASS_LAYOUTS
 
-    catalog = load_catalog(args.data, layout=args.layout, category=args.category)
+    catalog = load_catalog(args.data, layout=args.layout, category=args.category, normal_class=args.normal_class)
     counts, findings = count_images(catalog), check_catalog(catalog)
-    lines = [f"{args.data}: layout {catalog.layout}" + (f", category {catalog.category}" if catalog.category else "")]
+    what = "normal class" if catalog.layout in CLASS_LAYOUTS else "category"
+    lines = [f"{args.data}: layout {catalog.layout}" + (f", {what} {catalog.category}" if catalog.category else "")]
     lines += [f"  {name}: {count}" for name, count in counts.items()]
     smallest = smallest_defect(catalog, args.image_size)
     if smallest is not None:
@@ -81,7 +86,10 @@ def check(args: argparse.Namespace) -> Outcome:
 def add_train(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "example: cavga train photos/ --output runs/photos --weights none"
     parser.add_argument(
-        "data", type=Path, metavar="DATA", help="folder of good images, MVTec-style folder, or manifest"
+        "data",
+        type=Path,
+        metavar="DATA",
+        help="folder of good images, MVTec-style folder, manifest, or a known data set (docs/data-sets.md)",
     )
     parser.add_argument("--output", type=Path, required=True, metavar="RUN", help="folder to write the run to")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in RUN")
@@ -113,9 +121,24 @@ def train(args: argparse.Namespace) -> Outcome:
 def add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "example: cavga evaluate runs/screw data/screw"
     parser.add_argument("run_folder", type=Path, metavar="RUN", help="folder that `cavga train` wrote")
-    parser.add_argument("data", type=Path, metavar="DATA", help="folder or manifest with labelled test images")
+    parser.add_argument(
+        "data", type=Path, metavar="DATA", help="folder, manifest or known data set with labelled test images"
+    )
     parser.add_argument("--output", type=Path, default=None, metavar="DIR", help="default: RUN")
-    parser.add_argument("--category", default=None, help="which category, where there are several")
+    parser.add_argument(
+        "--category",
+        "--normal-class",
+        default=None,
+        metavar="NAME",
+        help="which category, or which class is normal, where there are several; a class defaults to the run's",
+    )
+    parser.add_argument(
+        "--mask-cut",
+        type=float,
+        default=None,
+        metavar="X",
+        help="LAG: share of an attention map's maximum from which on it is mask; default: the run's",
+    )
     parser.add_argument(
         "--without", type=Path, action="append", default=[], metavar="RUN",
         help="leave out what this run was trained on as well, to compare runs on the same images; may be repeated",
@@ -137,6 +160,7 @@ def evaluate(args: argparse.Namespace) -> Outcome:
         args.output,
         category=args.category,
         without=args.without,
+        mask_cut=args.mask_cut,
         at_original_size=args.evaluation_size == "original",
         device=args.device,
     )

@@ -1,62 +1,119 @@
-"""A folder or a manifest -> Catalog: every rule of every layout is here. No torch, no pixel is read.
+"""A folder or a manifest -> Catalog: which layout it has, and who reads that. No torch.
 
 Layouts: "mvtec" (train/good, test/<type>, ground_truth/<type>), "folder" (nothing but good images, in
-any sub-folders) and "manifest" (a .csv; see manifest.py). Image and mask meet by name, never by order.
+any sub-folders), "manifest" (a .csv; manifest.py), "classes" (train/<class>, test/<class>; one_class.py),
+"idx" and "cifar10" (container files; small_images.py), "lag" (lag.py) and "shanghaitech" (video.py).
+Image and mask meet by name, never by order.
 """
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-from cavga.config import LAYOUTS
-from cavga.data.images import find_images
+from cavga.config import LAYOUTS, DataConfig
+from cavga.data.images import GOOD_FOLDERS, find_images, is_copy, subfolders
+from cavga.data.known_sets import where_to_get
+from cavga.data.lag import find_lag, load_lag
 from cavga.data.manifest import load_manifest
-from cavga.data.records import ANOMALOUS, NORMAL, Catalog, ImageRecord
+from cavga.data.one_class import is_class_set, load_classes
+from cavga.data.records import ANOMALOUS, CLASS_LAYOUTS, NORMAL, Catalog, ImageRecord
+from cavga.data.small_images import find_cifar10, find_idx, load_cifar10, load_idx
+from cavga.data.video import find_shanghaitech, load_shanghaitech
 from cavga.errors import DataError, UsageError, unknown_name
 
-GOOD_FOLDERS = ("good", "ok", "normal")  # compared in lower case: MVTec, BTAD, VisA
 _SPLIT_OF_FOLDER = {
     "train": "train",
     "validation": "calibration",
     "calibration": "calibration",
     "test": "test",
 }
+_FINDERS: dict[str, Callable[[Path], Path | None]] = {  # layout -> where below DATA it begins
+    "shanghaitech": find_shanghaitech,
+    "lag": find_lag,
+    "idx": find_idx,
+    "cifar10": find_cifar10,
+    "classes": lambda data: data if is_class_set(data) else None,
+}
 
 
-def load_catalog(data: Path, *, layout: str | None = None, category: str | None = None) -> Catalog:
+def load_catalog(
+    data: Path,
+    *,
+    layout: str | None = None,
+    category: str | None = None,
+    normal_class: str | None = None,
+    mask_cut: float = DataConfig.mask_cut,
+) -> Catalog:
     """List what `data` holds; the layout is recognised unless it is given.
 
-    A folder of several MVTec-style categories, or a manifest of several, needs `category`.
+    A folder of several MVTec-style categories, a manifest of several, and the scenes of ShanghaiTech
+    need `category`; a set of several classes needs `normal_class` (there `category` means the same).
     """
     if layout is not None and layout not in LAYOUTS:
         raise unknown_name("layout", layout, LAYOUTS)
+    if not 0 < mask_cut < 1:
+        raise UsageError(f"mask cut must lie between 0 and 1, got {mask_cut}")
     if not data.exists():
-        raise DataError(f"{data}: does not exist; check the path")
+        raise DataError(f"{data}: does not exist; {where_to_get(data.as_posix())}")
     data = Path(os.path.normpath(data.absolute()))
+    layout = layout or recognise_layout(data, has_class=normal_class is not None)
+    if normal_class is not None and layout not in CLASS_LAYOUTS:
+        raise UsageError(
+            f"--normal-class {normal_class}: {data} has layout {layout}, not several classes in train/<class> and "
+            "test/<class>; leave it out"
+        )
     if data.is_file():
         return _load_file(data, layout=layout, category=category)
+    if layout in _FINDERS:
+        return _load_known(data, layout, category=category, normal_class=normal_class, mask_cut=mask_cut)
+    return _load_plain(data, layout, category=category)
+
+
+def recognise_layout(data: Path, *, has_class: bool = False) -> str:
+    """The layout that `data` has; with a normal class asked for, any train/<name> and test/<name> are classes."""
+    if data.is_file():
+        if data.suffix.lower() != ".csv":
+            raise DataError(f"{data}: expected a folder or a manifest .csv, this is another file; check the path")
+        return "manifest"
+    if has_class and is_class_set(data, is_asked_for=True):
+        return "classes"
+    found = next((layout for layout, find in _FINDERS.items() if find(data) is not None), None)
+    is_mvtec = any(_is_mvtec(folder) for folder in (data, *subfolders(data)))
+    return found or ("mvtec" if is_mvtec else "folder")
+
+
+def _load_known(data: Path, layout: str, *, category: str | None, normal_class: str | None, mask_cut: float) -> Catalog:
+    if layout == "classes":
+        return load_classes(data, data, layout=layout, normal_class=normal_class or category)
+    root = _FINDERS[layout](data)
+    if root is None:
+        found_in = where_to_get(layout if layout != "idx" else data.as_posix())
+        raise DataError(f"{data}: nothing of layout {layout!r} in it; {found_in}")
+    if layout == "shanghaitech":
+        return load_shanghaitech(root, category=category)
+    if layout == "lag":
+        if category is not None:
+            raise UsageError(f"unknown category {category!r}: {root} holds no categories; leave the category out")
+        return load_lag(root, mask_cut=mask_cut)
+    load = load_idx if layout == "idx" else load_cifar10
+    return load(root, normal_class=normal_class or category)
+
+
+def _load_plain(data: Path, layout: str, *, category: str | None) -> Catalog:
     if layout == "manifest":
         raise UsageError(f"{data}: layout 'manifest' needs a .csv file, this is a folder")
-    root = None if layout == "folder" else _category_folder(data, category)
-    if root is not None:
-        return _load_mvtec(root)
-    if layout == "mvtec":
+    if layout == "folder":
+        return _load_folder(data, category=category)
+    root = _category_folder(data, category)
+    if root is None:
         raise DataError(f"{data}: expected train/good in it for layout 'mvtec'; check the path")
-    return _load_folder(data, category=category)
+    return _load_mvtec(root)
 
 
-def is_copy(path: Path) -> bool:
-    """Whether a file manager named it as a copy: "000 (copy).png", "000 - Copy.png"."""
-    stem = path.stem.lower()
-    return " (copy" in stem or " - copy" in stem
-
-
-def _load_file(data: Path, *, layout: str | None, category: str | None) -> Catalog:
-    if layout in ("mvtec", "folder"):
+def _load_file(data: Path, *, layout: str, category: str | None) -> Catalog:
+    if layout != "manifest":
         raise UsageError(f"{data}: layout {layout!r} needs a folder, this is a file")
-    if layout is None and data.suffix.lower() != ".csv":
-        raise DataError(f"{data}: expected a folder or a manifest .csv, this is another file; check the path")
     return load_manifest(data, category=category)
 
 
@@ -66,7 +123,7 @@ def _category_folder(data: Path, category: str | None) -> Path | None:
         if category not in (None, data.name):
             raise unknown_name("category", str(category), [data.name])
         return data
-    names = sorted(folder.name for folder in _folders(data) if _is_mvtec(folder))
+    names = [folder.name for folder in subfolders(data) if _is_mvtec(folder)]
     if not names:
         return None
     if category is not None and category not in names:
@@ -78,19 +135,14 @@ def _category_folder(data: Path, category: str | None) -> Path | None:
 
 def _is_mvtec(folder: Path) -> bool:
     """It has train/good; or test/<type>, and in train nothing at all or other types (check says so)."""
-    if any(_is_good(kind.name) for kind in _folders(folder / "train")):
+    if any(_is_good(kind.name) for kind in subfolders(folder / "train")):
         return True
-    has_loose_images = (folder / "train").is_dir() and not any(_folders(folder / "train"))
-    return any(_folders(folder / "test")) and not has_loose_images
+    has_loose_images = (folder / "train").is_dir() and not subfolders(folder / "train")
+    return bool(subfolders(folder / "test")) and not has_loose_images
 
 
 def _is_good(folder_name: str) -> bool:
     return folder_name.lower() in GOOD_FOLDERS
-
-
-def _folders(parent: Path) -> Iterator[Path]:
-    if parent.is_dir():
-        yield from (path for path in parent.iterdir() if path.is_dir() and path.name[0] != ".")
 
 
 def _load_folder(root: Path, *, category: str | None) -> Catalog:
@@ -99,7 +151,8 @@ def _load_folder(root: Path, *, category: str | None) -> Catalog:
     images = find_images(root)
     taken = [path for path in images if not is_copy(path)]
     if not taken:
-        raise DataError(f"{root}: no images in it; expected good ones (.png, .jpg ..) or train/good; add some")
+        what_to_do = where_to_get(root.as_posix(), otherwise="add some")
+        raise DataError(f"{root}: no images in it; expected good ones (.png, .jpg ..) or train/good; {what_to_do}")
     records = [
         ImageRecord(path=path, relative_path=path.relative_to(root).as_posix(), label=NORMAL, split="train")
         for path in taken

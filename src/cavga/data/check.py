@@ -7,36 +7,37 @@ import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from cavga.config import MAP_CELL
-from cavga.data.catalog import is_copy
-from cavga.data.images import ImageFileError, load_image, read_bytes, read_image_size, read_mask, size_text, to_rgb
+from cavga.data.images import (
+    ImageFileError,
+    is_copy,
+    load_image,
+    read_bytes,
+    read_image_size,
+    read_mask,
+    size_text,
+    to_rgb,
+)
+from cavga.data.known_sets import found_counts, official_counts
 from cavga.data.manifest import relative_to_root
-from cavga.data.records import ANOMALOUS, NORMAL, SPLITS, Catalog, ImageRecord
+from cavga.data.records import ANOMALOUS, CLASS_LAYOUTS, NORMAL, SEVERITIES, SPLITS, Catalog, Finding, ImageRecord
 from cavga.errors import DataError
 
-SEVERITIES = ("error", "warning", "note")
 FEW_IMAGES = 20  # normal training images; below it neither the model nor a threshold says much
 # In a folder that is read as good images throughout, these names say that some of them are not.
 _TELLING_FOLDERS = {
     *("bad", "ng", "nok", "ko", "defect", "defects", "defective", "anomaly", "anomalous", "abnormal"),
     *("anomalies", "test", "mask", "masks", "ground_truth", "label", "labels"),
 }
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that is wrong or worth knowing."""
-
-    severity: str
-    """One of SEVERITIES; an error stops training or leaves an image out of the evaluation."""
-    path: str
-    """Relative to the catalog's root; "." is the whole set."""
-    problem: str
-    remedy: str
+_MASK_REMEDIES = {  # layout -> how an anomalous image gets its mask, where not as in MVTec
+    "manifest": "fill in its column mask",
+    "lag": "add its attention_map",
+    "shanghaitech": "add testing/test_pixel_mask/<clip>.npy and delete mstc/masks",
+}
 
 
 class _Facts(NamedTuple):
@@ -61,6 +62,8 @@ def check_catalog(catalog: Catalog) -> list[Finding]:
     findings += _duplicates(catalog.records, facts)
     findings += _mixtures(facts)
     findings += _telling_folders(catalog)
+    findings += catalog.remarks
+    findings += _unofficial_counts(catalog)
     return sorted(findings, key=lambda row: (SEVERITIES.index(row.severity), row.path, row.problem))
 
 
@@ -110,10 +113,10 @@ def _examine(record: ImageRecord, catalog: Catalog, missing: set[Path]) -> _Fact
     findings += _examine_masks(record, readable, size, catalog.root)
     is_defect = record.split == "test" and record.label == ANOMALOUS
     if catalog.expects_masks and is_defect and not record.mask_paths:
-        remedy = "add its mask by name (ground_truth/<type>/<name>_mask.png) or remove the image"
-        if catalog.layout == "manifest":
-            remedy = "fill in its column mask or remove the line"
-        findings.append(Finding("error", record.relative_path, "has a defect but no mask", remedy))
+        remedy = _MASK_REMEDIES.get(catalog.layout, "add it by name (ground_truth/<type>/<name>_mask.png)")
+        findings.append(
+            Finding("error", record.relative_path, "has a defect but no mask", f"{remedy} or remove the image")
+        )
     return _Facts(findings, sha256, size, mode)
 
 
@@ -141,6 +144,8 @@ def _examine_masks(record: ImageRecord, paths: Sequence[Path], size: tuple[int, 
 def _unpaired_files(catalog: Catalog) -> Iterator[Finding]:
     for path in catalog.orphan_masks:
         remedy = "name it <image name>_mask in the folder of its image's type, or remove it"
+        if catalog.layout in _MASK_REMEDIES:
+            remedy = "see that its image was not left behind, or remove it"
         yield Finding("error", relative_to_root(path, catalog.root), "mask without an image", remedy)
     for path in catalog.missing:
         remedy = "paths are relative to the manifest's folder; mend the path or remove the line"
@@ -171,12 +176,14 @@ def _counts(catalog: Catalog) -> Iterator[Finding]:
     if not catalog.split("test"):
         path = "test" if catalog.layout == "mvtec" else "."
         remedy = "to evaluate, add test/good and test/<defect type>, or lines of split test"
+        if catalog.layout == "shanghaitech":
+            remedy = "nothing to do if this is scene 13, which has no test clips"
         yield Finding("warning", path, "no test images: nothing can be measured", remedy)
 
 
 def _masks_as_a_whole(catalog: Catalog) -> Iterator[Finding]:
     num_defects = count_images(catalog)["test_anomalous"]
-    if num_defects and not catalog.expects_masks:
+    if num_defects and not catalog.expects_masks and catalog.layout not in CLASS_LAYOUTS:
         problem = f"no masks for {num_defects} anomalous test images: pixel metrics cannot be computed"
         path = "ground_truth" if catalog.layout == "mvtec" else "."
         yield Finding("warning", path, problem, "add masks if localization is to be measured")
@@ -229,3 +236,24 @@ def _telling_folders(catalog: Catalog) -> Iterator[Finding]:
     for folder, count in counts.items():
         problem = f"its name says otherwise, but its {count} images are taken as good"
         yield Finding("warning", folder, problem, "move them out, or use train/good and test/<defect type>")
+
+
+def _unofficial_counts(catalog: Catalog) -> Iterator[Finding]:
+    """Where a known data set is not as it was published: people use subsets, so these are notes."""
+    known = official_counts(catalog)
+    if known is None:
+        return
+    title, counts = known
+    found = found_counts(catalog)
+    for name, count in counts.items():
+        if found.get(name, 0) != count:
+            problem = f"{title} has {count} {_words(name)}, here {found.get(name, 0)}"
+            yield Finding("note", ".", problem, "see that the set is complete, if it is meant to be")
+
+
+def _words(name: str) -> str:
+    """In words: test_normal is "normal test images", test/scratch "images in test/scratch"."""
+    split, _, label = name.partition("_")
+    if "/" in name:
+        return f"images in {name}"
+    return f"{label} {'training' if split == 'train' else 'test'} images" if label else name

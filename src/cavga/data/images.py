@@ -22,6 +22,7 @@ from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 from cavga.errors import DataError
 
+GOOD_FOLDERS = ("good", "ok", "normal")  # compared in lower case: MVTec, BTAD, VisA
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")  # compared in lower case
 
 # What the suffixes stand for, and no more: Pillow would start Ghostscript for an EPS named .png.
@@ -84,6 +85,19 @@ def find_images(folder: Path) -> list[Path]:
     """Every image below `folder`, sorted by path; names that start with a dot are left out."""
     found = [path for path in _walk(folder) if path.suffix.lower() in IMAGE_SUFFIXES]
     return sorted(found, key=lambda path: path.as_posix())
+
+
+def subfolders(parent: Path) -> list[Path]:
+    """The folders directly in `parent`, sorted; names that start with a dot are left out, and none of none."""
+    if not parent.is_dir():
+        return []
+    return sorted(path for path in parent.iterdir() if path.is_dir() and path.name[0] != ".")
+
+
+def is_copy(path: Path) -> bool:
+    """Whether a file manager named it as a copy: "000 (copy).png", "000 - Copy.png"."""
+    stem = path.stem.lower()
+    return " (copy" in stem or " - copy" in stem
 
 
 def read_bytes(path: Path) -> bytes:

@@ -10,6 +10,8 @@ from cavga.errors import UsageError, unknown_name
 
 SPLITS = ("train", "calibration", "test")
 NORMAL, ANOMALOUS = 0, 1
+CLASS_LAYOUTS = ("classes", "idx", "cifar10")  # one class of several is normal
+SEVERITIES = ("error", "warning", "note")
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,18 @@ class ImageRecord:
 
 
 @dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong or worth knowing."""
+
+    severity: str
+    """One of SEVERITIES; an error stops training or leaves an image out of the evaluation."""
+    path: str
+    """Relative to the catalog's root; "." is the whole set."""
+    problem: str
+    remedy: str
+
+
+@dataclass(frozen=True)
 class Catalog:
     """Everything found in one data set; `records` are sorted by split and path (a manifest: as listed)."""
 
@@ -41,12 +55,14 @@ class Catalog:
     category: str | None
     records: tuple[ImageRecord, ...]
     expects_masks: bool
-    """Every anomalous test image should have a mask: ground_truth/ exists, or a manifest names any mask."""
+    """Every anomalous test image should have a mask: ground_truth/ exists, a manifest names any mask, and so on."""
     orphan_masks: tuple[Path, ...] = ()
     missing: tuple[Path, ...] = ()
     """Files that a manifest names and that do not exist; a missing image has a record all the same."""
     skipped: tuple[Path, ...] = ()
     """Images that no rule of the layout takes, and copies by name: they have no record."""
+    remarks: tuple[Finding, ...] = ()
+    """What the reader of this layout noticed by itself."""
 
     def split(self, name: str) -> tuple[ImageRecord, ...]:
         """The records of one split, in order."""

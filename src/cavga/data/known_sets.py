@@ -1,0 +1,171 @@
+"""What is published of the known data sets: where they are, how many images they have, their classes. No torch.
+
+Nothing is ever downloaded. Counts serve `cavga check`: a difference is a note, since people use subsets.
+"""
+
+from pathlib import Path
+
+from cavga.data.records import CLASS_LAYOUTS, Catalog
+
+MNIST_CLASSES = tuple(str(digit) for digit in range(10))
+FASHION_MNIST_CLASSES = (  # the first is called "T-shirt/top", which is no folder's name
+    *("T-shirt_top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+)
+CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+IDX_LABEL_DIGESTS = {  # md5 of the unpacked label files: the two sets have the same file names
+    "a25bea736e30d166cdddb491f175f624": "MNIST",
+    "27ae3e4e09519cfbb04c329615203637": "MNIST",
+    "9018921c3c673c538a1fc5bad174d6f9": "Fashion-MNIST",
+    "15d484375f8d13e6eb1aabb0c3f46965": "Fashion-MNIST",
+}
+
+_SOURCES = {  # name of a folder, its letters and digits alone -> where to get what belongs there
+    "mnist": "MNIST is at yann.lecun.com/exdb/mnist: its four IDX files go into MNIST/raw, .gz or unpacked",
+    "fashionmnist": (
+        "Fashion-MNIST is at github.com/zalandoresearch/fashion-mnist: its four IDX files go into FashionMNIST/raw, "
+        ".gz or unpacked"
+    ),
+    "cifar10": (
+        "CIFAR-10 is at www.cs.toronto.edu/~kriz/cifar.html: unpack the binary version, so that cifar10/ holds "
+        "cifar-10-batches-bin"
+    ),
+    "lag": (
+        "LAG's authors send the password (github.com/smilell/AG-CNN): unpack it so that lag/ holds non_glaucoma and "
+        "suspicious_glaucoma"
+    ),
+    "shanghaitech": (
+        "ShanghaiTech Campus is at svip-lab.github.io/dataset/campus_dataset.html: unpack it so that shanghaitech/ "
+        "holds training and testing"
+    ),
+    "mvtecad": "MVTec AD is at www.mvtec.com/company/research/datasets/mvtec-ad: unpack it into mvtec_ad/<category>",
+}
+_OTHER_NAMES = {
+    "fashion": "fashionmnist",
+    "cifar10batchesbin": "cifar10",
+    "cifar": "cifar10",
+    "lagdatabase": "lag",
+    "lagdatabasepart1": "lag",
+    "mstc": "shanghaitech",
+    "stc": "shanghaitech",
+    "mvtec": "mvtecad",
+    "mvtecanomalydetection": "mvtecad",
+}
+
+
+_NUM_TEST = 10_000  # of MNIST, Fashion-MNIST and CIFAR-10
+_MNIST_TRAIN = (5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949)
+_MNIST_TEST = (980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009)
+
+# scene -> training clips, test clips, every 5th test frame of each clip: normal, anomalous
+_SHANGHAITECH = {
+    "01": (83, 34, 1410, 982),
+    "02": (15, 3, 100, 133),
+    "03": (6, 10, 578, 244),
+    "04": (20, 9, 582, 374),
+    "05": (66, 8, 634, 201),
+    "06": (30, 6, 154, 142),
+    "07": (8, 8, 500, 178),
+    "08": (49, 12, 346, 401),
+    "09": (10, 1, 56, 17),
+    "10": (11, 5, 137, 308),
+    "11": (10, 1, 40, 28),
+    "12": (15, 10, 194, 465),
+    "13": (7, 0, 0, 0),
+}
+
+# category -> train/good, test/good, then every type of defect
+_MVTEC_AD = {
+    "bottle": "209 20 broken_large 20 broken_small 22 contamination 21",
+    "cable": (
+        "224 58 bent_wire 13 cable_swap 12 combined 11 cut_inner_insulation 14 cut_outer_insulation 10 "
+        "missing_cable 12 missing_wire 10 poke_insulation 10"
+    ),
+    "capsule": "219 23 crack 23 faulty_imprint 22 poke 21 scratch 23 squeeze 20",
+    "carpet": "280 28 color 19 cut 17 hole 17 metal_contamination 17 thread 19",
+    "grid": "264 21 bent 12 broken 12 glue 11 metal_contamination 11 thread 11",
+    "hazelnut": "391 40 crack 18 cut 17 hole 18 print 17",
+    "leather": "245 32 color 19 cut 19 fold 17 glue 19 poke 18",
+    "metal_nut": "220 22 bent 25 color 22 flip 23 scratch 23",
+    "pill": "267 26 color 25 combined 17 contamination 21 crack 26 faulty_imprint 19 pill_type 9 scratch 24",
+    "screw": "320 41 manipulated_front 24 scratch_head 24 scratch_neck 25 thread_side 23 thread_top 23",
+    "tile": "230 33 crack 17 glue_strip 18 gray_stroke 16 oil 18 rough 15",
+    "toothbrush": "60 12 defective 30",
+    "transistor": "213 60 bent_lead 10 cut_lead 10 damaged_case 10 misplaced 10",
+    "wood": "247 19 color 8 combined 11 hole 10 liquid 10 scratch 21",
+    "zipper": (
+        "240 32 broken_teeth 19 combined 16 fabric_border 17 fabric_interior 16 rough 17 split_teeth 18 "
+        "squeezed_teeth 16"
+    ),
+}
+
+
+def where_to_get(path: str, *, otherwise: str = "check the path") -> str:
+    """Where the data set that this path is named after comes from, and into which folder it goes."""
+    for part in reversed(Path(path).parts[-3:]):
+        name = "".join(letter for letter in part.casefold() if letter.isalnum())
+        found = _SOURCES.get(_OTHER_NAMES.get(name, name))
+        if found:
+            return f"{found}; nothing is downloaded for you"
+    return otherwise
+
+
+def official_counts(catalog: Catalog) -> tuple[str, dict[str, int]] | None:
+    """The set that a catalog is of, and its published counts by the names of `found_counts`; None if unknown."""
+    if catalog.layout == "mvtec":
+        return _mvtec_ad(catalog)
+    if catalog.layout == "lag":
+        return "LAG (part 1, split of MedIAnomaly)", {"train_normal": 1500, "test_normal": 811, "test_anomalous": 811}
+    if catalog.layout == "shanghaitech":
+        return _shanghaitech(catalog)
+    return _one_class(catalog)
+
+
+def found_counts(catalog: Catalog) -> dict[str, int]:
+    """What of a catalog can be compared with published counts."""
+    test = catalog.split("test")
+    counts = {
+        "train_normal": sum(record.label == 0 for record in catalog.split("train")),
+        "test_normal": sum(record.label == 0 for record in test),
+        "test_anomalous": sum(record.label == 1 for record in test),
+        "training clips": len({record.group for record in catalog.split("train")}),
+        "test clips": len({record.group for record in test}),
+    }
+    types = [record.defect_type for record in test if record.defect_type]
+    return counts | {f"test/{name}": types.count(name) for name in set(types)}
+
+
+def _mvtec_ad(catalog: Catalog) -> tuple[str, dict[str, int]] | None:
+    """Known by its category's name and, since many people photograph screws, by its types of defects."""
+    good, test_good, *types = _MVTEC_AD.get(catalog.category or "", "0 0").split()
+    of_types = {f"test/{name}": int(count) for name, count in zip(types[::2], types[1::2], strict=True)}
+    found = {name for name in found_counts(catalog) if name.startswith("test/")}
+    if not found or found - set(of_types):
+        return None
+    return f"MVTec AD {catalog.category}", {"train_normal": int(good), "test_normal": int(test_good), **of_types}
+
+
+def _shanghaitech(catalog: Catalog) -> tuple[str, dict[str, int]] | None:
+    if catalog.category not in _SHANGHAITECH:
+        return None
+    names = ("training clips", "test clips", "test_normal", "test_anomalous")
+    counts = dict(zip(names, _SHANGHAITECH[catalog.category], strict=True))
+    return f"mSTC (every 5th frame) scene {catalog.category}", counts
+
+
+def _one_class(catalog: Catalog) -> tuple[str, dict[str, int]] | None:
+    """Known by the names of its classes; where container files are read, by some of them."""
+    if catalog.layout not in CLASS_LAYOUTS:
+        return None
+    normal = catalog.category or ""
+    names = {normal} | {record.defect_type for record in catalog.records if record.defect_type}
+    for title, classes, train, test in (
+        ("MNIST", MNIST_CLASSES, _MNIST_TRAIN, _MNIST_TEST),
+        ("Fashion-MNIST", FASHION_MNIST_CLASSES, (6000,) * 10, (1000,) * 10),
+        ("CIFAR-10", CIFAR10_CLASSES, (5000,) * 10, (1000,) * 10),
+    ):
+        if names == set(classes) or (catalog.layout != "classes" and names <= set(classes)):
+            k = classes.index(normal)
+            counts = {"train_normal": train[k], "test_normal": test[k], "test_anomalous": _NUM_TEST - test[k]}
+            return f"{title} with normal class {normal}", counts
+    return None
