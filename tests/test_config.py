@@ -37,6 +37,7 @@ def test_the_paper_preset_is_what_the_text_says():
 def test_presets_differ_in_every_field_that_is_not_for_a_study():
     # A field on which both presets agree must be a user's choice or belong to a recorded study.
     choices = {
+        *("normal_class", "mask_cut"),
         *("image_size", "category", "layout", "calibration_fraction", "anomalous_fraction", "skip_bad"),
         *("variant", "weights", "spectrum"),
         *("seed", "batch_size", "device", "false_alarm_rate", "pixel_false_alarm_rate", "train_latent"),

@@ -185,7 +185,7 @@ def evaluate_detector(
             detector, records, folder=folder, at_original_size=at_original_size, expects_masks=catalog.expects_masks
         )
         metrics = _complete(evaluation, detector, excluded=len(labelled) - len(records))
-        section = make_section(catalog.root.name, metrics, evaluation, detector)
+        section = make_section(catalog.title, metrics, evaluation, detector)
     lines = [_line(image, detector.image_threshold) for image in evaluation.images]
     atomic_write(output / "metrics.json", (json.dumps(metrics, indent=2) + "\n").encode())
     atomic_write(output / "predictions.jsonl", jsonl(lines))

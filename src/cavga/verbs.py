@@ -12,6 +12,10 @@ from cavga.printing import table_line
 
 DONE, FAILED, BAD_DATA, IN_PART, INTERRUPTED = 0, 1, 3, 4, 130
 
+_NOT_FOR_THE_DEMO = (
+    *("category", "normal_class", "mask_cut", "layout", "calibration_fraction", "image_size", "weights"),
+)
+
 
 class Outcome(NamedTuple):
     """What a verb did: text for people, an object for --json, lines of trouble, and the exit code."""
@@ -25,7 +29,7 @@ class Outcome(NamedTuple):
 def add_demo(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "example: cavga demo --output runs/demo"
     parser.add_argument("--output", type=Path, default=Path("runs/demo"), help="default runs/demo")
-    add_config_flags(parser, leave_out=("category", "layout", "calibration_fraction", "image_size", "weights"))
+    add_config_flags(parser, leave_out=_NOT_FOR_THE_DEMO)
     parser.set_defaults(run=demo)
 
 

@@ -64,6 +64,12 @@ class Catalog:
     remarks: tuple[Finding, ...] = ()
     """What the reader of this layout noticed by itself."""
 
+    @property
+    def title(self) -> str:
+        """The folder's name, and the category or normal class where it is another: "MNIST, 7"."""
+        is_named = self.category in (None, self.root.name)
+        return self.root.name if is_named else f"{self.root.name}, {self.category}"
+
     def split(self, name: str) -> tuple[ImageRecord, ...]:
         """The records of one split, in order."""
         if name not in SPLITS:

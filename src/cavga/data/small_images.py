@@ -180,7 +180,7 @@ def _cifar10_batch(path: Path) -> NDArray[np.uint8]:
     if not path.is_file():
         raise DataError(f"{path}: is missing; {where_to_get('cifar10')}")
     content = np.frombuffer(read_bytes(path), np.uint8)
-    if len(content) % _RECORD:
+    if not len(content) or len(content) % _RECORD:
         raise DataError(f"{path}: has {len(content)} bytes, expected a multiple of {_RECORD}: incomplete; {_AGAIN}")
     batch = content.reshape(-1, _RECORD)
     if batch[:, 0].max() >= len(CIFAR10_CLASSES):
