@@ -36,7 +36,7 @@ _TELLING_FOLDERS = {
 _MASK_REMEDIES = {  # layout -> how an anomalous image gets its mask, where not as in MVTec
     "manifest": "fill in its column mask",
     "lag": "add its attention_map",
-    "shanghaitech": "add testing/test_pixel_mask/<clip>.npy and delete mstc/masks",
+    "shanghaitech": "add testing/test_pixel_mask/<clip>.npy",
 }
 
 
