@@ -23,7 +23,7 @@ from cavga.errors import DataError, MissingExtraError, UsageError, unknown_name
 
 # Paper: "every 5th frame of the video from each scene"; counting from the first frame of each clip is ours.
 STRIDE = 5
-JPEG_QUALITY = 95  # test frames are JPEG files too; PNG would take about 30 GB
+JPEG_QUALITY = 95  # test frames are JPEG files too; PNG would take several times the space
 OUTPUT = "mstc"
 _AGAIN = "copy it from its source again"
 
