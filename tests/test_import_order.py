@@ -14,7 +14,7 @@ ROOMS = [
     "checkpoint", "training_log", "training", "whitening", "inference", "classification", "metrics",
     "pixel_metrics", "calibration",
     "detector",
-    "pictures", "evaluation", "attention_figure", "report", "prediction", "runs", "self_check", "sections",
+    "pictures", "page", "evaluation", "attention_figure", "report", "prediction", "runs", "self_check", "sections",
     "thresholds", "pipeline", "progress", "demo",
     "baselines.padim", "cells", "benchmark", "verbs", "cli", "__main__",
 ]  # fmt: skip
