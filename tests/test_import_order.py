@@ -7,6 +7,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "cavga"
 ROOMS = [
     "_version", "errors", "files", "shapes", "config", "presets", "flags", "printing",
     "data.images", "data.records", "data.manifest", "data.catalog", "data.check", "data.dataset", "data.demo",
+    "data.makers",
     "attention", "losses",
     "model.encoder", "model.decoder", "model.discriminator", "model.latent", "model.classifier", "model.cavga",
     "model.variants",
