@@ -8,6 +8,7 @@ ROOMS = [
     "_version", "errors", "files", "shapes", "config", "presets", "flags", "printing",
     "data.images", "data.records", "data.manifest", "data.known_sets", "data.unpack", "data.one_class",
     "data.small_images", "data.lag", "data.video", "data.catalog", "data.check", "data.dataset", "data.demo",
+    "data.makers",
     "attention", "losses",
     "model.encoder", "model.decoder", "model.discriminator", "model.latent", "model.classifier", "model.cavga",
     "model.variants",
@@ -15,8 +16,8 @@ ROOMS = [
     "checkpoint", "training_log", "training", "whitening", "inference", "classification", "metrics",
     "pixel_metrics", "calibration",
     "detector",
-    "pictures", "evaluation", "attention_figure", "report", "prediction", "runs", "self_check", "sections",
-    "thresholds", "pipeline", "progress", "demo",
+    "pictures", "page", "evaluation", "attention_figure", "report", "prediction", "runs", "self_check", "sections",
+    "thresholds", "pipeline", "self_test_page", "self_testing", "progress", "demo",
     "baselines.padim", "cells", "benchmark", "verbs", "cli", "__main__",
 ]  # fmt: skip
 OUTSIDE = {"__init__", "data.__init__", "model.__init__", "baselines.__init__"}

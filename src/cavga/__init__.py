@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from cavga.errors import CavgaError
     from cavga.pipeline import evaluate, train
     from cavga.presets import make_config
+    from cavga.self_testing import self_test
 
 _HOMES = {
     "AnomalyDetector": "cavga.detector",
@@ -21,6 +22,7 @@ _HOMES = {
     "RunConfig": "cavga.config",
     "evaluate": "cavga.pipeline",
     "make_config": "cavga.presets",
+    "self_test": "cavga.self_testing",
     "train": "cavga.pipeline",
 }
 
@@ -32,6 +34,7 @@ __all__ = [
     "__version__",
     "evaluate",
     "make_config",
+    "self_test",
     "train",
 ]
 

@@ -7,7 +7,7 @@ above is bright. So a normal image looks dark, and two pictures can be compared.
 import base64
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +32,8 @@ JPEG_QUALITY = 85
 
 PLOT_WIDTH, ROW_HEIGHT, LEFT, TOP = 440, 68, 54, 18  # of the histogram, in units of its view box
 NUM_BINS = 32
-SERIES = {0: ("good", "normal"), 1: ("defective", "anomalous"), None: ("not labelled", "unknown")}
+NAMES = {0: "good", 1: "defective", None: "not labelled"}
+CSS_CLASSES = {0: "normal", 1: "anomalous", None: "unknown"}
 STYLE = """
 :root { --ground: #fff; --soft: #f3f4f6; --ink: #1c2026; --dim: #5a636e; --rule: #d9dde2; --link: #0b5cad;
   --normal: #4477aa; --anomalous: #d9662b; --bad: #b3261e; --warn: #8a5300; --good: #146c43; }
@@ -146,12 +147,14 @@ def resize_mask(mask: Mask, size: tuple[int, ...]) -> Mask:
     return np.asarray(grey.resize((size[1], size[0]), Image.Resampling.BILINEAR)) >= 64
 
 
-def score_histogram(scores: Sequence[tuple[float, int | None]], threshold: float | None) -> str:
+def score_histogram(
+    scores: Sequence[tuple[float, int | None]], threshold: float | None, *, names: Mapping[int | None, str] = NAMES
+) -> str:
     """Inline SVG: one row of bars per label over one axis of scores, and the threshold as a line.
 
     Empty without a finite score. Colours come from the page: classes normal, anomalous, unknown, threshold.
     """
-    rows = {label: [s for s, known in scores if known == label and math.isfinite(s)] for label in SERIES}
+    rows = {label: [s for s, known in scores if known == label and math.isfinite(s)] for label in NAMES}
     rows = {label: values for label, values in rows.items() if values}
     if not rows:
         return ""
@@ -160,9 +163,10 @@ def score_histogram(scores: Sequence[tuple[float, int | None]], threshold: float
     edges = np.linspace(*_padded_range(everything), NUM_BINS + 1)
     bottom = TOP + ROW_HEIGHT * len(rows)
     parts = [] if cut is None else [_threshold_line(cut, edges, bottom)]  # first, so that texts lie above it
-    parts += [_row(label, values, edges, TOP + ROW_HEIGHT * i) for i, (label, values) in enumerate(rows.items())]
+    for i, (label, values) in enumerate(rows.items()):
+        parts.append(_row(names[label], CSS_CLASSES[label], values, edges, TOP + ROW_HEIGHT * i))
     parts += _score_axis(edges, bottom)
-    counts = ", ".join(f"{len(values)} {SERIES[label][0]}" for label, values in rows.items())
+    counts = ", ".join(f"{len(values)} {names[label]}" for label, values in rows.items())
     return (
         f'<svg viewBox="0 0 {PLOT_WIDTH} {bottom + 36}" role="img" '
         f'aria-label="Histogram of the anomaly scores: {counts}">{"".join(parts)}</svg>'
@@ -191,7 +195,7 @@ def data_uri(picture: Picture) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def _row(label: int | None, values: Sequence[float], edges: NDArray[np.float64], top: int) -> str:
+def _row(name: str, css_class: str, values: Sequence[float], edges: NDArray[np.float64], top: int) -> str:
     counts, _ = np.histogram(values, bins=edges)
     base, height = top + ROW_HEIGHT, ROW_HEIGHT - 24
     bars = "".join(
@@ -200,7 +204,6 @@ def _row(label: int | None, values: Sequence[float], edges: NDArray[np.float64],
         for left, right, count in zip(edges, edges[1:], counts, strict=False)
         if count
     )
-    name, css_class = SERIES[label]
     return (
         f'<path class="{css_class}" d="{bars}"/>'
         f'<line class="axis" x1="{LEFT}" x2="{PLOT_WIDTH}" y1="{base}" y2="{base}"/>'

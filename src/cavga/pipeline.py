@@ -17,10 +17,10 @@ from cavga.checkpoint import TRAINING_FOLDER, load_description, save_model
 from cavga.classification import fit_classifier
 from cavga.config import RunConfig, as_dict, is_weakly_supervised
 from cavga.data.dataset import TrainingImages, cache_images
-from cavga.data.manifest import read_manifest_hashes, sha256_of
+from cavga.data.manifest import sha256_of
 from cavga.data.records import ANOMALOUS, NORMAL
 from cavga.detector import AnomalyDetector, choose_device, is_needed
-from cavga.errors import DataError, ModelFileError, UsageError
+from cavga.errors import DataError, UsageError
 from cavga.evaluation import (
     Evaluation,
     ScoredImage,
@@ -45,6 +45,7 @@ from cavga.runs import (
     gather,
     load_like_run,
     provenance,
+    used_images,
     write_inputs,
 )
 from cavga.sections import make_section
@@ -133,10 +134,10 @@ def evaluate(
     if output is not None and Path(output).is_file():
         raise UsageError(f"--output {output} is a file: expected a folder")
     detector = AnomalyDetector.load(run, device=device)
-    used = _used_images(Path(run), detector.description)
+    used = used_images(Path(run), detector.description)
     others = [without] if isinstance(without, str | Path) else without
     for other in map(Path, others):
-        used |= _used_images(other, load_description(other))
+        used |= used_images(other, load_description(other))
     target = Path(run if output is None else output)
     return evaluate_detector(
         detector,
@@ -147,16 +148,6 @@ def evaluate(
         mask_cut=mask_cut,
         at_original_size=at_original_size,
     )
-
-
-def _used_images(run: Path, description: Mapping[str, Any]) -> dict[str, str]:
-    """sha256 -> split of what the run was trained and calibrated on; its manifest must be the one it wrote."""
-    manifest = run / MANIFEST_FILE
-    if not manifest.is_file() or sha256_of(manifest) != description["provenance"]["manifest_sha256"]:
-        raise ModelFileError(
-            f"{manifest} is missing or was changed: without it images that the run was trained on could not be left out"
-        )
-    return read_manifest_hashes(manifest)
 
 
 def evaluate_detector(

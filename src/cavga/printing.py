@@ -1,4 +1,4 @@
-"""The summary table that verbs print."""
+"""The tables that verbs print."""
 
 from collections.abc import Callable
 from typing import Any
@@ -21,3 +21,22 @@ def table_line(name: str, metrics: dict[str, Any] | None) -> str:
         text = value if isinstance(value, str) else "-" if value is None else f"{value:.3f}"
         cells.append(f"{text:>12}")
     return " ".join(cells)
+
+
+def self_test_lines(result: dict[str, Any]) -> list[str]:
+    """What a self-test found, as a short table."""
+    lines = [result["meaning"], f"{'':<16}{'found':>12}{'share':>8}   95 % interval"]
+    for part, name in (("by_kind", ""), ("by_size", "size "), ("by_contrast", "contrast ")):
+        lines += [_share_line(f"{name}{key}", share) for key, share in result[part].items()]
+    lines += [_share_line("all", result["found"]), _share_line("false alarms", result["false_alarms"])]
+    figures = [(name, result[name]["auroc"]) for name in ("image", "pixel")]
+    lines.append(", ".join(f"{name} AUROC {'-' if value is None else f'{value:.3f}'}" for name, value in figures))
+    return [*lines, f"warning: {result['warning']}"] if result["warning"] else lines
+
+
+def _share_line(name: str, share: dict[str, Any]) -> str:
+    line = f"{name:<16}{share['called']:>5} of {share['count']:>3}"
+    if share["rate"] is None:
+        return f"{line}{'-':>8}"
+    low, high = share["interval"]
+    return f"{line}{share['rate']:>8.0%}   {low:.0%} to {high:.0%}"

@@ -1,7 +1,4 @@
-"""report.html: one self-contained page that says how good a model is and shows where it fails.
-
-Nothing is fetched: pictures are data URIs, there is no script, and the page forbids requests itself.
-"""
+"""report.html: one self-contained page that says how good a model is and shows where it fails."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,25 +7,11 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from cavga.attention_figure import AttentionCase, attention_figure
-from cavga.files import atomic_write
-from cavga.pictures import STYLE, data_uri, legend, panels, score_histogram
+from cavga.page import VERDICTS, Case, fact_line, gallery, note_list, table, write_page
+from cavga.pictures import score_histogram
 
 MAX_CASES = 24
-NUM_NOTES = 8  # in full view; the others can be unfolded
-PANEL_SIDE = 304  # px of the longer side: sharp at the shown size, and 3 x 24 cases stay below 8 MB
-# (label, is_anomalous) -> what to call it, in the order of display.
-VERDICTS = {
-    (1, False): "missed",
-    (0, True): "false alarm",
-    (1, True): "found",
-    (0, False): "correctly passed",
-    (None, True): "called anomalous",
-    (None, False): "called normal",
-}
 MIN_CASES = {"found": 4, "correctly passed": 2, "false alarm": 4}  # shown however many are missed
 
 _NOT_COMPUTABLE = '<span class="none">not computable</span>'
@@ -66,22 +49,6 @@ _METRICS = (
         "oracle: threshold chosen on the test masks; not reachable in use",
     ),
 )
-
-
-@dataclass(frozen=True, eq=False)
-class Case:
-    """One image to show; `label` is 0 (good), 1 (defective) or None, `mask` None where it is not known."""
-
-    path: str
-    label: int | None
-    defect_type: str | None
-    score: float
-    threshold: float
-    is_anomalous: bool
-    photograph: NDArray[np.uint8]
-    anomaly_map: NDArray[np.float32]
-    pixel_threshold: float
-    mask: NDArray[np.bool_] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,18 +93,7 @@ def choose_cases(predictions: Sequence[tuple[float, int | None, bool]], *, maxim
 def write_report(path: Path, title: str, sections: Sequence[Section]) -> None:
     """Write the page; every text is escaped, what could not be computed says so."""
     body = "".join(_section(section, i) for i, section in enumerate(sections))
-    summary = _summary(sections) if len(sections) > 1 else ""
-    page = (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<meta name="color-scheme" content="light dark">'
-        '<meta http-equiv="Content-Security-Policy" '
-        "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">"
-        f"<title>{escape(title)}</title><style>{STYLE}</style></head>\n"
-        f"<body><header><h1>{escape(title)}</h1>{summary}</header>\n<main>{body}</main></body></html>\n"
-    )
-    # A file name that is no valid text (a lone surrogate, from a Linux folder) must not lose the report.
-    atomic_write(path, page.encode("utf-8", errors="replace"))
+    write_page(path, title, _summary(sections) if len(sections) > 1 else "", body)
 
 
 def _summary(sections: Sequence[Section]) -> str:
@@ -147,7 +103,7 @@ def _summary(sections: Sequence[Section]) -> str:
         for i, section in enumerate(sections)
     ]
     columns = ("", "defects found", "false alarms", "image AUROC", "pixel AUROC", "AUPRO")
-    return _table("All sections", columns, rows)
+    return table("All sections", columns, rows)
 
 
 def _section(section: Section, index: int) -> str:
@@ -156,11 +112,11 @@ def _section(section: Section, index: int) -> str:
     plot = f'<figure class="plot"><figcaption>Scores of the test images</figcaption>{histogram}</figure>'
     return (
         f'<section id="section-{index}"><h2>{escape(section.title)}</h2>'
-        f'<p class="verdict">{_sentence(section)}</p>{_facts("Images", metrics.get("counts"))}'
+        f'<p class="verdict">{_sentence(section)}</p>{fact_line("Images", metrics.get("counts"))}'
         f'<div class="columns"><div>{_metrics_table(section)}</div>'
         f"<div>{plot if histogram else ''}{_by_type_table(metrics)}</div></div>"
-        f"{_notes(section.notes)}{attention_figure(section.attention)}{_gallery(section)}"
-        f"{_facts('Provenance', metrics.get('provenance'))}</section>\n"
+        f"{note_list(section.notes)}{attention_figure(section.attention)}{_worst_cases(section)}"
+        f"{fact_line('Provenance', metrics.get('provenance'))}</section>\n"
     )
 
 
@@ -191,11 +147,6 @@ def _sentence(section: Section) -> str:
     return f"{text[0].upper()}{text[1:]}."
 
 
-def _facts(name: str, facts: Mapping[str, Any] | None) -> str:
-    texts = [f"{escape(key.replace('_', ' '))} {escape(str(value))}" for key, value in (facts or {}).items()]
-    return f'<p class="hint">{name}: {" · ".join(texts)}</p>' if texts else ""
-
-
 def _metrics_table(section: Section) -> str:
     rows = []
     for group, key, name, meaning in _METRICS:
@@ -206,7 +157,7 @@ def _metrics_table(section: Section) -> str:
             f'<tr><th scope="row">{name}<span class="hint">{meaning}</span></th>'
             f'<td>{shown}<span class="hint">{extra}</span></td></tr>'
         )
-    return _table("Figures of merit", ("", "value"), rows)
+    return table("Figures of merit", ("", "value"), rows)
 
 
 def _interval(metrics: Mapping[str, Any], key: str) -> str:
@@ -231,15 +182,7 @@ def _by_type_table(metrics: Mapping[str, Any]) -> str:
         for name in by_type
     ]
     columns = ("", "images", "found", "image AUROC", "pixel AUROC", "AUPRO")
-    return _table("By type of defect", columns, rows) if rows else ""
-
-
-def _table(caption: str, columns: Sequence[str], rows: Sequence[str]) -> str:
-    head = "".join(f'<th scope="col">{name}</th>' if name else "<td></td>" for name in columns)
-    return (
-        f'<div class="scroll"><table><caption>{caption}</caption><thead><tr>{head}</tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></div>"
-    )
+    return table("By type of defect", columns, rows) if rows else ""
 
 
 def _cells(metrics: Mapping[str, Any], keys: Sequence[tuple[str, str]]) -> str:
@@ -256,42 +199,5 @@ def _number(metrics: Mapping[str, Any], group: str, key: str) -> float | None:
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
-def _notes(notes: Sequence[str]) -> str:
-    items = [f"<li>{escape(note)}</li>" for note in notes]
-    shown, rest = "".join(items[:NUM_NOTES]), "".join(items[NUM_NOTES:])
-    more = f"<details><summary>{len(items) - NUM_NOTES} more</summary><ul>{rest}</ul></details>" if rest else ""
-    return f"<h3>Notes</h3><ul>{shown}</ul>{more}" if items else ""
-
-
-def _gallery(section: Section) -> str:
-    if not section.cases:
-        return ""
-    return (
-        f"<h3>Worst cases first: {len(section.cases)} of {len(section.scores)} images</h3>"
-        f"{legend(section.cases[0].pixel_threshold)}"
-        f'<div class="gallery">{"".join(_case(case) for case in section.cases)}</div>'
-    )
-
-
-def _case(case: Case) -> str:
-    pictures = panels(case.photograph, case.anomaly_map, case.pixel_threshold, case.mask, longer_side=PANEL_SIDE)
-    name = escape(case.path)
-    has_outline = case.mask is not None and case.mask.any()
-    alts = (
-        f"Photograph {name}{', its true defect outlined' if has_outline else ''}",
-        f"{name} in grey, with what the model marks",
-        f"Anomaly map of {name}, at most {case.anomaly_map.max():.3g}",
-    )
-    images = "".join(
-        f'<img src="{data_uri(picture)}" alt="{alt}" width="{picture.shape[1]}" height="{picture.shape[0]}">'
-        for picture, alt in zip(pictures, alts, strict=True)
-    )
-    verdict = VERDICTS[case.label, case.is_anomalous]
-    truth = {0: "good", 1: case.defect_type or "defective", None: "no label"}[case.label]
-    sign = "≥" if case.is_anomalous else "&lt;"
-    return (
-        f'<figure class="case"><div class="panels">{images}</div><figcaption>'
-        f'<b class="{verdict.split()[0]}">{verdict}</b><span class="name">{name}</span>'
-        f'<span class="hint">{escape(truth)} · score {case.score:.4g} {sign} {case.threshold:.4g}</span>'
-        "</figcaption></figure>"
-    )
+def _worst_cases(section: Section) -> str:
+    return gallery(f"Worst cases first: {len(section.cases)} of {len(section.scores)} images", section.cases)

@@ -17,9 +17,9 @@ from cavga.checkpoint import TRAINING_FOLDER
 from cavga.config import DataConfig, RunConfig, as_dict, is_weakly_supervised, write_toml
 from cavga.data.catalog import load_catalog, recognise_layout
 from cavga.data.images import read_image
-from cavga.data.manifest import sha256_of, write_manifest
+from cavga.data.manifest import read_manifest_hashes, sha256_of, write_manifest
 from cavga.data.records import ANOMALOUS, CLASS_LAYOUTS, NORMAL, Catalog, ImageRecord, draw_anomalous, hold_out
-from cavga.errors import DataError, ResumeError, UsageError
+from cavga.errors import DataError, ModelFileError, ResumeError, UsageError
 from cavga.files import atomic_write
 
 CONFIG_FILE = "config.toml"
@@ -198,6 +198,16 @@ def write_inputs(run: Path, inputs: TrainingData, config: RunConfig, *, identity
     used = [replace(record, split="train") for record in (*inputs.train, *inputs.anomalous)]
     used += [replace(record, split="calibration") for record in inputs.calibration]
     write_manifest(run / MANIFEST_FILE, used, inputs.catalog.root, inputs.hashes)
+
+
+def used_images(run: Path, description: Mapping[str, Any]) -> dict[str, str]:
+    """sha256 -> split of what the run was trained and calibrated on; its manifest must be the one it wrote."""
+    manifest = run / MANIFEST_FILE
+    if not manifest.is_file() or sha256_of(manifest) != description["provenance"]["manifest_sha256"]:
+        raise ModelFileError(
+            f"{manifest} is missing or was changed: without it images that the run was trained on could not be left out"
+        )
+    return read_manifest_hashes(manifest)
 
 
 def encoder_label(config: RunConfig) -> str:

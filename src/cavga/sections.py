@@ -12,7 +12,8 @@ from cavga.data.images import read_image
 from cavga.data.records import ANOMALOUS, NORMAL
 from cavga.detector import AnomalyDetector
 from cavga.evaluation import Evaluation, ScoredImage, has_known_mask, true_mask
-from cavga.report import Case, Section, choose_cases
+from cavga.page import Case
+from cavga.report import Section, choose_cases
 from cavga.self_check import decision_warning
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cavga.config import DEVICES, LAYOUTS, DataConfig
+from cavga.errors import UsageError
 from cavga.flags import add_config_flags, config_from_flags, one_of, parse_image_size
-from cavga.printing import table_line
+from cavga.printing import self_test_lines, table_line
 
 DONE, FAILED, BAD_DATA, IN_PART, INTERRUPTED = 0, 1, 3, 4, 130
 
@@ -151,11 +152,17 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
         "--evaluation-size", type=one_of("evaluation size", ("input", "original")), default="input",
         metavar="input|original", help="size of the pixel metrics: the model's input or the photographs' own",
     )  # fmt: skip
+    parser.add_argument(
+        "--self-test", action="store_true",
+        help="good images are enough: make anomalies on them and say which are found (self_test.json, self_test.html)",
+    )  # fmt: skip
     parser.add_argument("--device", type=one_of("device", DEVICES), default="auto", metavar="|".join(DEVICES))
     parser.set_defaults(run=evaluate)
 
 
 def evaluate(args: argparse.Namespace) -> Outcome:
+    if args.self_test:
+        return _self_test(args)
     from cavga.pipeline import evaluate as evaluate_run
 
     result = evaluate_run(
@@ -172,6 +179,16 @@ def evaluate(args: argparse.Namespace) -> Outcome:
     lines = [table_line("run", None), table_line(name, result.metrics)]
     lines.append(f"report: {(args.output or args.run_folder) / 'report.html'}")
     return Outcome("\n".join(lines), result.metrics, result.problems, IN_PART if result.problems else DONE)
+
+
+def _self_test(args: argparse.Namespace) -> Outcome:
+    if args.without or args.evaluation_size != "input":
+        raise UsageError("--self-test takes neither --without nor --evaluation-size: leave them out")
+    from cavga.self_testing import self_test
+
+    test = self_test(args.run_folder, args.data, args.output, category=args.category, device=args.device)
+    lines = [*self_test_lines(test.result), f"page: {(args.output or args.run_folder) / 'self_test.html'}"]
+    return Outcome("\n".join(lines), test.result, test.problems, IN_PART if test.problems else DONE)
 
 
 def add_predict(parser: argparse.ArgumentParser) -> None:
