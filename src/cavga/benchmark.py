@@ -91,7 +91,9 @@ def _cavga(cell: Cell, root: Path, run: Path, output: Path) -> dict[str, Any]:
     without = [output / replace(cell, name=cell.without).folder] if cell.without else []
     metrics = evaluate(run, root / cell.data, without=without).metrics
     log = [json.loads(line) for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
-    return {"metrics": metrics, "epochs": len(log), "converged": has_converged([line["total"] for line in log])}
+    losses = {key: value for key, value in log[-1].items() if isinstance(value, float)}
+    converged = has_converged([line["total"] for line in log])
+    return {"metrics": metrics, "epochs": len(log), "converged": converged, "losses": losses}
 
 
 def has_converged(totals: Sequence[float]) -> bool | None:
