@@ -163,9 +163,9 @@ def _order(rows: list[dict[str, Any]]) -> str:
     return (
         f"By IoU {len(held)} of the {len(ORDER)} hold ({', '.join(held) or 'none'}). That says nothing of the paper: "
         f"pixel AUROC lies between {min(auroc):.2f} and {max(auroc):.2f}, which is chance, an IoU of 0.07 is that of "
-        f"marking everything, and L_R has come to {reconstruction:.2f} on average, above the {log(2):.2f} of a constant "
-        "grey image. At this budget the adversarial term at its weight of 1 has undone the reconstruction and 145 epochs "
-        "are missing; the order is not tested here.\n"
+        f"marking everything, and L_R has come to {reconstruction:.2f} on average, above the {log(2):.2f} of a "
+        "constant grey image: the adversarial term at its weight of 1 outweighs it, and 145 epochs are missing. The "
+        "order is not tested at this budget.\n"
     )
 
 
