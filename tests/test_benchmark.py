@@ -8,7 +8,7 @@ from cavga import benchmark
 from cavga.baselines.padim import PadimGraph
 from cavga.benchmark import has_converged, run_cell, run_table
 from cavga.cells import Cell, demo_cells, merge, screw_cells, table8_cells, variant_cells, weak_cells
-from cavga.errors import UsageError
+from cavga.errors import DataError, ModelFileError, UsageError
 from cavga.model.variants import build
 
 from .conftest import small_config
@@ -110,6 +110,18 @@ def test_datasets_restrict_a_table(small_table, tmp_path, category):
     assert [row["cell"] for row in rows] == ["ours", "control"]
     with pytest.raises(UsageError, match="unknown data set 'x'"):
         run_table("small", tmp_path, data=small_table, datasets=("x",))
+
+
+def test_what_no_cell_could_run_with_leaves_an_earlier_table_alone(tmp_path):
+    (tmp_path / "weak.json").write_text("precious")
+    (tmp_path / "root/magnetic_tile").mkdir(parents=True)
+    with pytest.raises(DataError, match="holds none of magnetic_tile"):
+        run_table("weak", tmp_path, data=tmp_path / "nowhere")
+    with pytest.raises(ModelFileError, match="no such weights file"):
+        run_table("weak", tmp_path, data=tmp_path / "root", weights=str(tmp_path / "w.pth"))
+    with pytest.raises(UsageError, match="is a file"):
+        run_table("weak", tmp_path / "weak.json", data=tmp_path / "root")
+    assert (tmp_path / "weak.json").read_text() == "precious"
 
 
 def test_later_overrides_win():

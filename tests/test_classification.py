@@ -7,7 +7,7 @@ import torch
 from cavga.attention import grad_cam
 from cavga.classification import fit_whitened
 from cavga.data.dataset import TrainingImages, image_batch
-from cavga.inference import graph_of
+from cavga.inference import enlarged, graph_of, map_score
 from cavga.model.classifier import LOG_FLOOR, EnergyClassifier
 from cavga.model.variants import build
 
@@ -114,3 +114,15 @@ def test_the_same_images_give_the_same_bits():
 def test_one_labelled_bad_image_is_enough_to_fit():
     graph = fitted(images(num_normal=3, num_anomalous=1))
     assert all(torch.isfinite(value).all() for key, value in graph.state_dict().items() if "classifier" in key)
+
+
+def test_a_classifier_that_learns_nothing_is_left_out_of_the_score_and_said(caplog):
+    data = images()
+    graph = fitted(data, classification_weight=0.0)
+    assert "tells nothing apart" in caplog.text
+    with torch.inference_mode():
+        batch = image_batch(data.images, np.arange(len(data)), CPU)
+        joint = graph.score_images(batch).score
+        energy = map_score(enlarged(energies_of(graph, data.images).mean(dim=1), (32, 32)))
+    mean, deviation = graph.model.classifier.image_scale[0]
+    assert torch.allclose(joint, (energy - mean) / deviation, atol=1e-4)

@@ -1,9 +1,12 @@
 import json
 
+import numpy as np
 import pytest
 
 import cavga
 from cavga import pipeline
+from cavga.calibration import calibrate
+from cavga.config import CalibrationConfig
 from cavga.model.variants import build
 from cavga.self_check import decision_warning
 
@@ -14,14 +17,20 @@ def counts(good, bad, num_good=10, num_bad=2):
     return {"num_good": num_good, "good_called_anomalous": good, "num_bad": num_bad, "bad_called_anomalous": bad}
 
 
+def calibration(rule, score):
+    config = CalibrationConfig(threshold_rule=rule)
+    return calibrate([(0.0, np.zeros((2, 2), dtype=np.float32))] * 20, config, image_score=score)
+
+
 @pytest.mark.parametrize(
-    ("decisions", "words"),
-    [(counts(0, 0), "everything normal"), (counts(10, 2), "everything anomalous"), (counts(1, 1), None),
-     (counts(3, 0, num_bad=0), None)],
+    ("decisions", "of_classifier", "of_threshold"),
+    [(counts(0, 0), "everything normal", "held-out good images"), (counts(10, 2), "everything anomalous", "below them"),
+     (counts(1, 1), None, None), (counts(3, 0, num_bad=0), None, None)],
 )  # fmt: skip
-def test_a_classifier_that_tells_nothing_apart_is_named(decisions, words):
-    warning = decision_warning(decisions)
-    assert warning is None if words is None else words in warning
+def test_decisions_that_tell_nothing_apart_are_named_with_what_makes_them(decisions, of_classifier, of_threshold):
+    for rule, score, words in (("fixed", "class", of_classifier), ("conformal", "joint", of_threshold)):
+        warning = decision_warning(decisions, calibration(rule, score))
+        assert warning is None if words is None else words in warning
 
 
 def test_a_classifier_that_calls_everything_normal_is_in_log_model_and_report(tmp_path, caplog, monkeypatch):

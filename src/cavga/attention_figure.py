@@ -30,7 +30,7 @@ def attention_figure(cases: Sequence[AttentionCase]) -> str:
     if not cases:
         return ""
     return (
-        "<h3>What the classifier attends to</h3>"
+        "<h3>Normal and anomalous attention</h3>"
         '<p class="hint">Of the good and of the defective test images, the one with the median score. Dark is 0, '
         "bright is 1. On a normal image the attention of normal should cover all and that of anomalous nothing.</p>"
         f'<div class="gallery">{"".join(_row(case) for case in cases)}</div>'

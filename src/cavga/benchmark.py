@@ -18,7 +18,7 @@ from cavga.data.dataset import cache_images
 from cavga.data.demo import TEXTURES, write_demo_data
 from cavga.data.records import hold_out
 from cavga.detector import AnomalyDetector
-from cavga.errors import CavgaError, UsageError, unknown_name
+from cavga.errors import CavgaError, DataError, ModelFileError, UsageError, unknown_name
 from cavga.files import atomic_write
 from cavga.inference import InferenceGraph
 from cavga.pipeline import evaluate, evaluate_detector, train
@@ -43,17 +43,9 @@ def run_table(
 
     `datasets` restricts the table to some of its data sets.
     """
-    if table not in TABLES:
-        raise unknown_name("table", table, TABLES)
-    cells = TABLES[table](seeds, weights)
-    known = list(dict.fromkeys(cell.data for cell in cells))
-    for name in datasets:
-        if name not in known:
-            raise unknown_name("data set", name, known)
-    cells = [cell for cell in cells if not datasets or cell.data in datasets]
+    cells = _cells(table, seeds, weights, datasets)
     needed = sorted({cell.data for cell in cells} - set(TEXTURES))
-    if needed and data is None:
-        raise UsageError(f"table {table} needs --data ROOT, the folder that holds {', '.join(needed)}")
+    _check(table, output, data=data, weights=weights, needed=needed)
     if len(needed) < len({cell.data for cell in cells}):
         write_demo_data(output / "data")
     rows = []
@@ -65,6 +57,30 @@ def run_table(
         atomic_write(output / f"{table}.json", (json.dumps(content, indent=1) + "\n").encode())
         on_row(row)
     return rows
+
+
+def _cells(table: str, seeds: Sequence[int], weights: str | None, datasets: Sequence[str]) -> list[Cell]:
+    """The cells of a table on some of its data sets, or on all."""
+    if table not in TABLES:
+        raise unknown_name("table", table, TABLES)
+    cells = TABLES[table](seeds, weights)
+    known = list(dict.fromkeys(cell.data for cell in cells))
+    for name in datasets:
+        if name not in known:
+            raise unknown_name("data set", name, known)
+    return [cell for cell in cells if not datasets or cell.data in datasets]
+
+
+def _check(table: str, output: Path, *, data: Path | None, weights: str | None, needed: Sequence[str]) -> None:
+    """Refuse what no cell could be run with, before an earlier table is touched."""
+    if needed and data is None:
+        raise UsageError(f"table {table} needs --data ROOT, the folder that holds {', '.join(needed)}")
+    if output.is_file():
+        raise UsageError(f"--output {output} is a file: expected a folder")
+    if data is not None and needed and not any((data / name).is_dir() for name in needed):
+        raise DataError(f"{data} holds none of {', '.join(needed)}: expected --data ROOT with these folders in it")
+    if weights not in (None, "imagenet", "none") and not Path(str(weights)).is_file():
+        raise ModelFileError(f"no such weights file: {weights}")
 
 
 def run_cell(cell: Cell, root: Path, output: Path) -> dict[str, Any]:

@@ -41,7 +41,7 @@ class Calibration:
         """One sentence for the user: what the image threshold can be trusted to do."""
         if self.promised_false_alarm_rate is None and self.image_score == "class":
             return (
-                "an image is called anomalous where the classifier's anomalous logit is not the smaller one "
+                "an image is called anomalous where the classifier's anomalous logit is at least the normal one "
                 "(the paper's rule); that promises no false alarm rate"
             )
         if self.promised_false_alarm_rate is None:

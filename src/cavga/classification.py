@@ -5,6 +5,7 @@ L_cga on the classifier alone. The second is a small convex-like one, solved her
 an image's label as the only supervision (docs/decisions/0008).
 """
 
+import logging
 from collections.abc import Iterator
 
 import numpy as np
@@ -28,7 +29,9 @@ BATCH_SIZE = 16
 SHRINKAGE, DECAY = 10.0, 10.0
 MAX_STEPS = 30
 NUM_GUIDED = 64  # normal images that L_cga looks at: it is a mean over them, and their maps are held in memory
-SMALLEST_DEVIATION = 1e-6
+SMALLEST_DEVIATION = 1e-4  # on normal images; what varies less says nothing and is left out
+
+logger = logging.getLogger("cavga")
 
 
 def fit_whitened(model: Cavga, images: TrainingImages, config: RunConfig, *, device: torch.device) -> None:
@@ -98,7 +101,7 @@ def _minimise(
 def _sphering(centred: Float[Tensor, "normals features"]) -> Float[Tensor, "features features"]:
     """Coordinates in which the normal images' features are spread alike, their covariance shrunk."""
     covariance = (centred.T @ centred / len(centred)).double()
-    mean_variance = covariance.diagonal().mean().clamp_min(SMALLEST_DEVIATION**2)
+    mean_variance = covariance.diagonal().mean().clamp_min(1e-12)
     values, vectors = torch.linalg.eigh(covariance)
     return (vectors * (values.clamp_min(0) + SHRINKAGE * mean_variance).rsqrt()).float()
 
@@ -116,10 +119,17 @@ def _set_scales(model: Cavga, classifier: EnergyClassifier, images: NDArray[np.u
         scores.append(torch.stack([map_score(enlarged(energy, size)), _q(classifier, energies)]))
     mean = total / count
     deviation = (squares / count - mean.square()).clamp_min(0).sqrt()
-    classifier.cell_scale.copy_(torch.stack([mean, deviation.clamp_min(SMALLEST_DEVIATION)], dim=1))
+    classifier.cell_scale.copy_(torch.stack([mean, _or_left_out(deviation)], dim=1))
     joined = torch.cat(scores, dim=1)
-    spread = joined.std(dim=1, correction=0).clamp_min(SMALLEST_DEVIATION)
-    classifier.image_scale.copy_(torch.stack([joined.mean(dim=1), spread], dim=1))
+    spread = joined.std(dim=1, correction=0)
+    classifier.image_scale.copy_(torch.stack([joined.mean(dim=1), _or_left_out(spread)], dim=1))
+    if spread[1] < SMALLEST_DEVIATION:
+        logger.warning("the classifier tells nothing apart: its score is left out, the energy's alone counts")
+
+
+def _or_left_out(deviation: Float[Tensor, " 2"]) -> Float[Tensor, " 2"]:
+    """The deviation to divide by; infinite, so that nothing is left, where it is but rounding."""
+    return torch.where(deviation < SMALLEST_DEVIATION, torch.inf, deviation)
 
 
 def _q(classifier: EnergyClassifier, energies: LatentMap) -> Scores:

@@ -97,14 +97,14 @@ class AnomalyDetector:
         """Whether this is a weakly supervised model."""
         return isinstance(self.graph, InferenceGraph) and self.graph.model.classifier is not None
 
-    def class_attention(self, photograph: Photograph) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def class_attention(self, photograph: Source) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """A^cn and A^ca, the attention of the normal and of the anomalous class, in [0, 1] at the input size.
 
-        Takes one uint8 array (height, width, 3) in RGB; raises UsageError for a model without classifier.
+        Takes one uint8 array (height, width, 3) in RGB or a path; raises UsageError for a model without classifier.
         """
         if not isinstance(self.graph, InferenceGraph) or not self.has_classifier:
             raise UsageError("class attention needs a classifier: only the w variants have one")
-        ready = _prepare(photograph, self.graph.image_size)
+        ready = _prepare(next(_flatten(photograph)), self.graph.image_size)
         if isinstance(ready, FailedImage):
             raise DataError(ready.error)
         with torch.inference_mode():

@@ -66,7 +66,9 @@ def unsupervised_objective(
     return torch.as_tensor(total)
 
 
-def classification_loss(class_logits: ClassLogits, labels: Labels, *, class_weights: tuple[float, float]) -> Scalar:
+def classification_loss(
+    class_logits: ClassLogits, labels: Labels, *, class_weights: tuple[float, float] = (1.0, 1.0)
+) -> Scalar:
     """L_bce of Eq. 6: cross-entropy of the two classes against `labels` (0 normal, 1 anomalous), mean over the images.
 
     `class_weights` multiplies the normal and the anomalous images' terms; (1, 1) is the paper's.

@@ -92,7 +92,7 @@ def train(
         _fit(model, images, config, run, fingerprint=identity, resume=resume, on_step=on_step)
         graph = graph_of(model, config)
         calibration = calibrate_graph(graph, images, inputs, config)
-        check = check_training_images(graph, inputs, device)
+        check = check_training_images(graph, inputs, calibration, device)
     logger.info("%s", calibration.promise())
     origin = provenance(inputs, config, device=str(device), seconds=time.monotonic() - started)
     origin["manifest_sha256"] = sha256_of(run / MANIFEST_FILE)
@@ -144,6 +144,7 @@ def evaluate(
         Path(data),
         target,
         used=used,
+        without=[str(other) for other in others],
         category=category,
         mask_cut=mask_cut,
         at_original_size=at_original_size,
@@ -156,11 +157,15 @@ def evaluate_detector(
     output: Path,
     *,
     used: Mapping[str, str],
+    without: Sequence[str] = (),
     category: str | None = None,
     mask_cut: float | None = None,
     at_original_size: bool = False,
 ) -> EvaluatedRun:
-    """As `evaluate`, for a detector that is already there; `used` maps the sha256 of images to leave out."""
+    """As `evaluate`, for a detector that is already there; `used` maps the sha256 of images to leave out.
+
+    `without` names the other runs whose images are among those, for metrics.json.
+    """
     settings = detector.description["config"]["data"]
     catalog = load_like_run(settings, data, category=category, mask_cut=mask_cut)
     labelled = [record for record in catalog.split("test") if record.label is not None]
@@ -176,6 +181,7 @@ def evaluate_detector(
             detector, records, folder=folder, at_original_size=at_original_size, expects_masks=catalog.expects_masks
         )
         metrics = _complete(evaluation, detector, excluded=len(labelled) - len(records))
+        metrics["provenance"]["without"] = list(without)
         section = make_section(catalog.title, metrics, evaluation, detector)
     lines = [_line(image, detector.image_threshold) for image in evaluation.images]
     atomic_write(output / "metrics.json", (json.dumps(metrics, indent=2) + "\n").encode())

@@ -113,6 +113,8 @@ def _labelled_bad(catalog: Catalog, config: RunConfig) -> tuple[tuple[ImageRecor
         return labelled, False
     tested = [record for record in catalog.split("test") if record.label == ANOMALOUS]
     drawn = draw_anomalous(tested, fraction=config.data.anomalous_fraction, seed=config.training.seed)
+    if drawn and len(drawn) == len(tested):
+        logger.warning("all %d bad test images were drawn to train on: none is left to test with", len(tested))
     if not drawn:
         raise DataError(
             f"{catalog.root} holds no labelled bad images, which variant {config.model.variant} needs: expected "

@@ -23,7 +23,12 @@ def make_section(title: str, metrics: dict[str, Any], evaluation: Evaluation, de
     decisions = [(float(image.score or 0.0), image.record.label, bool(image.is_anomalous)) for _, image in scored]
     cases = [_case(*scored[k], evaluation, detector) for k in choose_cases(decisions)]
     calibration = Calibration(**detector.description["calibration"])
-    notes = [calibration.promise(), *_realised(metrics, calibration), *_decisions(detector), *_suspicious(detector)]
+    notes = [
+        calibration.promise(),
+        *_realised(metrics, calibration),
+        *_decisions(detector, calibration),
+        *_suspicious(detector),
+    ]
     notes += evaluation.problems
     scores = [(score, label) for score, label, _ in decisions]
     return Section(title, metrics, scores, cases, notes, _attention(evaluation, detector))
@@ -61,7 +66,7 @@ def _realised(metrics: dict[str, Any], calibration: Calibration) -> list[str]:
     return [text]
 
 
-def _decisions(detector: AnomalyDetector) -> list[str]:
+def _decisions(detector: AnomalyDetector, calibration: Calibration) -> list[str]:
     """What a weakly supervised model says of the labelled bad images it was trained on."""
     counts = detector.description.get("training_decisions")
     if not counts or not counts["num_bad"]:
@@ -70,7 +75,7 @@ def _decisions(detector: AnomalyDetector) -> list[str]:
         f"of {counts['num_bad']} labelled bad training images {counts['bad_called_anomalous']} are called anomalous, "
         f"of {counts['num_good']} good ones {counts['good_called_anomalous']}"
     )
-    warning = decision_warning(counts)
+    warning = decision_warning(counts, calibration)
     return [f"{text}: {warning}" if warning else text]
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from cavga.calibration import Calibration
 from cavga.detector import AnomalyDetector
 from cavga.inference import ScoringGraph
 from cavga.runs import TrainingData
@@ -33,7 +34,9 @@ class SelfCheck:
         return {"suspicious_training_images": self.suspicious, "training_decisions": counts}
 
 
-def check_training_images(graph: ScoringGraph, inputs: TrainingData, device: torch.device) -> SelfCheck:
+def check_training_images(
+    graph: ScoringGraph, inputs: TrainingData, calibration: Calibration, device: torch.device
+) -> SelfCheck:
     """Score the training images with the finished model, and log what is worth knowing."""
     detector = AnomalyDetector(graph, {}, device=device)
     # Two numbers a prediction: the maps of thousands of images are not kept.
@@ -49,24 +52,26 @@ def check_training_images(graph: ScoringGraph, inputs: TrainingData, device: tor
         bad_called_anomalous=sum(bad),
     )
     logger.info("training images least like the others: %s", ", ".join(item["path"] for item in check.suspicious))
-    warning = decision_warning(check.as_dict()["training_decisions"])
+    warning = decision_warning(check.as_dict()["training_decisions"], calibration)
     if warning:
         logger.warning("%s", warning)
     return check
 
 
-def decision_warning(counts: dict[str, int]) -> str | None:
+def decision_warning(counts: dict[str, int], calibration: Calibration) -> str | None:
     """What is wrong with a weakly supervised model's decisions on its own training images; None if nothing is."""
     if not counts["num_bad"]:
         return None
+    # Only where C decides alone is it C that is wrong; elsewhere held-out images set the threshold.
+    is_c_alone = calibration.image_score == "class" and calibration.threshold_rule == "fixed"
     if not counts["bad_called_anomalous"]:
-        return (
-            f"none of the {counts['num_bad']} labelled bad training images is called anomalous: "
+        why = (
             "the classifier calls everything normal"
+            if is_c_alone
+            else "the held-out good images that set the threshold score as high; have a look at them"
         )
+        return f"none of the {counts['num_bad']} labelled bad training images is called anomalous: {why}"
     if counts["good_called_anomalous"] == counts["num_good"]:
-        return (
-            f"all {counts['num_good']} good training images are called anomalous: "
-            "the classifier calls everything anomalous"
-        )
+        why = "the classifier calls everything anomalous" if is_c_alone else "the threshold lies below them all"
+        return f"all {counts['num_good']} good training images are called anomalous: {why}"
     return None

@@ -119,7 +119,7 @@ def train(args: argparse.Namespace) -> Outcome:
         f"{labelled} images of layout {origin['layout']} in {origin['training_seconds']} s\n{drawn}"
         f"run folder: {run} (`cavga predict {run} IMAGES --output DIR` uses it)"
     )
-    result = {"run": str(run), **{key: description[key] for key in ("calibration", "provenance")}}
+    result = {"run": str(run), **{key: description[key] for key in ("calibration", "training_decisions", "provenance")}}
     return Outcome(text, result, origin["left_out"], IN_PART if origin["left_out"] else DONE)
 
 
@@ -281,7 +281,6 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _seeds(text: str) -> tuple[int, ...]:
-    try:
+    if all(part.isdecimal() for part in text.split(",")):
         return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected whole numbers separated by commas, got {text!r}") from None
+    raise argparse.ArgumentTypeError(f"expected whole numbers separated by commas, got {text!r}")

@@ -473,3 +473,12 @@ def test_a_group_named_like_a_number_is_not_an_image():
 def test_hold_out_refuses_impossible_fractions(fraction):
     with pytest.raises(UsageError, match="expected a number between 0 and 1"):
         hold_out(records(None, None), fraction=fraction, seed=0)
+
+
+def test_masks_of_training_images_ask_for_none_in_the_test(tmp_path):
+    for name in ("a.png", "b.png", "c.png", "m.png"):
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "m.csv").write_text(
+        "image,label,mask,split\na.png,0,,train\nb.png,1,m.png,train\nc.png,1,,test\n", encoding="utf-8"
+    )
+    assert not load_catalog(tmp_path / "m.csv").expects_masks

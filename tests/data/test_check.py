@@ -134,11 +134,11 @@ def test_the_same_content_in_two_splits_is_a_warning_in_one_a_note(root):
     ]
 
 
-def test_the_same_content_labelled_good_and_bad_is_a_warning_in_one_split_too(root):
+def test_the_same_content_labelled_good_and_bad_to_train_on_is_an_error(root):
     (root / "train/scratch").mkdir()
     shutil.copy(root / "train/good/000.png", root / "train/scratch/0.png")
     problem = "split train: same content as train/good/000.png in split train, and one is labelled good, the other bad"
-    assert found(root, "warning") == [("train/scratch/0.png", problem)]
+    assert found(root, "error") == [("train/scratch/0.png", problem)]
 
 
 def test_an_empty_mask_on_a_defect_is_a_warning(root):

@@ -32,7 +32,7 @@ def load_manifest(path: Path, *, category: str | None) -> Catalog:
         layout="manifest",
         category=chosen,
         records=tuple(listed),
-        expects_masks=any(record.mask_paths for record in listed),
+        expects_masks=any(record.mask_paths for record in listed if record.split == "test"),
         missing=missing,
     )
 
