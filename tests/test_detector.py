@@ -6,7 +6,7 @@ import pytest
 import cavga
 from cavga.errors import DataError, ModelFileError, UsageError
 
-from .conftest import texture
+from .conftest import small_config, texture
 
 
 @pytest.fixture(scope="module")
@@ -121,3 +121,17 @@ def test_cuda_where_there_is_none(run_folder, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(UsageError, match="no CUDA device"):
         cavga.AnomalyDetector.load(run_folder, device="cuda")
+
+
+def test_class_attention_takes_a_path_or_an_array_and_needs_a_classifier(category, run_folder, tmp_path):
+    from cavga.data.images import read_image
+    from cavga.pipeline import train
+
+    path = sorted((category / "test").rglob("*.png"))[0]
+    with pytest.raises(UsageError, match="needs a classifier"):
+        cavga.AnomalyDetector.load(run_folder).class_attention(path)
+    detector = cavga.AnomalyDetector.load(train(category, tmp_path / "w", small_config("paper", "r-w", epochs=1)))
+    for source in (path, str(path), read_image(path)):
+        normal, anomalous = detector.class_attention(source)
+        assert normal.shape == anomalous.shape == (32, 32)
+        assert 0 <= min(normal.min(), anomalous.min()) <= max(normal.max(), anomalous.max()) <= 1

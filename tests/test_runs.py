@@ -176,3 +176,9 @@ def test_provenance_counts_bad_images_and_names_those_drawn(labelled, unlabelled
     inputs = gather(unlabelled, weak_config())
     origin = provenance(inputs, weak_config(), device="cpu", seconds=1.0)
     assert (origin["train_anomalous"], origin["drawn"]) == (1, list(inputs.drawn))
+
+
+def test_a_draw_that_leaves_nothing_to_test_with_is_warned_of(tmp_path, caplog):
+    data = write_category(tmp_path / "one", num_bad=1)
+    assert len(gather(data, weak_config()).anomalous) == 1
+    assert "all 1 bad test images were drawn" in caplog.text
