@@ -7,7 +7,8 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
-from cavga.pictures import data_uri, heatmap, outline, resize_map
+from cavga.page import picture_row
+from cavga.pictures import heatmap, outline, resize_map
 
 MIDDLE = 0.5  # of the scale of the maps' colours, which runs from 0 to 1
 COLUMNS = ("photograph", "attention of normal, A^cn", "attention of anomalous, A^ca")
@@ -42,13 +43,10 @@ def _row(case: AttentionCase) -> str:
     photograph = case.photograph if case.mask is None else outline(case.photograph, case.mask)
     maps = [heatmap(resize_map(attention, size), MIDDLE) for attention in (case.normal, case.anomalous)]
     name = escape(case.path)
-    images = "".join(
-        f'<img src="{data_uri(picture)}" alt="{column}: {name}" width="{size[1]}" height="{size[0]}">'
-        for picture, column in zip((photograph, *maps), COLUMNS, strict=True)
-    )
+    pictures = picture_row((photograph, *maps), [f"{column}: {name}" for column in COLUMNS])
     means = f"mean A^cn {case.normal.mean():.3f}, mean A^ca {case.anomalous.mean():.3f}"
     return (
-        f'<figure class="case"><div class="panels">{images}</div><figcaption>'
+        f'<figure class="case">{pictures}<figcaption>'
         f'<b>{"defective" if case.label else "good"}</b><span class="name">{name}</span>'
         f'<span class="hint">{" · ".join(COLUMNS)} · {means}</span></figcaption></figure>'
     )

@@ -134,13 +134,7 @@ def table8_cells(seeds: Sequence[int], weights: str | None) -> list[Cell]:
         ("c8, map if called anomalous", "r-w", {"model": {"map_gate": "predicted_anomalous"}}),
         ("c8, classes weighted, w_c = 1", "r-w", {"loss": {"class_balance": "weighted", "classification_weight": 1.0}}),
     ]
-    first, cells = rows[0][0], []
-    for seed in seeds:
-        for name, variant, extra in rows:
-            overrides, note = _at_128_px(variant, "paper", TILE, weights)
-            cells.append(Cell(name, TILE, preset="paper", overrides=merge(overrides, extra), seed=seed,
-                              without=None if name == first else first, note=note))  # fmt: skip
-    return cells
+    return _tile_cells(rows, seeds, "paper", weights)
 
 
 def weak_cells(seeds: Sequence[int], weights: str | None) -> list[Cell]:
@@ -159,12 +153,21 @@ def weak_cells(seeds: Sequence[int], weights: str | None) -> list[Cell]:
         ("8, w_cga = 1", "r-w", {"loss": {"guided_attention_weight": 1.0}}),
         ("8, classes not weighted", "r-w", {"loss": {"class_balance": "plain"}}),
     ]
+    one_epoch: Overrides = {"training": {"epochs": 1}}
+    return _tile_cells([(name, variant, merge(one_epoch, extra)) for name, variant, extra in rows],
+                       seeds, "recommended", weights)  # fmt: skip
+
+
+def _tile_cells(
+    rows: Sequence[tuple[str, str, Overrides]], seeds: Sequence[int], preset: str, weights: str | None
+) -> list[Cell]:
+    """(name, variant, overrides) on magnetic tile, all tested without what the first one was trained on."""
     first, cells = rows[0][0], []
     for seed in seeds:
         for name, variant, extra in rows:
-            overrides = merge(_at_128_px(variant, "recommended", TILE, weights)[0], {"training": {"epochs": 1}})
-            cells.append(Cell(name, TILE, overrides=merge(overrides, extra), seed=seed,
-                              without=None if name == first else first))  # fmt: skip
+            overrides, note = _at_128_px(variant, preset, TILE, weights)
+            cells.append(Cell(name, TILE, preset=preset, overrides=merge(overrides, extra), seed=seed,
+                              without=None if name == first else first, note=note))  # fmt: skip
     return cells
 
 

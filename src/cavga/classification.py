@@ -15,15 +15,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cavga.config import LossConfig, RunConfig, is_weakly_supervised
-from cavga.data.dataset import TrainingImages, image_batch
+from cavga.data.dataset import TrainingImages, image_batches
 from cavga.inference import enlarged, map_score
 from cavga.losses import classification_loss, complementary_guided_attention_loss
 from cavga.model.cavga import Cavga
-from cavga.model.classifier import LOG_FLOOR, EnergyClassifier
-from cavga.shapes import LatentMap, Scores
+from cavga.model.classifier import LOG_FLOOR, EnergyClassifier, class_score
+from cavga.shapes import LatentMap
 from cavga.whitening import fit_latent, fit_prior
 
-BATCH_SIZE = 16
 # Both are in units of the features' mean variance on normal images. A few bad images say little about a
 # direction: the covariance is shrunk towards a sphere, and the weights towards 0.
 SHRINKAGE, DECAY = 10.0, 10.0
@@ -116,7 +115,7 @@ def _set_scales(model: Cavga, classifier: EnergyClassifier, images: NDArray[np.u
         energy = energies.mean(dim=1)
         maps = torch.stack([energy, classifier.cam(energies)]).double().cpu().flatten(1)
         count, total, squares = count + maps.shape[1], total + maps.sum(dim=1), squares + maps.square().sum(dim=1)
-        scores.append(torch.stack([map_score(enlarged(energy, size)), _q(classifier, energies)]))
+        scores.append(torch.stack([map_score(enlarged(energy, size)), class_score(classifier(energies))]))
     mean = total / count
     deviation = (squares / count - mean.square()).clamp_min(0).sqrt()
     classifier.cell_scale.copy_(torch.stack([mean, _or_left_out(deviation)], dim=1))
@@ -132,14 +131,8 @@ def _or_left_out(deviation: Float[Tensor, " 2"]) -> Float[Tensor, " 2"]:
     return torch.where(deviation < SMALLEST_DEVIATION, torch.inf, deviation)
 
 
-def _q(classifier: EnergyClassifier, energies: LatentMap) -> Scores:
-    class_logits = classifier(energies)
-    return class_logits[:, 1] - class_logits[:, 0]
-
-
 def _energies(model: Cavga, images: NDArray[np.uint8], device: torch.device) -> Iterator[LatentMap]:
-    for start in range(0, len(images), BATCH_SIZE):
-        indices = np.arange(start, min(start + BATCH_SIZE, len(images)))
+    for batch in image_batches(images, device):
         with torch.no_grad():
-            energies = model.energies(model.encode(image_batch(images, indices, device)).mu)
+            energies = model.energies(model.encode(batch).mu)
         yield energies

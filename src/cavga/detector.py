@@ -15,15 +15,13 @@ from torch import Tensor
 
 from cavga.checkpoint import load_model
 from cavga.config import DEVICES, RunConfig
-from cavga.data.dataset import NUM_DECODE_THREADS, resize
+from cavga.data.dataset import BATCH_SIZE, NUM_DECODE_THREADS, resize
 from cavga.data.images import find_images, read_image
 from cavga.errors import CavgaError, DataError, ModelFileError, UsageError, unknown_name
 from cavga.inference import InferenceGraph, ScoringGraph, graph_of
 from cavga.model.variants import build_parts
 from cavga.presets import from_dict
 from cavga.shapes import Images
-
-BATCH_SIZE = 16
 
 Photograph = NDArray[Any]  # uint8, checked where it is used
 Source = Photograph | str | Path

@@ -19,7 +19,7 @@ from cavga.data.images import read_image_size, read_mask
 from cavga.data.records import ANOMALOUS, NORMAL, ImageRecord
 from cavga.detector import AnomalyDetector, FailedImage
 from cavga.errors import DataError
-from cavga.metrics import auroc, auroc_interval, clopper_pearson, image_metrics
+from cavga.metrics import auroc, auroc_interval, image_metrics, share_interval
 from cavga.pictures import resize_map
 from cavga.pixel_metrics import PixelHistogram, pixel_metrics
 
@@ -197,8 +197,7 @@ def _all_metrics(images: Sequence[ScoredImage], pixels: PixelSource, detector: A
 
 def _share_interval(scored: Sequence[ScoredImage], label: int) -> list[float] | None:
     """The exact 95 % interval of the share of one label's images that are called anomalous."""
-    called = [bool(image.is_anomalous) for image in scored if image.record.label == label]
-    return list(clopper_pearson(sum(called), len(called))) if called else None
+    return share_interval([bool(image.is_anomalous) for image in scored if image.record.label == label])
 
 
 def _by_defect_type(scored: Sequence[ScoredImage], pixels: PixelSource) -> dict[str, dict[str, Any]]:

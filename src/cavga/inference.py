@@ -14,7 +14,7 @@ from torch.nn import functional
 from cavga.config import RunConfig
 from cavga.data.dataset import resize
 from cavga.model.cavga import Cavga, Latent
-from cavga.model.classifier import Classifier, EnergyClassifier
+from cavga.model.classifier import Classifier, EnergyClassifier, class_score
 from cavga.shapes import Images, Masks, Photographs, ScoreMap, Scores
 
 TOP_SHARE = 0.01  # of the map's pixels, whose mean is the image's score (docs/decisions/0006)
@@ -83,17 +83,15 @@ class InferenceGraph(ScoringGraph):
         """A^cn and A^ca of images at the input size, enlarged to it; raises ValueError without a classifier."""
         latent = self.model.encode(images)
         maps = self.model.class_attention(latent, latent.mu)
-        return functional.interpolate(maps, size=self.image_size, mode="bilinear", align_corners=False)
+        return torch.stack([enlarged(maps[:, c], self.image_size) for c in (0, 1)], dim=1)
 
     def _energy_classifier(self) -> EnergyClassifier:
         assert isinstance(self.model.classifier, EnergyClassifier)
         return self.model.classifier
 
     def _class_score(self, latent: Latent) -> Scores:
-        """logit(c_a) - logit(c_n): 0 or more where C calls an image anomalous."""
         assert isinstance(self.model.classifier, Classifier)
-        class_logits = self.model.classifier(latent.mu)
-        return class_logits[:, 1] - class_logits[:, 0]
+        return class_score(self.model.classifier(latent.mu))
 
 
 def graph_of(model: Cavga, config: RunConfig) -> InferenceGraph:

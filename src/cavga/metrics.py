@@ -86,6 +86,11 @@ def clopper_pearson(num_successes: int, num_trials: int) -> tuple[float, float]:
     return low, high
 
 
+def share_interval(called: Sequence[bool]) -> list[float] | None:
+    """The exact 95 % interval of a share; None of nothing."""
+    return list(clopper_pearson(sum(called), len(called))) if called else None
+
+
 def image_iou(predicted: NDArray[np.bool_], mask: NDArray[np.bool_]) -> float | None:
     """Intersection over union of the anomalous class in one image; None if both masks are empty."""
     return _ratio(int((predicted & mask).sum()), int((predicted | mask).sum()))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from cavga.files import atomic_write
 from cavga.pictures import STYLE, data_uri, legend, panels
 
+NOT_COMPUTABLE = '<span class="none">not computable</span>'
 NUM_NOTES = 8  # in full view; the others can be unfolded
 PANEL_SIDE = 304  # px of the longer side: sharp at the shown size, and 3 x 24 cases stay below 8 MB
 # (label, is_anomalous) -> what to call it, in the order of display.
@@ -92,6 +93,15 @@ def gallery(title: str, cases: Sequence[Case]) -> str:
     )
 
 
+def picture_row(pictures: Sequence[NDArray[np.uint8]], alts: Sequence[str]) -> str:
+    """Pictures side by side; the texts that stand for them are HTML already."""
+    images = "".join(
+        f'<img src="{data_uri(picture)}" alt="{alt}" width="{picture.shape[1]}" height="{picture.shape[0]}">'
+        for picture, alt in zip(pictures, alts, strict=True)
+    )
+    return f'<div class="panels">{images}</div>'
+
+
 def _case(case: Case) -> str:
     pictures = panels(case.photograph, case.anomaly_map, case.pixel_threshold, case.mask, longer_side=PANEL_SIDE)
     name = escape(case.path)
@@ -101,15 +111,11 @@ def _case(case: Case) -> str:
         f"{name} in grey, with what the model marks",
         f"Anomaly map of {name}, at most {case.anomaly_map.max():.3g}",
     )
-    images = "".join(
-        f'<img src="{data_uri(picture)}" alt="{alt}" width="{picture.shape[1]}" height="{picture.shape[0]}">'
-        for picture, alt in zip(pictures, alts, strict=True)
-    )
     verdict = VERDICTS[case.label, case.is_anomalous]
     truth = {0: "good", 1: case.defect_type or "defective", None: "no label"}[case.label]
     sign = "≥" if case.is_anomalous else "&lt;"
     return (
-        f'<figure class="case"><div class="panels">{images}</div><figcaption>'
+        f'<figure class="case">{picture_row(pictures, alts)}<figcaption>'
         f'<b class="{verdict.split()[0]}">{verdict}</b><span class="name">{name}</span>'
         f'<span class="hint">{escape(truth)} · score {case.score:.4g} {sign} {case.threshold:.4g}</span>'
         "</figcaption></figure>"

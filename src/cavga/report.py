@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from cavga.attention_figure import AttentionCase, attention_figure
-from cavga.page import VERDICTS, Case, fact_line, gallery, note_list, table, write_page
+from cavga.page import NOT_COMPUTABLE, VERDICTS, Case, fact_line, gallery, note_list, table, write_page
 from cavga.pictures import score_histogram
 
 MAX_CASES = 24
 MIN_CASES = {"found": 4, "correctly passed": 2, "false alarm": 4}  # shown however many are missed
 
-_NOT_COMPUTABLE = '<span class="none">not computable</span>'
 _WORDS = ((1, "defective", "found"), (0, "good", "called anomalous"), (None, "unlabelled", "called anomalous"))
 _SUMMARY_KEYS = (("image", "auroc"), ("pixel", "auroc"), ("pixel", "aupro"))
 _TYPE_KEYS = ("image_auroc", "pixel_auroc", "aupro")
@@ -129,7 +128,7 @@ def _num_called(section: Section, label: int | None) -> tuple[int | None, int]:
 
 def _share(section: Section, label: int | None) -> str:
     num_called, total = _num_called(section, label)
-    return f"{num_called} of {total}" if total and num_called is not None else _NOT_COMPUTABLE
+    return f"{num_called} of {total}" if total and num_called is not None else NOT_COMPUTABLE
 
 
 def _sentence(section: Section) -> str:
@@ -151,7 +150,7 @@ def _metrics_table(section: Section) -> str:
     rows = []
     for group, key, name, meaning in _METRICS:
         value = _number(section.metrics, group, key)
-        shown = _NOT_COMPUTABLE if value is None else f"{value:.1%}" if key in _RATES else f"{value:.3f}"
+        shown = NOT_COMPUTABLE if value is None else f"{value:.1%}" if key in _RATES else f"{value:.3f}"
         extra = _reason(section, group) if value is None else _interval(section.metrics, f"{group}_{key}")
         rows.append(
             f'<tr><th scope="row">{name}<span class="hint">{meaning}</span></th>'
@@ -191,7 +190,7 @@ def _cells(metrics: Mapping[str, Any], keys: Sequence[tuple[str, str]]) -> str:
 
 def _figure(metrics: Mapping[str, Any], group: str, key: str, style: str = "{:.3f}") -> str:
     value = _number(metrics, group, key)
-    return _NOT_COMPUTABLE if value is None else style.format(value)
+    return NOT_COMPUTABLE if value is None else style.format(value)
 
 
 def _number(metrics: Mapping[str, Any], group: str, key: str) -> float | None:

@@ -5,7 +5,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from cavga.page import Case, fact_line, gallery, note_list, table, write_page
+from cavga.page import NOT_COMPUTABLE, Case, fact_line, gallery, note_list, table, write_page
 from cavga.pictures import score_histogram
 
 SOURCES = {
@@ -13,7 +13,6 @@ SOURCES = {
     "calibration": "images that set the threshold",
     "unseen": "good images that the run has not seen",
 }
-_NONE = '<span class="none">not computable</span>'
 
 
 def write_self_test_page(
@@ -74,13 +73,13 @@ def _figures(result: Mapping[str, Any]) -> str:
 
 def _percent(share: Mapping[str, Any]) -> str:
     if share["rate"] is None:
-        return _NONE
+        return NOT_COMPUTABLE
     low, high = share["interval"]
     return f"{share['rate']:.0%}{_hint(f'95%: {low:.0%}–{high:.0%}')}"
 
 
 def _number(value: float | None) -> str:
-    return _NONE if value is None else f"{value:.3f}"
+    return NOT_COMPUTABLE if value is None else f"{value:.3f}"
 
 
 def _hint(text: str) -> str:

@@ -15,14 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from cavga.data.dataset import BATCH_SIZE
 from cavga.data.images import read_image
 from cavga.data.makers import CONTRASTS, KINDS, MAKERS, MIN_CHANGE, SIZES, make_anomaly
 from cavga.data.manifest import sha256_of
 from cavga.data.records import NORMAL, Catalog, ImageRecord
-from cavga.detector import BATCH_SIZE, AnomalyDetector, FailedImage
+from cavga.detector import AnomalyDetector, FailedImage
 from cavga.errors import DataError, UsageError
 from cavga.files import atomic_write
-from cavga.metrics import auroc, auroc_interval, clopper_pearson
+from cavga.metrics import auroc, auroc_interval, share_interval
 from cavga.page import Case
 from cavga.pixel_metrics import PixelHistogram
 from cavga.runs import load_like_run, used_images
@@ -251,7 +252,7 @@ def _share(called: Sequence[bool]) -> dict[str, Any]:
         "count": count,
         "called": num_called,
         "rate": num_called / count if count else None,
-        "interval": list(clopper_pearson(num_called, count)) if count else None,
+        "interval": share_interval(called),
     }
 
 

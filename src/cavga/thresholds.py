@@ -10,12 +10,11 @@ from numpy.typing import NDArray
 from cavga.calibration import Calibration, calibrate
 from cavga.classification import fit_whitened
 from cavga.config import RunConfig
-from cavga.data.dataset import TrainingImages, image_batch
+from cavga.data.dataset import TrainingImages, image_batches
 from cavga.data.records import folds
 from cavga.detector import AnomalyDetector
 from cavga.inference import InferenceGraph, ScoringGraph
 from cavga.runs import TrainingData
-from cavga.whitening import BATCH_SIZE
 
 NUM_FOLDS = 5  # where too few normal images are there to hold some out
 
@@ -62,7 +61,7 @@ def score_folds(
         fold = copy.deepcopy(graph)
         others = np.concatenate([images.normal[rest], images.anomalous])
         fit_whitened(fold.model, TrainingImages(others, num_normal=len(rest)), config, device=device)
-        for start in range(0, len(held), BATCH_SIZE):
+        for batch in image_batches(images.normal[held], device):
             with torch.inference_mode():
-                output = fold.score_images(image_batch(images.normal, held[start : start + BATCH_SIZE], device))
+                output = fold.score_images(batch)
             yield from zip(output.score.tolist(), output.anomaly_map.cpu().numpy(), strict=True)

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cavga.data.dataset import image_batch
+from cavga.data.dataset import image_batches
 from cavga.model.cavga import Cavga
 from cavga.model.latent import LatentHead
 
@@ -21,7 +21,6 @@ from cavga.model.latent import LatentHead
 # overlapping training images make the small ones far too small, and whitening divides by them
 # (docs/decisions/0005).
 EIGENVALUE_FLOOR = 0.03
-BATCH_SIZE = 16
 
 
 @dataclass(frozen=True)
@@ -84,9 +83,8 @@ def fit_prior(model: Cavga, images: NDArray[np.uint8], *, device: torch.device) 
 
 
 def _encoded(model: Cavga, images: NDArray[np.uint8], device: torch.device) -> Iterator[list[Tensor]]:
-    for start in range(0, len(images), BATCH_SIZE):
-        indices = np.arange(start, min(start + BATCH_SIZE, len(images)))
-        yield model.encode_stages(image_batch(images, indices, device))
+    for batch in image_batches(images, device):
+        yield model.encode_stages(batch)
 
 
 def _set_scales(head: LatentHead, batches: Iterator[list[Tensor]]) -> None:

@@ -13,15 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from cavga.data.dataset import image_batch
-from cavga.inference import InferenceOutput, ScoringGraph
+from cavga.data.dataset import image_batches
+from cavga.inference import InferenceOutput, ScoringGraph, enlarged
 from cavga.model.cavga import Cavga
 from cavga.shapes import FeatureMap, Images
 
 NUM_CHANNELS = 100  # the paper's choice for ResNet-18
 RIDGE = 0.01  # the paper's, added to every covariance
 BLUR = 4.0  # px, the paper's sigma
-BATCH_SIZE = 16
 
 
 class PadimGraph(ScoringGraph):
@@ -52,16 +51,12 @@ class PadimGraph(ScoringGraph):
         offset = (features - self.mean)[..., None]
         squared = (offset.mT @ self.precision @ offset)[..., 0, 0]
         distance = squared.clamp_min(0).sqrt()
-        anomaly_map = functional.interpolate(
-            distance[:, None], size=self.image_size, mode="bilinear", align_corners=False
-        )
-        anomaly_map = _blurred(anomaly_map)[:, 0]
+        anomaly_map = _blurred(enlarged(distance, self.image_size)[:, None])[:, 0]
         return InferenceOutput(anomaly_map.flatten(1).amax(dim=1), anomaly_map, anomaly_map >= self.pixel_threshold)
 
     def _features(self, images: NDArray[np.uint8], device: torch.device) -> Iterator[FeatureMap]:
-        for start in range(0, len(images), BATCH_SIZE):
-            indices = np.arange(start, min(start + BATCH_SIZE, len(images)))
-            yield self._chosen(self.model.encode_stages(image_batch(images, indices, device)))
+        for batch in image_batches(images, device):
+            yield self._chosen(self.model.encode_stages(batch))
 
     def _chosen(self, stages: list[Tensor]) -> FeatureMap:
         return self.model.mu_head.merged(stages)[:, self.chosen]

@@ -21,6 +21,7 @@ from cavga.data.records import ImageRecord
 from cavga.errors import DataError
 from cavga.shapes import Images, Photographs, ResizedImages
 
+BATCH_SIZE = 16  # images that go through a network at once, outside of training
 NUM_DECODE_THREADS = min(8, os.cpu_count() or 1)
 
 
@@ -98,6 +99,12 @@ def image_batch(images: NDArray[np.uint8], indices: NDArray[np.intp], device: to
     """The images at `indices` as a float batch in [0, 1] on `device`."""
     batch = torch.from_numpy(np.ascontiguousarray(images[indices])).to(device)
     return batch.permute(0, 3, 1, 2).float() / 255
+
+
+def image_batches(images: NDArray[np.uint8], device: torch.device) -> Iterator[Images]:
+    """All images in their order, BATCH_SIZE at a time, as `image_batch` gives them."""
+    for start in range(0, len(images), BATCH_SIZE):
+        yield image_batch(images, np.arange(start, min(start + BATCH_SIZE, len(images))), device)
 
 
 def epoch_order(num_images: int, *, batch_size: int, seed: int, epoch: int) -> Iterator[NDArray[np.intp]]:

@@ -14,6 +14,11 @@ ATTENTION_MIDDLE = 3.0  # deviations above normal cells where attention is a hal
 LOG_FLOOR = 1e-3  # added to an energy, which is about 1 on normal images, before the logarithm
 
 
+def class_score(class_logits: ClassLogits) -> Scores:
+    """logit(c_a) - logit(c_n): 0 or more where C calls an image anomalous."""
+    return class_logits[:, 1] - class_logits[:, 0]
+
+
 class Classifier(nn.Module):
     """z, flattened, and a linear layer with two nodes: 0 normal, 1 anomalous.
 
@@ -87,8 +92,7 @@ class EnergyClassifier(nn.Module):
 
     def joint_score(self, energy_score: Scores, squares: LatentMap) -> Scores:
         """The energy's score plus q, each in deviations of the normal training images."""
-        class_logits = self(squares)
-        q = class_logits[:, 1] - class_logits[:, 0]
+        q = class_score(self(squares))
         return _scaled(energy_score, self.image_scale[0]) + _scaled(q, self.image_scale[1])
 
     def anomaly_map(self, squares: LatentMap) -> ScoreMap:
