@@ -219,6 +219,8 @@ def test_several_categories_without_a_choice(tmp_path, capsys):
 def test_ctrl_c_is_exit_130_and_resumable(category, tmp_path):
     (tmp_path / "c.toml").write_text(write_toml(small_config(epochs=400)), encoding="utf-8")
     command = [sys.executable, "-m", "cavga", "train", category, "--output", tmp_path / "run"]
+    # Tests that were started in the background of a script ignore Ctrl-C, and what they start would too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
         [*map(str, command), "--config", str(tmp_path / "c.toml")], stderr=subprocess.PIPE, text=True
     )
