@@ -61,6 +61,14 @@ def test_the_coreset_takes_the_farthest_point_each_time():
     assert greedy_coreset(points, 4, first=0).tolist() == [0, 3, 4, 2]
 
 
+def test_leaving_out_what_cannot_change_changes_nothing():
+    points = torch.randn(600, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    expected, distances = [7], torch.cdist(points, points)
+    while len(expected) < 80:
+        expected.append(int(distances[:, expected].amin(dim=1).argmax()))
+    assert greedy_coreset(points, 80, first=7).tolist() == expected
+
+
 def test_the_coreset_chooses_no_patch_twice():
     assert sorted(greedy_coreset(torch.ones(5, 3), 5, first=2).tolist()) == [0, 1, 2, 3, 4]
 
@@ -74,13 +82,13 @@ def test_the_coreset_covers_better_than_chance():
     assert nearest_neighbours(points, chosen)[0].max() < 0.5 * nearest_neighbours(points, drawn)[0].max()
 
 
-def test_the_bank_is_a_hundredth_of_the_training_patches():
+def test_the_bank_is_a_tenth_of_the_training_patches():
     graph = make_graph()
     images = grey_images(20)
     graph.fit(images, torch.device("cpu"))
     with torch.no_grad():
         patches = graph.patches(as_batch(images)).flatten(0, 2)
-    assert graph.bank.shape == (round(0.01 * 20 * 8 * 8), 128 + 256)
+    assert graph.bank.shape == (round(0.1 * 20 * 8 * 8), 128 + 256)
     assert nearest_neighbours(graph.bank, patches)[0].max() < 1e-2
 
 
