@@ -18,7 +18,7 @@ ROOMS = [
     "detector",
     "pictures", "page", "evaluation", "attention_figure", "report", "prediction", "runs", "self_check", "sections",
     "thresholds", "pipeline", "self_test_page", "self_testing", "progress", "demo",
-    "baselines.padim", "cells", "benchmark", "verbs", "cli", "__main__",
+    "baselines.blur", "baselines.padim", "baselines.patchcore", "cells", "benchmark", "verbs", "cli", "__main__",
 ]  # fmt: skip
 OUTSIDE = {"__init__", "data.__init__", "model.__init__", "baselines.__init__"}
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cavga.baselines.padim import PadimGraph
+from cavga.baselines.patchcore import PatchcoreGraph
 from cavga.cells import TABLES, Cell
 from cavga.data.dataset import cache_images
 from cavga.data.demo import TEXTURES, write_demo_data
@@ -26,6 +27,7 @@ from cavga.runs import gather
 from cavga.thresholds import set_thresholds
 
 ROW_FILE = "row.json"
+CONTROLS: dict[str, type[PadimGraph] | type[PatchcoreGraph]] = {"padim": PadimGraph, "patchcore": PatchcoreGraph}
 CONVERGED = 0.01  # relative change of the objective from one epoch to the next
 
 
@@ -94,7 +96,7 @@ def run_cell(cell: Cell, root: Path, output: Path) -> dict[str, Any]:
         shutil.rmtree(run)  # begun and not finished
     started = time.monotonic()
     try:
-        results = _cavga(cell, root, run, output) if cell.method == "cavga" else _padim(cell, root, run, output)
+        results = (_cavga if cell.method == "cavga" else _control)(cell, root, run, output)
     except CavgaError as error:
         return {**row, "error": str(error)}
     row |= {"error": None, "minutes": round((time.monotonic() - started) / 60, 2), **results}
@@ -120,8 +122,8 @@ def has_converged(totals: Sequence[float]) -> bool | None:
     return all(abs(after - before) < CONVERGED * abs(before) for before, after in steps)
 
 
-def _padim(cell: Cell, root: Path, run: Path, output: Path) -> dict[str, Any]:
-    """Fit PaDiM on the features of another cell's run, calibrate and evaluate it in the same way."""
+def _control(cell: Cell, root: Path, run: Path, output: Path) -> dict[str, Any]:
+    """Fit a control on the features of another cell's run, calibrate and evaluate it in the same way."""
     base = Cell(cell.features_of or "", cell.data, seed=cell.seed)
     detector = AnomalyDetector.load(output / base.folder)
     config = cell.config()
@@ -130,7 +132,7 @@ def _padim(cell: Cell, root: Path, run: Path, output: Path) -> dict[str, Any]:
         fitted, held = hold_out(inputs.train, fraction=config.data.calibration_fraction, seed=cell.seed)
         inputs = replace(inputs, train=fitted, calibration=held)
     assert isinstance(detector.graph, InferenceGraph)
-    graph = PadimGraph(detector.graph.model, image_size=config.data.image_size, seed=cell.seed)
+    graph = CONTROLS[cell.method](detector.graph.model, image_size=config.data.image_size, seed=cell.seed)
     images = cache_images(inputs.train, inputs.hashes_of(inputs.train), size=config.data.image_size, folder=run)
     graph.fit(images, detector.device)
     calibration = set_thresholds(graph, inputs, config, detector.device)

@@ -23,7 +23,7 @@ class Cell:
     data: str
     """Folder below the table's data root."""
     method: str = "cavga"
-    """"cavga", or "padim" on the features of the cell that `features_of` names."""
+    """"cavga", or a control ("padim", "patchcore") on the features of the cell that `features_of` names."""
     preset: str = "recommended"
     overrides: Overrides = field(default_factory=dict)
     seed: int = 0

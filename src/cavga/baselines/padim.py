@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
+from cavga.baselines.blur import blurred
 from cavga.data.dataset import image_batches
 from cavga.inference import InferenceOutput, ScoringGraph, enlarged
 from cavga.model.cavga import Cavga
@@ -20,7 +20,6 @@ from cavga.shapes import FeatureMap, Images
 
 NUM_CHANNELS = 100  # the paper's choice for ResNet-18
 RIDGE = 0.01  # the paper's, added to every covariance
-BLUR = 4.0  # px, the paper's sigma
 
 
 class PadimGraph(ScoringGraph):
@@ -51,7 +50,7 @@ class PadimGraph(ScoringGraph):
         offset = (features - self.mean)[..., None]
         squared = (offset.mT @ self.precision @ offset)[..., 0, 0]
         distance = squared.clamp_min(0).sqrt()
-        anomaly_map = _blurred(enlarged(distance, self.image_size)[:, None])[:, 0]
+        anomaly_map = blurred(enlarged(distance, self.image_size))
         return InferenceOutput(anomaly_map.flatten(1).amax(dim=1), anomaly_map, anomaly_map >= self.pixel_threshold)
 
     def _features(self, images: NDArray[np.uint8], device: torch.device) -> Iterator[FeatureMap]:
@@ -60,12 +59,3 @@ class PadimGraph(ScoringGraph):
 
     def _chosen(self, stages: list[Tensor]) -> FeatureMap:
         return self.model.mu_head.merged(stages)[:, self.chosen]
-
-
-def _blurred(maps: Tensor) -> Tensor:
-    reach = int(4 * BLUR)
-    offsets = torch.arange(-reach, reach + 1, device=maps.device, dtype=maps.dtype)
-    kernel = (-offsets.square() / (2 * BLUR**2)).exp()
-    kernel = kernel / kernel.sum()
-    padded = functional.pad(maps, (reach, reach, reach, reach), mode="replicate")
-    return functional.conv2d(functional.conv2d(padded, kernel.view(1, 1, 1, -1)), kernel.view(1, 1, -1, 1))

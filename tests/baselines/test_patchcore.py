@@ -1,0 +1,168 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from cavga import benchmark
+from cavga.baselines.patchcore import PatchcoreGraph, greedy_coreset, nearest_neighbours, reweighted
+from cavga.benchmark import run_table
+from cavga.cells import Cell
+from cavga.model.variants import build
+from cavga.presets import make_config
+
+BANK = torch.tensor([[0.0, 0.0], [3.0, 0.0], [0.0, 5.0]])
+
+
+def make_graph(stages=(2, 3), *, size=(64, 64), seed=0, variant="r-u"):
+    overrides = {"model": {"variant": variant, "weights": "none", "stages": stages}, "data": {"image_size": size}}
+    torch.manual_seed(0)
+    return PatchcoreGraph(build(make_config("recommended", overrides).model, image_size=size), image_size=size,
+                          seed=seed)  # fmt: skip
+
+
+def grey_images(count, *, seed=0, size=64):
+    return np.random.default_rng(seed).integers(100, 140, (count, size, size, 3), dtype=np.uint8)
+
+
+def as_batch(images):
+    return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
+
+
+def test_distances_to_the_nearest_of_a_bank_by_hand():
+    patches = torch.tensor([[3.0, 4.0], [0.0, 1.0], [3.0, 0.0]])
+    distances, nearest = nearest_neighbours(patches, BANK)
+    # (3, 4) is 5 from (0, 0), 4 from (3, 0) and sqrt(10) from (0, 5).
+    assert distances.tolist() == pytest.approx([math.sqrt(10), 1.0, 0.0])
+    assert nearest.tolist() == [2, 0, 1]
+
+
+def test_reweighting_by_hand():
+    # All three of the bank are among the b nearest of (3, 0); the patch (3, 4) is 5, 4 and sqrt(10) from them.
+    patch, distance = torch.tensor([3.0, 4.0]), torch.tensor(4.0)
+    weight = 1 - math.exp(4) / (math.exp(5) + math.exp(4) + math.exp(math.sqrt(10)))
+    assert reweighted(distance, patch, BANK, nearest=1).item() == pytest.approx(4 * weight, rel=1e-6)
+
+
+def test_reweighting_asks_the_nearest_of_the_nearest_alone(monkeypatch):
+    monkeypatch.setattr("cavga.baselines.patchcore.NUM_NEIGHBOURS", 2)
+    patch, distance = torch.tensor([3.0, 4.0]), torch.tensor(4.0)
+    weight = 1 - math.exp(4) / (math.exp(4) + math.exp(5))  # (0, 5) is no neighbour of (3, 0)
+    assert reweighted(distance, patch, BANK, nearest=1).item() == pytest.approx(4 * weight, rel=1e-6)
+
+
+def test_great_distances_do_not_overflow():
+    patch, distance = torch.tensor([900.0, 0.0]), torch.tensor(897.0)
+    assert 0 <= reweighted(distance, patch, BANK, nearest=1).item() < 897
+
+
+def test_the_coreset_takes_the_farthest_point_each_time():
+    points = torch.tensor([[0.0], [1.0], [2.0], [10.0], [4.0]])
+    assert greedy_coreset(points, 4, first=0).tolist() == [0, 3, 4, 2]
+
+
+def test_leaving_out_what_cannot_change_changes_nothing():
+    points = torch.randn(600, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    expected, distances = [7], torch.cdist(points, points)
+    while len(expected) < 80:
+        expected.append(int(distances[:, expected].amin(dim=1).argmax()))
+    assert greedy_coreset(points, 80, first=7).tolist() == expected
+
+
+def test_the_coreset_chooses_no_patch_twice():
+    assert sorted(greedy_coreset(torch.ones(5, 3), 5, first=2).tolist()) == [0, 1, 2, 3, 4]
+
+
+def test_the_coreset_covers_better_than_chance():
+    generator = torch.Generator().manual_seed(0)
+    crowd, rare = torch.randn(2000, 8, generator=generator), 20 * torch.randn(20, 8, generator=generator)
+    points = torch.cat([crowd, rare])
+    chosen = points[greedy_coreset(points, 40, first=0)]
+    drawn = points[torch.randperm(len(points), generator=generator)[:40]]
+    assert nearest_neighbours(points, chosen)[0].max() < 0.5 * nearest_neighbours(points, drawn)[0].max()
+
+
+def test_the_bank_is_a_tenth_of_the_training_patches():
+    graph = make_graph()
+    images = grey_images(20)
+    graph.fit(images, torch.device("cpu"))
+    with torch.no_grad():
+        patches = graph.patches(as_batch(images)).flatten(0, 2)
+    assert graph.bank.shape == (round(0.1 * 20 * 8 * 8), 128 + 256)
+    assert nearest_neighbours(graph.bank, patches)[0].max() < 1e-2
+
+
+def test_a_patch_is_the_3x3_mean_of_each_stage_before_they_are_merged():
+    graph, batch = make_graph(), as_batch(grey_images(1))
+    with torch.no_grad():
+        patches, maps = graph.patches(batch), graph.model.encoder(batch)
+    assert patches.shape == (1, 8, 8, 384)
+    assert torch.allclose(patches[0, 3, 5, :128], maps[2][0, :, 2:5, 4:7].mean(dim=(1, 2)), atol=1e-5)
+    corner = maps[3][0, :, :2, :2].sum(dim=(1, 2)) / 9  # zeros count; the corner of the enlarged map is the small one's
+    assert torch.allclose(patches[0, 0, 0, 128:], corner, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("variant", "stages", "expected"),
+    [("r-u", (1, 2, 3), (2, 3)), ("r-u", (0, 1), (0, 1)), ("r-u", (3,), (3,)), ("d-u", (1,), (1,))],
+)
+def test_stages_2_and_3_are_read_or_all_there_are(variant, stages, expected):
+    graph = make_graph(stages, variant=variant)
+    assert graph.stages == expected
+    graph.fit(grey_images(2), torch.device("cpu"))
+    with torch.no_grad():
+        output = graph.score_images(as_batch(grey_images(2, seed=1)))
+    assert output.anomaly_map.shape == (2, 64, 64)
+    assert torch.isfinite(output.score).all()
+
+
+def test_a_patch_that_no_training_image_has_is_found():
+    graph, images = make_graph(), grey_images(20)
+    graph.fit(images, torch.device("cpu"))
+    odd = images[:1].copy()
+    odd[0, 16:32, 40:56] = 255
+    with torch.no_grad():
+        output = graph.score_images(as_batch(np.concatenate([odd, grey_images(1, seed=1)])))
+    row, column = np.unravel_index(int(output.anomaly_map[0].argmax()), (64, 64))
+    assert 12 <= row < 36
+    assert 36 <= column < 60
+    assert output.score[0] > 1.5 * output.score[1]
+
+
+def test_scores_are_those_of_images_one_by_one():
+    graph = make_graph()
+    graph.fit(grey_images(4), torch.device("cpu"))
+    batch = as_batch(grey_images(3, seed=1))
+    with torch.no_grad():
+        together = graph.score_images(batch).score
+        alone = torch.cat([graph.score_images(image[None]).score for image in batch])
+    assert torch.allclose(together, alone, rtol=1e-4)
+
+
+def test_the_same_seed_keeps_the_same_bank():
+    banks = []
+    for seed in (0, 0, 1):
+        graph = make_graph(seed=seed)
+        graph.fit(grey_images(20), torch.device("cpu"))
+        banks.append(graph.bank)
+    assert torch.equal(banks[0], banks[1])
+    assert not torch.equal(banks[0], banks[2])
+
+
+def test_it_is_calibrated_and_evaluated_as_a_cell(category, tmp_path, monkeypatch):
+    overrides = {
+        "data": {"image_size": (32, 32)},
+        "model": {"weights": "none", "latent_channels": 8, "decoder_width": 8},
+        "training": {"epochs": 1, "batch_size": 5, "device": "cpu"},
+    }
+    cells = [
+        Cell("ours", category.name, overrides=overrides),
+        Cell("control", category.name, "patchcore", overrides=overrides, features_of="ours"),
+    ]
+    monkeypatch.setitem(benchmark.TABLES, "small", lambda seeds, weights: cells)
+    ours, control = run_table("small", tmp_path, data=category.parent)
+    assert control["error"] is None
+    assert control["method"] == "patchcore"
+    assert control["metrics"]["image"]["auroc"] is not None
+    assert control["metrics"]["image"]["threshold"] != ours["metrics"]["image"]["threshold"]
+    assert not list(tmp_path.rglob("images-*"))
