@@ -10,7 +10,13 @@ Pixels = NDArray[np.float32]  # h x w x 1 or 3, grey levels
 
 
 def perlin(shape: tuple[int, int], cells: tuple[int, int], rng: np.random.Generator) -> Plane:
-    """Gradient noise (Perlin 1985) within about -1 and 1, with `cells` bumps down and across."""
+    """Gradient noise (Perlin 1985) within about -1 and 1, with `cells` bumps down and across.
+
+    Worked out at half the size where the bumps are wide enough.
+    """
+    if all(n >= 16 * c for n, c in zip(shape, cells, strict=True)):
+        half = perlin((-(-shape[0] // 2), -(-shape[1] // 2)), cells, rng)
+        return np.asarray(Image.fromarray(half).resize(shape[::-1], Image.Resampling.BICUBIC))
     angle = rng.uniform(0, 2 * np.pi, (cells[0] + 1, cells[1] + 1)).astype(np.float32)
     axes = [np.arange(n, dtype=np.float32) * (c / n) for n, c in zip(shape, cells, strict=True)]
     (row, column), (y, x) = ([a.astype(np.intp) for a in axes], [a % 1 for a in axes])

@@ -4,12 +4,11 @@ Each takes a scene and gives its image, in grey levels and changed; not rounded,
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cavga.data.places import Grid, draw_place, uneven_reach
+from cavga.data.places import uneven_reach
 from cavga.data.procedural import (
     Pixels,
     Plane,
@@ -25,57 +24,7 @@ from cavga.data.procedural import (
     stripes,
     stroke,
 )
-
-GRAINS_PER_SIDE = 256  # changes are averaged over about this share of the side
-ANYWHERE = 0.15  # share of places that are drawn without regard to what is there
-
-Window = tuple[slice, slice]
-
-
-@dataclass(frozen=True, eq=False)
-class Scene:
-    """A good image, another one of its set, and where in them there is something to see."""
-
-    image: Pixels
-    other: Pixels
-    structure: Grid
-    other_structure: Grid
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return self.image.shape[0], self.image.shape[1]
-
-    @property
-    def side(self) -> float:
-        return float(np.sqrt(self.shape[0] * self.shape[1]))
-
-    @property
-    def grain(self) -> float:
-        """Pixels: what is finer than this counts less."""
-        return max(1.0, self.side / GRAINS_PER_SIDE)
-
-    def draw_place(self, rng: np.random.Generator, radius: float = 0.0) -> tuple[int, int]:
-        structure = np.ones((1, 1)) if rng.uniform() < ANYWHERE else self.structure
-        return draw_place(structure, self.shape, radius, rng)
-
-    def draw_source(self, rng: np.random.Generator) -> tuple[int, int]:
-        """A place in the other image."""
-        return draw_place(self.other_structure, self.shape, 0.0, rng)
-
-    def around(self, place: tuple[int, int], reach: float) -> tuple[Window, tuple[Grid, Grid]]:
-        """The window within `reach` px of a place, and its rows and columns counted from there."""
-        whole = int(np.ceil(reach))
-        spans = [(max(0, c - whole), min(n, c + whole + 1)) for c, n in zip(place, self.shape, strict=True)]
-        y, x = (np.arange(*span, dtype=np.float64) - c for span, c in zip(spans, place, strict=True))
-        return (slice(*spans[0]), slice(*spans[1])), (y[:, None] + 0 * x, x + 0 * y[:, None])
-
-    def colour_off(self, place: tuple[int, int], contrast: float, rng: np.random.Generator) -> Plane:
-        """A colour that lies `contrast` grey levels from that of a place, of another hue or not."""
-        window, _ = self.around(place, 4.0)
-        hue = rng.uniform(0, 1, size=self.image.shape[2:]) ** rng.choice([0, 1])
-        shift = contrast * rng.choice([-1, 1]) * hue / hue.max()
-        return (self.image[window].mean(axis=(0, 1)) + shift).astype(np.float32)
-
+from cavga.data.training_scene import Scene, Window
 
 Maker = Callable[[Scene, np.random.Generator], Pixels]
 
@@ -85,9 +34,8 @@ def _transplanted(scene: Scene, rng: np.random.Generator) -> Pixels:
     made = scene.image.copy()
     for _ in range(int(rng.integers(1, 5))):
         size = [int(np.clip((rng.gamma(2, 0.05) + 0.03) * n, 5, 0.45 * n)) if n > 12 else n - 2 for n in scene.shape]
-        reach = [
-            max(3, min(n, round(s / 2.0 ** rng.uniform(-0.5, 0.5)))) for s, n in zip(size, scene.shape, strict=True)
-        ]
+        scale = 2.0 ** rng.uniform(-0.7, 0.7, size=2)
+        reach = [int(np.clip(s / z, 3, n)) for s, z, n in zip(size, scale, scene.shape, strict=True)]
         source = scene.draw_source(rng)
         taken = scene.other[_window(source, reach, scene.shape)]
         window = _window(scene.draw_place(rng), size, scene.shape)
@@ -113,7 +61,7 @@ def _stain(scene: Scene, rng: np.random.Generator) -> Pixels:
     """A film that swallows light, or a veil that adds it: the surface shows through; some have a strong rim."""
     radius = scene.side * 0.02 * 10 ** rng.uniform()
     place = scene.draw_place(rng, 0.5 * radius)
-    window, (y, x) = scene.around(place, 1.8 * radius + 2)
+    window, (y, x) = scene.around(place, 2.5 * radius + 2)
     lobes = [(k, 0.6 / k) for k in (2, 3, 4, 5, 7, 9)]
     distance = np.hypot(y, x) / radius / uneven_reach(np.arctan2(y, x), lobes, rng)
     soft = max(rng.uniform(0.05, 0.6), 1 / radius)
@@ -121,7 +69,7 @@ def _stain(scene: Scene, rng: np.random.Generator) -> Pixels:
     if rng.uniform() < 0.4:
         film *= 1 + rng.uniform(0, 1) * np.exp(-(((distance - 0.85) / 0.12) ** 2))
     film *= 1 + rng.uniform(0, 0.5) * perlin(film.shape, (4, 4), rng)
-    depth = 0.08 * 10 ** rng.uniform()
+    depth = 0.03 * 25 ** rng.uniform()
     tint = depth * rng.uniform(0.2, 1, size=scene.image.shape[2:]) ** rng.choice([0, 1])
     kept = np.exp(-film[..., None] * tint)
     before, made = scene.image[window], scene.image.copy()
@@ -153,8 +101,8 @@ def _scratch(scene: Scene, rng: np.random.Generator) -> Pixels:
 def _blurred_or_rough(scene: Scene, rng: np.random.Generator) -> Pixels:
     """A place out of focus, sharpened, or rough."""
     radius = scene.side * 0.025 * 8 ** rng.uniform()
-    window, (y, x) = scene.around(scene.draw_place(rng, 0.5 * radius), 1.5 * radius + 2)
-    stretch = 2.0 ** rng.uniform(-1, 1)
+    window, (y, x) = scene.around(scene.draw_place(rng, 0.5 * radius), 2 * radius + 5)
+    stretch = 2.0 ** rng.uniform(-0.5, 0.5)
     reach = radius * uneven_reach(np.arctan2(y, x), [(2, 0.2), (3, 0.15)], rng)
     opacity = np.clip((reach - np.hypot(y * stretch, x / stretch)) / rng.uniform(1, 6) + 0.5, 0, 1)
     before, made = scene.image[window], scene.image.copy()
@@ -167,7 +115,7 @@ def _blurred_or_rough(scene: Scene, rng: np.random.Generator) -> Pixels:
         colours = rng.choice([1, before.shape[2]])
         rough = rng.standard_normal((*before.shape[:2], colours), dtype=np.float32)
         rough = blurred(rough, rng.uniform(0.3, 1.5) * scene.grain)
-        after = before + rng.uniform(8, 40) * rough / max(float(rough.std()), 1e-6)
+        after = before + 5 * 6 ** rng.uniform() * rough / max(float(rough.std()), 1e-6)
     made[window] = _mixed(before, after, opacity)
     return made
 
@@ -177,11 +125,14 @@ def _region(scene: Scene, rng: np.random.Generator) -> Pixels:
     place = scene.draw_place(rng)
     if rng.uniform() < 0.25:
         field = perlin(scene.shape, (int(rng.integers(1, 3)), int(rng.integers(1, 3))), rng)
-        field *= np.sign(field[place]) or 1
+        field = -field if field[place] < 0 else field
     else:
         field = polygon_field(scene.shape, place, rng)
     opacity = cut_to_area(field, rng.uniform(0.08, 0.45), rng.uniform(0, 8) * scene.grain)
-    return _mixed(scene.image, _other_surface(scene, opacity, rng), opacity)
+    window, made = _box(opacity > 0), scene.image.copy()
+    after = _other_surface(scene.image[window], scene.other[window], opacity[window], rng, scene.grain)
+    made[window] = _mixed(scene.image[window], after, opacity[window])
+    return made
 
 
 def _spot(scene: Scene, rng: np.random.Generator) -> Pixels:
@@ -190,7 +141,7 @@ def _spot(scene: Scene, rng: np.random.Generator) -> Pixels:
     for _ in range(int(rng.choice([1, 1, 2, 3]))):
         radius = 6 ** rng.uniform() * scene.grain
         place = scene.draw_place(rng, radius)
-        window, (y, x) = scene.around(place, 2 * radius + 3)
+        window, (y, x) = scene.around(place, 2.5 * radius + 5)
         stretch = 2.0 ** rng.uniform(-0.5, 0.5)
         y, x = y * stretch, x / stretch
         distance = np.hypot(y, x) / uneven_reach(np.arctan2(y, x), [(2, 0.2), (3, 0.15)], rng)
@@ -219,18 +170,20 @@ def _mixed(before: Pixels, after: NDArray[np.floating], opacity: NDArray[np.floa
     return (before + opacity[..., None] * (after - before)).astype(np.float32)
 
 
-def _other_surface(scene: Scene, opacity: Plane, rng: np.random.Generator) -> NDArray[np.floating]:
-    """The image with the other's surface, or its own in another light, contrast or focus."""
-    before, weights = scene.image, opacity[..., None] / max(float(opacity.sum()), 1.0)
+def _other_surface(
+    before: Pixels, other: Pixels, opacity: Plane, rng: np.random.Generator, grain: float
+) -> NDArray[np.floating]:
+    """The other's surface, or its own in another light, contrast or focus."""
+    weights = opacity[..., None] / max(float(opacity.sum()), 1.0)
     how = rng.integers(4)
     if how == 0:  # half of them keep their brightness: the texture alone is another
-        return scene.other + rng.integers(2) * ((before - scene.other) * weights).sum(axis=(0, 1))
+        return other + int(rng.integers(2)) * ((before - other) * weights).sum(axis=(0, 1))
     if how == 1:
-        return before * (1 + rng.choice([-1, 1]) * 0.04 * 7.5 ** rng.uniform())
+        return before * float(1 + rng.choice([-1, 1]) * 0.04 * 7.5 ** rng.uniform())
     if how == 2:
         mean = (before * weights).sum(axis=(0, 1))
-        return mean + rng.choice([rng.uniform(0.3, 0.8), rng.uniform(1.25, 1.8)]) * (before - mean)
-    return blurred(before, rng.uniform(1, 3) * scene.grain)
+        return mean + float(rng.choice([rng.uniform(0.3, 0.8), rng.uniform(1.25, 1.8)])) * (before - mean)
+    return blurred(before, rng.uniform(1, 3) * grain)
 
 
 def _drawn_texture(before: Pixels, rng: np.random.Generator) -> Pixels:

@@ -7,19 +7,19 @@ sees counts as normal. NSA sets the logistic per data set; here one stands for a
 import numpy as np
 from scipy import ndimage
 
-from cavga.data.places import Photograph, local_structure
+from cavga.data.places import Photograph
 from cavga.data.procedural import Pixels, Plane, blurred
-from cavga.data.training_kinds import TRAINING_MAKERS, Scene
+from cavga.data.training_kinds import TRAINING_MAKERS
+from cavga.data.training_scene import Scene
 
 TRAINING_KINDS = tuple(TRAINING_MAKERS)
 MIN_SIDE = 8  # px of an image
 MAX_TRIES = 8
 MIN_AREA = 4  # px that have to be noticeable (a label of 0.5 and more)
+MIN_MEAN = 0.05  # mean label of the pixels that changed at all
 LABEL_MIDDLE = 6.5  # grey levels of change at which the label is 0.5: 0.04 at 2.5, 0.94 at 10
 LABEL_SLOPE = 0.8  # per grey level
-REACH = 4
-STRUCTURE_SHARE = 0.06  # of the side, round a place
-FLOOR_QUANTILE = 0.2  # of the local structure: less is taken for background
+REACH = 4  # grains
 
 
 def make_training_anomaly(
@@ -31,11 +31,12 @@ def make_training_anomaly(
     """
     if min(image.shape[:2]) < MIN_SIDE:
         return None
-    scene = _scene(image, other)
+    scene = Scene(image, other)
     for _ in range(MAX_TRIES):
         after = np.clip(np.rint(TRAINING_MAKERS[kind](scene, rng)), 0, 255).astype(np.float32)
         label = graded_label(scene.image, after, scene.grain)
-        if (label >= 0.5).sum() >= MIN_AREA:
+        is_labelled = label > 0
+        if (label >= 0.5).sum() >= MIN_AREA and label[is_labelled].mean() >= MIN_MEAN:
             return np.broadcast_to(after, image.shape).astype(np.uint8), label
     return None
 
@@ -46,7 +47,7 @@ def graded_label(before: Pixels, after: Pixels, grain: float) -> Plane:
     The wider mean, of what changed only, closes the gaps of a texture that took another's place.
     """
     change = after - before
-    is_changed = np.asarray(change.any(axis=2))
+    is_changed = _largest(np.abs(change)) > 0
     label = np.zeros(is_changed.shape, dtype=np.float32)
     if not is_changed.any():
         return label
@@ -55,22 +56,20 @@ def graded_label(before: Pixels, after: Pixels, grain: float) -> Plane:
     window = tuple(slice(max(0, at[0] - margin), at[-1] + margin + 1) for at in (rows, columns))
     is_inside = is_changed[window].astype(np.float32)
     is_inside = ndimage.minimum_filter(ndimage.maximum_filter(is_inside, 5), 5)
-    fine = np.abs(blurred(change[window], 0.6 * grain)).max(axis=2, keepdims=True)
+    fine = _largest(np.abs(blurred(change[window], 0.6 * grain)))
     wide = 2 * round(REACH * grain) + 1
-    coarse = ndimage.uniform_filter(fine[..., 0] * is_inside, wide, mode="constant")
+    coarse = ndimage.uniform_filter(fine * is_inside, wide, mode="constant")
     coarse /= np.maximum(ndimage.uniform_filter(is_inside, wide, mode="constant"), wide**-2)
-    amount = np.maximum(blurred(fine, grain)[..., 0], coarse)
+    amount = np.maximum(blurred(fine[..., None], grain)[..., 0], coarse)
     nothing = 1 / (1 + np.exp(LABEL_SLOPE * LABEL_MIDDLE))
     grade = 1 / (1 + np.exp(-LABEL_SLOPE * (amount - LABEL_MIDDLE)))
     label[window] = np.clip((grade - nothing) / (1 - nothing), 0, 1) * is_inside
     return label
 
 
-def _scene(image: Photograph, other: Photograph) -> Scene:
-    """In grey levels with as many channels as the image has colours."""
-    before, donor = image.astype(np.float32), other.astype(np.float32)
-    if (image == image[..., :1]).all():
-        before, donor = before[..., :1], donor.mean(axis=2, keepdims=True)
-    structures = [local_structure(photograph, STRUCTURE_SHARE) for photograph in (image, other)]
-    above = [np.maximum(s - np.quantile(s, FLOOR_QUANTILE), 0) for s in structures]
-    return Scene(before, donor, above[0], above[1])
+def _largest(pixels: Pixels) -> Plane:
+    """Of the channels; numpy is slow along so short an axis."""
+    largest = pixels[..., 0]
+    for c in range(1, pixels.shape[2]):
+        largest = np.maximum(largest, pixels[..., c])
+    return largest
