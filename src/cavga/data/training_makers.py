@@ -25,7 +25,7 @@ REACH = 4  # grains
 def make_training_anomaly(
     image: Photograph, other: Photograph, kind: str, rng: np.random.Generator
 ) -> tuple[Photograph, Plane] | None:
-    """The image with one anomaly, and per pixel how anomalous it is, in [0, 1]; None where nobody would see any.
+    """The image with one anomaly, and how anomalous each pixel is, in [0, 1]; None where MAX_TRIES showed nothing.
 
     `other` is another good image of the same set and size.
     """
@@ -42,9 +42,10 @@ def make_training_anomaly(
 
 
 def graded_label(before: Pixels, after: Pixels, grain: float) -> Plane:
-    """A logistic of the change in grey levels, smoothed over `grain` px or over REACH times as much; else 0.
+    """A logistic of the change in grey levels; 0 where nothing changed.
 
-    The wider mean, of what changed only, closes the gaps of a texture that took another's place.
+    The change is smoothed over `grain` px, or over REACH times as much of what changed if that is more: so a
+    texture that took another's place leaves few holes, and a thin line is not averaged away.
     """
     change = after - before
     is_changed = _largest(np.abs(change)) > 0
