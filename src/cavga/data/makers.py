@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
+from cavga.data.places import Grid, Photograph, draw_place, local_structure, uneven_reach
+
 SIZES = (0.03, 0.06, 0.12, 0.25)
 CONTRASTS = (1.0, 2.0, 4.0)
 MIN_CHANGE = 4.0  # grey levels, averaged over a few pixels: less nobody sees
@@ -26,11 +28,9 @@ MIN_SIDE = 8  # px of a photograph
 MIN_RADIUS = 2.0  # px
 MAX_TRIES = 25
 GRAINS_PER_SIDE = 256  # changes are averaged over this share of the side: noise that moved is no change
-THUMBNAIL_SIDE = 96  # px: enough to tell structure from empty background
+LOBES = ((2, 0.25), (3, 0.12), (5, 0.08))  # of an uneven outline
 
-Photograph = NDArray[np.uint8]  # H x W x 3
 Patch = NDArray[np.float64]  # h x w x 3
-Grid = NDArray[np.float64]  # h x w
 Mask = NDArray[np.bool_]  # H x W
 
 
@@ -64,9 +64,9 @@ def make_anomaly(
     side = float(np.sqrt(height * width))
     radius = min(max(size * side / 2, MIN_RADIUS), 0.45 * min(height, width))
     grain = max(1.0, side / GRAINS_PER_SIDE)
-    structure = _structure(photograph, size)
+    structure = local_structure(photograph, size)
     for _ in range(MAX_TRIES):
-        centre = _draw_place(structure, (height, width), radius, rng)
+        centre = draw_place(structure, (height, width), radius, rng)
         window, spot = _spot(photograph, centre, radius, grain=grain, is_grey=is_grey)
         before = photograph[window].astype(np.float64)
         after = np.clip(np.rint(MAKERS[kind](before, spot, contrast, rng)), 0, 255)
@@ -153,26 +153,6 @@ MAKERS: Mapping[str, Callable[[Patch, Spot, float, np.random.Generator], Patch]]
 KINDS = tuple(MAKERS)
 
 
-def _structure(photograph: Photograph, size: float) -> Grid:
-    """How much there is to see round each place, on a thumbnail."""
-    height, width = photograph.shape[:2]
-    scale = min(1.0, THUMBNAIL_SIDE / max(height, width))
-    shape = (max(1, round(width * scale)), max(1, round(height * scale)))
-    grey = np.asarray(Image.fromarray(photograph).convert("L").resize(shape, Image.Resampling.BOX), dtype=np.float64)
-    window = max(3, round(size * THUMBNAIL_SIDE))
-    mean = ndimage.uniform_filter(grey, window)
-    return np.sqrt(np.maximum(ndimage.uniform_filter(grey**2, window) - mean**2, 0))
-
-
-def _draw_place(structure: Grid, shape: tuple[int, int], radius: float, rng: np.random.Generator) -> tuple[int, int]:
-    """A place with room for the radius, the likelier the more there is to see: parts, not what they lie on."""
-    weights = structure.ravel() + 1e-3
-    row, column = np.unravel_index(rng.choice(structure.size, p=weights / weights.sum()), structure.shape)
-    place = (np.array([row, column]) + rng.uniform(size=2)) * np.array(shape) / structure.shape
-    y, x = np.clip(place, radius, np.array(shape) - 1 - radius).astype(int)
-    return int(y), int(x)
-
-
 def _spot(
     photograph: Photograph, centre: tuple[int, int], radius: float, *, grain: float, is_grey: bool
 ) -> tuple[tuple[slice, slice], Spot]:
@@ -235,11 +215,7 @@ def _zoomed(values: Grid, scale: float) -> Grid:
 
 def _outline(spot: Spot, rng: np.random.Generator) -> Grid:
     """The distance from the centre, 1 on an uneven, oblong outline of about the spot's radius."""
-    angle = np.arctan2(spot.y, spot.x)
-    reach = np.full_like(angle, 1.0)
-    for k, most in ((2, 0.25), (3, 0.12), (5, 0.08)):
-        reach += rng.uniform(0, most) * np.cos(k * angle + rng.uniform(0, 2 * np.pi))
-    return spot.distance / reach
+    return spot.distance / uneven_reach(np.arctan2(spot.y, spot.x), LOBES, rng)
 
 
 def _branches(spot: Spot, rng: np.random.Generator) -> Mask:
