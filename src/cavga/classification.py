@@ -14,14 +14,13 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cavga.config import LossConfig, RunConfig, is_weakly_supervised
+from cavga.config import LossConfig
 from cavga.data.dataset import TrainingImages, image_batches
 from cavga.inference import enlarged, map_score
 from cavga.losses import classification_loss, complementary_guided_attention_loss
 from cavga.model.cavga import Cavga
 from cavga.model.classifier import LOG_FLOOR, EnergyClassifier, class_score
-from cavga.shapes import LatentMap
-from cavga.whitening import fit_latent, fit_prior
+from cavga.shapes import LatentMap, ScoreMap
 
 # Both are in units of the features' mean variance on normal images. A few bad images say little about a
 # direction: the covariance is shrunk towards a sphere, and the weights towards 0.
@@ -31,15 +30,6 @@ NUM_GUIDED = 64  # normal images that L_cga looks at: it is a mean over them, an
 SMALLEST_DEVIATION = 1e-4  # on normal images; what varies less says nothing and is left out
 
 logger = logging.getLogger("cavga")
-
-
-def fit_whitened(model: Cavga, images: TrainingImages, config: RunConfig, *, device: torch.device) -> None:
-    """Fit all that is fitted and not trained: the latent, its prior and, in a w variant, the classifier."""
-    fit_latent(model, images.normal, spectrum=config.model.spectrum, device=device)
-    if config.model.prior == "by_position":
-        fit_prior(model, images.normal, device=device)
-    if is_weakly_supervised(config.model):
-        fit_classifier(model, images, config.loss, device=device)
 
 
 def fit_classifier(model: Cavga, images: TrainingImages, loss: LossConfig, *, device: torch.device) -> None:
@@ -55,10 +45,13 @@ def fit_classifier(model: Cavga, images: TrainingImages, loss: LossConfig, *, de
     model.classifier = classifier
     chosen = np.linspace(0, len(images.normal) - 1, min(NUM_GUIDED, len(images.normal))).round().astype(np.intp)
     guided = torch.cat(list(_energies(model, images.normal[chosen], device)))
+    with torch.no_grad():
+        batches = image_batches(images.normal[chosen], device)
+        energy = torch.cat([model.energy(model.encode(batch).mu)[0] for batch in batches])
     weights = images.class_weights(loss.class_balance)
     # L_cga needs the scale of the map, which needs a classifier: first without it, then with it.
     for guided_weight in (0.0, loss.guided_attention_weight):
-        _minimise(classifier, normal, anomalous, guided, (loss.classification_weight, guided_weight), weights)
+        _minimise(classifier, normal, anomalous, (energy, guided), (loss.classification_weight, guided_weight), weights)
         _set_scales(model, classifier, images.normal, device)
 
 
@@ -66,7 +59,7 @@ def _minimise(
     classifier: EnergyClassifier,
     normal: Float[Tensor, "normals features"],
     anomalous: Float[Tensor, "anomalies features"],
-    guided: LatentMap,
+    guided: tuple[ScoreMap, LatentMap],
     loss_weights: tuple[float, float],
     class_weights: tuple[float, float],
 ) -> None:
@@ -86,9 +79,9 @@ def _minimise(
         total = total + DECAY / 2 * direction.square().sum()
         if loss_weights[1]:
             classifier.weight, classifier.bias = basis @ direction, bias
-            maps = classifier.anomalous_attention(guided)
-            guided_labels = torch.zeros(len(guided), dtype=torch.int64, device=guided.device)
-            guidance = complementary_guided_attention_loss(1 - maps, maps, classifier(guided), guided_labels)
+            maps = classifier.anomalous_attention(*guided)
+            guided_labels = torch.zeros(len(maps), dtype=torch.int64, device=maps.device)
+            guidance = complementary_guided_attention_loss(1 - maps, maps, classifier(guided[1]), guided_labels)
             total = total + loss_weights[1] * guidance
         total.backward()  # type: ignore[no-untyped-call]  # torch's own signature
         return total
@@ -118,12 +111,18 @@ def _set_scales(model: Cavga, classifier: EnergyClassifier, images: NDArray[np.u
         scores.append(torch.stack([map_score(enlarged(energy, size)), class_score(classifier(energies))]))
     mean = total / count
     deviation = (squares / count - mean.square()).clamp_min(0).sqrt()
-    classifier.cell_scale.copy_(torch.stack([mean, _or_left_out(deviation)], dim=1))
+    classifier.cell_scale.copy_(_with_prior(model, torch.stack([mean, _or_left_out(deviation)], dim=1)))
     joined = torch.cat(scores, dim=1)
     spread = joined.std(dim=1, correction=0)
-    classifier.image_scale.copy_(torch.stack([joined.mean(dim=1), _or_left_out(spread)], dim=1))
+    classifier.image_scale.copy_(_with_prior(model, torch.stack([joined.mean(dim=1), _or_left_out(spread)], dim=1)))
     if spread[1] < SMALLEST_DEVIATION:
         logger.warning("the classifier tells nothing apart: its score is left out, the energy's alone counts")
+
+
+def _with_prior(model: Cavga, scale: Float[Tensor, "2 2"]) -> Float[Tensor, "2 2"]:
+    """The scale with the energy's row left alone: that of an aggregated prior is in deviations already."""
+    unit = torch.tensor([[0.0, 1.0]], device=scale.device)
+    return scale if model.prior is None else torch.cat([unit, scale[1:]])
 
 
 def _or_left_out(deviation: Float[Tensor, " 2"]) -> Float[Tensor, " 2"]:

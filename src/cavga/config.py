@@ -66,10 +66,16 @@ class ModelConfig:
     latent_shape: str = setting(
         "map", "z as a map (conv z), or flattened to a vector of latent_channels units (Table 8)", ("map", "vector")
     )
-    latent_channels: int = setting(64, "channels of z while it is trained")
+    latent_channels: int = setting(128, "channels of z; of a whitened z at most as many")
+    whitening: float | None = setting(
+        None, "power of the variances that whitening divides by, 0 to 0.5; default 0.25, 0.5 for a Gaussian prior"
+    )
     spectrum: tuple[float, float] = setting((0.0, 1.0), "range kept of the whitened directions, by falling variance")
-    prior: str = setting(
-        "by_position", "variance of the prior: fitted at each position, or 1", ("by_position", "standard")
+    prior: str | None = setting(
+        None,
+        "what z is held against: what the training images' z look like, or N(0, s I), with s fitted at each position "
+        "or 1; default aggregated with weights, by_position without",
+        ("aggregated", "by_position", "standard"),
     )
     decoder_width: int = setting(16, "channels of the decoder before its last layer")
     decoder_skip: bool = setting(True, "the skip connections of the residual decoder (r)")
@@ -254,6 +260,10 @@ def _check_model(model: ModelConfig) -> None:
     low, high = model.spectrum
     if not 0 <= low < high <= 1:
         raise UsageError(f"spectrum must be a range within 0 to 1, got {low} to {high}")
+    if model.whitening is not None and not 0 <= model.whitening <= 0.5:
+        raise UsageError(f"whitening must lie between 0 and 0.5, got {model.whitening}")
+    if model.prior == "aggregated" and model.latent == "trained":
+        raise UsageError("prior aggregated is for a whitened latent, as in preset recommended")
     if min(model.latent_channels, model.decoder_width) < 1:
         raise UsageError("latent_channels and decoder_width must be at least 1")
 

@@ -19,7 +19,7 @@ from cavga.data.dataset import BATCH_SIZE, NUM_DECODE_THREADS, resize
 from cavga.data.images import find_images, read_image
 from cavga.errors import CavgaError, DataError, ModelFileError, UsageError, unknown_name
 from cavga.inference import InferenceGraph, ScoringGraph, graph_of
-from cavga.model.variants import build_parts
+from cavga.model.variants import add_prior, build_parts
 from cavga.presets import from_dict
 from cavga.shapes import Images
 
@@ -170,6 +170,7 @@ def make_graph(config: RunConfig, tensors: dict[str, Tensor]) -> InferenceGraph:
     bias = "projection.bias" if config.model.latent_shape == "vector" else "bias"
     mu_channels = tensors[f"model.mu_head.{bias}"].numel()
     model = build_parts(config.model, image_size=config.data.image_size, mu_channels=mu_channels)
+    add_prior(model, tensors, "model.prior.")
     graph = graph_of(model, config)
     missing, unexpected = graph.load_state_dict(tensors, strict=False)
     needed = [key for key in missing if is_needed(key, config)]

@@ -15,7 +15,7 @@ from cavga.config import RunConfig
 from cavga.data.dataset import resize
 from cavga.model.cavga import Cavga, Latent
 from cavga.model.classifier import Classifier, EnergyClassifier, class_score
-from cavga.shapes import Images, Masks, Photographs, ScoreMap, Scores
+from cavga.shapes import Images, LatentMap, Masks, Photographs, ScoreMap, Scores
 
 TOP_SHARE = 0.01  # of the map's pixels, whose mean is the image's score (docs/decisions/0006)
 
@@ -73,11 +73,15 @@ class InferenceGraph(ScoringGraph):
                 score = self._class_score(latent)
             case "joint":
                 energies = self.model.energies(latent.mu)
-                energy_score = map_score(enlarged(energies.mean(dim=1), self.image_size))
-                score = self._energy_classifier().joint_score(energy_score, energies)
+                score = self._energy_classifier().joint_score(self.energy_score(latent.mu), energies)
             case _:
-                score = map_score(anomaly_map)
+                score = map_score(anomaly_map) if self.model.prior is None else self.energy_score(latent.mu)
         return InferenceOutput(score, anomaly_map, anomaly_map >= self.pixel_threshold)
+
+    def energy_score(self, mu: LatentMap) -> Scores:
+        """The image's score by the energy alone: the prior's own, or that of the map."""
+        cells, score = self.model.energy(mu)
+        return map_score(enlarged(cells, self.image_size)) if score is None else score
 
     def class_attention(self, images: Images) -> Float[Tensor, "batch 2 height width"]:
         """A^cn and A^ca of images at the input size, enlarged to it; raises ValueError without a classifier."""

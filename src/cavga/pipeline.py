@@ -30,6 +30,7 @@ from cavga.evaluation import (
     prediction_line,
 )
 from cavga.files import atomic_write
+from cavga.fitting import fit_prior
 from cavga.inference import graph_of
 from cavga.model.cavga import Cavga
 from cavga.model.variants import build, is_whitened_first
@@ -53,7 +54,7 @@ from cavga.self_check import check_training_images
 from cavga.thresholds import calibrate_graph
 from cavga.training import STATE_FILE, Progress, make_players
 from cavga.training import train as train_players
-from cavga.whitening import fit_latent, fit_prior
+from cavga.whitening import fit_latent
 
 logger = logging.getLogger("cavga")
 
@@ -210,20 +211,19 @@ def _fit(
 ) -> None:
     """Set the latent and train. A frozen encoder's features can be whitened before; a trained one's after."""
     settings, device = config.model, next(model.parameters()).device
-    is_whitened, has_prior = settings.latent == "whitened", settings.prior == "by_position"
+    is_whitened = settings.latent == "whitened"
     is_resumed = resume and (run / TRAINING_FOLDER / STATE_FILE).is_file()
     if is_whitened_first(settings) and not is_resumed:  # the checkpoint holds it
-        fit_latent(model, images.normal, spectrum=settings.spectrum, device=device)
-        if has_prior:
-            fit_prior(model, images.normal, device=device)
+        fit_latent(model, images.normal, settings, device=device)
+        fit_prior(model, images.normal, config, device=device)
     players = make_players(model, config, device)
     # A whitened latent takes nothing from labels: only C does, which is fitted once the latent is fixed.
     seen = TrainingImages(images.normal, images.num_normal) if is_whitened else images
     train_players(players, seen, config, folder=run, fingerprint=fingerprint, resume=resume, on_step=on_step)
     if is_whitened and not is_whitened_first(settings):
-        fit_latent(model, images.normal, spectrum=settings.spectrum, device=device)
-    if has_prior and (settings.train_encoder or settings.train_latent):
-        fit_prior(model, images.normal, device=device)
+        fit_latent(model, images.normal, settings, device=device)
+    if settings.train_encoder or settings.train_latent:
+        fit_prior(model, images.normal, config, device=device)
     if is_whitened and is_weakly_supervised(settings):
         fit_classifier(model, images, config.loss, device=device)
 

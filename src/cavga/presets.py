@@ -69,12 +69,22 @@ def resolve(config: RunConfig) -> RunConfig:
         stages=((1, 2, 3) if has_weights else first_stages) if model.stages is None else model.stages,
         features=("linear" if has_weights else "log") if model.features is None else model.features,
     )
+    prior = model.prior or _default_prior(model, has_weights=has_weights)
+    whitening = (0.25 if prior == "aggregated" else 0.5) if model.whitening is None else model.whitening
+    model = replace(model, prior=prior, whitening=whitening)
     explained = "energy" if model.latent == "whitened" else "class" if is_weakly_supervised(model) else "latent_sum"
     attention = model.attention or explained
     joint_or_map = "joint" if is_weakly_supervised(model) else "map"
     scores = {"energy": joint_or_map, "latent_sum": "residual", "class": "class"}
     model = replace(model, attention=attention, image_score=model.image_score or scores[attention])
     return replace(config, model=model)
+
+
+def _default_prior(model: ModelConfig, *, has_weights: bool) -> str:
+    """Neighbours in what was learnt from a few images alone say little (docs/decisions/0011)."""
+    if model.latent == "trained":
+        return "standard"
+    return "aggregated" if has_weights else "by_position"
 
 
 def from_dict(content: dict[str, Any]) -> RunConfig:

@@ -8,11 +8,11 @@ import torch
 from numpy.typing import NDArray
 
 from cavga.calibration import Calibration, calibrate
-from cavga.classification import fit_whitened
 from cavga.config import RunConfig
 from cavga.data.dataset import TrainingImages, image_batches
 from cavga.data.records import folds
 from cavga.detector import AnomalyDetector
+from cavga.fitting import fit_whitened
 from cavga.inference import InferenceGraph, ScoringGraph
 from cavga.runs import TrainingData
 

@@ -36,6 +36,7 @@ from cavga.losses import (
 )
 from cavga.model.cavga import Cavga, CavgaOutput
 from cavga.model.discriminator import Discriminator
+from cavga.model.variants import add_prior
 from cavga.shapes import Images, Labels
 from cavga.training_log import EpochRecord, StepLosses, collapse_warnings, count_calls
 
@@ -262,6 +263,7 @@ def _restore(players: Players, state_path: Path, fingerprint: str) -> list[dict[
             f"{state_path.parent.parent} was started with other images or settings, so it cannot go on: "
             "use the same ones, or start a new run without --resume"
         )
+    add_prior(players.model, tensors, "model.prior.")
     for prefix, module in (("model.", players.model), ("discriminator.", players.discriminator)):
         module.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
     restore_optimizer(players.optimizer, tensors, "optimizer")

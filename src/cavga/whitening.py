@@ -13,6 +13,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cavga.config import ModelConfig
 from cavga.data.dataset import image_batches
 from cavga.model.cavga import Cavga
 from cavga.model.latent import LatentHead
@@ -25,20 +26,24 @@ EIGENVALUE_FLOOR = 0.03
 
 @dataclass(frozen=True)
 class Whitening:
-    """mu = matrix @ features + bias: zero mean and, before the floor, unit covariance on what was seen."""
+    """mu = matrix @ features + bias: zero mean and uncorrelated on what was seen, the variances as asked for."""
 
     matrix: Float[Tensor, "latent features"]
     bias: Float[Tensor, " latent"]
 
 
 def whitening_of(
-    feature_maps: Iterable[Float[Tensor, "_ features _ _"]], *, spectrum: tuple[float, float]
+    feature_maps: Iterable[Float[Tensor, "_ features _ _"]],
+    *,
+    power: float,
+    spectrum: tuple[float, float],
+    max_channels: int,
 ) -> Whitening:
     """Whitening of all positions of all maps, in one pass and in float64.
 
-    `spectrum` is the range kept of the principal directions, by falling variance: (0, 1) is all of
-    them, (0.5, 1) the lower half. Fitted on normal images alone this is a Gaussian model of the
-    features in other clothes (Rippel et al. 2020, Defard et al. 2021: PaDiM).
+    Each principal direction is divided by its variance to the `power`: 0.5 whitens, 0 only turns. `spectrum`
+    is the range kept of the directions, by falling variance: (0, 1) is all of them, (0.5, 1) the lower half;
+    of those the first `max_channels`.
     """
     count, total, outer = 0, torch.zeros(()), torch.zeros(())
     for features in feature_maps:
@@ -48,14 +53,15 @@ def whitening_of(
     covariance = outer / count - torch.outer(mean, mean)
     values, vectors = torch.linalg.eigh(covariance)  # ascending
     values, vectors = values.flip(0).clamp_min(0), vectors.flip(1)
-    keep = slice(round(spectrum[0] * len(values)), round(spectrum[1] * len(values)))
-    scale = (values[keep] + EIGENVALUE_FLOOR * values.mean()).rsqrt()
+    first, last = round(spectrum[0] * len(values)), round(spectrum[1] * len(values))
+    keep = slice(first, min(last, first + max_channels))
+    scale = (values[keep] + EIGENVALUE_FLOOR * values.mean()).pow(-power)
     matrix = scale[:, None] * vectors[:, keep].T
     return Whitening(matrix.float(), (-matrix @ mean).float())
 
 
 @torch.no_grad()
-def fit_latent(model: Cavga, images: NDArray[np.uint8], *, spectrum: tuple[float, float], device: torch.device) -> None:
+def fit_latent(model: Cavga, images: NDArray[np.uint8], settings: ModelConfig, *, device: torch.device) -> None:
     """Set the mu head by whitening the features of all images."""
     model.eval()
     head = model.mu_head
@@ -63,13 +69,16 @@ def fit_latent(model: Cavga, images: NDArray[np.uint8], *, spectrum: tuple[float
     if head.is_log:
         _set_scales(head, _encoded(model, images, device))
     merged = (head.merged(stages) for stages in _encoded(model, images, device))
-    whitening = whitening_of(merged, spectrum=spectrum)
+    assert settings.whitening is not None  # the configuration is resolved
+    whitening = whitening_of(
+        merged, power=settings.whitening, spectrum=settings.spectrum, max_channels=settings.latent_channels
+    )
     head.set_projection(whitening.matrix, whitening.bias)
     model.logvar_head = None  # a learnt log variance belongs to the mu it was learnt with
 
 
 @torch.no_grad()
-def fit_prior(model: Cavga, images: NDArray[np.uint8], *, device: torch.device) -> None:
+def fit_prior_variance(model: Cavga, images: NDArray[np.uint8], *, device: torch.device) -> None:
     """Set the prior's variance at each position to the mean energy there.
 
     Zero padding gives every image unusual features at its borders: under one variance for all

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from cavga.baselines.blur import blurred
+from cavga.coreset import greedy_coreset
 from cavga.data.dataset import image_batches
 from cavga.inference import InferenceOutput, ScoringGraph, enlarged
 from cavga.model.cavga import Cavga
@@ -74,32 +75,6 @@ class PatchcoreGraph(ScoringGraph):
         pooled = [functional.avg_pool2d(maps[stage], 3, stride=1, padding=1) for stage in self.stages]
         size = (pooled[0].shape[2], pooled[0].shape[3])
         return torch.cat([to_size(features, size) for features in pooled], dim=1).permute(0, 2, 3, 1)
-
-
-def greedy_coreset(patches: Patches, num_kept: int, *, first: int) -> Int64[Tensor, " kept"]:
-    """Indices that cover all patches: after `first`, always the patch farthest from those chosen (k-center)."""
-    norms = patches.square().sum(dim=1)
-    chosen = torch.full((num_kept,), first, device=patches.device)
-    centres, centre_norms = patches[chosen], norms[chosen]  # row i is right once i is chosen
-    distances = _squared_distances(patches, norms, patches[first])  # to the nearest that is chosen
-    nearest = torch.zeros(len(patches), dtype=torch.int64, device=patches.device)  # which that is
-    for i in range(1, num_kept):
-        distances[chosen[i - 1]] = -torch.inf  # never again, whatever rounding leaves
-        chosen[i] = distances.argmax()
-        centres[i], centre_norms[i] = patches[chosen[i]], norms[chosen[i]]
-        # The triangle inequality: a patch that is nearer to its centre than half the way from there to
-        # the new one keeps it. That leaves a twentieth of them to measure.
-        between = _squared_distances(centres[:i], centre_norms[:i], centres[i])
-        asked = (distances > between[nearest] / 4).nonzero()[:, 0]
-        to_new = _squared_distances(patches[asked], norms[asked], centres[i])
-        is_closer = to_new < distances[asked]
-        closer = asked[is_closer]
-        distances[closer], nearest[closer] = to_new[is_closer], i
-    return chosen
-
-
-def _squared_distances(points: Patches, norms: Float[Tensor, " patches"], centre: Float[Tensor, " features"]) -> Tensor:
-    return norms + centre.square().sum() - 2 * (points @ centre)
 
 
 def nearest_neighbours(patches: Patches, bank: Bank) -> tuple[Float[Tensor, " patches"], Int64[Tensor, " patches"]]:

@@ -19,6 +19,7 @@ from cavga.model.classifier import Classifier, EnergyClassifier
 from cavga.model.decoder import DcganDecoder, FlattenedDecoder, ResidualDecoder
 from cavga.model.encoder import Encoder
 from cavga.model.latent import FlattenedHead, LatentHead
+from cavga.model.prior import AggregatedPrior
 from cavga.shapes import (
     AttentionMap,
     ClassAttention,
@@ -28,6 +29,7 @@ from cavga.shapes import (
     LatentMap,
     PositionMap,
     ScoreMap,
+    Scores,
 )
 
 Head = LatentHead | FlattenedHead
@@ -59,11 +61,13 @@ class Cavga(nn.Module):
     `logvar_head` None means a fixed log variance: nothing can then trade the latent's signal for a
     smaller KL. `attends_to` names the score that attention explains: "latent_sum" is the sum of mu,
     "energy" the normality score -KL(q(z|x) || prior), "class" that of C's classes. `prior_variance`
-    scales the prior N(0, s_ij I) by position; 1 is the paper's N(0, I).
+    scales the prior N(0, s_ij I) by position; 1 is the paper's N(0, I). `prior`, once it is fitted, takes
+    that prior's place (cavga.prior_fitting).
     """
 
     prior_variance: Tensor
     fixed_logvar: Tensor
+    prior: AggregatedPrior | None
 
     def __init__(
         self,
@@ -81,7 +85,7 @@ class Cavga(nn.Module):
         self.attends_to = attends_to
         self.encoder, self.stages = encoder, stages
         self.mu_head, self.logvar_head, self.decoder = mu_head, logvar_head, decoder
-        self.classifier = classifier
+        self.classifier, self.prior = classifier, None
         self.register_buffer("prior_variance", torch.ones(map_size))
         # Whitened mu has a deviation of 1 a channel; noise of a tenth of it blurs no map and is
         # enough for the decoder to be trained on samples.
@@ -129,6 +133,8 @@ class Cavga(nn.Module):
         """A in [0, 1] of normality: Grad-CAM of the score that the model attends to, in closed form."""
         if self.attends_to == "class":
             return self.class_attention(latent, latent.mu)[:, 0]
+        if self.attends_to == "energy" and self.prior is not None:
+            return self.prior.attention(latent.mu)
         if self.attends_to == "energy":
             return energy_attention(normality_cam(latent.mu, self.prior_variance), latent.mu.shape[1])
         if isinstance(self.mu_head, FlattenedHead):
@@ -145,7 +151,7 @@ class Cavga(nn.Module):
         if classifier is None:
             raise ValueError("this model has no classifier: only the w variants have one")
         if isinstance(classifier, EnergyClassifier):
-            anomalous = classifier.anomalous_attention(self.energies(z))
+            anomalous = classifier.anomalous_attention(self.energy(z)[0], self.energies(z))
             return torch.stack([1 - anomalous, anomalous], dim=1)
         if isinstance(self.mu_head, FlattenedHead):
             # Through mu alone: the noise that was added to it does not depend on the features.
@@ -157,18 +163,25 @@ class Cavga(nn.Module):
         return cams.sigmoid()
 
     def anomaly_map(self, latent: Latent) -> ScoreMap:
-        """What is anomalous: -2 log A, unbounded, for "energy"; 1 - A for "latent_sum"; A^ca for "class"."""
+        """What is anomalous: the energy, unbounded, for "energy"; 1 - A for "latent_sum"; A^ca for "class"."""
         if self.attends_to == "class":
             # Paper: the map of the anomalous class is used as it is, not inverted.
             return self.class_attention(latent, latent.mu)[:, 1]
         if self.attends_to == "latent_sum":
             return 1 - self.attention(latent)
+        energy, _ = self.energy(latent.mu)
         if isinstance(self.classifier, EnergyClassifier):
-            return self.classifier.anomaly_map(self.energies(latent.mu))
-        return -normality_cam(latent.mu, self.prior_variance) / latent.mu.shape[1]
+            return self.classifier.anomaly_map(energy, self.energies(latent.mu))
+        return energy
+
+    def energy(self, mu: LatentMap) -> tuple[ScoreMap, Scores | None]:
+        """How far z is from the prior, at each cell and, if the prior is of whole images too, of each image."""
+        if self.prior is not None:
+            return self.prior(mu)
+        return -normality_cam(mu, self.prior_variance) / mu.shape[1], None
 
     def energies(self, mu: LatentMap) -> LatentMap:
-        """Each mu_k^2 in units of the prior's variance at its position: about 1 on normal images, once whitened."""
+        """Each mu_k^2 in units of the mean at its position: what the classifier of a whitened latent reads."""
         return mu.square() / self.prior_variance
 
     def set_prior_variance(self, variance: PositionMap) -> None:

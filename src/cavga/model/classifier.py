@@ -95,14 +95,13 @@ class EnergyClassifier(nn.Module):
         q = class_score(self(squares))
         return _scaled(energy_score, self.image_scale[0]) + _scaled(q, self.image_scale[1])
 
-    def anomaly_map(self, squares: LatentMap) -> ScoreMap:
+    def anomaly_map(self, energy: ScoreMap, squares: LatentMap) -> ScoreMap:
         """The energy plus a share of q's map, each in deviations of normal cells."""
-        energy = _scaled(squares.mean(dim=1), self.cell_scale[0])
-        return energy + CAM_WEIGHT * _scaled(self.cam(squares), self.cell_scale[1])
+        return _scaled(energy, self.cell_scale[0]) + CAM_WEIGHT * _scaled(self.cam(squares), self.cell_scale[1])
 
-    def anomalous_attention(self, squares: LatentMap) -> ScoreMap:
+    def anomalous_attention(self, energy: ScoreMap, squares: LatentMap) -> ScoreMap:
         """A^ca in [0, 1]; A^cn is 1 - A^ca, because the logits are opposite."""
-        return (self.anomaly_map(squares) - ATTENTION_MIDDLE).sigmoid()
+        return (self.anomaly_map(energy, squares) - ATTENTION_MIDDLE).sigmoid()
 
 
 def _scaled(values: Tensor, scale: Tensor) -> Tensor:

@@ -1,6 +1,9 @@
 """The models: backbone R (ResNet-18) or D (DC-GAN), u or w. The one place where a config meets a module."""
 
+from collections.abc import Mapping
 from typing import Literal
+
+from torch import Tensor
 
 from cavga.config import MAP_CELL, ModelConfig, is_weakly_supervised
 from cavga.errors import UsageError
@@ -9,6 +12,7 @@ from cavga.model.classifier import Classifier, EnergyClassifier
 from cavga.model.decoder import DcganDecoder, FlattenedDecoder, ResidualDecoder
 from cavga.model.encoder import DcganEncoder, Encoder, ResNet18Encoder
 from cavga.model.latent import FlattenedHead, LatentHead
+from cavga.model.prior import AggregatedPrior
 
 
 def build(config: ModelConfig, *, image_size: tuple[int, int]) -> Cavga:
@@ -36,7 +40,7 @@ def _num_kept(config: ModelConfig) -> int:
     """Directions that whitening keeps of the features' spectrum."""
     num_features = sum(_encoder_type(config).stage_channels[stage] for stage in stages_of(config))
     low, high = config.spectrum
-    return round(high * num_features) - round(low * num_features)
+    return min(round(high * num_features) - round(low * num_features), config.latent_channels)
 
 
 def build_parts(config: ModelConfig, *, image_size: tuple[int, int], mu_channels: int) -> Cavga:
@@ -53,6 +57,18 @@ def build_parts(config: ModelConfig, *, image_size: tuple[int, int], mu_channels
         attends_to=_attends_to(config),
         map_size=map_size,
     )
+
+
+def add_prior(model: Cavga, tensors: Mapping[str, Tensor], prefix: str) -> None:
+    """Make room in the model for a fitted prior, if there is one among the tensors to be loaded."""
+    if any(name.startswith(prefix) for name in tensors):
+        model.prior = AggregatedPrior.shaped_like(tensors, prefix, map_size_of(model))
+
+
+def map_size_of(model: Cavga) -> tuple[int, int]:
+    """Rows and columns of the latent map."""
+    rows, columns = model.prior_variance.shape
+    return rows, columns
 
 
 def _head(config: ModelConfig, mu_channels: int, map_size: tuple[int, int]) -> Head:

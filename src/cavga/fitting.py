@@ -1,0 +1,30 @@
+"""All that is fitted and not trained: the latent, its prior and, in a w variant, the classifier."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cavga.classification import fit_classifier
+from cavga.config import RunConfig, is_weakly_supervised
+from cavga.data.dataset import TrainingImages
+from cavga.model.cavga import Cavga
+from cavga.prior_fitting import fit_aggregated_prior
+from cavga.whitening import fit_latent, fit_prior_variance
+
+
+def fit_whitened(model: Cavga, images: TrainingImages, config: RunConfig, *, device: torch.device) -> None:
+    """Fit the latent and what stands on it."""
+    fit_latent(model, images.normal, config.model, device=device)
+    fit_prior(model, images.normal, config, device=device)
+    if is_weakly_supervised(config.model):
+        fit_classifier(model, images, config.loss, device=device)
+
+
+def fit_prior(model: Cavga, normal: NDArray[np.uint8], config: RunConfig, *, device: torch.device) -> None:
+    """Fit the prior of a latent that is set; N(0, I) is left as it is."""
+    # The classifier of a whitened latent reads energies in units of their means, whatever the prior.
+    has_classifier = is_weakly_supervised(config.model) and config.model.latent == "whitened"
+    if config.model.prior == "by_position" or has_classifier:
+        fit_prior_variance(model, normal, device=device)
+    if config.model.prior == "aggregated":
+        fit_aggregated_prior(model, normal, seed=config.training.seed, device=device)

@@ -1,0 +1,110 @@
+"""The prior of `recommended`: what the training images' own posterior looks like, instead of one N(0, I).
+
+Locally a mixture, one component a centre: the aggregated posterior (VampPrior, Tomczak and Welling 2018),
+with centres chosen as PatchCore chooses its memory (Roth et al. 2022) and, unlike there, a deviation for
+each. For the image as a whole a linear factor model of the flattened z, the paper's other latent: what the
+training images' principal directions do not explain (DFM, Ahuja et al. 2019).
+"""
+
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from cavga.attention import energy_attention
+from cavga.shapes import AttentionMap, LatentMap, ScoreMap, Scores
+
+FLAT_CHANNELS = 32  # of most variance, that are flattened
+FLAT_POOL = 2  # cells a side that are averaged before z is flattened
+BLUR_REACH = 3  # cells; the map is smoothed with a deviation of one cell (docs/decisions/0012)
+
+
+class AggregatedPrior(nn.Module):
+    """Mixture and factor model of z; both energies count in deviations of normal images that were left out.
+
+    `scales` holds mean and deviation (columns) of the local and the flat energy of a cell, of the local and
+    the flat score of an image, and of the sums of both (rows).
+    """
+
+    centres: Tensor
+    variances: Tensor
+    flat_mean: Tensor
+    flat_basis: Tensor
+    scales: Tensor
+
+    def __init__(
+        self, *, num_centres: int, num_directions: int, latent_channels: int, map_size: tuple[int, int]
+    ) -> None:
+        super().__init__()
+        num_flat = min(FLAT_CHANNELS, latent_channels) * (map_size[0] // FLAT_POOL) * (map_size[1] // FLAT_POOL)
+        self.register_buffer("centres", torch.zeros(num_centres, latent_channels))
+        self.register_buffer("variances", torch.ones(num_centres))
+        self.register_buffer("flat_mean", torch.zeros(num_flat))
+        self.register_buffer("flat_basis", torch.zeros(num_directions, num_flat))
+        self.register_buffer("scales", torch.tensor([[0.0, 1.0]]).repeat(6, 1))
+
+    @classmethod
+    def shaped_like(cls, tensors: Mapping[str, Tensor], prefix: str, map_size: tuple[int, int]) -> "AggregatedPrior":
+        """A prior with room for the tensors of a saved one, whose names start with `prefix`."""
+        num_centres, latent_channels = tensors[f"{prefix}centres"].shape
+        num_directions = len(tensors[f"{prefix}flat_basis"])
+        return cls(
+            num_centres=num_centres, num_directions=num_directions, latent_channels=latent_channels, map_size=map_size
+        )
+
+    def local_energy(self, mu: LatentMap) -> ScoreMap:
+        """min_c ||mu - c|| / s_c at each cell: the distance to the nearest component in its own deviations."""
+        maps = []
+        norms = self.centres.square().sum(dim=1)
+        for image in mu.flatten(2):  # one at a time: the distances of all cells of all images are large
+            squared = torch.addmm(norms[:, None], self.centres, image, alpha=-2) + image.square().sum(dim=0)
+            maps.append((squared.clamp_min(0) / self.variances[:, None]).amin(dim=0).sqrt())
+        return torch.stack(maps).view(mu.shape[0], mu.shape[2], mu.shape[3])
+
+    def flat_residual(self, mu: LatentMap) -> LatentMap:
+        """What the factor model leaves of the flattened z, as a map of coarser cells."""
+        flat = flattened(mu) - self.flat_mean
+        residual = flat - (flat @ self.flat_basis.T) @ self.flat_basis
+        return residual.view(mu.shape[0], -1, mu.shape[2] // FLAT_POOL, mu.shape[3] // FLAT_POOL)
+
+    def energies(self, mu: LatentMap) -> tuple[ScoreMap, ScoreMap, Scores, Scores]:
+        """Local and flat energy of every cell, local and flat score of every image, as they are."""
+        local, residual = self.local_energy(mu), self.flat_residual(mu)
+        flat = residual.square().mean(dim=1).sqrt()
+        flat = functional.interpolate(flat[:, None], size=local.shape[1:], mode="bilinear", align_corners=False)[:, 0]
+        local_score = functional.avg_pool2d(local[:, None], 3, stride=1).flatten(1).amax(dim=1)
+        return local, flat, local_score, residual.flatten(1).norm(dim=1)
+
+    def forward(self, mu: LatentMap) -> tuple[ScoreMap, Scores]:
+        """The anomaly map and the image's score, both in deviations of normal images: about 0 on those."""
+        local, flat, local_score, flat_score = self.energies(mu)
+        cells = smoothed(self._scaled(local, 0) + self._scaled(flat, 1))
+        score = self._scaled(local_score, 2) + self._scaled(flat_score, 3)
+        return self._scaled(cells, 4), self._scaled(score, 5)
+
+    def attention(self, mu: LatentMap) -> AttentionMap:
+        """A = exp(-E / 2): E is the squared local energy in units of what it is on normal images.
+
+        Grad-CAM, with element-wise weights, of -E / 2 at z - c of the nearest centre c, in closed form.
+        """
+        return energy_attention(-(self.local_energy(mu) / self.scales[0, 0]).square(), 1)
+
+    def _scaled(self, values: Tensor, row: int) -> Tensor:
+        return (values - self.scales[row, 0]) / self.scales[row, 1]
+
+
+def flattened(mu: LatentMap) -> Float[Tensor, "batch units"]:
+    """z as a vector: its channels of most variance, the cells averaged in squares of FLAT_POOL."""
+    return functional.avg_pool2d(mu[:, :FLAT_CHANNELS], FLAT_POOL).flatten(1)
+
+
+def smoothed(cells: ScoreMap) -> ScoreMap:
+    """A map of cells under a Gaussian with a deviation of one cell, its border repeated."""
+    offsets = torch.arange(-BLUR_REACH, BLUR_REACH + 1, device=cells.device, dtype=cells.dtype)
+    kernel = (-offsets.square() / 2).exp()
+    kernel = kernel / kernel.sum()
+    padded = functional.pad(cells[:, None], (BLUR_REACH,) * 4, mode="replicate")
+    rows = functional.conv2d(padded, kernel.view(1, 1, -1, 1))
+    return functional.conv2d(rows, kernel.view(1, 1, 1, -1))[:, 0]
