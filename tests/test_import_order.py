@@ -5,7 +5,7 @@ from pathlib import Path
 
 SOURCE = Path(__file__).parent.parent / "src" / "cavga"
 ROOMS = [
-    "_version", "errors", "files", "shapes", "config", "presets", "flags", "printing",
+    "_version", "errors", "files", "shapes", "networks", "config", "presets", "flags", "printing",
     "data.images", "data.records", "data.manifest", "data.known_sets", "data.unpack", "data.one_class",
     "data.small_images", "data.lag", "data.video", "data.catalog", "data.check", "data.dataset", "data.demo",
     "data.makers",

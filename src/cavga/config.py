@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from cavga.errors import UsageError, unknown_name
+from cavga.networks import NETWORKS, check_encoder
 
 VARIANTS = ("r-u", "d-u", "r-w", "d-w")
 DEVICES = ("auto", "cpu", "cuda")
 LAYOUTS = ("mvtec", "folder", "manifest", "classes", "idx", "cifar10", "lag", "shanghaitech")
 MAX_IMAGE_SIZE = 1024
 MAP_CELL = 8  # px of the input a cell of a whitened latent map (docs/decisions/0004)
-SIZE_STEP = 32  # px, the stride of ResNet-18's last stage
+SIZE_STEP = 32  # px, the stride of an encoder's last stage
 
 
 def setting(default: Any, help: str, choices: tuple[str, ...] | None = None) -> Any:
@@ -52,6 +53,7 @@ class ModelConfig:
         "backbone (r: ResNet-18, d: DC-GAN) and supervision (u: good images only, w: and a few labelled bad)",
         VARIANTS,
     )
+    encoder: str | None = setting(None, "r: the network of the encoder; default resnet18", tuple(NETWORKS))
     weights: str | None = setting(None, "encoder weights: imagenet, none or a file; default imagenet for r, none for d")
     stages: tuple[int, ...] | None = setting(
         None,
@@ -246,11 +248,7 @@ def _check_data(data: DataConfig) -> None:
 
 
 def _check_model(model: ModelConfig) -> None:
-    if model.stages is not None:
-        lowest = 0 if model.variant.startswith("r") else 1
-        known = set(range(lowest, 5))
-        if not model.stages or list(model.stages) != sorted(set(model.stages)) or set(model.stages) - known:
-            raise UsageError(f"stages must be rising numbers from {lowest} to 4, got {list(model.stages)}")
+    check_encoder(model.variant, model.encoder, model.stages)
     low, high = model.spectrum
     if not 0 <= low < high <= 1:
         raise UsageError(f"spectrum must be a range within 0 to 1, got {low} to {high}")

@@ -21,6 +21,7 @@ from cavga.data.manifest import read_manifest_hashes, sha256_of, write_manifest
 from cavga.data.records import ANOMALOUS, CLASS_LAYOUTS, NORMAL, Catalog, ImageRecord, draw_anomalous, hold_out
 from cavga.errors import DataError, ModelFileError, ResumeError, UsageError
 from cavga.files import atomic_write
+from cavga.networks import DEFAULT_NETWORK
 
 CONFIG_FILE = "config.toml"
 MANIFEST_FILE = "manifest.csv"
@@ -215,8 +216,10 @@ def used_images(run: Path, description: Mapping[str, Any]) -> dict[str, str]:
 def encoder_label(config: RunConfig) -> str:
     """Which encoder this is, for tables: "R to layer3, frozen, ImageNet"."""
     model = config.model
-    last = f"layer{model.stages[-1]}" if model.stages else "?"
     kind = "R" if model.variant.startswith("r") else "D"
+    if model.encoder not in (None, DEFAULT_NETWORK):
+        kind += f" ({model.encoder})"
+    last = f"layer{model.stages[-1]}" if model.stages else "?"
     source = {"imagenet": "ImageNet", "none": "no pretraining"}.get(model.weights or "", Path(model.weights or "").name)
     return f"{kind} to {last}, {'trained' if model.train_encoder else 'frozen'}, {source}"
 

@@ -1,4 +1,4 @@
-"""The models: backbone R (ResNet-18) or D (DC-GAN), u or w. The one place where a config meets a module."""
+"""The models: backbone R (ResNet-18, or as configured) or D (DC-GAN), u or w. Where a config meets a module."""
 
 from typing import Literal
 
@@ -7,8 +7,9 @@ from cavga.errors import UsageError
 from cavga.model.cavga import Cavga, Decoder, Head
 from cavga.model.classifier import Classifier, EnergyClassifier
 from cavga.model.decoder import DcganDecoder, FlattenedDecoder, ResidualDecoder
-from cavga.model.encoder import DcganEncoder, Encoder, ResNet18Encoder
+from cavga.model.encoder import DcganEncoder, Encoder, TorchvisionEncoder
 from cavga.model.latent import FlattenedHead, LatentHead
+from cavga.networks import DEFAULT_NETWORK, NETWORKS, Stage, encoder_stages
 
 
 def build(config: ModelConfig, *, image_size: tuple[int, int]) -> Cavga:
@@ -34,7 +35,7 @@ def training_channels(config: ModelConfig) -> int:
 
 def _num_kept(config: ModelConfig) -> int:
     """Directions that whitening keeps of the features' spectrum."""
-    num_features = sum(_encoder_type(config).stage_channels[stage] for stage in stages_of(config))
+    num_features = sum(stage.channels for stage in _stages(config))
     low, high = config.spectrum
     return round(high * num_features) - round(low * num_features)
 
@@ -56,13 +57,12 @@ def build_parts(config: ModelConfig, *, image_size: tuple[int, int], mu_channels
 
 
 def _head(config: ModelConfig, mu_channels: int, map_size: tuple[int, int]) -> Head:
-    encoder, stages = _encoder_type(config), stages_of(config)
-    channels = [encoder.stage_channels[stage] for stage in stages]
+    channels = [stage.channels for stage in _stages(config)]
     if config.latent_shape == "vector":
         return FlattenedHead(channels=channels, map_size=map_size, latent_channels=mu_channels)
     return LatentHead(
         channels=channels,
-        strides=[encoder.stage_strides[stage] for stage in stages],
+        strides=[stage.stride for stage in _stages(config)],
         stride=latent_stride(config),
         latent_channels=mu_channels,
         is_local=config.latent == "whitened",
@@ -101,7 +101,7 @@ def latent_stride(config: ModelConfig) -> int:
     """Pixels of the image a cell of the latent map stands for."""
     if config.latent == "whitened":
         return MAP_CELL
-    return _encoder_type(config).stage_strides[stages_of(config)[0]]
+    return _stages(config)[0].stride
 
 
 def stages_of(config: ModelConfig) -> tuple[int, ...]:
@@ -117,8 +117,13 @@ def has_logvar(config: ModelConfig) -> bool:
 
 
 def _encoder(config: ModelConfig) -> Encoder:
-    return _encoder_type(config)(depth=stages_of(config)[-1], frozen=not config.train_encoder)
+    depth, frozen = stages_of(config)[-1], not config.train_encoder
+    if config.variant.startswith("d"):
+        return DcganEncoder(depth=depth, frozen=frozen)
+    return TorchvisionEncoder(NETWORKS[config.encoder or DEFAULT_NETWORK], depth=depth, frozen=frozen)
 
 
-def _encoder_type(config: ModelConfig) -> type[ResNet18Encoder] | type[DcganEncoder]:
-    return ResNet18Encoder if config.variant.startswith("r") else DcganEncoder
+def _stages(config: ModelConfig) -> list[Stage]:
+    """The stages that feed the latent."""
+    known = encoder_stages(config.variant, config.encoder)
+    return [known[number] for number in stages_of(config)]
