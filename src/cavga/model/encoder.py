@@ -4,6 +4,8 @@ R is the convolutional part of ResNet-18, D the DC-GAN discriminator without its
 paper; R can also be another network of cavga.networks.
 """
 
+from itertools import chain
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -24,13 +26,13 @@ class TorchvisionEncoder(nn.Module):
 
     def __init__(self, network: Network, *, depth: int, frozen: bool) -> None:
         super().__init__()
-        self.network, self.depth, self.has_fixed_norm = network, depth, frozen
+        self.network, self.has_fixed_norm = network, frozen
+        self.layers = {number: stage.layers for number, stage in network.stages.items() if number <= depth}
         self.stage_channels = {number: stage.channels for number, stage in network.stages.items()}
         self.stage_strides = {number: stage.stride for number, stage in network.stages.items()}
         whole = whole_network(network.name)
-        for number, stage in network.stages.items():
-            for name in stage.layers if number <= depth else ():
-                self._take(whole, name)
+        for name in chain(*self.layers.values()):
+            self._take(whole, name)
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("deviation", torch.tensor(IMAGENET_DEVIATION).view(1, 3, 1, 1), persistent=False)
         self.requires_grad_(not frozen)
@@ -41,10 +43,10 @@ class TorchvisionEncoder(nn.Module):
         if margin:
             features = functional.pad(features, (margin, 0, margin, 0))
         stages = {}
-        for number, stage in self.network.stages.items():
-            for name in stage.layers if number <= self.depth else ():
+        for number, names in self.layers.items():
+            for name in names:
                 features = self.get_submodule(name)(features)
-                stages[number] = features
+            stages[number] = features
         return stages
 
     def _take(self, whole: nn.Module, name: str) -> None:
