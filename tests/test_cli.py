@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from cavga.cli import main
-from cavga.config import write_toml
+from cavga.toml_files import write_toml
 
 from .conftest import cavga, save_image, small_config, texture
 

@@ -3,10 +3,11 @@ from dataclasses import fields
 
 import pytest
 
-from cavga.config import SECTIONS, as_dict, read_toml, write_toml
+from cavga.config import SECTIONS, as_dict
 from cavga.errors import UsageError
 from cavga.flags import OneLineParser, add_config_flags, config_from_flags, parse_image_size
 from cavga.presets import PRESETS, from_dict, make_config
+from cavga.toml_files import read_toml, write_toml
 
 
 def parsed(*flags):
@@ -39,7 +40,7 @@ def test_presets_differ_in_every_field_that_is_not_for_a_study():
     choices = {
         *("normal_class", "mask_cut"),
         *("image_size", "category", "layout", "calibration_fraction", "anomalous_fraction", "skip_bad"),
-        *("variant", "weights", "spectrum"),
+        *("variant", "encoder", "weights", "spectrum"),
         *("seed", "batch_size", "device", "false_alarm_rate", "pixel_false_alarm_rate", "train_latent"),
         *("vae_weight", "adversarial_weight", "attention_weight", "guided_attention_weight", "anomalous_fraction"),
         *("attention", "image_score"),  # follow from other settings
@@ -55,6 +56,22 @@ def test_presets_differ_in_every_field_that_is_not_for_a_study():
 @pytest.mark.parametrize(("variant", "weights"), [("r-u", "imagenet"), ("d-u", "none")])
 def test_weights_follow_the_backbone(variant, weights):
     assert make_config("recommended", {"model": {"variant": variant}}).model.weights == weights
+
+
+@pytest.mark.parametrize(
+    ("model", "encoder", "stages"),
+    [
+        ({}, "resnet18", (1, 2, 3)),
+        ({"weights": "none"}, "resnet18", (0, 1)),
+        ({"variant": "d-u"}, None, (1,)),
+        ({"encoder": "squeezenet1_0", "variant": "r-w"}, "squeezenet1_0", (1, 2, 3)),
+        ({"encoder": "squeezenet1_0", "weights": "none"}, "squeezenet1_0", (0, 1)),
+        ({"encoder": "convnext_tiny", "weights": "none"}, "convnext_tiny", (1,)),
+    ],
+)
+def test_encoder_and_stages_follow_the_variant_and_the_weights(model, encoder, stages):
+    found = make_config("recommended", {"model": model}).model
+    assert (found.encoder, found.stages) == (encoder, stages)
 
 
 @pytest.mark.parametrize(
@@ -117,6 +134,13 @@ def test_image_sizes_that_are_none(text):
         (["--preset", "papr"], "expected one of paper, recommended"),
         (["--stages", "3,1"], "rising numbers from 0 to 4"),
         (["--stages", "5"], "rising numbers from 0 to 4"),
+        (["--variant", "d-u", "--stages", "0,1"], "from 1 to 4 for encoder DC-GAN"),
+        (["--variant", "d-u", "--encoder", "squeezenet1_0"], "squeezenet1_0 is for variant r-u or r-w: d-u has"),
+        (["--variant", "d-w", "--encoder", "resnet18"], "resnet18 is for variant r-u or r-w"),
+        (["--encoder", "resnet50"], "unknown encoder 'resnet50': expected one of resnet18"),
+        (["--encoder", "squeezenet1_0", "--stages", "4"], r"from 0 to 3 for encoder squeezenet1_0, got \[4\]"),
+        (["--encoder", "squeezenet1_0", "--preset", "paper"], r"from 0 to 3 for encoder squeezenet1_0, got \[4\]"),
+        (["--encoder", "convnext_tiny", "--stages", "0"], "from 1 to 4 for encoder convnext_tiny"),
         (["--stages", "one"], "numbers separated by commas"),
         (["--spectrum", "0.9,0.1"], "range within 0 to 1"),
         (["--epochs", "0"], "at least 1"),

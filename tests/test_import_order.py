@@ -5,16 +5,18 @@ from pathlib import Path
 
 SOURCE = Path(__file__).parent.parent / "src" / "cavga"
 ROOMS = [
-    "_version", "errors", "files", "shapes", "config", "presets", "flags", "printing",
+    "_version", "errors", "files", "shapes", "networks", "config", "toml_files", "presets", "flags", "printing",
     "data.images", "data.records", "data.manifest", "data.known_sets", "data.unpack", "data.one_class",
     "data.small_images", "data.lag", "data.video", "data.catalog", "data.check", "data.dataset", "data.demo",
     "data.places", "data.makers", "data.procedural", "data.training_scene", "data.training_kinds",
     "data.training_makers",
-    "attention", "losses",
-    "model.encoder", "model.decoder", "model.discriminator", "model.latent", "model.classifier", "model.cavga",
+    "attention", "losses", "coreset",
+    "model.encoder", "model.decoder", "model.discriminator", "model.latent", "model.classifier", "model.prior",
+    "model.cell_classifier", "model.cavga",
     "model.variants",
     "model.weights",
-    "checkpoint", "training_log", "training", "whitening", "inference", "classification", "metrics",
+    "checkpoint", "training_log", "training", "whitening", "inference", "classification", "prior_fitting",
+    "self_supervision", "fitting", "metrics",
     "pixel_metrics", "calibration",
     "detector",
     "pictures", "page", "evaluation", "attention_figure", "report", "prediction", "runs", "self_check", "sections",

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from cavga.cli import main
-from cavga.config import write_toml
+from cavga.toml_files import write_toml
 
 from .conftest import small_config
 from .data.made_sets import classes, idx, lag, shanghaitech

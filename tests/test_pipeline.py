@@ -11,9 +11,9 @@ import pytest
 import torch
 
 import cavga
-from cavga.config import write_toml
 from cavga.errors import DataError, ModelFileError, ResumeError, TrainingError, UsageError
 from cavga.pipeline import evaluate, train
+from cavga.toml_files import write_toml
 
 from .conftest import save_image, small_config, texture, write_category
 

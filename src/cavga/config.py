@@ -4,19 +4,18 @@ A preset is a `RunConfig` (cavga.presets). Defaults < preset < TOML file < flags
 """
 
 import math
-import tomllib
 from dataclasses import dataclass, field, fields
-from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from cavga.errors import UsageError, unknown_name
+from cavga.networks import NETWORKS, check_encoder
 
-VARIANTS = ("r-u", "d-u", "r-w", "d-w")
+VARIANTS = ("r-s", "d-s", "r-u", "d-u", "r-w", "d-w")
 DEVICES = ("auto", "cpu", "cuda")
 LAYOUTS = ("mvtec", "folder", "manifest", "classes", "idx", "cifar10", "lag", "shanghaitech")
 MAX_IMAGE_SIZE = 1024
 MAP_CELL = 8  # px of the input a cell of a whitened latent map (docs/decisions/0004)
-SIZE_STEP = 32  # px, the stride of ResNet-18's last stage
+SIZE_STEP = 32  # px, the stride of an encoder's last stage
 
 
 def setting(default: Any, help: str, choices: tuple[str, ...] | None = None) -> Any:
@@ -49,9 +48,11 @@ class ModelConfig:
 
     variant: str = setting(
         "r-u",
-        "backbone (r: ResNet-18, d: DC-GAN) and supervision (u: good images only, w: and a few labelled bad)",
+        "backbone (r: ResNet-18, d: DC-GAN) and supervision (u: good images only, s: and anomalies made on them, "
+        "w: and a few images labelled bad)",
         VARIANTS,
     )
+    encoder: str | None = setting(None, "r: the network of the encoder; default resnet18", tuple(NETWORKS))
     weights: str | None = setting(None, "encoder weights: imagenet, none or a file; default imagenet for r, none for d")
     stages: tuple[int, ...] | None = setting(
         None,
@@ -156,33 +157,6 @@ class RunConfig:
 SECTIONS = {item.name: item.default_factory for item in fields(RunConfig) if item.name != "preset"}
 
 
-def read_toml(path: Path) -> tuple[str | None, dict[str, dict[str, Any]]]:
-    """A configuration file: its preset, if it names one, and its overrides."""
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UsageError(f"no such configuration file: {path}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise UsageError(f"{path} is not a readable TOML file: {error}") from None
-    preset = content.pop("preset", None)
-    if not isinstance(preset, str | None):
-        raise UsageError(f"{path}: preset: expected a name, got {preset!r}")
-    for name, values in content.items():
-        if not isinstance(values, dict):
-            raise UsageError(f"{path}: {name!r} stands outside a section; the sections are {', '.join(SECTIONS)}")
-    return preset, content
-
-
-def write_toml(config: RunConfig) -> str:
-    """The whole configuration as TOML; None is written as an absent key."""
-    lines = [f"preset = {_toml(config.preset)}"]
-    for section, values in as_dict(config).items():
-        if section != "preset":
-            lines += ["", f"[{section}]"]
-            lines += [f"{key} = {_toml(value)}" for key, value in values.items() if value is not None]
-    return "\n".join(lines) + "\n"
-
-
 def as_dict(config: RunConfig) -> dict[str, Any]:
     """The configuration as nested plain values, tuples as lists: what goes into model.json."""
     result: dict[str, Any] = {"preset": config.preset}
@@ -191,17 +165,6 @@ def as_dict(config: RunConfig) -> dict[str, Any]:
         values = {item.name: getattr(part, item.name) for item in fields(part)}
         result[section] = {key: list(v) if isinstance(v, tuple) else v for key, v in values.items()}
     return result
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, tuple | list):
-        return "[" + ", ".join(_toml(item) for item in value) + "]"
-    if isinstance(value, str):
-        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-        return f'"{escaped}"'
-    return repr(value)
 
 
 def convert(part: type, name: str, value: Any) -> Any:
@@ -234,6 +197,11 @@ def is_weakly_supervised(model: ModelConfig) -> bool:
     return model.variant.endswith("-w")
 
 
+def is_self_supervised(model: ModelConfig) -> bool:
+    """Whether the variant has a classifier that is trained on made anomalies."""
+    return model.variant.endswith("-s")
+
+
 def _check_choice(name: str, value: Any, choices: tuple[str, ...] | None) -> None:
     if choices and value is not None and value not in choices:
         raise unknown_name(name, str(value), choices)
@@ -252,11 +220,7 @@ def _check_data(data: DataConfig) -> None:
 
 
 def _check_model(model: ModelConfig) -> None:
-    if model.stages is not None:
-        lowest = 0 if model.variant.startswith("r") else 1
-        known = set(range(lowest, 5))
-        if not model.stages or list(model.stages) != sorted(set(model.stages)) or set(model.stages) - known:
-            raise UsageError(f"stages must be rising numbers from {lowest} to 4, got {list(model.stages)}")
+    check_encoder(model.variant, model.encoder, model.stages)
     low, high = model.spectrum
     if not 0 <= low < high <= 1:
         raise UsageError(f"spectrum must be a range within 0 to 1, got {low} to {high}")
@@ -278,6 +242,8 @@ def _check_classes(model: ModelConfig) -> None:
             "attention class, image_score class or joint, class_score and map_gate need a classifier: "
             "expected variant r-w or d-w"
         )
+    if model.latent == "trained" and is_self_supervised(model):
+        raise UsageError(f"variant {model.variant} is for a whitened latent, as in preset recommended")
     if model.latent == "trained" and is_joint:
         raise UsageError("image_score joint is for a whitened latent, as in preset recommended")
     if model.latent == "whitened" and (of_classes or model.latent_shape == "vector"):

@@ -92,7 +92,7 @@ class AnomalyDetector:
 
     @property
     def has_classifier(self) -> bool:
-        """Whether this is a weakly supervised model."""
+        """Whether this is a model with classes: an s or w variant."""
         return isinstance(self.graph, InferenceGraph) and self.graph.model.classifier is not None
 
     def class_attention(self, photograph: Source) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -101,7 +101,7 @@ class AnomalyDetector:
         Takes one uint8 array (height, width, 3) in RGB or a path; raises UsageError for a model without classifier.
         """
         if not isinstance(self.graph, InferenceGraph) or not self.has_classifier:
-            raise UsageError("class attention needs a classifier: only the w variants have one")
+            raise UsageError("class attention needs a classifier: only the s and w variants have one")
         ready = _prepare(next(_flatten(photograph)), self.graph.image_size)
         if isinstance(ready, FailedImage):
             raise DataError(ready.error)

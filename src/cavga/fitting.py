@@ -5,10 +5,11 @@ import torch
 from numpy.typing import NDArray
 
 from cavga.classification import fit_classifier
-from cavga.config import RunConfig, is_weakly_supervised
+from cavga.config import RunConfig, is_self_supervised, is_weakly_supervised
 from cavga.data.dataset import TrainingImages
 from cavga.model.cavga import Cavga
 from cavga.prior_fitting import fit_aggregated_prior
+from cavga.self_supervision import fit_cell_classifier
 from cavga.whitening import fit_latent, fit_prior_variance
 
 
@@ -16,8 +17,15 @@ def fit_whitened(model: Cavga, images: TrainingImages, config: RunConfig, *, dev
     """Fit the latent and what stands on it."""
     fit_latent(model, images.normal, config.model, device=device)
     fit_prior(model, images.normal, config, device=device)
+    fit_classes(model, images, config, device=device)
+
+
+def fit_classes(model: Cavga, images: TrainingImages, config: RunConfig, *, device: torch.device) -> None:
+    """Fit the classifier of an s or w variant to a latent that is set."""
     if is_weakly_supervised(config.model):
         fit_classifier(model, images, config.loss, device=device)
+    if is_self_supervised(config.model):
+        fit_cell_classifier(model, images, seed=config.training.seed, device=device)
 
 
 def fit_prior(model: Cavga, normal: NDArray[np.uint8], config: RunConfig, *, device: torch.device) -> None:

@@ -6,9 +6,10 @@ from dataclasses import Field, fields
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-from cavga.config import SECTIONS, RunConfig, read_toml
+from cavga.config import SECTIONS, RunConfig
 from cavga.errors import UsageError, unknown_name
 from cavga.presets import PRESETS, make_config
+from cavga.toml_files import read_toml
 
 SEPARATOR = ","
 

@@ -7,7 +7,7 @@ of 0.01 would be a ten-millionth of the objective (docs/decisions/0001).
 import torch
 from torch.nn import functional
 
-from cavga.shapes import AttentionMap, ClassLogits, Images, Labels, LatentMap, Logits, Scalar
+from cavga.shapes import AttentionMap, ClassLogits, Images, Labels, LatentMap, Logits, Scalar, ScoreMap
 
 
 def reconstruction_loss(reconstruction_logits: Images, images: Images) -> Scalar:
@@ -105,3 +105,14 @@ def weakly_supervised_objective(
     total = vae_weight * vae + adversarial_weight * generator
     total = total + classification_weight * classification + guided_attention_weight * guided_attention
     return torch.as_tensor(total)
+
+
+def made_region_loss(logits: ScoreMap, labels: ScoreMap) -> Scalar:
+    """L_cga where the place of an anomaly is known: A^ca is to be the made region, A^cn = 1 - A^ca the rest.
+
+    Cross-entropy of every cell with the share of it that is anomalous, weighted by how far A^ca is from that
+    (the quality focal loss of Li et al. 2020 with exponent 1), so that the many easy cells do not outweigh it.
+    """
+    distance = (labels - logits.sigmoid()).abs().detach()
+    cross_entropy = functional.binary_cross_entropy_with_logits(logits, labels, reduction="none")
+    return 10 * (distance * cross_entropy).mean()

@@ -14,8 +14,7 @@ import torch
 
 from cavga.calibration import Calibration
 from cavga.checkpoint import TRAINING_FOLDER, load_description, save_model
-from cavga.classification import fit_classifier
-from cavga.config import RunConfig, as_dict, is_weakly_supervised
+from cavga.config import RunConfig, as_dict
 from cavga.data.dataset import TrainingImages, cache_images
 from cavga.data.manifest import sha256_of
 from cavga.data.records import ANOMALOUS, NORMAL
@@ -30,7 +29,7 @@ from cavga.evaluation import (
     prediction_line,
 )
 from cavga.files import atomic_write
-from cavga.fitting import fit_prior
+from cavga.fitting import fit_classes, fit_prior
 from cavga.inference import graph_of
 from cavga.model.cavga import Cavga
 from cavga.model.variants import build, is_whitened_first
@@ -224,8 +223,8 @@ def _fit(
         fit_latent(model, images.normal, settings, device=device)
     if settings.train_encoder or settings.train_latent:
         fit_prior(model, images.normal, config, device=device)
-    if is_whitened and is_weakly_supervised(settings):
-        fit_classifier(model, images, config.loss, device=device)
+    if is_whitened:
+        fit_classes(model, images, config, device=device)
 
 
 def _describe(config: RunConfig, calibration: Calibration) -> dict[str, Any]:

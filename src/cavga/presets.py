@@ -15,6 +15,7 @@ from cavga.config import (
     is_weakly_supervised,
 )
 from cavga.errors import unknown_name
+from cavga.networks import DEFAULT_NETWORK, encoder_stages
 
 # What the text leaves open and readers recall of the supplementary (low trust): Adam at 1e-4, divided
 # by ten every 30 epochs, 150 epochs, batches of 16, flips and rotations, 256 px, z of 8 x 8 x 512.
@@ -55,15 +56,16 @@ def make_config(preset: str, *overrides: dict[str, dict[str, Any]]) -> RunConfig
 
 
 def resolve(config: RunConfig) -> RunConfig:
-    """Fill in what depends on other settings: weights, encoder and features; attention and the score."""
+    """Fill in what depends on other settings: encoder, weights and features; attention and the score."""
     model = config.model
     is_r = model.variant.startswith("r")
     weights = model.weights or ("imagenet" if is_r else "none")
     has_weights = weights != "none"
     # What is learnt from a few images alone is best read early and on a log scale (docs/decisions/0005).
-    first_stages = (0, 1) if is_r else (1,)
+    first_stages = tuple(stage for stage in (0, 1) if stage in encoder_stages(model.variant, model.encoder))
     model = replace(
         model,
+        encoder=(model.encoder or DEFAULT_NETWORK) if is_r else None,
         weights=weights,
         train_encoder=not has_weights if model.train_encoder is None else model.train_encoder,
         stages=((1, 2, 3) if has_weights else first_stages) if model.stages is None else model.stages,

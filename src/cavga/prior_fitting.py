@@ -40,20 +40,26 @@ class Sample:
 def fit_aggregated_prior(model: Cavga, images: NDArray[np.uint8], *, seed: int, device: torch.device) -> None:
     """Set the model's prior from normal images; the latent stays as it is."""
     model.eval()
-    order = np.random.default_rng(seed).permutation(len(images))[:MAX_IMAGES]
-    sample = _sample(model, images[np.sort(order)], seed, device)
-    num_left_out = min(max(1, round(SHARE_LEFT_OUT * len(order))), MAX_LEFT_OUT)
-    # One image alone can only be measured by what it was fitted to.
-    is_left_out = np.argsort(order).argsort() < (num_left_out if len(order) > 1 else 0)
+    images = images[np.sort(np.random.default_rng(seed).permutation(len(images))[:MAX_IMAGES])]
+    sample = _sample(model, images, seed, device)
+    is_left_out = choose_left_out(len(images), seed)
     left_out = torch.from_numpy(is_left_out)
     scales = None
     if is_left_out.any():
         part = _fitted(Sample(sample.cells[~left_out], sample.flat[~left_out]), map_size_of(model), seed)
-        scales = _scales(model, part, images[np.sort(order)[is_left_out]], device)
+        scales = _scales(model, part, images[is_left_out], device)
     model.prior = _fitted(sample, map_size_of(model), seed)
     if scales is None:
-        scales = _scales(model, model.prior, images[np.sort(order)], device)
+        scales = _scales(model, model.prior, images, device)
     model.prior.scales.copy_(scales)
+
+
+def choose_left_out(num_images: int, seed: int) -> NDArray[np.bool_]:
+    """Which of the images scales are measured on; none of one, which is then measured by itself."""
+    num_left_out = min(max(1, round(SHARE_LEFT_OUT * num_images)), MAX_LEFT_OUT) if num_images > 1 else 0
+    is_left_out = np.zeros(num_images, dtype=np.bool_)
+    is_left_out[np.random.default_rng([seed, num_images]).permutation(num_images)[:num_left_out]] = True
+    return is_left_out
 
 
 def _sample(model: Cavga, images: NDArray[np.uint8], seed: int, device: torch.device) -> Sample:

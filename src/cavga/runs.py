@@ -14,13 +14,15 @@ from typing import Any
 from cavga._version import __version__
 from cavga.calibration import num_needed
 from cavga.checkpoint import TRAINING_FOLDER
-from cavga.config import DataConfig, RunConfig, as_dict, is_weakly_supervised, write_toml
+from cavga.config import DataConfig, RunConfig, as_dict, is_weakly_supervised
 from cavga.data.catalog import load_catalog, recognise_layout
 from cavga.data.images import read_image
 from cavga.data.manifest import read_manifest_hashes, sha256_of, write_manifest
 from cavga.data.records import ANOMALOUS, CLASS_LAYOUTS, NORMAL, Catalog, ImageRecord, draw_anomalous, hold_out
 from cavga.errors import DataError, ModelFileError, ResumeError, UsageError
 from cavga.files import atomic_write
+from cavga.networks import DEFAULT_NETWORK
+from cavga.toml_files import write_toml
 
 CONFIG_FILE = "config.toml"
 MANIFEST_FILE = "manifest.csv"
@@ -37,7 +39,7 @@ class TrainingData:
     train: tuple[ImageRecord, ...]
     calibration: tuple[ImageRecord, ...]
     anomalous: tuple[ImageRecord, ...]
-    """Labelled bad images of a weakly supervised run; () for other variants."""
+    """Labelled bad images of a w or s run; () for u."""
     drawn: tuple[str, ...]
     """The relative paths of `anomalous` if it was drawn from the test set, () if it was labelled for training."""
     hashes: dict[str, str]
@@ -71,7 +73,7 @@ def gather(data: Path, config: RunConfig) -> TrainingData:
     if not normal:
         where = f"train/{catalog.category}" if catalog.layout in CLASS_LAYOUTS else "train/good"
         raise DataError(f"{data} holds no good images to train on; expected them in {where}")
-    bad, is_drawn = _labelled_bad(catalog, config) if is_weakly_supervised(config.model) else ((), False)
+    bad, is_drawn = _labelled_bad(catalog, config)
     hashes, unreadable = _read([*normal, *held, *bad], skip_bad=config.data.skip_bad)
     train, calibration, anomalous = (
         tuple(record for record in records if record.relative_path in hashes) for records in (normal, held, bad)
@@ -109,8 +111,10 @@ def load_like_run(settings: Mapping[str, Any], data: Path, *, category: str | No
 def _labelled_bad(catalog: Catalog, config: RunConfig) -> tuple[tuple[ImageRecord, ...], bool]:
     """The labelled bad images to train on, and whether they had to be drawn from the test set."""
     labelled = tuple(record for record in catalog.split("train") if record.label == ANOMALOUS)
-    if labelled:
-        return labelled, False
+    if config.model.variant.endswith("-u"):
+        return (), False
+    if labelled or not is_weakly_supervised(config.model):
+        return labelled, False  # an s variant draws none: it can do without
     tested = [record for record in catalog.split("test") if record.label == ANOMALOUS]
     drawn = draw_anomalous(tested, fraction=config.data.anomalous_fraction, seed=config.training.seed)
     if drawn and len(drawn) == len(tested):
@@ -215,8 +219,10 @@ def used_images(run: Path, description: Mapping[str, Any]) -> dict[str, str]:
 def encoder_label(config: RunConfig) -> str:
     """Which encoder this is, for tables: "R to layer3, frozen, ImageNet"."""
     model = config.model
-    last = f"layer{model.stages[-1]}" if model.stages else "?"
     kind = "R" if model.variant.startswith("r") else "D"
+    if model.encoder not in (None, DEFAULT_NETWORK):
+        kind += f" ({model.encoder})"
+    last = f"layer{model.stages[-1]}" if model.stages else "?"
     source = {"imagenet": "ImageNet", "none": "no pretraining"}.get(model.weights or "", Path(model.weights or "").name)
     return f"{kind} to {last}, {'trained' if model.train_encoder else 'frozen'}, {source}"
 

@@ -1,43 +1,92 @@
 import pytest
 import torch
+from torch.nn import functional
 from torchvision.models import resnet18
 
-from cavga.model.encoder import IMAGENET_DEVIATION, IMAGENET_MEAN, DcganEncoder, ResNet18Encoder
+from cavga.model.encoder import IMAGENET_DEVIATION, IMAGENET_MEAN, DcganEncoder, TorchvisionEncoder, whole_network
+from cavga.networks import NETWORKS
 
-ENCODERS = [ResNet18Encoder, DcganEncoder]
-
-
-@pytest.mark.parametrize("encoder_type", ENCODERS)
-@pytest.mark.parametrize("size", [(32, 32), (64, 96)])
-def test_stages_have_the_declared_channels_and_strides(encoder_type, size):
-    encoder = encoder_type(depth=4, frozen=True).eval()
-    stages = encoder(torch.rand(2, 3, *size))
-    assert list(stages) == list(encoder.stage_channels) == list(encoder.stage_strides)
-    for stage, features in stages.items():
-        stride = encoder.stage_strides[stage]
-        assert features.shape == (2, encoder.stage_channels[stage], size[0] // stride, size[1] // stride)
+ENCODERS = [*NETWORKS, "DC-GAN"]
+SIZES = [(32, 32), (128, 128), (256, 256), (320, 320), (64, 96), (320, 128)]
 
 
-@pytest.mark.parametrize("encoder_type", ENCODERS)
-def test_depth_leaves_out_later_stages(encoder_type):
-    assert max(encoder_type(depth=2, frozen=True).eval()(torch.rand(1, 3, 32, 32))) == 2
+def make_encoder(name, *, depth=None, frozen=True):
+    if name == "DC-GAN":
+        return DcganEncoder(depth=depth or 4, frozen=frozen)
+    return TorchvisionEncoder(NETWORKS[name], depth=depth or max(NETWORKS[name].stages), frozen=frozen)
+
+
+def normalised(images):
+    mean, deviation = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_DEVIATION)
+    return (images - mean.view(3, 1, 1)) / deviation.view(3, 1, 1)
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_stages_have_the_declared_channels_and_strides(name):
+    encoder = make_encoder(name).eval()
+    for size in SIZES:
+        with torch.no_grad():
+            stages = encoder(torch.rand(1, 3, *size))
+        assert list(stages) == list(encoder.stage_channels) == list(encoder.stage_strides)
+        for stage, features in stages.items():
+            stride = encoder.stage_strides[stage]
+            assert features.shape == (1, encoder.stage_channels[stage], size[0] // stride, size[1] // stride)
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_depth_leaves_out_later_stages(name):
+    shallow, deep = make_encoder(name, depth=2).eval(), make_encoder(name)
+    assert max(shallow(torch.rand(1, 3, 32, 32))) == 2
+    assert set(shallow.state_dict()) < set(deep.state_dict())
 
 
 def test_r_is_torchvisions_resnet_18():
     torch.manual_seed(0)
     network = resnet18(weights=None).eval()
-    encoder = ResNet18Encoder(depth=4, frozen=True).eval()
+    encoder = make_encoder("resnet18").eval()
     assert set(encoder.state_dict()) <= set(network.state_dict())
     encoder.load_state_dict({key: network.state_dict()[key] for key in encoder.state_dict()})
     images = torch.rand(1, 3, 64, 64)
-    mean, deviation = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_DEVIATION)
-    normalised = (images - mean.view(3, 1, 1)) / deviation.view(3, 1, 1)
-    features = network.maxpool(network.relu(network.bn1(network.conv1(normalised))))
+    features = network.maxpool(network.relu(network.bn1(network.conv1(normalised(images)))))
     features = network.layer4(network.layer3(network.layer2(network.layer1(features))))
     assert torch.allclose(encoder(images)[4], features, atol=1e-6)
 
 
-@pytest.mark.parametrize("encoder_type", ENCODERS)
-def test_a_frozen_encoder_has_nothing_to_train(encoder_type):
-    assert not any(parameter.requires_grad for parameter in encoder_type(depth=4, frozen=True).parameters())
-    assert all(parameter.requires_grad for parameter in encoder_type(depth=4, frozen=False).parameters())
+@pytest.mark.parametrize(("name", "margin"), [("squeezenet1_0", 5), ("convnext_tiny", 0)])
+def test_the_last_map_is_torchvisions(name, margin):
+    torch.manual_seed(0)
+    network, encoder = whole_network(name).eval(), make_encoder(name).eval()
+    encoder.load_state_dict({key: network.state_dict()[key] for key in encoder.state_dict()})
+    images = torch.rand(1, 3, 64, 96)
+    expected = network.features(functional.pad(normalised(images), (margin, 0, margin, 0)))
+    with torch.no_grad():
+        *_, last = encoder(images).values()
+    assert torch.allclose(last, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_cell_looks_at_its_own_place(name):
+    # Within half a cell, as ResNet's are: there the middle of what a cell sees is its upper left corner.
+    torch.manual_seed(0)
+    encoder = make_encoder(name, depth=2).eval()
+    images = torch.rand(1, 3, 256, 256, requires_grad=True)
+    cell = encoder(images)[2][0, :, 16, 16].abs().sum()
+    weight = torch.autograd.grad(cell, images)[0].square().sum(dim=(0, 1))
+    places = torch.arange(256) + 0.5
+    for axis in (0, 1):
+        middle = (weight.sum(dim=axis) * places).sum() / weight.sum()
+        assert abs(middle - 16.5 * 8) < 5.5
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_a_frozen_encoder_has_nothing_to_train(name):
+    assert not any(parameter.requires_grad for parameter in make_encoder(name).parameters())
+    assert all(parameter.requires_grad for parameter in make_encoder(name, frozen=False).parameters())
+
+
+@pytest.mark.parametrize("name", ["squeezenet1_0", "convnext_tiny"])
+def test_training_draws_nothing_at_random_in_the_encoder(name):
+    encoder, images = make_encoder(name, frozen=False).train(), torch.rand(2, 3, 32, 32)
+    before = torch.get_rng_state()
+    assert torch.equal(encoder(images)[3], encoder(images)[3])
+    assert torch.equal(torch.get_rng_state(), before)

@@ -1,11 +1,12 @@
 import pytest
 import torch
 from safetensors.torch import save_file
-from torchvision.models import resnet18
+from torchvision.models import get_model_weights, resnet18, resnet34
 
 from cavga.errors import ModelFileError, UsageError
 from cavga.model import weights
-from cavga.model.encoder import ResNet18Encoder
+from cavga.model.encoder import DcganEncoder, TorchvisionEncoder, whole_network
+from cavga.networks import NETWORKS
 
 
 @pytest.fixture(scope="module")
@@ -14,8 +15,8 @@ def state():
     return resnet18(weights=None).state_dict()
 
 
-def encoder(depth=3):
-    return ResNet18Encoder(depth=depth, frozen=True)
+def encoder(depth=3, *, name="resnet18", frozen=True):
+    return TorchvisionEncoder(NETWORKS[name], depth=depth, frozen=frozen)
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
@@ -40,7 +41,7 @@ def test_stages_beyond_the_depth_may_be_missing_but_not_needed_ones(tmp_path, st
 
 def test_imported_batch_norm_is_fixed(tmp_path, state):
     save_file(state, tmp_path / "w.safetensors")
-    one = ResNet18Encoder(depth=4, frozen=False)
+    one = encoder(4, frozen=False)
     weights.load_encoder_weights(one, str(tmp_path / "w.safetensors"))
     assert one.has_fixed_norm
     assert not one.bn1.weight.requires_grad
@@ -52,7 +53,7 @@ def test_none_leaves_the_encoder_as_it_is():
     before = one.conv1.weight.clone()
     weights.load_encoder_weights(one, "none")
     assert torch.equal(one.conv1.weight, before)
-    assert not ResNet18Encoder(depth=1, frozen=False).has_fixed_norm
+    assert not encoder(1, frozen=False).has_fixed_norm
 
 
 def test_a_wrong_shape_is_named(tmp_path, state):
@@ -111,3 +112,53 @@ def test_imagenet_from_the_cache(tmp_path, monkeypatch, state):
     one = encoder()
     weights.load_encoder_weights(one, "imagenet")
     assert torch.equal(one.conv1.weight, state["conv1.weight"])
+
+
+@pytest.mark.parametrize("name", ["squeezenet1_0", "convnext_tiny"])
+def test_other_networks_load_from_the_cache_and_from_a_file_that_ends_earlier(tmp_path, monkeypatch, name):
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    torch.manual_seed(5)
+    one, state = encoder(2, name=name), whole_network(name).state_dict()
+    (tmp_path / "checkpoints").mkdir()
+    torch.save(state, tmp_path / "checkpoints" / get_model_weights(name)["IMAGENET1K_V1"].url.rsplit("/", 1)[1])
+    save_file(one.state_dict(), tmp_path / "part.safetensors")
+    for source in ("imagenet", str(tmp_path / "part.safetensors")):
+        other = encoder(2, name=name)
+        weights.load_encoder_weights(other, source)
+        expected = state if source == "imagenet" else one.state_dict()
+        assert other.has_fixed_norm
+        assert all(torch.equal(tensor, expected[key]) for key, tensor in other.state_dict().items())
+    with pytest.raises(ModelFileError, match=r"does not fit encoder \w+: lacks \d+ tensors of features\.\d"):
+        weights.load_encoder_weights(encoder(3, name=name), str(tmp_path / "part.safetensors"))
+
+
+@pytest.mark.parametrize(
+    ("own", "other"),
+    [
+        ("resnet18", "squeezenet1_0"),
+        ("squeezenet1_0", "resnet18"),
+        ("convnext_tiny", "squeezenet1_0"),
+        ("wide_resnet50_2", "resnet18"),
+    ],
+)
+def test_a_file_of_another_network_is_one_line_that_names_both(tmp_path, own, other):
+    save_file(encoder(3, name=other).state_dict(), tmp_path / "w.safetensors")
+    message = f"the weights of {other}, not of {own}: give --encoder {other} "
+    with pytest.raises(ModelFileError, match=message) as caught:
+        weights.load_encoder_weights(encoder(name=own), str(tmp_path / "w.safetensors"))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_deeper_network_of_the_family_is_refused_although_it_has_every_tensor(tmp_path):
+    save_file(resnet34(weights=None).state_dict(), tmp_path / "w.safetensors")
+    with pytest.raises(ModelFileError, match=r"layer1\.2\.\S+ is not one of this encoder's tensors"):
+        weights.load_encoder_weights(encoder(), str(tmp_path / "w.safetensors"))
+
+
+def test_d_takes_no_imagenet_weights(tmp_path, state):
+    d = DcganEncoder(depth=2, frozen=True)
+    with pytest.raises(UsageError, match="no ImageNet weights for variant d"):
+        weights.load_encoder_weights(d, "imagenet")
+    save_file(state, tmp_path / "w.safetensors")
+    with pytest.raises(ModelFileError, match="the weights of resnet18, not of DC-GAN"):
+        weights.load_encoder_weights(d, str(tmp_path / "w.safetensors"))

@@ -15,6 +15,7 @@ from cavga.attention import (
     probability_cams,
     sigmoid_attention,
 )
+from cavga.model.cell_classifier import CellClassifier
 from cavga.model.classifier import Classifier, EnergyClassifier
 from cavga.model.decoder import DcganDecoder, FlattenedDecoder, ResidualDecoder
 from cavga.model.encoder import Encoder
@@ -33,6 +34,7 @@ from cavga.shapes import (
 )
 
 Head = LatentHead | FlattenedHead
+AnyClassifier = Classifier | EnergyClassifier | CellClassifier
 Decoder = ResidualDecoder | DcganDecoder | FlattenedDecoder
 
 
@@ -77,7 +79,7 @@ class Cavga(nn.Module):
         mu_head: Head,
         logvar_head: Head | None,
         decoder: Decoder,
-        classifier: Classifier | EnergyClassifier | None,
+        classifier: AnyClassifier | None,
         attends_to: Literal["energy", "latent_sum", "class"],
         map_size: tuple[int, int],
     ) -> None:
@@ -149,7 +151,10 @@ class Cavga(nn.Module):
         """
         classifier = self.classifier
         if classifier is None:
-            raise ValueError("this model has no classifier: only the w variants have one")
+            raise ValueError("this model has no classifier: only the s and w variants have one")
+        if isinstance(classifier, CellClassifier):
+            anomalous = classifier.cam(z).sigmoid()
+            return torch.stack([1 - anomalous, anomalous], dim=1)
         if isinstance(classifier, EnergyClassifier):
             anomalous = classifier.anomalous_attention(self.energy(z)[0], self.energies(z))
             return torch.stack([1 - anomalous, anomalous], dim=1)
@@ -172,6 +177,8 @@ class Cavga(nn.Module):
         energy, _ = self.energy(latent.mu)
         if isinstance(self.classifier, EnergyClassifier):
             return self.classifier.anomaly_map(energy, self.energies(latent.mu))
+        if isinstance(self.classifier, CellClassifier):
+            return self.classifier.anomaly_map(energy, latent.mu)
         return energy
 
     def energy(self, mu: LatentMap) -> tuple[ScoreMap, Scores | None]:

@@ -1,65 +1,79 @@
 """Encoders: images -> the feature maps of their stages, finest first.
 
 R is the convolutional part of ResNet-18, D the DC-GAN discriminator without its last layer, as in the
-paper. Stages are numbered as torchvision does: 1 to 4, and 0 for what R has before its first.
+paper; R can also be another network of cavga.networks.
 """
 
-from typing import ClassVar
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
-from torchvision.models import resnet18
+from torch.nn import functional
+from torchvision import models
 
+from cavga.networks import DCGAN_STAGES, Network
 from cavga.shapes import Images
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 
 
-class ResNet18Encoder(nn.Module):
-    """The first stages of torchvision's ResNet-18: its stem, then "layer1" to `depth`; its parameter names."""
+class TorchvisionEncoder(nn.Module):
+    """The first stages of a network of torchvision, up to number `depth`; its layers and parameter names."""
 
-    stage_channels: ClassVar[dict[int, int]] = {0: 64, 1: 64, 2: 128, 3: 256, 4: 512}
-    stage_strides: ClassVar[dict[int, int]] = {0: 2, 1: 4, 2: 8, 3: 16, 4: 32}
     mean: Tensor
     deviation: Tensor
 
-    def __init__(self, *, depth: int, frozen: bool) -> None:
+    def __init__(self, network: Network, *, depth: int, frozen: bool) -> None:
         super().__init__()
-        network = resnet18(weights=None)
-        self.conv1, self.bn1, self.relu, self.maxpool = (
-            network.conv1,
-            network.bn1,
-            network.relu,
-            network.maxpool,
-        )
-        self.depth, self.has_fixed_norm = depth, frozen
-        for stage in range(1, depth + 1):
-            self.add_module(f"layer{stage}", getattr(network, f"layer{stage}"))
+        self.network, self.has_fixed_norm = network, frozen
+        self.layers = {number: stage.layers for number, stage in network.stages.items() if number <= depth}
+        self.stage_channels = {number: stage.channels for number, stage in network.stages.items()}
+        self.stage_strides = {number: stage.stride for number, stage in network.stages.items()}
+        whole = whole_network(network.name)
+        for name in chain(*self.layers.values()):
+            self._take(whole, name)
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("deviation", torch.tensor(IMAGENET_DEVIATION).view(1, 3, 1, 1), persistent=False)
         self.requires_grad_(not frozen)
 
     def forward(self, images: Images) -> dict[int, Tensor]:
         """The feature map of every stage up to the depth, by its number."""
-        features = self.relu(self.bn1(self.conv1((images - self.mean) / self.deviation)))
-        stages = {0: features}
-        features = self.maxpool(features)
-        for stage in range(1, self.depth + 1):
-            features = self.get_submodule(f"layer{stage}")(features)
-            stages[stage] = features
+        features, margin = (images - self.mean) / self.deviation, self.network.margin
+        if margin:
+            features = functional.pad(features, (margin, 0, margin, 0))
+        stages = {}
+        for number, names in self.layers.items():
+            for name in names:
+                features = self.get_submodule(name)(features)
+            stages[number] = features
         return stages
+
+    def _take(self, whole: nn.Module, name: str) -> None:
+        """Make a layer of the whole network one of this module's, under the same name."""
+        parent, _, child = name.rpartition(".")
+        if parent and parent not in self._modules:
+            self.add_module(parent, nn.Sequential())
+        self.get_submodule(parent).add_module(child, whole.get_submodule(name))
+
+
+def whole_network(name: str) -> nn.Module:
+    """A network of torchvision with random weights, without layers that are left out at random in training.
+
+    Those would draw from torch's global generator, and a resumed run would not be the same as an uninterrupted one.
+    """
+    build = getattr(models, name)
+    return build(weights=None, stochastic_depth_prob=0.0) if name.startswith("convnext") else build(weights=None)
 
 
 class DcganEncoder(nn.Module):
     """The DC-GAN discriminator's convolutions: 4x4, stride 2, 64 to 512 channels (Radford et al. 2016)."""
 
-    stage_channels: ClassVar[dict[int, int]] = {1: 64, 2: 128, 3: 256, 4: 512}
-    stage_strides: ClassVar[dict[int, int]] = {1: 2, 2: 4, 3: 8, 4: 16}
-
     def __init__(self, *, depth: int, frozen: bool) -> None:
         super().__init__()
         self.has_fixed_norm = frozen
+        self.stage_channels = {number: stage.channels for number, stage in DCGAN_STAGES.items()}
+        self.stage_strides = {number: stage.stride for number, stage in DCGAN_STAGES.items()}
         channels = {0: 3, **self.stage_channels}
         self.stages = nn.ModuleList(_dcgan_stage(channels[i], channels[i + 1], normalised=i > 0) for i in range(depth))
         self.apply(initialise_dcgan)
@@ -75,7 +89,7 @@ class DcganEncoder(nn.Module):
         return stages
 
 
-Encoder = ResNet18Encoder | DcganEncoder
+Encoder = TorchvisionEncoder | DcganEncoder
 
 
 def fix_norm(encoder: Encoder) -> None:

@@ -96,7 +96,7 @@ class AggregatedPrior(nn.Module):
 
 
 def flattened(mu: LatentMap) -> Float[Tensor, "batch units"]:
-    """z as a vector: its channels of most variance, the cells averaged in squares of FLAT_POOL."""
+    """Z as a vector: its channels of most variance, the cells averaged in squares of FLAT_POOL."""
     return functional.avg_pool2d(mu[:, :FLAT_CHANNELS], FLAT_POOL).flatten(1)
 
 

@@ -1,18 +1,20 @@
-"""The models: backbone R (ResNet-18) or D (DC-GAN), u or w. The one place where a config meets a module."""
+"""The models: backbone R (ResNet-18, or as configured) or D (DC-GAN), u or w. Where a config meets a module."""
 
 from collections.abc import Mapping
 from typing import Literal
 
 from torch import Tensor
 
-from cavga.config import MAP_CELL, ModelConfig, is_weakly_supervised
+from cavga.config import MAP_CELL, ModelConfig, is_self_supervised, is_weakly_supervised
 from cavga.errors import UsageError
-from cavga.model.cavga import Cavga, Decoder, Head
+from cavga.model.cavga import AnyClassifier, Cavga, Decoder, Head
+from cavga.model.cell_classifier import CellClassifier
 from cavga.model.classifier import Classifier, EnergyClassifier
 from cavga.model.decoder import DcganDecoder, FlattenedDecoder, ResidualDecoder
-from cavga.model.encoder import DcganEncoder, Encoder, ResNet18Encoder
+from cavga.model.encoder import DcganEncoder, Encoder, TorchvisionEncoder
 from cavga.model.latent import FlattenedHead, LatentHead
 from cavga.model.prior import AggregatedPrior
+from cavga.networks import DEFAULT_NETWORK, NETWORKS, Stage, encoder_stages
 
 
 def build(config: ModelConfig, *, image_size: tuple[int, int]) -> Cavga:
@@ -38,7 +40,7 @@ def training_channels(config: ModelConfig) -> int:
 
 def _num_kept(config: ModelConfig) -> int:
     """Directions that whitening keeps of the features' spectrum."""
-    num_features = sum(_encoder_type(config).stage_channels[stage] for stage in stages_of(config))
+    num_features = sum(stage.channels for stage in _stages(config))
     low, high = config.spectrum
     return min(round(high * num_features) - round(low * num_features), config.latent_channels)
 
@@ -53,7 +55,7 @@ def build_parts(config: ModelConfig, *, image_size: tuple[int, int], mu_channels
         mu_head=_head(config, mu_channels, map_size),
         logvar_head=_head(config, mu_channels, map_size) if has_logvar(config) else None,
         decoder=_decoder(config, mu_channels, map_size),
-        classifier=_classifier(config, mu_channels, map_size) if is_weakly_supervised(config) else None,
+        classifier=_classifier(config, mu_channels, map_size),
         attends_to=_attends_to(config),
         map_size=map_size,
     )
@@ -72,13 +74,12 @@ def map_size_of(model: Cavga) -> tuple[int, int]:
 
 
 def _head(config: ModelConfig, mu_channels: int, map_size: tuple[int, int]) -> Head:
-    encoder, stages = _encoder_type(config), stages_of(config)
-    channels = [encoder.stage_channels[stage] for stage in stages]
+    channels = [stage.channels for stage in _stages(config)]
     if config.latent_shape == "vector":
         return FlattenedHead(channels=channels, map_size=map_size, latent_channels=mu_channels)
     return LatentHead(
         channels=channels,
-        strides=[encoder.stage_strides[stage] for stage in stages],
+        strides=[stage.stride for stage in _stages(config)],
         stride=latent_stride(config),
         latent_channels=mu_channels,
         is_local=config.latent == "whitened",
@@ -98,7 +99,11 @@ def _decoder(config: ModelConfig, mu_channels: int, map_size: tuple[int, int]) -
     return decoder
 
 
-def _classifier(config: ModelConfig, mu_channels: int, map_size: tuple[int, int]) -> Classifier | EnergyClassifier:
+def _classifier(config: ModelConfig, mu_channels: int, map_size: tuple[int, int]) -> AnyClassifier | None:
+    if is_self_supervised(config):
+        return CellClassifier(latent_channels=mu_channels)
+    if not is_weakly_supervised(config):
+        return None
     if config.latent == "whitened":
         return EnergyClassifier(latent_channels=mu_channels)
     score: Literal["logit", "probability"] = "logit" if config.class_score == "logit" else "probability"
@@ -117,7 +122,7 @@ def latent_stride(config: ModelConfig) -> int:
     """Pixels of the image a cell of the latent map stands for."""
     if config.latent == "whitened":
         return MAP_CELL
-    return _encoder_type(config).stage_strides[stages_of(config)[0]]
+    return _stages(config)[0].stride
 
 
 def stages_of(config: ModelConfig) -> tuple[int, ...]:
@@ -133,8 +138,13 @@ def has_logvar(config: ModelConfig) -> bool:
 
 
 def _encoder(config: ModelConfig) -> Encoder:
-    return _encoder_type(config)(depth=stages_of(config)[-1], frozen=not config.train_encoder)
+    depth, frozen = stages_of(config)[-1], not config.train_encoder
+    if config.variant.startswith("d"):
+        return DcganEncoder(depth=depth, frozen=frozen)
+    return TorchvisionEncoder(NETWORKS[config.encoder or DEFAULT_NETWORK], depth=depth, frozen=frozen)
 
 
-def _encoder_type(config: ModelConfig) -> type[ResNet18Encoder] | type[DcganEncoder]:
-    return ResNet18Encoder if config.variant.startswith("r") else DcganEncoder
+def _stages(config: ModelConfig) -> list[Stage]:
+    """The stages that feed the latent."""
+    known = encoder_stages(config.variant, config.encoder)
+    return [known[number] for number in stages_of(config)]

@@ -1,15 +1,18 @@
 """Encoder weights: ImageNet's through torchvision's cache, or a file; never an unpickled object."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
+from torchvision.models import get_model_weights
 
 from cavga.errors import ModelFileError, UsageError
-from cavga.model.encoder import Encoder, fix_norm
+from cavga.model.encoder import DcganEncoder, Encoder, fix_norm, whole_network
+from cavga.networks import NETWORKS
 
 
 def load_encoder_weights(encoder: Encoder, source: str) -> None:
@@ -20,24 +23,63 @@ def load_encoder_weights(encoder: Encoder, source: str) -> None:
     """
     if source == "none":
         return
-    path = imagenet_file() if source == "imagenet" else Path(source)
+    path = imagenet_file(encoder) if source == "imagenet" else Path(source)
     if source != "imagenet" and not path.is_file():
         raise UsageError(f"no such weights file: {path} (or say imagenet or none)")
     state = read_tensors(path)
     needed = encoder.state_dict()
-    missing = [key for key in needed if key not in state and not key.endswith("num_batches_tracked")]
-    if missing:
-        stages = sorted({match[0] for key in missing if (match := re.match(r"layer\d|stages\.\d", key))})
-        lacking = ", ".join(stages or missing[:3])
-        raise ModelFileError(
-            f"{path} lacks {len(missing)} tensors of {lacking}: it does not fit this encoder "
-            f"(with --stages 3 the encoder ends at layer3)"
-        )
-    for key, tensor in needed.items():
-        if key in state and state[key].shape != tensor.shape:
-            raise ModelFileError(f"{path}: {key} has shape {tuple(state[key].shape)}, expected {tuple(tensor.shape)}")
+    fault = _fault(needed, state)
+    if fault is not None:
+        raise _misfit(encoder, state, path, fault)
     encoder.load_state_dict({key: state[key] for key in needed if key in state}, strict=False)
     fix_norm(encoder)
+
+
+def _fault(needed: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str | None:
+    """Why the tensors of a file are not those of an encoder, or None."""
+    missing = [key for key in needed if key not in state and not key.endswith("num_batches_tracked")]
+    if missing:
+        layers = list(dict.fromkeys(_layer(key) for key in missing))
+        lacking = ", ".join(layers[:3]) + (", ..." if len(layers) > 3 else "")
+        return f"lacks {len(missing)} tensors of {lacking} (with lower --stages the encoder ends earlier)"
+    for key, tensor in needed.items():
+        if key in state and state[key].shape != tensor.shape:
+            return f"{key} has shape {tuple(state[key].shape)}, expected {tuple(tensor.shape)}"
+    # A deeper network of the same family has all that is needed, and more blocks in the same layers.
+    used = {_layer(key) for key in needed}
+    foreign = [key for key in state if _layer(key) in used and key not in needed]
+    return f"{foreign[0]} is not one of this encoder's tensors" if foreign else None
+
+
+def _misfit(encoder: Encoder, state: Mapping[str, Tensor], path: Path, fault: str) -> ModelFileError:
+    """The error for a file that does not fit: names its network where it is another one."""
+    own = _name(encoder)
+    found = _network_of(state)
+    if found is None or found == own:
+        return ModelFileError(f"{path} does not fit encoder {own}: {fault}")
+    return ModelFileError(
+        f"{path} holds the weights of {found}, not of {own}: give --encoder {found} (variant r), or a file of {own}"
+    )
+
+
+def _network_of(state: Mapping[str, Tensor]) -> str | None:
+    """The network whose tensors these are, by name and shape; some may be missing."""
+    for name in NETWORKS:
+        with torch.device("meta"):  # shapes without memory
+            shapes = {key: tensor.shape for key, tensor in whole_network(name).state_dict().items()}
+        if state and all(shapes.get(key) == tensor.shape for key, tensor in state.items()):
+            return name
+    return None
+
+
+def _name(encoder: Encoder) -> str:
+    return "DC-GAN" if isinstance(encoder, DcganEncoder) else encoder.network.name
+
+
+def _layer(key: str) -> str:
+    """What a tensor belongs to: "layer3", "features.12", "stages.0", "conv1"."""
+    found = re.match(r"(features|stages)\.\d+", key)
+    return found[0] if found else key.partition(".")[0]
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -62,11 +104,11 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     return content
 
 
-def imagenet_file() -> Path:
-    """ResNet-18's ImageNet weights in torch's own cache, downloaded on first use."""
-    from torchvision.models import ResNet18_Weights
-
-    url = ResNet18_Weights.IMAGENET1K_V1.url
+def imagenet_file(encoder: Encoder) -> Path:
+    """The ImageNet weights of an encoder's network in torch's own cache, downloaded on first use."""
+    if isinstance(encoder, DcganEncoder):
+        raise UsageError("there are no ImageNet weights for variant d: expected --weights none, or variant r")
+    url = get_model_weights(encoder.network.name)["IMAGENET1K_V1"].url
     name = url.rsplit("/", 1)[1]
     path = Path(torch.hub.get_dir()) / "checkpoints" / name
     if path.is_file():

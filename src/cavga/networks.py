@@ -1,0 +1,95 @@
+"""The networks that the encoders are made of, as data, so that settings can be checked without torch.
+
+R's stages are numbered by stride: 1 to 4 for 4, 8, 16 and 32, and 0 for the stem, 2, where there is one. Each
+ends with the last map of its stride.
+"""
+
+from dataclasses import dataclass
+
+from cavga.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The channels and the stride of a stage's map; `layers` of torchvision lead to it from the stage before."""
+
+    channels: int
+    stride: int
+    layers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network of torchvision, up to its last map.
+
+    `margin`: zeros above and to the left of the normalised image, for a network whose maps would come out
+    smaller than size / stride.
+    """
+
+    name: str
+    stages: dict[int, Stage]
+    margin: int = 0
+
+
+def _resnet(name: str, channels: tuple[int, ...]) -> Network:
+    stages = {
+        0: Stage(64, 2, ("conv1", "bn1", "relu")),
+        1: Stage(channels[0], 4, ("maxpool", "layer1")),
+        2: Stage(channels[1], 8, ("layer2",)),
+        3: Stage(channels[2], 16, ("layer3",)),
+        4: Stage(channels[3], 32, ("layer4",)),
+    }
+    return Network(name, stages)
+
+
+def _features(first: int, last: int) -> tuple[str, ...]:
+    return tuple(f"features.{number}" for number in range(first, last + 1))
+
+
+_NETWORKS = (
+    _resnet("resnet18", (64, 128, 256, 512)),
+    _resnet("wide_resnet50_2", (256, 512, 1024, 2048)),
+    Network(
+        "squeezenet1_0",
+        {
+            0: Stage(96, 2, _features(0, 1)),
+            1: Stage(256, 4, _features(2, 5)),
+            2: Stage(512, 8, _features(6, 10)),
+            3: Stage(512, 16, _features(11, 12)),
+        },
+        # Its first convolution has no padding. The pools round up and so reach over the lower and the right
+        # edge: with all the padding at the other two, a cell of stage 2 looks at its own place.
+        margin=5,
+    ),
+    Network(
+        "convnext_tiny",
+        {
+            1: Stage(96, 4, _features(0, 1)),
+            2: Stage(192, 8, _features(2, 3)),
+            3: Stage(384, 16, _features(4, 5)),
+            4: Stage(768, 32, _features(6, 7)),
+        },
+    ),
+)
+NETWORKS = {network.name: network for network in _NETWORKS}
+DEFAULT_NETWORK = "resnet18"  # the paper's
+DCGAN_STAGES = {1: Stage(64, 2), 2: Stage(128, 4), 3: Stage(256, 8), 4: Stage(512, 16)}
+
+
+def encoder_stages(variant: str, encoder: str | None) -> dict[int, Stage]:
+    """The stages that the encoder of a variant has; `encoder` None is the variant's own."""
+    if variant.startswith("d"):
+        return DCGAN_STAGES
+    return NETWORKS[encoder or DEFAULT_NETWORK].stages
+
+
+def check_encoder(variant: str, encoder: str | None, stages: tuple[int, ...] | None) -> None:
+    """Refuse another encoder for backbone D, and stages that the encoder does not have."""
+    if encoder is not None and variant.startswith("d"):
+        raise UsageError(f"encoder {encoder} is for the r variants: {variant} has DC-GAN's, leave it out")
+    known = list(encoder_stages(variant, encoder))
+    if stages is not None and (not stages or list(stages) != sorted(set(stages)) or set(stages) - set(known)):
+        raise UsageError(
+            f"stages must be rising numbers from {known[0]} to {known[-1]} for encoder "
+            f"{encoder or (DEFAULT_NETWORK if variant.startswith('r') else 'DC-GAN')}, got {list(stages)}"
+        )

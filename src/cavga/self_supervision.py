@@ -1,0 +1,119 @@
+"""The self-supervised variants: C trained on anomalies that are made on the normal images, their place known.
+
+Once the latent is fixed its maps of the made images are computed once and kept, so that C is trained in a
+minute or two. Images labelled bad, where there are some, join in with their label alone.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from cavga.data.dataset import BATCH_SIZE, TrainingImages, image_batches
+from cavga.data.training_makers import TRAINING_KINDS, make_training_anomaly
+from cavga.losses import made_region_loss
+from cavga.model.cavga import Cavga
+from cavga.model.cell_classifier import CellClassifier, top_mean
+from cavga.prior_fitting import choose_left_out
+from cavga.shapes import LatentMap, ScoreMap
+
+MADE_PER_IMAGE, MAX_MADE = 2, 1500  # the maps of z are held in memory: 256 KB each at 256 px
+NUM_STEPS = 1000
+NUM_MADE, NUM_NORMAL, NUM_LABELLED = 8, 4, 2  # of a step
+LEARNING_RATE, WEIGHT_DECAY, WARM_UP = 2e-3, 1e-3, 0.1
+
+
+def fit_cell_classifier(model: Cavga, images: TrainingImages, *, seed: int, device: torch.device) -> None:
+    """Train the model's CellClassifier; the latent stays as it is."""
+    model.eval()
+    is_left_out = choose_left_out(len(images.normal), seed)
+    seen = images.normal[~is_left_out] if is_left_out.any() else images.normal
+    normal, anomalous = _latents(model, seen, device), _latents(model, images.anomalous, device)
+    made, labels = _made(model, seen, seed, device)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        classifier = CellClassifier(latent_channels=normal.shape[1]).to(device)
+        classifier.unit.copy_(normal.float().std(dim=(0, 2, 3)).clamp_min(1e-6))
+        _train(classifier, normal, (made, labels), anomalous)
+    model.classifier = classifier.eval().requires_grad_(False)
+    left_out = images.normal[is_left_out] if is_left_out.any() else images.normal
+    _set_scales(model, classifier, _latents(model, left_out, device))
+
+
+@torch.no_grad()
+def _set_scales(model: Cavga, classifier: CellClassifier, left_out: LatentMap) -> None:
+    """Mean and deviation on normal images that C was not trained on, of its map and of the energy's."""
+    parts = [part.float() for part in left_out.split(BATCH_SIZE)]  # type: ignore[no-untyped-call]  # torch's own
+    for scale, maps in (
+        (classifier.scale, [classifier.cam(z) for z in parts]),
+        (classifier.energy_scale, [model.energy(z)[0] for z in parts] if model.prior is None else []),
+    ):
+        if maps:
+            cells = torch.cat(maps)
+            scale.copy_(torch.stack([cells.mean(), cells.std().clamp_min(1e-6)]))
+
+
+def _train(
+    classifier: CellClassifier,
+    normal: LatentMap,
+    made: tuple[LatentMap, ScoreMap],
+    anomalous: LatentMap,
+) -> None:
+    optimizer = torch.optim.AdamW(classifier.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, NUM_STEPS, pct_start=WARM_UP)
+    classifier.train()
+    for _ in range(NUM_STEPS):
+        some, others = _draw(len(made[0]), NUM_MADE), _draw(len(normal), NUM_NORMAL)
+        z = torch.cat([made[0][some], normal[others]]).float()
+        labels = torch.cat([made[1][some], torch.zeros_like(made[1][:1]).expand(len(others), -1, -1)])
+        loss = made_region_loss(classifier.cam(z), labels)
+        if len(anomalous):
+            # Where the anomaly is, nobody knows: the image's own most anomalous cells are to be called so.
+            q = top_mean(classifier.cam(anomalous[_draw(len(anomalous), NUM_LABELLED)].float()))
+            loss = loss + functional.softplus(-q).mean() / NUM_MADE
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]  # torch's own signature
+        optimizer.step()
+        schedule.step()
+
+
+def _draw(num_images: int, num_drawn: int) -> Tensor:
+    return torch.randint(num_images, (num_drawn,))
+
+
+@torch.no_grad()
+def _latents(model: Cavga, images: NDArray[np.uint8], device: torch.device) -> LatentMap:
+    """Mu of all images, in half precision."""
+    maps = [model.encode(batch).mu.half() for batch in image_batches(images, device)]
+    rows, columns = model.prior_variance.shape
+    return torch.cat(maps) if maps else torch.zeros(0, model.mu_head.num_channels, rows, columns, device=device)
+
+
+def _made(
+    model: Cavga, normal: NDArray[np.uint8], seed: int, device: torch.device
+) -> tuple[LatentMap, Float[Tensor, "made rows columns"]]:
+    """Mu of images with made anomalies, and the share of every cell that is anomalous."""
+    maps, labels = [], []
+    rows, columns = model.prior_variance.shape
+    made = list(_made_images(normal, seed))
+    for start in range(0, len(made), BATCH_SIZE):
+        part = made[start : start + BATCH_SIZE]
+        maps.append(_latents(model, np.stack([image for image, _ in part]), device))
+        pixels = torch.from_numpy(np.stack([label for _, label in part])).to(device)
+        labels.append(functional.adaptive_avg_pool2d(pixels[:, None], (rows, columns))[:, 0])
+    return torch.cat(maps), torch.cat(labels)
+
+
+def _made_images(normal: NDArray[np.uint8], seed: int) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float32]]]:
+    """Anomalies on the normal images in turn, every kind as often; one that shows nothing is left out."""
+    for number in range(min(MADE_PER_IMAGE * len(normal), MAX_MADE)):
+        rng = np.random.default_rng([seed, number])
+        image, other = normal[number % len(normal)], normal[rng.integers(len(normal))]
+        kind = TRAINING_KINDS[rng.integers(len(TRAINING_KINDS))]
+        made = make_training_anomaly(np.asarray(image), np.asarray(other), kind, rng)
+        if made is not None:
+            yield made
