@@ -23,6 +23,7 @@ pixel AUROC by less than 0.01; which way attention points after 150 epochs is no
 CONTAMINATION_COLUMNS = (
     ("image AUROC", "image", "auroc"),
     ("pixel AUROC", "pixel", "auroc"),
+    ("recall", "image", "recall"),
     ("false alarms", "image", "false_alarm_rate"),
 )
 

@@ -38,7 +38,7 @@ def test_the_oracle_is_exact_where_cells_hold_the_mask_and_bounded_where_they_do
 
 
 def made_row(cell: str, share: float, auroc: float, *, seed: int = 0) -> dict:
-    metrics = {"image": {"auroc": auroc, "false_alarm_rate": 0.1}, "pixel": {"auroc": None}}
+    metrics = {"image": {"auroc": auroc, "recall": 0.5, "false_alarm_rate": 0.1}, "pixel": {"auroc": None}}
     return {"cell": cell, "data": "screw", "contamination": share, "seed": seed, "error": None, "metrics": metrics}
 
 
@@ -52,5 +52,5 @@ def test_contamination_has_a_line_per_method_and_a_column_per_share():
     ]
     lines = contamination(rows).splitlines()
     assert "| image AUROC, 0 % | image AUROC, 2.5 % | pixel AUROC, 0 % |" in lines[-4]
-    assert lines[-2] == "| r-u | 0.900 ± 0.000 | 0.800 | - | - | 0.100 ± 0.000 | 0.100 | 0, 1 |"
-    assert lines[-1] == "| PaDiM | - | - | - | - | - | - | 0 |"
+    assert lines[-2] == "| r-u | 0.900 ± 0.000 | 0.800 | - | - | 0.500 ± 0.000 | 0.500 | 0.100 ± 0.000 | 0.100 | 0, 1 |"
+    assert lines[-1] == "| PaDiM | - | - | - | - | - | - | - | - | 0 |"
