@@ -7,6 +7,8 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+from render_studies import contamination, map_limits
+
 HERE = Path(__file__).parent
 COLUMNS = (
     ("image AUROC", "image", "auroc"),
@@ -53,9 +55,15 @@ def main() -> None:
         if path.is_file():
             rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
             parts += [f"## {title}\n\n{text}", *_tables(rows, reported.get(name, []), reported["source"])]
+    bad = HERE / "results" / "contamination.json"
+    if bad.is_file():
+        parts.append(contamination(json.loads(bad.read_text(encoding="utf-8"))["rows"]))
     maps = HERE / "results" / "class_maps.json"
     if maps.is_file():
         parts.append(_class_maps(json.loads(maps.read_text(encoding="utf-8"))))
+    limits = HERE / "results" / "map_limits.json"
+    if limits.is_file():
+        parts.append(map_limits(json.loads(limits.read_text(encoding="utf-8"))))
     parts.append(_speed(json.loads((HERE / "results" / "speed.json").read_text(encoding="utf-8"))))
     (HERE.parent / "docs" / "results.md").write_text("\n".join(parts), encoding="utf-8")
 

@@ -7,7 +7,17 @@ import torch
 from cavga import benchmark
 from cavga.baselines.padim import PadimGraph
 from cavga.benchmark import has_converged, run_cell, run_table
-from cavga.cells import Cell, demo_cells, merge, screw_cells, table8_cells, variant_cells, weak_cells
+from cavga.cells import (
+    CONTAMINATION_SHARES,
+    Cell,
+    contamination_cells,
+    demo_cells,
+    merge,
+    screw_cells,
+    table8_cells,
+    variant_cells,
+    weak_cells,
+)
 from cavga.errors import DataError, ModelFileError, UsageError
 from cavga.model.variants import build
 
@@ -95,6 +105,39 @@ def test_table_8_has_the_papers_eight_columns_one_field_apart():
         assert (config.model.latent_shape == "vector") == (number in (1, 2, 5, 6))
         weight = config.loss.attention_weight if number <= 4 else config.loss.guided_attention_weight
         assert weight == (0.01 if number % 2 == 0 else 0.0)
+
+
+def test_every_contaminated_control_stands_on_a_run_of_the_same_contamination():
+    cells = contamination_cells((0, 1), "weights.safetensors")
+    assert len({cell.folder for cell in cells}) == len(cells)
+    known = {}
+    for cell in cells:
+        assert cell.config().training.seed == cell.seed
+        known[cell.name, cell.data, cell.seed] = cell
+        if cell.features_of:
+            base = known[cell.features_of, cell.data, cell.seed]
+            assert (base.contamination, base.method) == (cell.contamination, "cavga")
+    assert {cell.contamination for cell in cells} == set(CONTAMINATION_SHARES)
+
+
+def test_contaminated_cells_share_one_test_set_and_train_on_what_they_say(category, tmp_path, monkeypatch):
+    def cells(seeds, _weights):
+        for share in (0.0, 0.1):
+            yield Cell(f"ours {share}", category.name, overrides=SMALL, contamination=share)
+            yield Cell(f"control {share}", category.name, "patchcore", overrides=SMALL, features_of=f"ours {share}",
+                       contamination=share)  # fmt: skip
+
+    monkeypatch.setitem(benchmark.TABLES, "small", lambda seeds, weights: list(cells(seeds, weights)))
+    rows = run_table("small", tmp_path, data=category.parent)
+    assert [row["error"] for row in rows] == [None] * 4
+    assert [row["contamination"] for row in rows] == [0.0, 0.0, 0.1, 0.1]
+    counts = [row["metrics"]["counts"] for row in rows]
+    assert {(c["test_normal"], c["test_anomalous"], c["excluded"]) for c in counts} == {(4, 3, 0)}  # of 4 bad ones
+    labelled_good = [
+        sum(line.split(",")[3] == "train" for line in manifest.read_text(encoding="utf-8").splitlines()[1:])
+        for manifest in sorted((tmp_path / "small/manifests").rglob("manifest.csv"))
+    ]
+    assert labelled_good == [12, 13]
 
 
 @pytest.mark.parametrize(

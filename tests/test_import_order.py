@@ -7,8 +7,8 @@ SOURCE = Path(__file__).parent.parent / "src" / "cavga"
 ROOMS = [
     "_version", "errors", "files", "shapes", "networks", "config", "toml_files", "presets", "flags", "printing",
     "data.images", "data.records", "data.manifest", "data.known_sets", "data.unpack", "data.one_class",
-    "data.small_images", "data.lag", "data.video", "data.catalog", "data.check", "data.dataset", "data.demo",
-    "data.places", "data.makers", "data.procedural", "data.training_scene", "data.training_kinds",
+    "data.small_images", "data.lag", "data.video", "data.catalog", "data.contamination", "data.check", "data.dataset",
+    "data.demo", "data.places", "data.makers", "data.procedural", "data.training_scene", "data.training_kinds",
     "data.training_makers",
     "attention", "losses", "coreset",
     "model.encoder", "model.decoder", "model.discriminator", "model.latent", "model.classifier", "model.prior",

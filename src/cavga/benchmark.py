@@ -14,7 +14,8 @@ from typing import Any
 
 from cavga.baselines.padim import PadimGraph
 from cavga.baselines.patchcore import PatchcoreGraph
-from cavga.cells import TABLES, Cell
+from cavga.cells import CONTAMINATION_SHARES, TABLES, Cell
+from cavga.data.contamination import write_contaminated
 from cavga.data.dataset import cache_images
 from cavga.data.demo import TEXTURES, write_demo_data
 from cavga.data.records import hold_out
@@ -23,7 +24,7 @@ from cavga.errors import CavgaError, DataError, ModelFileError, UsageError, unkn
 from cavga.files import atomic_write
 from cavga.inference import InferenceGraph
 from cavga.pipeline import evaluate, evaluate_detector, train
-from cavga.runs import gather
+from cavga.runs import MANIFEST_FILE, gather
 from cavga.thresholds import set_thresholds
 
 ROW_FILE = "row.json"
@@ -92,11 +93,14 @@ def run_cell(cell: Cell, root: Path, output: Path) -> dict[str, Any]:
         return json.loads((run / ROW_FILE).read_text(encoding="utf-8"))
     row: dict[str, Any] = {"cell": cell.name, "data": cell.data, "method": cell.method, "preset": cell.preset,
                            "seed": cell.seed, "note": cell.note}  # fmt: skip
+    if cell.contamination is not None:
+        row["contamination"] = cell.contamination
     if run.exists():
         shutil.rmtree(run)  # begun and not finished
     started = time.monotonic()
     try:
-        results = (_cavga if cell.method == "cavga" else _control)(cell, root, run, output)
+        data = _data_of(cell, root, output)
+        results = (_cavga if cell.method == "cavga" else _control)(cell, data, run, output)
     except CavgaError as error:
         return {**row, "error": str(error)}
     row |= {"error": None, "minutes": round((time.monotonic() - started) / 60, 2), **results}
@@ -104,10 +108,22 @@ def run_cell(cell: Cell, root: Path, output: Path) -> dict[str, Any]:
     return row
 
 
-def _cavga(cell: Cell, root: Path, run: Path, output: Path) -> dict[str, Any]:
-    train(root / cell.data, run, cell.config())
+def _data_of(cell: Cell, root: Path, output: Path) -> Path:
+    """The cell's folder below the data root; a manifest below OUTPUT where its training images are contaminated."""
+    data, share = root / cell.data, cell.contamination
+    if share is None:
+        return data
+    folder = output / "manifests" / cell.data.replace("/", "-") / f"seed-{cell.seed}" / f"{100 * share:g} % bad"
+    write_contaminated(
+        data, folder / MANIFEST_FILE, share=share, reserved_share=max(CONTAMINATION_SHARES), seed=cell.seed
+    )
+    return folder / MANIFEST_FILE
+
+
+def _cavga(cell: Cell, data: Path, run: Path, output: Path) -> dict[str, Any]:
+    train(data, run, cell.config())
     without = [output / replace(cell, name=cell.without).folder] if cell.without else []
-    metrics = evaluate(run, root / cell.data, without=without).metrics
+    metrics = evaluate(run, data, without=without).metrics
     log = [json.loads(line) for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
     losses = {key: value for key, value in log[-1].items() if isinstance(value, float)}
     converged = has_converged([line["total"] for line in log])
@@ -122,12 +138,12 @@ def has_converged(totals: Sequence[float]) -> bool | None:
     return all(abs(after - before) < CONVERGED * abs(before) for before, after in steps)
 
 
-def _control(cell: Cell, root: Path, run: Path, output: Path) -> dict[str, Any]:
+def _control(cell: Cell, data: Path, run: Path, output: Path) -> dict[str, Any]:
     """Fit a control on the features of another cell's run, calibrate and evaluate it in the same way."""
     base = Cell(cell.features_of or "", cell.data, seed=cell.seed)
     detector = AnomalyDetector.load(output / base.folder)
     config = cell.config()
-    inputs = gather(root / cell.data, config)
+    inputs = gather(data, config)
     if not inputs.calibration:  # our folds refit a whitened latent; the control holds images out instead
         fitted, held = hold_out(inputs.train, fraction=config.data.calibration_fraction, seed=cell.seed)
         inputs = replace(inputs, train=fitted, calibration=held)
@@ -138,7 +154,7 @@ def _control(cell: Cell, root: Path, run: Path, output: Path) -> dict[str, Any]:
     calibration = set_thresholds(graph, inputs, config, detector.device)
     description = {**detector.description, "preset": "control", "calibration": calibration.as_dict()}
     control = AnomalyDetector(graph, description, device=detector.device)
-    metrics = evaluate_detector(control, root / cell.data, run, used=dict.fromkeys(inputs.hashes.values(), "")).metrics
+    metrics = evaluate_detector(control, data, run, used=dict.fromkeys(inputs.hashes.values(), "")).metrics
     del images
     for cache in run.glob("images-*"):
         cache.unlink()

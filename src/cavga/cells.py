@@ -13,6 +13,8 @@ Overrides = dict[str, dict[str, Any]]
 SCREW = "mvtec_ad/screw"
 TILE = "magnetic_tile"
 PAPER_EPOCHS, PAPER_EPOCHS_TEXTURE = 5, 8  # of 150: what two cores can do
+CONTAMINATION_SHARES = (0.0, 0.02, 0.05, 0.1)  # bad / (good + bad) of what is labelled good
+CONTAMINATION_VARIANTS = ("r-u", "d-u")  # with `recommended`; the controls stand on the features of the first
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,11 @@ class Cell:
     features_of: str | None = None
     without: str | None = None
     """A cell of the same data and seed, run before, whose training images are left out of the test as well."""
+    contamination: float | None = None
+    """Share of the training images that are anomalous test images labelled good; None leaves the data as they are.
+
+    At any share, 0.0 too, the images of the largest one of CONTAMINATION_SHARES are not tested.
+    """
     note: str = ""
 
     @property
@@ -158,6 +165,34 @@ def weak_cells(seeds: Sequence[int], weights: str | None) -> list[Cell]:
                        seeds, "recommended", weights)  # fmt: skip
 
 
+def contamination_cells(seeds: Sequence[int], weights: str | None) -> list[Cell]:
+    """`recommended` and the controls on magnetic tile and screw with some of the good images bad ones, at 128 px."""
+    one_epoch: Overrides = {"training": {"epochs": 1}}  # as in `weak_cells`; D's encoder has to be trained
+    cells = []
+    for seed in seeds:
+        for data in (TILE, SCREW):
+            for variant in CONTAMINATION_VARIANTS:
+                overrides, _ = _at_128_px(variant, "recommended", data, weights)
+                overrides = merge(overrides, one_epoch if variant.startswith("r") else {})
+                for share in CONTAMINATION_SHARES:
+                    name = contaminated_name(variant, share)
+                    cells.append(Cell(name, data, overrides=overrides, seed=seed, contamination=share))
+            first = CONTAMINATION_VARIANTS[0]
+            overrides, _ = _at_128_px(first, "recommended", data, weights)
+            for method, title in (("padim", "PaDiM"), ("patchcore", "PatchCore")):
+                for share in CONTAMINATION_SHARES:
+                    cells.append(
+                        Cell(contaminated_name(title, share), data, method, overrides=overrides, seed=seed,
+                             features_of=contaminated_name(first, share), contamination=share, note="control")
+                    )  # fmt: skip
+    return cells
+
+
+def contaminated_name(what: str, share: float) -> str:
+    """A cell's name in the table `contamination`: "r-u, 5 % bad"."""
+    return f"{what}, {100 * share:g} % bad"
+
+
 def _tile_cells(
     rows: Sequence[tuple[str, str, Overrides]], seeds: Sequence[int], preset: str, weights: str | None
 ) -> list[Cell]:
@@ -195,4 +230,5 @@ TABLES: dict[str, Callable[[Sequence[int], str | None], list[Cell]]] = {
     "variants": variant_cells,
     "table8": table8_cells,
     "weak": weak_cells,
+    "contamination": contamination_cells,
 }
