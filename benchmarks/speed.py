@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from cavga.fitting import fit_prior
 from cavga.inference import InferenceGraph
 from cavga.model.variants import build
 from cavga.presets import make_config
 from cavga.runs import versions
 from cavga.training import make_players, training_step
-from cavga.whitening import fit_latent, fit_prior
+from cavga.whitening import fit_latent
 
 SIZE = (256, 256)
 RESULT = Path(__file__).parent / "results" / "speed.json"
@@ -117,8 +118,8 @@ def fitted(config: Any) -> Any:
     """A model with its latent set on random images."""
     model = build(config.model, image_size=SIZE)
     images = np.random.default_rng(0).integers(0, 256, (8, *SIZE, 3), dtype=np.uint8)
-    fit_latent(model, images, spectrum=config.model.spectrum, device=CPU)
-    fit_prior(model, images, device=CPU)
+    fit_latent(model, images, config.model, device=CPU)
+    fit_prior(model, images, config, device=CPU)
     return model
 
 

@@ -10,7 +10,7 @@ from cavga.inference import InferenceGraph
 from cavga.model.variants import build
 from cavga.pipeline import train
 from cavga.thresholds import score_folds
-from cavga.whitening import fit_latent, fit_prior
+from cavga.whitening import fit_latent, fit_prior_variance
 
 from .conftest import small_config, write_category
 
@@ -40,8 +40,8 @@ def fitted_graph(images):
     config = small_config()
     torch.manual_seed(0)
     model = build(config.model, image_size=(32, 32))
-    fit_latent(model, images, spectrum=(0.0, 1.0), device=torch.device("cpu"))
-    fit_prior(model, images, device=torch.device("cpu"))
+    fit_latent(model, images, config.model, device=torch.device("cpu"))
+    fit_prior_variance(model, images, device=torch.device("cpu"))
     return InferenceGraph(model, image_size=(32, 32), image_score="map")
 
 

@@ -14,7 +14,7 @@ SCREW = "mvtec_ad/screw"
 TILE = "magnetic_tile"
 PAPER_EPOCHS, PAPER_EPOCHS_TEXTURE = 5, 8  # of 150: what two cores can do
 CONTAMINATION_SHARES = (0.0, 0.02, 0.05, 0.1)  # bad / (good + bad) of what is labelled good
-CONTAMINATION_VARIANTS = ("r-u", "d-u")  # with `recommended`; the controls stand on the features of the first
+CONTAMINATION_VARIANTS = ("r-s", "r-u")  # with `recommended`; the controls stand on the features of the first
 
 
 @dataclass(frozen=True)

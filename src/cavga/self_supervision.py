@@ -5,6 +5,7 @@ minute or two. Images labelled bad, where there are some, join in with their lab
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -18,13 +19,24 @@ from cavga.data.training_makers import TRAINING_KINDS, make_training_anomaly
 from cavga.losses import made_region_loss
 from cavga.model.cavga import Cavga
 from cavga.model.cell_classifier import CellClassifier, top_mean
+from cavga.model.prior import smoothed
 from cavga.prior_fitting import choose_left_out
-from cavga.shapes import LatentMap, ScoreMap
+from cavga.shapes import LatentMap
 
 MADE_PER_IMAGE, MAX_MADE = 2, 1500  # the maps of z are held in memory: 256 KB each at 256 px
 NUM_STEPS = 1000
 NUM_MADE, NUM_NORMAL, NUM_LABELLED = 8, 4, 2  # of a step
 LEARNING_RATE, WEIGHT_DECAY, WARM_UP = 2e-3, 1e-3, 0.1
+
+
+@dataclass(frozen=True)
+class Examples:
+    """What C is trained on: maps of z in half precision, and of the made ones the share that is anomalous."""
+
+    normal: Float[Tensor, "normals latent rows columns"]
+    made: Float[Tensor, "mades latent rows columns"]
+    labels: Float[Tensor, "mades rows columns"]
+    anomalous: Float[Tensor, "anomalies latent rows columns"]
 
 
 def fit_cell_classifier(model: Cavga, images: TrainingImages, *, seed: int, device: torch.device) -> None:
@@ -34,11 +46,12 @@ def fit_cell_classifier(model: Cavga, images: TrainingImages, *, seed: int, devi
     seen = images.normal[~is_left_out] if is_left_out.any() else images.normal
     normal, anomalous = _latents(model, seen, device), _latents(model, images.anomalous, device)
     made, labels = _made(model, seen, seed, device)
+    examples = Examples(normal, made, labels, anomalous)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         classifier = CellClassifier(latent_channels=normal.shape[1]).to(device)
         classifier.unit.copy_(normal.float().std(dim=(0, 2, 3)).clamp_min(1e-6))
-        _train(classifier, normal, (made, labels), anomalous)
+        _train(classifier, examples)
     model.classifier = classifier.eval().requires_grad_(False)
     left_out = images.normal[is_left_out] if is_left_out.any() else images.normal
     _set_scales(model, classifier, _latents(model, left_out, device))
@@ -49,7 +62,7 @@ def _set_scales(model: Cavga, classifier: CellClassifier, left_out: LatentMap) -
     """Mean and deviation on normal images that C was not trained on, of its map and of the energy's."""
     parts = [part.float() for part in left_out.split(BATCH_SIZE)]  # type: ignore[no-untyped-call]  # torch's own
     for scale, maps in (
-        (classifier.scale, [classifier.cam(z) for z in parts]),
+        (classifier.scale, [smoothed(classifier.cam(z)) for z in parts]),
         (classifier.energy_scale, [model.energy(z)[0] for z in parts] if model.prior is None else []),
     ):
         if maps:
@@ -57,19 +70,15 @@ def _set_scales(model: Cavga, classifier: CellClassifier, left_out: LatentMap) -
             scale.copy_(torch.stack([cells.mean(), cells.std().clamp_min(1e-6)]))
 
 
-def _train(
-    classifier: CellClassifier,
-    normal: LatentMap,
-    made: tuple[LatentMap, ScoreMap],
-    anomalous: LatentMap,
-) -> None:
+def _train(classifier: CellClassifier, examples: Examples) -> None:
+    normal, made, anomalous = examples.normal, examples.made, examples.anomalous
     optimizer = torch.optim.AdamW(classifier.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, NUM_STEPS, pct_start=WARM_UP)
     classifier.train()
     for _ in range(NUM_STEPS):
-        some, others = _draw(len(made[0]), NUM_MADE), _draw(len(normal), NUM_NORMAL)
-        z = torch.cat([made[0][some], normal[others]]).float()
-        labels = torch.cat([made[1][some], torch.zeros_like(made[1][:1]).expand(len(others), -1, -1)])
+        some, others = _draw(len(made), NUM_MADE), _draw(len(normal), NUM_NORMAL)
+        z = torch.cat([made[some], normal[others]]).float()
+        labels = torch.cat([examples.labels[some], torch.zeros_like(normal[others, 0], dtype=torch.float32)])
         loss = made_region_loss(classifier.cam(z), labels)
         if len(anomalous):
             # Where the anomaly is, nobody knows: the image's own most anomalous cells are to be called so.

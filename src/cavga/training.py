@@ -198,7 +198,8 @@ def train(
     last_saved = -math.inf  # the first epoch is saved whatever it takes, so that there is something to resume
     for epoch in range(len(lines), config.training.epochs):
         lines.append(_train_epoch(players, data, config, epoch, on_step))
-        for warning in collapse_warnings(lines[-1]):
+        # An aggregated prior is fitted, and near what it was fitted to there is little energy.
+        for warning in collapse_warnings(lines[-1], is_attention_trained=players.model.prior is None):
             logger.warning("epoch %d: %s", epoch, warning)
         is_last = epoch + 1 == config.training.epochs
         if is_last or time.monotonic() - last_saved > SECONDS_BETWEEN_CHECKPOINTS:

@@ -80,12 +80,12 @@ class EpochRecord:
         return line
 
 
-def collapse_warnings(line: dict[str, Any]) -> list[str]:
+def collapse_warnings(line: dict[str, Any], *, is_attention_trained: bool = True) -> list[str]:
     """What is wrong with the latent or the attention after an epoch, in words; usually nothing."""
     found = []
     if line["active_units"] == 0:
         found.append("the latent has collapsed: no channel of mu varies, the reconstruction ignores the image")
-    if not 0.01 < line["attention_coverage"] < 0.99:
+    if is_attention_trained and not 0.01 < line["attention_coverage"] < 0.99:
         found.append(
             f"attention has collapsed: mean A is {line['attention_coverage']:.3f}, the same everywhere; "
             "the map localizes nothing"

@@ -12,8 +12,11 @@ from cavga.presets import PRESETS
 
 from ..conftest import small_config
 
+# An s variant stands on a whitened latent: the paper has none.
+PAIRS = [(preset, variant) for preset in PRESETS for variant in VARIANTS if preset != "paper" or variant[-1] != "s"]
 
-@pytest.fixture(scope="module", params=[(preset, variant) for preset in PRESETS for variant in VARIANTS])
+
+@pytest.fixture(scope="module", params=PAIRS)
 def trained(request, category, tmp_path_factory):
     preset, variant = request.param
     run = tmp_path_factory.mktemp("contract") / "run"
@@ -40,8 +43,7 @@ def test_loading_gives_the_same_predictions(trained, category):
 
 
 @pytest.mark.parametrize("size", [(32, 32), (64, 64), (128, 128), (32, 96), (256, 256)])
-@pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize(("preset", "variant"), PAIRS)
 def test_sizes(preset, variant, size):
     from dataclasses import replace
 

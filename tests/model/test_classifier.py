@@ -73,10 +73,10 @@ def test_probability_maps_are_opposite_and_logit_maps_are_not():
         assert torch.allclose(maps[:, 0], 1 - maps[:, 1], atol=1e-6) == is_opposite
 
 
-def test_only_w_variants_have_class_attention():
+def test_u_variants_have_no_class_attention():
     model = model_of("r-u")
     latent = model.encode(images())
-    with pytest.raises(ValueError, match="only the w variants"):
+    with pytest.raises(ValueError, match="only the s and w variants"):
         model.class_attention(latent, latent.mu)
 
 

@@ -20,7 +20,7 @@ class CellClassifier(nn.Module):
 
     Its map of logits is the class activation map of the anomalous class (Zhou et al. 2016): what it is
     averaged from. The logits of the classes are opposite, (-q/2, q/2), so that A^cn = 1 - A^ca.
-    `scale` holds the mean and deviation of the map on normal images that C was not trained on, `unit` the
+    `scale` holds the mean and deviation of the smoothed map on normal images that C was not trained on, `unit` the
     deviation of each channel of z.
     """
 
@@ -55,7 +55,7 @@ class CellClassifier(nn.Module):
 
     def anomaly_map(self, energy: ScoreMap, z: LatentMap) -> ScoreMap:
         """The energy plus a share of the map of logits, each in deviations of normal cells."""
-        cells = smoothed((self.cam(z) - self.scale[0]) / self.scale[1])
+        cells = (smoothed(self.cam(z)) - self.scale[0]) / self.scale[1]
         return (energy - self.energy_scale[0]) / self.energy_scale[1] + MAP_WEIGHT * cells
 
 

@@ -63,7 +63,7 @@ class AggregatedPrior(nn.Module):
             maps.append((squared.clamp_min(0) / self.variances[:, None]).amin(dim=0).sqrt())
         return torch.stack(maps).view(mu.shape[0], mu.shape[2], mu.shape[3])
 
-    def flat_residual(self, mu: LatentMap) -> LatentMap:
+    def flat_residual(self, mu: LatentMap) -> Float[Tensor, "batch flat_channels flat_rows flat_columns"]:
         """What the factor model leaves of the flattened z, as a map of coarser cells."""
         flat = flattened(mu) - self.flat_mean
         residual = flat - (flat @ self.flat_basis.T) @ self.flat_basis
