@@ -199,33 +199,6 @@ def test_iou_counts_exactly_at_the_threshold():
     assert histogram_of([(anomaly_map, mask)]).iou() is None
 
 
-@pytest.mark.parametrize("max_keys", [2**19, 2**8])
-@pytest.mark.parametrize("transform", ["normal", "negative", "discrete", "constant"])
-@pytest.mark.parametrize("rate", [0.0, 0.01, 0.3, 0.99])
-def test_quantile(transform, rate, max_keys):
-    pairs = list(random_maps(10, 32, transform=transform))
-    found = histogram_of(pairs, max_keys=max_keys).quantile(rate)
-    assert found == np.float32(found)
-    scores, truth = pooled(pairs)
-    normal = scores[~truth]
-    assert (normal >= found).mean() <= rate
-    # One relative bin (2^-15) lower, or the float before while keys are exact, is too low.
-    lower = np.nextafter(np.float32(found), np.float32(-np.inf))
-    if max_keys == 2**8:
-        lower = found - abs(found) * 2.0**-15 - 1e-30
-    assert (normal >= lower).mean() > rate
-
-
-def test_quantile_by_hand():
-    # 10 normal pixels 0..9: a rate of 0.3 allows 7, 8, 9; 6 is excluded, so the edge is just above 6.
-    histogram = histogram_of([(np.arange(10, dtype=np.float32).reshape(2, 5), np.zeros((2, 5), bool))])
-    assert histogram.quantile(0.3) == np.nextafter(np.float32(6), np.float32(7))
-    assert histogram.quantile(0.29) == np.nextafter(np.float32(7), np.float32(8))
-    with pytest.raises(ValueError, match=r"\[0, 1\), got 1"):
-        histogram.quantile(1.0)
-    assert PixelHistogram().quantile(0.01) is None
-
-
 def test_candidate_thresholds():
     histogram = histogram_of(random_maps(20, 64))
     edges = histogram.candidate_thresholds(64)

@@ -11,7 +11,7 @@ def calibration(promised):
         num_folds=1,
         false_alarm_rate=0.05,
         promised_false_alarm_rate=promised,
-        pixel_false_alarm_rate=0.01,
+        mask_false_alarm_rate=0.1,
         image_threshold=1.0,
         pixel_threshold=1.0,
         score_min=0.0,

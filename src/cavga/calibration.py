@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from cavga.config import CalibrationConfig
 from cavga.errors import DataError
-from cavga.pixel_metrics import PixelHistogram
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,7 @@ class Calibration:
     num_folds: int
     false_alarm_rate: float
     promised_false_alarm_rate: float | None
-    pixel_false_alarm_rate: float
+    mask_false_alarm_rate: float
     image_threshold: float
     pixel_threshold: float
     score_min: float
@@ -89,17 +88,21 @@ def calibrate(
     image_score: str = "map",
     num_folds: int = 1,
 ) -> Calibration:
-    """Thresholds from the (score, anomaly map) of each held-out normal image; `image_score` as in ModelConfig."""
-    histogram, scores = PixelHistogram(), []
+    """Thresholds from the (score, anomaly map) of each held-out normal image; `image_score` as in ModelConfig.
+
+    The pixel threshold is what the map of a new normal image reaches anywhere with probability at most
+    `mask_false_alarm_rate` (docs/decisions/0013).
+    """
+    scores, peaks = [], []
     for score, anomaly_map in results:
         scores.append(score)
-        histogram.update(anomaly_map, np.zeros(anomaly_map.shape, dtype=np.bool_))
+        peaks.append(anomaly_map.max())
     if not scores:
         raise DataError("no normal image is left to set thresholds with: expected at least 2 good images")
     raw = np.array(scores, dtype=np.float32)
     if config.threshold_rule == "conformal":
         image_threshold, promised = conformal_threshold(raw, config.false_alarm_rate)
-        pixel_threshold = histogram.quantile(config.pixel_false_alarm_rate) or math.inf
+        pixel_threshold, _ = conformal_threshold(np.array(peaks, dtype=np.float32), config.mask_false_alarm_rate)
     else:  # Paper: 0.5 of the normalised score and 0.5 of 1 - A; normalised here by held-out normals
         # and for a classifier the class with the larger logit
         image_threshold = 0.0 if image_score == "class" else float((raw.min() + raw.max()) / 2)
@@ -110,7 +113,7 @@ def calibrate(
         num_folds=num_folds,
         false_alarm_rate=config.false_alarm_rate,
         promised_false_alarm_rate=promised,
-        pixel_false_alarm_rate=config.pixel_false_alarm_rate,
+        mask_false_alarm_rate=config.mask_false_alarm_rate,
         image_threshold=image_threshold,
         pixel_threshold=pixel_threshold,
         score_min=float(raw.min()),

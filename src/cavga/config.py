@@ -129,7 +129,7 @@ class CalibrationConfig:
         "conformal", "conformal: an order statistic; fixed: the paper's cuts at 0.5", ("conformal", "fixed")
     )
     false_alarm_rate: float = setting(0.05, "share of normal images that may be called anomalous")
-    pixel_false_alarm_rate: float = setting(0.01, "share of normal pixels that may be called anomalous")
+    mask_false_alarm_rate: float = setting(0.1, "share of normal images whose mask may show anything")
 
 
 @dataclass(frozen=True)
@@ -261,7 +261,7 @@ def _check_training(config: RunConfig) -> None:
         raise UsageError("epochs and batch_size must be at least 1")
     if not (math.isfinite(training.learning_rate) and training.learning_rate > 0):
         raise UsageError(f"learning_rate must be above 0, got {training.learning_rate}")
-    for rate in (calibration.false_alarm_rate, calibration.pixel_false_alarm_rate):
+    for rate in (calibration.false_alarm_rate, calibration.mask_false_alarm_rate):
         if not 0 < rate < 1:
             raise UsageError(f"a false alarm rate must lie between 0 and 1, got {rate}")
     for weight in (getattr(loss, item.name) for item in fields(loss) if item.name.endswith("_weight")):

@@ -157,22 +157,6 @@ class PixelHistogram:
             return given, float(self.threshold)  # it cuts through a bin
         return float(ious[best]), float(self._lower_edges(self._keys[best : best + 1])[0])
 
-    def quantile(self, false_positive_rate: float) -> float | None:
-        """Smallest bin edge t (a float32) such that the share of normal pixels >= t is at most the rate.
-
-        It is the upper edge of the last bin that must not be flagged: while keys are exact, the next
-        float32 after a normal score; infinite only if that score is the largest float32. None
-        without a normal pixel.
-        """
-        if not 0 <= false_positive_rate < 1:
-            raise ValueError(f"expected a false-positive rate in [0, 1), got {false_positive_rate}")
-        self._count_buffer()
-        if not self._counts[0].any():
-            return None
-        share = num_at_or_above(self._counts[0]) / self._counts[0].sum()
-        last_excluded = np.flatnonzero(share > false_positive_rate)[-1:]
-        return float(self._lower_edges(self._keys[last_excluded] + np.uint32(1))[0])
-
     def candidate_thresholds(self, n: int = NUM_CANDIDATES) -> NDArray[np.float32]:
         """At most n bin edges, ascending from the lowest; every one if there are no more than n.
 
