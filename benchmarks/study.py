@@ -1,0 +1,305 @@
+"""One factor at a time on frozen features: what the prior, the score and the map are made of.
+
+`python benchmarks/study.py ROOT WEIGHTS CACHE` writes benchmarks/results/study.json. Features of every image
+are computed once and kept in CACHE as half-precision arrays (about 2 GB). A fifth of the good training images
+is held out; the choice is made on anomalies of the self-test put on those ("made"). The figures on the real
+test images ("test") stand beside them for diagnosis and decide nothing.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.metrics import roc_auc_score
+from torch import Tensor
+from torch.nn import functional
+
+from cavga.coreset import greedy_coreset
+from cavga.data.catalog import load_catalog
+from cavga.data.dataset import cache_images, image_batches
+from cavga.data.images import read_mask
+from cavga.data.makers import KINDS, make_anomaly
+from cavga.data.manifest import sha256_of
+from cavga.data.records import ImageRecord, hold_out
+from cavga.inference import enlarged, map_score
+from cavga.model.prior import smoothed
+from cavga.model.variants import build
+from cavga.model.weights import load_encoder_weights
+from cavga.presets import make_config
+
+SETS = ("magnetic_tile", "mvtec_ad/screw", "mvtec_loco/juice_bottle", "elpv_mono")
+SIZE, MADE_SEED, MADE_PER_IMAGE = (256, 256), 5, 3
+MADE_SIZES, MADE_CONTRASTS = (0.03, 0.06, 0.12, 0.25, 0.45), (1.0, 2.0, 4.0)
+NUM_CANDIDATES, PIXEL_STEP = 32768, 4  # every fourth pixel a side counts for pixel AUROC
+PARTS = ("held", "made", "test")
+Maps = dict[str, Tensor]
+CPU = torch.device("cpu")
+
+
+@dataclass
+class Set:
+    """Features of a data set's parts, and what is known of them."""
+
+    features: Maps
+    masks: dict[str, np.ndarray]
+    labels: np.ndarray
+
+
+def main() -> None:
+    """All sets, all experiments."""
+    root, weights, cache = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
+    rows = []
+    for name in SETS:
+        data = load_set(root / name, weights, cache / name.replace("/", "-"))
+        for row in study(data):
+            rows.append({"data": name, **row})
+            print(json.dumps(rows[-1]), flush=True)
+    out = Path(__file__).parent / "results" / "study.json"
+    out.write_text(json.dumps({"size": SIZE[0], "seed": 0, "rows": rows}, indent=1) + "\n", encoding="utf-8")
+
+
+def load_set(folder: Path, weights: str, cache: Path) -> Set:
+    """Split, make anomalies on the held-out images and compute features, or read them from the cache."""
+    catalog = load_catalog(folder)
+    fitted, held = hold_out(catalog.split("train"), fraction=0.2, seed=0)
+    tested = catalog.split("test")
+    images = {part: cached(records, cache) for part, records in (("fit", fitted), ("held", held), ("test", tested))}
+    images["made"], made_masks = made_on(images["held"])
+    model = build(make_config("recommended", {"model": {"weights": weights}}).model, image_size=SIZE)
+    load_encoder_weights(model.encoder, weights)
+    model.eval()
+    features = {}
+    for part, pixels in images.items():
+        path = cache / f"features-{part}.npy"
+        if not path.is_file():
+            with torch.no_grad():
+                merged = [model.mu_head.merged(model.encode_stages(x)).half() for x in image_batches(pixels, CPU)]
+            np.save(path, torch.cat(merged).numpy())
+        features[part] = torch.from_numpy(np.load(path))
+    masks = {"made": made_masks, "test": np.stack([mask_of(record) for record in tested])}
+    return Set(features, masks, np.array([record.label for record in tested]))
+
+
+def cached(records: tuple[ImageRecord, ...], cache: Path) -> np.ndarray:
+    """The images at the input size."""
+    return cache_images(records, [sha256_of(record.path) for record in records], size=SIZE, folder=cache)
+
+
+def mask_of(record: ImageRecord) -> np.ndarray:
+    """The mask at the input size; empty for a good image."""
+    if not record.mask_paths:
+        return np.zeros(SIZE, dtype=bool)
+    mask = torch.from_numpy(read_mask(record.mask_paths).astype(np.float32))[None, None]
+    return functional.interpolate(mask, size=SIZE, mode="nearest")[0, 0].numpy() > 0
+
+
+def made_on(held: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Anomalies of all kinds in turn, of random size and contrast."""
+    rng, images, masks = np.random.default_rng(MADE_SEED), [], []
+    for number in range(MADE_PER_IMAGE * len(held)):
+        size, contrast = rng.choice(MADE_SIZES), rng.choice(MADE_CONTRASTS)
+        image = np.asarray(held[number // MADE_PER_IMAGE])
+        made = make_anomaly(image, KINDS[number % len(KINDS)], size=float(size), contrast=float(contrast), rng=rng)
+        if made is not None:
+            images.append(made[0])
+            masks.append(made[1])
+    return np.stack(images), np.stack(masks)
+
+
+def study(data: Set) -> Iterator[dict[str, object]]:
+    """Every experiment, one factor of the chosen setting at a time."""
+    x = projected(data.features, power=0.25, channels=128)
+    chosen = mixture(x)
+    yield row(data, "energy", "mixture, as chosen", chosen)
+    for name, maps in energies(data.features):
+        yield row(data, "energy", name, maps)
+    for name, options in {
+        "1000 centres": {"num_centres": 1000}, "8000 centres": {"num_centres": 8000},
+        "all deviations alike": {"shrinkage": 1e6}, "no shrinkage": {"shrinkage": 0.0},
+        "9 neighbours": {"num_neighbours": 9}, "random centres": {"greedy": False},
+    }.items():  # fmt: skip
+        yield row(data, "mixture", name, mixture(x, **options))
+    for power, channels in ((0.0, 128), (0.5, 128), (0.25, 64), (0.25, 256)):
+        maps = mixture(projected(data.features, power=power, channels=channels))
+        yield row(data, "latent", f"power {power}, {channels} channels", maps)
+    for name, rule in RULES.items():
+        yield row(data, "image score", name, chosen, {part: rule(chosen[part]) for part in PARTS})
+    for pool, channels, explained in ((2, 32, 0.97), (2, 128, 0.97), (4, 128, 0.97), (2, 32, 0.9), (2, 32, 0.99)):
+        maps, scores = factors(x, pool=pool, channels=channels, explained=explained)
+        name = f"{pool} x {pool} cells, {channels} channels, {explained}"
+        yield row(data, "factor model alone", name, maps, scores)
+        together = {part: unit(chosen)[part] + unit(maps)[part] for part in PARTS}
+        local = {part: largest(chosen[part]) for part in PARTS}
+        sums = {part: unit(local)[part] + unit(scores)[part] for part in PARTS}
+        yield row(data, "mixture + factor model", name, together, sums)
+
+
+def projected(features: Maps, *, power: float, channels: int, lower: int = 0) -> Maps:
+    """Principal directions of the features divided by their variance to the power."""
+    rows = features["fit"].permute(0, 2, 3, 1).flatten(0, 2)[::5].float()
+    mean = rows.mean(dim=0)
+    values, vectors = torch.linalg.eigh(torch.cov(rows.T))
+    values, vectors = values.flip(0).clamp_min(1e-9), vectors.flip(1)
+    floored = values + 0.03 * values.mean()
+    matrix = (vectors * floored.pow(-power))[:, lower : lower + channels]
+    return {part: torch.cat([torch.einsum("cn,bchw->bnhw", matrix, f.float() - mean.view(1, -1, 1, 1)).half()
+                             for f in maps.split(16)]) for part, maps in features.items()}  # fmt: skip
+
+
+def mixture(
+    x: Maps, *, num_centres: int = 4000, shrinkage: float = 0.2, num_neighbours: int = 3, greedy: bool = True
+) -> Maps:
+    """Distance to the nearest centre in its own deviations."""
+    cells = x["fit"].permute(0, 2, 3, 1).flatten(0, 2)
+    generator = torch.Generator().manual_seed(0)
+    candidates = cells[torch.randperm(len(cells), generator=generator)[:NUM_CANDIDATES]].float()
+    centres = candidates[greedy_coreset(candidates, num_centres, first=0)] if greedy else candidates[:num_centres]
+    nearest = torch.cdist(centres, centres).topk(num_neighbours + 1, largest=False).values[:, 1:]
+    variances = nearest.square().mean(dim=1)
+    variances = variances + shrinkage * variances.mean()
+    result = {}
+    for part in PARTS:
+        maps = []
+        for image in x[part]:
+            squared = torch.cdist(image.flatten(1).T.float(), centres).square()
+            maps.append((squared / variances).amin(dim=1).sqrt().view(image.shape[1:]))
+        result[part] = torch.stack(maps)
+    return result
+
+
+def energies(features: Maps) -> Iterator[tuple[str, Maps]]:
+    """Gaussian energies of the whitened latent: plain, by position, of half the spectrum, pooled, in context."""
+    z = projected(features, power=0.5, channels=448)
+    plain = {part: energy(maps) for part, maps in z.items()}
+    yield "N(0, I)", plain
+    by_position = plain["fit"].mean(dim=0)
+    yield "N(0, s_ij I)", {part: plain[part] / by_position for part in PARTS}
+    lower = projected(features, power=0.5, channels=224, lower=224)
+    yield "N(0, I), lower half", {part: energy(lower[part]) for part in PARTS}
+    pooled = {part: maps.float() for part, maps in z.items()}
+    total = {part: unit(plain)[part] for part in PARTS}
+    for cells in (3, 7, 15):
+        scale = whitened({part: box(maps, cells) for part, maps in pooled.items()})
+        yield f"features pooled over {cells} x {cells} cells", scale
+        total = {part: total[part] + unit(scale)[part] for part in PARTS}
+    yield "pooled over 1, 3, 7 and 15 cells, sum", total
+    for name, context in CONTEXTS.items():
+        yield f"conditional on {name}", whitened(residuals(pooled, context))
+
+
+def energy(maps: Tensor) -> Tensor:
+    """Mean square over the channels."""
+    return torch.stack([one.float().square().mean(dim=0) for one in maps])
+
+
+def whitened(maps: Maps) -> Maps:
+    """Energy of the maps once they are whitened anew."""
+    z = projected(maps, power=0.5, channels=448)
+    return {part: energy(z[part]) for part in PARTS}
+
+
+def box(maps: Tensor, cells: int) -> Tensor:
+    """Means over squares, at the border over the cells that there are."""
+    return functional.avg_pool2d(maps, cells, stride=1, padding=cells // 2, count_include_pad=False)
+
+
+def ring(maps: Tensor, inner: int, outer: int) -> Tensor:
+    """Means over a square without its middle."""
+    return (box(maps, outer) * outer**2 - box(maps, inner) * inner**2) / (outer**2 - inner**2)
+
+
+def image_mean(maps: Tensor) -> Tensor:
+    """The mean over the image, at every cell."""
+    return maps.mean(dim=(2, 3), keepdim=True).expand_as(maps)
+
+
+CONTEXTS: dict[str, Callable[[Tensor], Tensor]] = {
+    "the image's mean": image_mean,
+    "image, row and column means": lambda m: torch.cat(
+        [image_mean(m), m.mean(dim=3, keepdim=True).expand_as(m), m.mean(dim=2, keepdim=True).expand_as(m)], dim=1
+    ),
+    "image and ring means": lambda m: torch.cat([image_mean(m), ring(m, 5, 9), ring(m, 9, 17)], dim=1),
+}
+
+
+def residuals(maps: Maps, context: Callable[[Tensor], Tensor]) -> Maps:
+    """What a ridge regression on the context leaves."""
+    size = context(maps["fit"][:1]).shape[1]
+    outer, cross, count = torch.zeros(size, size), torch.zeros(size, maps["fit"].shape[1]), 0
+    for batch in maps["fit"].split(16):
+        given, wanted = (m.permute(0, 2, 3, 1).flatten(0, 2) for m in (context(batch), batch))
+        outer, cross, count = outer + given.T @ given, cross + given.T @ wanted, count + len(given)
+    ridge = 0.01 * (outer / count).diagonal().mean() * torch.eye(size)
+    weights = torch.linalg.solve(outer / count + ridge, cross / count)
+    return {part: torch.cat([m - torch.einsum("cd,nchw->ndhw", weights, context(m)) for m in values.split(16)])
+            for part, values in maps.items()}  # fmt: skip
+
+
+def factors(x: Maps, *, pool: int, channels: int, explained: float) -> tuple[Maps, Maps]:
+    """What the principal directions of the flattened latent leave, as maps and as norms."""
+    flat = {part: functional.avg_pool2d(maps[:, :channels].float(), pool) for part, maps in x.items()}
+    shape = flat["fit"].shape[1:]
+    mean = flat["fit"].flatten(1).mean(dim=0)
+    _, values, directions = torch.linalg.svd(flat["fit"].flatten(1) - mean, full_matrices=False)
+    shares = values.square().cumsum(dim=0) / values.square().sum()
+    basis = directions[: int((shares < explained).sum()) + 1]
+    maps, norms = {}, {}
+    for part in PARTS:
+        offset = flat[part].flatten(1) - mean
+        left = (offset - offset @ basis.T @ basis).view(-1, *shape)
+        coarse = left.square().mean(dim=1, keepdim=True).sqrt()
+        maps[part] = functional.interpolate(coarse, size=x[part].shape[2:], mode="bilinear", align_corners=False)[:, 0]
+        norms[part] = left.flatten(1).norm(dim=1)
+    return maps, norms
+
+
+def largest(maps: Tensor) -> Tensor:
+    """The largest mean of 3 x 3 cells."""
+    return functional.avg_pool2d(maps[:, None], 3, stride=1).flatten(1).amax(dim=1)
+
+
+def top_share(maps: Tensor) -> Tensor:
+    """The mean of the highest 1 % of the enlarged map."""
+    return map_score(enlarged(maps, SIZE))
+
+
+RULES: dict[str, Callable[[Tensor], Tensor]] = {
+    "largest 3 x 3 mean": largest,
+    "largest cell": lambda maps: maps.flatten(1).amax(dim=1),
+    "highest 1 %": top_share,
+    "highest 1 % minus median": lambda maps: top_share(maps) - maps.flatten(1).median(dim=1).values,
+    "standard deviation": lambda maps: maps.flatten(1).std(dim=1),
+    "mean": lambda maps: maps.mean(dim=(1, 2)),
+}
+
+
+def unit(values: Maps) -> Maps:
+    """In deviations of the held-out good images."""
+    return {part: (values[part] - values["held"].mean()) / values["held"].std() for part in PARTS}
+
+
+def row(data: Set, experiment: str, name: str, maps: Maps, scores: Maps | None = None) -> dict[str, object]:
+    """AUROCs of one setting, of images and of smoothed maps; None where there are no masks."""
+    scores = scores or {part: largest(maps[part]) for part in PARTS}
+    good, bad = (scores["test"][torch.from_numpy(data.labels == label)] for label in (0, 1))
+    result: dict[str, object] = {"experiment": experiment, "setting": name}
+    result["made_image"], result["test_image"] = auroc(scores["held"], scores["made"]), auroc(good, bad)
+    for part in ("made", "test"):
+        pixels = enlarged(smoothed(maps[part]), SIZE)[:, ::PIXEL_STEP, ::PIXEL_STEP].numpy().ravel()
+        truth = data.masks[part][:, ::PIXEL_STEP, ::PIXEL_STEP].ravel()
+        result[f"{part}_pixel"] = round(float(roc_auc_score(truth, pixels)), 4) if truth.any() else None
+    return result
+
+
+def auroc(negative: Tensor, positive: Tensor) -> float:
+    """Area under the curve, rounded."""
+    truth = np.r_[np.zeros(len(negative)), np.ones(len(positive))]
+    return round(float(roc_auc_score(truth, torch.cat([negative, positive]).numpy())), 4)
+
+
+if __name__ == "__main__":
+    main()
