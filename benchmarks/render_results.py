@@ -86,7 +86,7 @@ the calibration band (at most 3.8 %) are not what the test band shows; threshold
 Two threads; another number of threads rounds differently and moves a trained row about as much as another seed. Minutes
 are on a shared machine: an order of magnitude.
 """
-SCREW = """Measured with the Gaussian prior that `recommended` had before [decision 0011](decisions/0011-aggregated-prior.md).
+SCREW = """Measured with the Gaussian prior of `recommended` before [decision 0011](decisions/0011-aggregated-prior.md).
 All 320 good images (20 % of them held out for thresholds), 41 good and 119 defective test images, 256 px,
 R to layer3, frozen, ImageNet. "mu trained on" starts from the whitened head of `recommended` and trains it with Eq. 4;
 "standard prior" is N(0, I) at every position. Reported figures of the paper are for an encoder to layer4, fine-tuned,
@@ -96,15 +96,15 @@ which ranks all of them the wrong way round: an image AUROC of 0.000 is that, no
 """
 
 
-VARIANTS = """Measured with the Gaussian prior that `recommended` had before [decision 0011](decisions/0011-aggregated-prior.md).
-128 px, `cavga benchmark variants`. 2 % of the anomalous test images (8 on magnetic tile, 2 on screw,
+VARIANTS = """Measured with the Gaussian prior of `recommended` before
+[decision 0011](decisions/0011-aggregated-prior.md). 128 px, `cavga benchmark variants`. 2 % of the anomalous test images (8 on magnetic tile, 2 on screw,
 1 on a texture) were drawn by the seed for the w variants, and every row is tested without them. R on magnetic tile
 and screw has ImageNet weights to layer3, D and the textures none. `paper` is cut to 5 of its 150 recalled epochs
 (textures: 8 and one seed). The deviation is over seeds, which also draw the labelled images and the images held out.
 On screw the good test photographs are darker than all defective ones: rows of `paper` and of D measure little else,
 in one direction or the other.
 """
-WEAK = """Measured with the Gaussian prior that `recommended` had before [decision 0011](decisions/0011-aggregated-prior.md).
+WEAK = """Measured with the Gaussian prior of `recommended` before [decision 0011](decisions/0011-aggregated-prior.md).
 R to layer3, frozen, ImageNet, 128 px, magnetic tile, `recommended`, `cavga benchmark weak`. Every row is
 tested without the 16 images that the first row drew; the others' draws are parts of it. `recommended` was chosen on
 made anomalies before these rows were run, but for the form of C's map

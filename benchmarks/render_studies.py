@@ -20,9 +20,9 @@ score is the mean of a map's highest 1 %. Untrained attention is a sum of featur
 random too: over seeds pixel AUROC lies on either side of one half. One epoch starts from seed 0 and moves the set's
 pixel AUROC by less than 0.01; which way attention points after 150 epochs is not tested here.
 """
-STUDY = """`python benchmarks/study.py`: R to layer3, frozen, ImageNet, {size} px, seed 0, four fifths of the good training
-images. Image / pixel AUROC on anomalies of the self-test's kinds made on the other fifth ("made": what the choice was
-made on) and on the real test images ("test": diagnosis). The map is smoothed by one cell in every row.
+STUDY = """`python benchmarks/study.py`: R to layer3, frozen, ImageNet, {size} px, seed 0, four fifths of the good
+training images. Image / pixel AUROC on anomalies of the self-test's kinds made on the other fifth ("made": what the
+choice was made on) and on the real test images ("test": diagnosis). The map is smoothed by one cell in every row.
 """
 CONTAMINATION_COLUMNS = (
     ("image AUROC", "image", "auroc"),

@@ -101,7 +101,7 @@ def _decoder(config: ModelConfig, mu_channels: int, map_size: tuple[int, int]) -
 
 def _classifier(config: ModelConfig, mu_channels: int, map_size: tuple[int, int]) -> AnyClassifier | None:
     if is_self_supervised(config):
-        return CellClassifier(latent_channels=mu_channels)
+        return CellClassifier(latent_channels=mu_channels).requires_grad_(False)  # trained apart, once z is fixed
     if not is_weakly_supervised(config):
         return None
     if config.latent == "whitened":
