@@ -96,7 +96,8 @@ which ranks all of them the wrong way round: an image AUROC of 0.000 is that, no
 """
 
 
-VARIANTS = """Measured with the Gaussian prior of `recommended` before [decision 0011](decisions/0011-aggregated-prior.md). 128 px,
+VARIANTS = """Measured with the Gaussian prior of `recommended` before
+[decision 0011](decisions/0011-aggregated-prior.md). 128 px,
 `cavga benchmark variants`. 2 % of the anomalous test images (8 on magnetic tile, 2 on screw, 1 on a texture) were
 drawn by the seed for the w variants, and every row is tested without them. R on magnetic tile and screw has ImageNet
 weights to layer3, D and the textures none. `paper` is cut to 5 of its 150 recalled epochs (textures: 8 and one seed).
