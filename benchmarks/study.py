@@ -8,33 +8,36 @@ test images ("test") stand beside them for diagnosis and decide nothing.
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from sklearn.metrics import roc_auc_score
 from torch import Tensor
 from torch.nn import functional
 
+from attention_signs import rounded
 from cavga.coreset import greedy_coreset
 from cavga.data.catalog import load_catalog
 from cavga.data.dataset import cache_images, image_batches
-from cavga.data.images import read_mask
 from cavga.data.makers import KINDS, make_anomaly
 from cavga.data.manifest import sha256_of
 from cavga.data.records import ImageRecord, hold_out
 from cavga.inference import enlarged, map_score
+from cavga.metrics import auroc
 from cavga.model.prior import smoothed
 from cavga.model.variants import build
 from cavga.model.weights import load_encoder_weights
+from cavga.pixel_metrics import PixelHistogram
 from cavga.presets import make_config
+from cavga.whitening import whitening_of
+from map_limits import mask_at
 
 SETS = ("magnetic_tile", "mvtec_ad/screw", "mvtec_loco/juice_bottle", "elpv_mono")
 SIZE, MADE_SEED, MADE_PER_IMAGE = (256, 256), 5, 3
 MADE_SIZES, MADE_CONTRASTS = (0.03, 0.06, 0.12, 0.25, 0.45), (1.0, 2.0, 4.0)
-NUM_CANDIDATES, PIXEL_STEP = 32768, 4  # every fourth pixel a side counts for pixel AUROC
+NUM_CANDIDATES = 32768
 PARTS = ("held", "made", "test")
 Maps = dict[str, Tensor]
 CPU = torch.device("cpu")
@@ -84,17 +87,14 @@ def load_set(folder: Path, weights: str, cache: Path) -> Set:
     return Set(features, masks, np.array([record.label for record in tested]))
 
 
-def cached(records: tuple[ImageRecord, ...], cache: Path) -> np.ndarray:
+def cached(records: Sequence[ImageRecord], cache: Path) -> np.ndarray:
     """The images at the input size."""
     return cache_images(records, [sha256_of(record.path) for record in records], size=SIZE, folder=cache)
 
 
 def mask_of(record: ImageRecord) -> np.ndarray:
     """The mask at the input size; empty for a good image."""
-    if not record.mask_paths:
-        return np.zeros(SIZE, dtype=bool)
-    mask = torch.from_numpy(read_mask(record.mask_paths).astype(np.float32))[None, None]
-    return functional.interpolate(mask, size=SIZE, mode="nearest")[0, 0].numpy() > 0
+    return mask_at(record, SIZE[0]) if record.mask_paths else np.zeros(SIZE, dtype=bool)
 
 
 def made_on(held: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -140,13 +140,10 @@ def study(data: Set) -> Iterator[dict[str, object]]:
 
 def projected(features: Maps, *, power: float, channels: int, lower: int = 0) -> Maps:
     """Principal directions of the features divided by their variance to the power."""
-    rows = features["fit"].permute(0, 2, 3, 1).flatten(0, 2)[::5].float()
-    mean = rows.mean(dim=0)
-    values, vectors = torch.linalg.eigh(torch.cov(rows.T))
-    values, vectors = values.flip(0).clamp_min(1e-9), vectors.flip(1)
-    floored = values + 0.03 * values.mean()
-    matrix = (vectors * floored.pow(-power))[:, lower : lower + channels]
-    return {part: torch.cat([torch.einsum("cn,bchw->bnhw", matrix, f.float() - mean.view(1, -1, 1, 1)).half()
+    spectrum = (lower / features["fit"].shape[1], 1.0)
+    head = whitening_of(features["fit"].split(16), power=power, spectrum=spectrum, max_channels=channels)
+    bias = head.bias.view(1, -1, 1, 1)
+    return {part: torch.cat([(torch.einsum("nc,bchw->bnhw", head.matrix, f.float()) + bias).half()
                              for f in maps.split(16)]) for part, maps in features.items()}  # fmt: skip
 
 
@@ -287,18 +284,16 @@ def row(data: Set, experiment: str, name: str, maps: Maps, scores: Maps | None =
     scores = scores or {part: largest(maps[part]) for part in PARTS}
     good, bad = (scores["test"][torch.from_numpy(data.labels == label)] for label in (0, 1))
     result: dict[str, object] = {"experiment": experiment, "setting": name}
-    result["made_image"], result["test_image"] = auroc(scores["held"], scores["made"]), auroc(good, bad)
+    pairs = {"made_image": (scores["held"], scores["made"]), "test_image": (good, bad)}
+    for key, (negative, positive) in pairs.items():
+        labels = [0] * len(negative) + [1] * len(positive)
+        result[key] = rounded(auroc(torch.cat([negative, positive]).numpy(), labels))
     for part in ("made", "test"):
-        pixels = enlarged(smoothed(maps[part]), SIZE)[:, ::PIXEL_STEP, ::PIXEL_STEP].numpy().ravel()
-        truth = data.masks[part][:, ::PIXEL_STEP, ::PIXEL_STEP].ravel()
-        result[f"{part}_pixel"] = round(float(roc_auc_score(truth, pixels)), 4) if truth.any() else None
+        histogram = PixelHistogram()
+        for pixels, mask in zip(enlarged(smoothed(maps[part]), SIZE).numpy(), data.masks[part], strict=True):
+            histogram.update(pixels, mask)
+        result[f"{part}_pixel"] = rounded(histogram.auroc())
     return result
-
-
-def auroc(negative: Tensor, positive: Tensor) -> float:
-    """Area under the curve, rounded."""
-    truth = np.r_[np.zeros(len(negative)), np.ones(len(positive))]
-    return round(float(roc_auc_score(truth, torch.cat([negative, positive]).numpy())), 4)
 
 
 if __name__ == "__main__":

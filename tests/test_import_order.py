@@ -10,7 +10,7 @@ ROOMS = [
     "data.small_images", "data.lag", "data.video", "data.catalog", "data.contamination", "data.check", "data.dataset",
     "data.demo", "data.places", "data.makers", "data.procedural", "data.training_scene", "data.training_kinds",
     "data.training_makers",
-    "attention", "losses", "coreset",
+    "attention", "losses", "coreset", "blur",
     "model.encoder", "model.decoder", "model.discriminator", "model.latent", "model.classifier", "model.prior",
     "model.cell_classifier", "model.cavga",
     "model.variants",

@@ -17,6 +17,12 @@ ELPV = "elpv_mono"
 PAPER_EPOCHS, PAPER_EPOCHS_TEXTURE = 5, 8  # of 150: what two cores can do
 CONTAMINATION_SHARES = (0.0, 0.02, 0.05, 0.1)  # bad / (good + bad) of what is labelled good
 CONTAMINATION_VARIANTS = ("r-s", "r-u")  # with `recommended`; the controls stand on the features of the first
+# What R of `paper` can be with weights that end at layer3, on two cores.
+FROZEN_PAPER: Overrides = {
+    "model": {"stages": (3,), "train_encoder": False, "latent_channels": 256},
+    "training": {"epochs": 4},
+}
+FROZEN_PAPER_NOTE = "R to layer3, frozen: the weights at hand end there; 4 epochs of 150"
 
 
 @dataclass(frozen=True)
@@ -79,10 +85,6 @@ def screw_cells(seeds: Sequence[int], weights: str | None) -> list[Cell]:
     """MVTec's screw with ImageNet's ResNet-18: both presets, what training mu takes, and the control."""
     source = weights or "imagenet"
     base: Overrides = {"model": {"weights": source}}
-    frozen_paper: Overrides = {
-        "model": {"stages": (3,), "train_encoder": False, "latent_channels": 256},
-        "training": {"epochs": 4},
-    }
     cells = []
     for seed in seeds:
         for name, preset, extra, note in (
@@ -91,7 +93,7 @@ def screw_cells(seeds: Sequence[int], weights: str | None) -> list[Cell]:
             ("standard prior", "recommended", {"model": {"prior": "standard"}}, "N(0, I) at every position"),
             ("lower half, standard prior", "recommended", {"model": {"spectrum": (0.5, 1.0), "prior": "standard"}}, ""),
             ("mu trained on", "recommended", {"model": {"train_latent": True}}, "whitened mu, then trained with Eq. 4"),
-            ("paper", "paper", frozen_paper, "R to layer3, frozen: the weights at hand end there; 4 epochs"),
+            ("paper", "paper", FROZEN_PAPER, FROZEN_PAPER_NOTE),
         ):
             cells.append(Cell(name, SCREW, preset=preset, overrides=merge(base, extra), seed=seed, note=note))
         cells.append(Cell("PaDiM, same features", SCREW, "padim", overrides=base, seed=seed,
@@ -233,10 +235,6 @@ def accuracy_cells(seeds: Sequence[int], weights: str | None) -> list[Cell]:
     uses.
     """
     base: Overrides = {"model": {"weights": weights or "imagenet"}, "training": {"epochs": 1}}
-    paper: Overrides = {
-        "model": {"weights": weights or "imagenet", "stages": (3,), "train_encoder": False, "latent_channels": 256},
-        "training": {"epochs": 4},
-    }
     cells = []
     for seed in seeds:
         for data in (TILE, SCREW, JUICE, ELPV):
@@ -247,8 +245,8 @@ def accuracy_cells(seeds: Sequence[int], weights: str | None) -> list[Cell]:
                 cells.append(Cell(name, data, method, overrides=base, seed=seed,
                                   features_of="r-u, recommended", note="control"))  # fmt: skip
             if seed == seeds[0]:
-                note = "R to layer3, frozen: the weights at hand end there; 4 epochs of 150"
-                cells.append(Cell("r-u, paper", data, preset="paper", overrides=paper, seed=seed, note=note))
+                cells.append(Cell("r-u, paper", data, preset="paper", overrides=merge(base, FROZEN_PAPER), seed=seed,
+                                  note=FROZEN_PAPER_NOTE))  # fmt: skip
     return cells
 
 

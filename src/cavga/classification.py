@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cavga.config import LossConfig
-from cavga.data.dataset import TrainingImages, image_batches
+from cavga.data.dataset import BATCH_SIZE, TrainingImages, image_batches
 from cavga.inference import enlarged, map_score
 from cavga.losses import classification_loss, complementary_guided_attention_loss
 from cavga.model.cavga import Cavga
@@ -44,15 +44,20 @@ def fit_classifier(model: Cavga, images: TrainingImages, loss: LossConfig, *, de
     classifier.reference.copy_((normal.exp() - LOG_FLOOR).mean(dim=0))
     model.classifier = classifier
     chosen = np.linspace(0, len(images.normal) - 1, min(NUM_GUIDED, len(images.normal))).round().astype(np.intp)
-    guided = torch.cat(list(_energies(model, images.normal[chosen], device)))
-    with torch.no_grad():
-        batches = image_batches(images.normal[chosen], device)
-        energy = torch.cat([model.energy(model.encode(batch).mu)[0] for batch in batches])
+    guided = _guided(model, images.normal[chosen], device)
     weights = images.class_weights(loss.class_balance)
     # L_cga needs the scale of the map, which needs a classifier: first without it, then with it.
     for guided_weight in (0.0, loss.guided_attention_weight):
-        _minimise(classifier, normal, anomalous, (energy, guided), (loss.classification_weight, guided_weight), weights)
+        _minimise(classifier, normal, anomalous, guided, (loss.classification_weight, guided_weight), weights)
         _set_scales(model, classifier, images.normal, device)
+
+
+@torch.no_grad()
+def _guided(model: Cavga, images: NDArray[np.uint8], device: torch.device) -> tuple[ScoreMap, LatentMap]:
+    """What C's map of these images is made of: the energy of every cell, and the energies of its channels."""
+    latents = torch.cat([model.encode(batch).mu for batch in image_batches(images, device)])
+    cells = torch.cat([model.energy(mu).cells for mu in latents.split(BATCH_SIZE)])  # type: ignore[no-untyped-call]
+    return cells, model.energies(latents)
 
 
 def _minimise(

@@ -15,7 +15,7 @@ from cavga.config import RunConfig
 from cavga.data.dataset import resize
 from cavga.model.cavga import Cavga, Latent
 from cavga.model.classifier import Classifier, EnergyClassifier, class_score
-from cavga.shapes import Images, LatentMap, Masks, Photographs, ScoreMap, Scores
+from cavga.shapes import Images, Masks, Photographs, ScoreMap, Scores
 
 TOP_SHARE = 0.01  # of the map's pixels, whose mean is the image's score (docs/decisions/0006)
 
@@ -62,7 +62,8 @@ class InferenceGraph(ScoringGraph):
     def score_images(self, images: Images) -> InferenceOutput:
         """As `forward`, for images that are already at the model's input size."""
         latent = self.model.encode(images)
-        cells = self.model.anomaly_map(latent)
+        energy = self.model.energy(latent.mu) if self.model.attends_to == "energy" else None
+        cells = self.model.anomaly_map(latent, energy)
         if self.map_gate == "predicted_anomalous":
             cells = torch.where(self._class_score(latent)[:, None, None] >= 0, cells, 0)
         anomaly_map = enlarged(cells, self.image_size)
@@ -72,16 +73,12 @@ class InferenceGraph(ScoringGraph):
             case "class":
                 score = self._class_score(latent)
             case "joint":
-                energies = self.model.energies(latent.mu)
-                score = self._energy_classifier().joint_score(self.energy_score(latent.mu), energies)
+                assert energy is not None  # cavga.config refuses it otherwise
+                own = map_score(enlarged(energy.cells, self.image_size)) if energy.score is None else energy.score
+                score = self._energy_classifier().joint_score(own, self.model.energies(latent.mu))
             case _:
-                score = map_score(anomaly_map) if self.model.prior is None else self.energy_score(latent.mu)
+                score = map_score(anomaly_map) if energy is None or energy.score is None else energy.score
         return InferenceOutput(score, anomaly_map, anomaly_map >= self.pixel_threshold)
-
-    def energy_score(self, mu: LatentMap) -> Scores:
-        """The image's score by the energy alone: the prior's own, or that of the map."""
-        cells, score = self.model.energy(mu)
-        return map_score(enlarged(cells, self.image_size)) if score is None else score
 
     def class_attention(self, images: Images) -> Float[Tensor, "batch 2 height width"]:
         """A^cn and A^ca of images at the input size, enlarged to it; raises ValueError without a classifier."""

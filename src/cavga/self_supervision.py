@@ -6,6 +6,7 @@ minute or two. Images labelled bad, where there are some, join in with their lab
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from cavga.losses import made_region_loss
 from cavga.model.cavga import Cavga
 from cavga.model.cell_classifier import CellClassifier, top_mean
 from cavga.model.prior import smoothed
+from cavga.model.variants import map_size_of
 from cavga.prior_fitting import choose_left_out
 from cavga.shapes import LatentMap
 
@@ -63,7 +65,7 @@ def _set_scales(model: Cavga, classifier: CellClassifier, left_out: LatentMap) -
     parts = [part.float() for part in left_out.split(BATCH_SIZE)]  # type: ignore[no-untyped-call]  # torch's own
     for scale, maps in (
         (classifier.scale, [smoothed(classifier.cam(z)) for z in parts]),
-        (classifier.energy_scale, [model.energy(z)[0] for z in parts] if model.prior is None else []),
+        (classifier.energy_scale, [model.energy(z).cells for z in parts] if model.prior is None else []),
     ):
         if maps:
             cells = torch.cat(maps)
@@ -98,8 +100,7 @@ def _draw(num_images: int, num_drawn: int) -> Tensor:
 def _latents(model: Cavga, images: NDArray[np.uint8], device: torch.device) -> LatentMap:
     """Mu of all images, in half precision."""
     maps = [model.encode(batch).mu.half() for batch in image_batches(images, device)]
-    rows, columns = model.prior_variance.shape
-    return torch.cat(maps) if maps else torch.zeros(0, model.mu_head.num_channels, rows, columns, device=device)
+    return torch.cat(maps) if maps else torch.zeros(0, model.mu_head.num_channels, *map_size_of(model), device=device)
 
 
 def _made(
@@ -107,13 +108,11 @@ def _made(
 ) -> tuple[LatentMap, Float[Tensor, "made rows columns"]]:
     """Mu of images with made anomalies, and the share of every cell that is anomalous."""
     maps, labels = [], []
-    rows, columns = model.prior_variance.shape
-    made = list(_made_images(normal, seed))
-    for start in range(0, len(made), BATCH_SIZE):
-        part = made[start : start + BATCH_SIZE]
+    made = _made_images(normal, seed)
+    while part := list(islice(made, BATCH_SIZE)):
         maps.append(_latents(model, np.stack([image for image, _ in part]), device))
         pixels = torch.from_numpy(np.stack([label for _, label in part])).to(device)
-        labels.append(functional.adaptive_avg_pool2d(pixels[:, None], (rows, columns))[:, 0])
+        labels.append(functional.adaptive_avg_pool2d(pixels[:, None], map_size_of(model))[:, 0])
     return torch.cat(maps), torch.cat(labels)
 
 

@@ -1,19 +1,11 @@
 """The blur that PaDiM and PatchCore share."""
 
-import torch
-from torch.nn import functional
-
+from cavga.blur import blurred
 from cavga.shapes import ScoreMap
 
-BLUR = 4.0  # px, the papers' sigma
+SIGMA = 4.0  # px, the papers'
 
 
-def blurred(maps: ScoreMap) -> ScoreMap:
-    """Maps under a Gaussian of BLUR pixels, cut off at four of them; borders repeated."""
-    reach = int(4 * BLUR)
-    offsets = torch.arange(-reach, reach + 1, device=maps.device, dtype=maps.dtype)
-    kernel = (-offsets.square() / (2 * BLUR**2)).exp()
-    kernel = kernel / kernel.sum()
-    padded = functional.pad(maps[:, None], (reach, reach, reach, reach), mode="replicate")
-    rows = functional.conv2d(padded, kernel.view(1, 1, 1, -1))
-    return functional.conv2d(rows, kernel.view(1, 1, -1, 1))[:, 0]
+def blurred_as_published(maps: ScoreMap) -> ScoreMap:
+    """Maps under a Gaussian of SIGMA pixels, cut off at four of them."""
+    return blurred(maps, sigma=SIGMA, reach=int(4 * SIGMA))

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cavga.baselines.blur import blurred
+from cavga.baselines.blur import blurred_as_published
 from cavga.data.dataset import image_batches
 from cavga.inference import InferenceOutput, ScoringGraph, enlarged
 from cavga.model.cavga import Cavga
@@ -50,7 +50,7 @@ class PadimGraph(ScoringGraph):
         offset = (features - self.mean)[..., None]
         squared = (offset.mT @ self.precision @ offset)[..., 0, 0]
         distance = squared.clamp_min(0).sqrt()
-        anomaly_map = blurred(enlarged(distance, self.image_size))
+        anomaly_map = blurred_as_published(enlarged(distance, self.image_size))
         return InferenceOutput(anomaly_map.flatten(1).amax(dim=1), anomaly_map, anomaly_map >= self.pixel_threshold)
 
     def _features(self, images: NDArray[np.uint8], device: torch.device) -> Iterator[FeatureMap]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from cavga.baselines.blur import blurred
+from cavga.baselines.blur import blurred_as_published
 from cavga.coreset import greedy_coreset
 from cavga.data.dataset import image_batches
 from cavga.inference import InferenceOutput, ScoringGraph, enlarged
@@ -65,7 +65,7 @@ class PatchcoreGraph(ScoringGraph):
             worst = int(distances.argmax())
             scores.append(reweighted(distances[worst], cells[worst], self.bank, nearest=int(nearest[worst])))
             maps.append(distances.view(patches.shape[:2]))
-        anomaly_map = blurred(enlarged(torch.stack(maps), self.image_size))
+        anomaly_map = blurred_as_published(enlarged(torch.stack(maps), self.image_size))
         return InferenceOutput(torch.stack(scores), anomaly_map, anomaly_map >= self.pixel_threshold)
 
     def patches(self, images: Images) -> Float[Tensor, "batch rows columns features"]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-from cavga.data.places import Grid, Photograph, draw_place, local_structure, uneven_reach
+from cavga.data.places import Grid, Photograph, draw_place, grain_of, is_grey, local_structure, uneven_reach
 
 SIZES = (0.03, 0.06, 0.12, 0.25)
 CONTRASTS = (1.0, 2.0, 4.0)
@@ -27,7 +27,6 @@ MIN_SHARE = 0.1  # of the anomaly's disc has to change as much
 MIN_SIDE = 8  # px of a photograph
 MIN_RADIUS = 2.0  # px
 MAX_TRIES = 25
-GRAINS_PER_SIDE = 256  # changes are averaged over this share of the side: noise that moved is no change
 LOBES = ((2, 0.25), (3, 0.12), (5, 0.08))  # of an uneven outline
 
 Patch = NDArray[np.float64]  # h x w x 3
@@ -60,14 +59,12 @@ def make_anomaly(
     height, width = photograph.shape[:2]
     if min(height, width) < MIN_SIDE:
         return None
-    is_grey = bool((photograph == photograph[..., :1]).all())
     side = float(np.sqrt(height * width))
     radius = min(max(size * side / 2, MIN_RADIUS), 0.45 * min(height, width))
-    grain = max(1.0, side / GRAINS_PER_SIDE)
-    structure = local_structure(photograph, size)
+    structure, grain, has_no_colour = local_structure(photograph, size), grain_of((height, width)), is_grey(photograph)
     for _ in range(MAX_TRIES):
         centre = draw_place(structure, (height, width), radius, rng)
-        window, spot = _spot(photograph, centre, radius, grain=grain, is_grey=is_grey)
+        window, spot = _spot(photograph, centre, radius, grain=grain, is_grey=has_no_colour)
         before = photograph[window].astype(np.float64)
         after = np.clip(np.rint(MAKERS[kind](before, spot, contrast, rng)), 0, 255)
         changed = _noticeable(after - before, spot)

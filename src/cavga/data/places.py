@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
+GRAINS_PER_SIDE = 256  # changes are averaged over this share of the side
 THUMBNAIL_SIDE = 96  # px: enough to tell structure from empty background
 
 Photograph = NDArray[np.uint8]  # H x W x 3
@@ -22,6 +23,16 @@ def local_structure(photograph: Photograph, share: float) -> Grid:
     window = max(3, round(share * THUMBNAIL_SIDE))
     mean = ndimage.uniform_filter(grey, window)
     return np.sqrt(np.maximum(ndimage.uniform_filter(grey**2, window) - mean**2, 0))
+
+
+def is_grey(photograph: Photograph) -> bool:
+    """Whether all three channels are the same."""
+    return all(np.array_equal(photograph[..., 0], photograph[..., c]) for c in (1, 2))
+
+
+def grain_of(shape: tuple[int, ...]) -> float:
+    """Pixels, by height and width: what is finer than this counts less, as noise that moved is no change."""
+    return max(1.0, float(np.sqrt(shape[0] * shape[1])) / GRAINS_PER_SIDE)
 
 
 def draw_place(structure: Grid, shape: tuple[int, int], radius: float, rng: np.random.Generator) -> tuple[int, int]:

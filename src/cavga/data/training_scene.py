@@ -5,12 +5,11 @@ from functools import cached_property
 
 import numpy as np
 
-from cavga.data.places import Grid, Photograph, draw_place, local_structure
+from cavga.data.places import Grid, Photograph, draw_place, grain_of, is_grey, local_structure
 from cavga.data.procedural import Pixels, Plane
 
 STRUCTURE_SHARE = 0.03  # of the side, round a place
 FLOOR_QUANTILE = 0.2  # of the local structure: less is taken for background
-GRAINS_PER_SIDE = 256  # changes are averaged over about this share of the side
 ANYWHERE = 0.15  # share of places that are drawn without regard to what is there
 
 Window = tuple[slice, slice]
@@ -25,7 +24,7 @@ class Scene:
 
     @cached_property
     def is_grey(self) -> bool:
-        return all(np.array_equal(self.photograph[..., 0], self.photograph[..., c]) for c in (1, 2))
+        return is_grey(self.photograph)
 
     @cached_property
     def image(self) -> Pixels:
@@ -58,7 +57,7 @@ class Scene:
     @property
     def grain(self) -> float:
         """Pixels: what is finer than this counts less."""
-        return max(1.0, self.side / GRAINS_PER_SIDE)
+        return grain_of(self.shape)
 
     def draw_place(self, rng: np.random.Generator, radius: float = 0.0) -> tuple[int, int]:
         structure = np.ones((1, 1)) if rng.uniform() < ANYWHERE else self.structure

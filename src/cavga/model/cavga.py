@@ -48,6 +48,14 @@ class Latent:
 
 
 @dataclass(frozen=True)
+class Energy:
+    """How far z is from the prior: at each cell, and of each image if the prior is of whole images too."""
+
+    cells: ScoreMap
+    score: Scores | None
+
+
+@dataclass(frozen=True)
 class CavgaOutput:
     """One forward pass of a batch; `class_logits` is None without a classifier."""
 
@@ -156,7 +164,7 @@ class Cavga(nn.Module):
             anomalous = classifier.cam(z).sigmoid()
             return torch.stack([1 - anomalous, anomalous], dim=1)
         if isinstance(classifier, EnergyClassifier):
-            anomalous = classifier.anomalous_attention(self.energy(z)[0], self.energies(z))
+            anomalous = classifier.anomalous_attention(self.energy(z).cells, self.energies(z))
             return torch.stack([1 - anomalous, anomalous], dim=1)
         if isinstance(self.mu_head, FlattenedHead):
             # Through mu alone: the noise that was added to it does not depend on the features.
@@ -167,25 +175,28 @@ class Cavga(nn.Module):
             cams = probability_cams(cams, classifier(z))
         return cams.sigmoid()
 
-    def anomaly_map(self, latent: Latent) -> ScoreMap:
-        """What is anomalous: the energy, unbounded, for "energy"; 1 - A for "latent_sum"; A^ca for "class"."""
+    def anomaly_map(self, latent: Latent, energy: Energy | None = None) -> ScoreMap:
+        """What is anomalous: the energy, unbounded, for "energy"; 1 - A for "latent_sum"; A^ca for "class".
+
+        `energy` is that of latent.mu, for a caller who needs it too: it is the dearest part of a prediction.
+        """
         if self.attends_to == "class":
             # Paper: the map of the anomalous class is used as it is, not inverted.
             return self.class_attention(latent, latent.mu)[:, 1]
         if self.attends_to == "latent_sum":
             return 1 - self.attention(latent)
-        energy, _ = self.energy(latent.mu)
+        cells = (energy or self.energy(latent.mu)).cells
         if isinstance(self.classifier, EnergyClassifier):
-            return self.classifier.anomaly_map(energy, self.energies(latent.mu))
+            return self.classifier.anomaly_map(cells, self.energies(latent.mu))
         if isinstance(self.classifier, CellClassifier):
-            return self.classifier.anomaly_map(energy, latent.mu)
-        return energy
+            return self.classifier.anomaly_map(cells, latent.mu)
+        return cells
 
-    def energy(self, mu: LatentMap) -> tuple[ScoreMap, Scores | None]:
-        """How far z is from the prior, at each cell and, if the prior is of whole images too, of each image."""
+    def energy(self, mu: LatentMap) -> Energy:
+        """How far z is from the prior."""
         if self.prior is not None:
-            return self.prior(mu)
-        return -normality_cam(mu, self.prior_variance) / mu.shape[1], None
+            return Energy(*self.prior(mu))
+        return Energy(-normality_cam(mu, self.prior_variance) / mu.shape[1], None)
 
     def energies(self, mu: LatentMap) -> LatentMap:
         """Each mu_k^2 in units of the mean at its position: what the classifier of a whitened latent reads."""

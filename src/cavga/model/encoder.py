@@ -29,7 +29,6 @@ class TorchvisionEncoder(nn.Module):
         self.network, self.has_fixed_norm = network, frozen
         self.layers = {number: stage.layers for number, stage in network.stages.items() if number <= depth}
         self.stage_channels = {number: stage.channels for number, stage in network.stages.items()}
-        self.stage_strides = {number: stage.stride for number, stage in network.stages.items()}
         whole = whole_network(network.name)
         for name in chain(*self.layers.values()):
             self._take(whole, name)
@@ -73,7 +72,6 @@ class DcganEncoder(nn.Module):
         super().__init__()
         self.has_fixed_norm = frozen
         self.stage_channels = {number: stage.channels for number, stage in DCGAN_STAGES.items()}
-        self.stage_strides = {number: stage.stride for number, stage in DCGAN_STAGES.items()}
         channels = {0: 3, **self.stage_channels}
         self.stages = nn.ModuleList(_dcgan_stage(channels[i], channels[i + 1], normalised=i > 0) for i in range(depth))
         self.apply(initialise_dcgan)

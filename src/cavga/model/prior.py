@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cavga.attention import energy_attention
+from cavga.blur import blurred
 from cavga.shapes import AttentionMap, LatentMap, ScoreMap, Scores
 
 FLAT_CHANNELS = 32  # of most variance, that are flattened
@@ -102,9 +103,4 @@ def flattened(mu: LatentMap) -> Float[Tensor, "batch units"]:
 
 def smoothed(cells: ScoreMap) -> ScoreMap:
     """A map of cells under a Gaussian with a deviation of one cell, its border repeated."""
-    offsets = torch.arange(-BLUR_REACH, BLUR_REACH + 1, device=cells.device, dtype=cells.dtype)
-    kernel = (-offsets.square() / 2).exp()
-    kernel = kernel / kernel.sum()
-    padded = functional.pad(cells[:, None], (BLUR_REACH,) * 4, mode="replicate")
-    rows = functional.conv2d(padded, kernel.view(1, 1, -1, 1))
-    return functional.conv2d(rows, kernel.view(1, 1, 1, -1))[:, 0]
+    return blurred(cells, sigma=1.0, reach=BLUR_REACH)
