@@ -4,30 +4,54 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+POOL_SIZE = 4096  # of the farthest points, among which the next ones are chosen
+CHUNK = 32768  # points whose distances to the new ones are computed at once
+
 Points = Float[Tensor, "points features"]
+Squares = Float[Tensor, " points"]
 
 
 def greedy_coreset(points: Points, num_kept: int, *, first: int) -> Int64[Tensor, " kept"]:
-    """Indices that cover all points: after `first`, always the point farthest from those chosen (k-center)."""
+    """Indices that cover all points: after `first`, always the point farthest from those chosen (k-center).
+
+    Distances only fall as points are chosen. So while the farthest of a pool is still as far as the nearest
+    of the pool was when it was drawn, it is the farthest of all: the choice is the plain one's, and all points
+    are passed over once a pool instead of once a choice.
+    """
     norms = points.square().sum(dim=1)
-    chosen = torch.full((num_kept,), first, device=points.device)
-    centres, centre_norms = points[chosen], norms[chosen]  # row i is right once i is chosen
-    distances = _squared_distances(points, norms, points[first])  # to the nearest that is chosen
-    nearest = torch.zeros(len(points), dtype=torch.int64, device=points.device)  # which that is
-    for i in range(1, num_kept):
-        distances[chosen[i - 1]] = -torch.inf  # never again, whatever rounding leaves
-        chosen[i] = distances.argmax()
-        centres[i], centre_norms[i] = points[chosen[i]], norms[chosen[i]]
-        # The triangle inequality: a point that is nearer to its centre than half the way from there to
-        # the new one keeps it. That leaves a twentieth of them to measure.
-        between = _squared_distances(centres[:i], centre_norms[:i], centres[i])
-        asked = (distances > between[nearest] / 4).nonzero()[:, 0]
-        to_new = _squared_distances(points[asked], norms[asked], centres[i])
-        is_closer = to_new < distances[asked]
-        closer = asked[is_closer]
-        distances[closer], nearest[closer] = to_new[is_closer], i
-    return chosen
+    distances = torch.full_like(norms, torch.inf)  # squared, to the nearest that is chosen
+    new = torch.tensor([first], device=points.device)
+    chosen = [new]
+    num_left = num_kept - 1
+    while num_left > 0:
+        _approach(distances, points, norms, new)
+        distances[torch.cat(chosen)] = -torch.inf  # never again, whatever rounding leaves
+        farthest, pool = distances.topk(min(POOL_SIZE, len(points)))
+        bound = farthest[-1] if len(pool) < len(points) else farthest.new_tensor(-torch.inf)
+        new = pool[_choose(points[pool], norms[pool], farthest, num_left, bound)]
+        chosen.append(new)
+        num_left -= len(new)
+    return torch.cat(chosen)
 
 
-def _squared_distances(points: Points, norms: Float[Tensor, " points"], centre: Float[Tensor, " features"]) -> Tensor:
-    return norms + centre.square().sum() - 2 * (points @ centre)
+def _approach(distances: Squares, points: Points, norms: Squares, new: Int64[Tensor, " new"]) -> None:
+    """Lower the distances, in place, to those from the nearest of the new points."""
+    for start in range(0, len(points), CHUNK):
+        part = slice(start, start + CHUNK)
+        to_new = torch.addmm(norms[new][None], points[part], points[new].T, alpha=-2).amin(dim=1) + norms[part]
+        torch.minimum(distances[part], to_new, out=distances[part])
+
+
+def _choose(pool: Points, norms: Squares, distances: Squares, num_wanted: int, bound: Tensor) -> Int64[Tensor, " new"]:
+    """The farthest of the pool, one after the other, as long as none outside of it can be farther."""
+    new: list[int] = []
+    distances = distances.clone()
+    while len(new) < num_wanted:
+        farthest = int(distances.argmax())
+        if new and distances[farthest] < bound:
+            break
+        new.append(farthest)
+        to_new = torch.addmv(norms + norms[farthest], pool, pool[farthest], alpha=-2)
+        distances = torch.minimum(distances, to_new)
+        distances[farthest] = -torch.inf
+    return torch.tensor(new, device=pool.device)

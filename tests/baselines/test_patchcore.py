@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from cavga import benchmark
-from cavga.baselines.patchcore import PatchcoreGraph, greedy_coreset, nearest_neighbours, reweighted
+from cavga.baselines.patchcore import PatchcoreGraph, nearest_neighbours, reweighted
 from cavga.benchmark import run_table
 from cavga.cells import Cell
 from cavga.model.variants import build
@@ -54,32 +54,6 @@ def test_reweighting_asks_the_nearest_of_the_nearest_alone(monkeypatch):
 def test_great_distances_do_not_overflow():
     patch, distance = torch.tensor([900.0, 0.0]), torch.tensor(897.0)
     assert 0 <= reweighted(distance, patch, BANK, nearest=1).item() < 897
-
-
-def test_the_coreset_takes_the_farthest_point_each_time():
-    points = torch.tensor([[0.0], [1.0], [2.0], [10.0], [4.0]])
-    assert greedy_coreset(points, 4, first=0).tolist() == [0, 3, 4, 2]
-
-
-def test_leaving_out_what_cannot_change_changes_nothing():
-    points = torch.randn(600, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    expected, distances = [7], torch.cdist(points, points)
-    while len(expected) < 80:
-        expected.append(int(distances[:, expected].amin(dim=1).argmax()))
-    assert greedy_coreset(points, 80, first=7).tolist() == expected
-
-
-def test_the_coreset_chooses_no_patch_twice():
-    assert sorted(greedy_coreset(torch.ones(5, 3), 5, first=2).tolist()) == [0, 1, 2, 3, 4]
-
-
-def test_the_coreset_covers_better_than_chance():
-    generator = torch.Generator().manual_seed(0)
-    crowd, rare = torch.randn(2000, 8, generator=generator), 20 * torch.randn(20, 8, generator=generator)
-    points = torch.cat([crowd, rare])
-    chosen = points[greedy_coreset(points, 40, first=0)]
-    drawn = points[torch.randperm(len(points), generator=generator)[:40]]
-    assert nearest_neighbours(points, chosen)[0].max() < 0.5 * nearest_neighbours(points, drawn)[0].max()
 
 
 def test_the_bank_is_a_tenth_of_the_training_patches():
