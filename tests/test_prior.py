@@ -8,7 +8,8 @@ from cavga.data.dataset import image_batch
 from cavga.model.prior import FLAT_POOL, AggregatedPrior, flattened, smoothed
 from cavga.model.variants import build
 from cavga.presets import make_config
-from cavga.prior_fitting import SHRINKAGE, choose_left_out, fit_aggregated_prior
+from cavga.prior_fitting import SHRINKAGE, fit_aggregated_prior
+from cavga.self_supervision import choose_left_out
 from cavga.whitening import fit_latent
 
 from .conftest import small_config, texture
@@ -84,7 +85,8 @@ def fitted(num_images=20, size=64):
     pixels = np.stack([texture(i, size=size) for i in range(num_images)])
     images = np.repeat(pixels[..., None], 3, axis=3)
     fit_latent(network, images, config.model, device=CPU)
-    fit_aggregated_prior(network, images, seed=0, device=CPU)
+    parts = [list(range(k, num_images, 5)) for k in range(min(5, num_images))]
+    fit_aggregated_prior(network, images, parts, seed=0, device=CPU)
     return network, images
 
 

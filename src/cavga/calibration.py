@@ -82,7 +82,7 @@ def conformal_threshold(scores: NDArray[np.float32], rate: float) -> tuple[float
 
 
 def calibrate(
-    results: Iterable[tuple[float, NDArray[np.float32]]],
+    results: Iterable[tuple[float, NDArray[np.float32] | None]],
     config: CalibrationConfig,
     *,
     image_score: str = "map",
@@ -90,14 +90,16 @@ def calibrate(
 ) -> Calibration:
     """Thresholds from the (score, anomaly map) of each held-out normal image; `image_score` as in ModelConfig.
 
+    None in place of a map: that image was held out from what scores it, but not from what draws its map.
     The pixel threshold is what the map of a new normal image reaches anywhere with probability at most
     `mask_false_alarm_rate` (docs/decisions/0013).
     """
     scores, peaks = [], []
     for score, anomaly_map in results:
         scores.append(score)
-        peaks.append(anomaly_map.max())
-    if not scores:
+        if anomaly_map is not None:
+            peaks.append(anomaly_map.max())
+    if not scores or not peaks:
         raise DataError("no normal image is left to set thresholds with: expected at least 2 good images")
     raw = np.array(scores, dtype=np.float32)
     if config.threshold_rule == "conformal":

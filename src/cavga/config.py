@@ -115,7 +115,11 @@ class TrainingConfig:
     """The optimisation."""
 
     seed: int = setting(0, "seed of weights, order, augmentation and noise")
-    epochs: int = setting(10, "passes over the training images")
+    epochs: int | None = setting(
+        None,
+        "passes over the training images; default 10, and 1 where only the decoder is trained: its reconstruction is "
+        "read by no score of a whitened latent",
+    )
     batch_size: int = setting(16, "images a step")
     learning_rate: float = setting(1e-3, "Adam's step size")
     device: str = setting("auto", "where to compute", DEVICES)
@@ -174,7 +178,7 @@ def convert(part: type, name: str, value: Any) -> Any:
         value = (value, value)
     value = tuple(value) if isinstance(value, list) else value
     if not _fits(value, hint):
-        expected = getattr(hint, "__name__", str(hint)) if not get_args(hint) else str(hint)
+        expected = getattr(hint, "__name__", str(hint)) if not get_args(hint) else str(hint).removesuffix(" | None")
         raise UsageError(f"{name}: expected {expected}, got {value!r}")
     return float(value) if hint is float else value
 
@@ -190,6 +194,13 @@ def _fits(value: Any, hint: Any) -> bool:
     if hint is float:
         return isinstance(value, int | float) and not isinstance(value, bool)
     return isinstance(value, hint) and not (hint is int and isinstance(value, bool))
+
+
+def epochs_of(config: RunConfig) -> int:
+    """The epochs of a resolved configuration."""
+    if config.training.epochs is None:
+        raise ValueError("the configuration is not resolved: cavga.presets.resolve fills in the epochs")
+    return config.training.epochs
 
 
 def is_weakly_supervised(model: ModelConfig) -> bool:
@@ -257,7 +268,7 @@ def _check_classes(model: ModelConfig) -> None:
 
 def _check_training(config: RunConfig) -> None:
     training, calibration, loss = config.training, config.calibration, config.loss
-    if training.epochs < 1 or training.batch_size < 1:
+    if (training.epochs is not None and training.epochs < 1) or training.batch_size < 1:
         raise UsageError("epochs and batch_size must be at least 1")
     if not (math.isfinite(training.learning_rate) and training.learning_rate > 0):
         raise UsageError(f"learning_rate must be above 0, got {training.learning_rate}")

@@ -1,4 +1,4 @@
-"""All that is fitted and not trained: the latent, its prior and, in a w variant, the classifier."""
+"""All that is fitted and not trained: the latent, its prior and, in a w or s variant, the classifier."""
 
 import numpy as np
 import torch
@@ -8,15 +8,19 @@ from cavga.classification import fit_classifier
 from cavga.config import RunConfig, is_self_supervised, is_weakly_supervised
 from cavga.data.dataset import TrainingImages
 from cavga.model.cavga import Cavga
-from cavga.prior_fitting import fit_aggregated_prior
+from cavga.prior_fitting import Folds, HeldOut, fit_aggregated_prior
 from cavga.self_supervision import fit_cell_classifier
 from cavga.whitening import fit_latent, fit_prior_variance
+
+NUM_FOLDS = 5
 
 
 def fit_whitened(model: Cavga, images: TrainingImages, config: RunConfig, *, device: torch.device) -> None:
     """Fit the latent and what stands on it."""
     fit_latent(model, images.normal, config.model, device=device)
-    fit_prior(model, images.normal, config, device=device)
+    order = np.random.default_rng(config.training.seed).permutation(images.num_normal)
+    parts = [part.tolist() for part in np.array_split(order, min(NUM_FOLDS, images.num_normal))]
+    fit_prior(model, images.normal, config, parts, device=device)
     fit_classes(model, images, config, device=device)
 
 
@@ -28,11 +32,17 @@ def fit_classes(model: Cavga, images: TrainingImages, config: RunConfig, *, devi
         fit_cell_classifier(model, images, seed=config.training.seed, device=device)
 
 
-def fit_prior(model: Cavga, normal: NDArray[np.uint8], config: RunConfig, *, device: torch.device) -> None:
-    """Fit the prior of a latent that is set; N(0, I) is left as it is."""
+def fit_prior(
+    model: Cavga, normal: NDArray[np.uint8], config: RunConfig, parts: Folds, *, device: torch.device
+) -> HeldOut | None:
+    """Fit the prior of a latent that is set; N(0, I) is left as it is.
+
+    `parts` cuts the images into folds. What an aggregated prior measures on them comes back.
+    """
     # The classifier of a whitened latent reads energies in units of their means, whatever the prior.
     has_classifier = is_weakly_supervised(config.model) and config.model.latent == "whitened"
     if config.model.prior == "by_position" or has_classifier:
         fit_prior_variance(model, normal, device=device)
     if config.model.prior == "aggregated":
-        fit_aggregated_prior(model, normal, seed=config.training.seed, device=device)
+        return fit_aggregated_prior(model, normal, parts, seed=config.training.seed, device=device)
+    return None

@@ -35,6 +35,7 @@ from cavga.model.cavga import Cavga
 from cavga.model.variants import build, is_whitened_first
 from cavga.model.weights import load_encoder_weights
 from cavga.presets import make_config, resolve
+from cavga.prior_fitting import HeldOut
 from cavga.report import Section, write_report
 from cavga.runs import (
     MANIFEST_FILE,
@@ -50,7 +51,7 @@ from cavga.runs import (
 )
 from cavga.sections import make_section
 from cavga.self_check import check_training_images
-from cavga.thresholds import calibrate_graph
+from cavga.thresholds import calibrate_graph, folds_of
 from cavga.training import STATE_FILE, Progress, make_players
 from cavga.training import train as train_players
 from cavga.whitening import fit_latent
@@ -89,10 +90,10 @@ def train(
         model.to(device)
         write_inputs(run, inputs, config, identity=identity)
         images = _cache(inputs, config, run)
-        _fit(model, images, config, run, fingerprint=identity, resume=resume, on_step=on_step)
+        held_out = _fit(model, images, inputs, config, run, fingerprint=identity, resume=resume, on_step=on_step)
         graph = graph_of(model, config)
-        calibration = calibrate_graph(graph, images, inputs, config)
-        check = check_training_images(graph, inputs, calibration, device)
+        calibration, scores = calibrate_graph(graph, images, inputs, config, held_out)
+        check = check_training_images(graph, inputs, calibration, device, scores=scores)
     logger.info("%s", calibration.promise())
     origin = provenance(inputs, config, device=str(device), seconds=time.monotonic() - started)
     origin["manifest_sha256"] = sha256_of(run / MANIFEST_FILE)
@@ -201,30 +202,33 @@ def _cache(inputs: TrainingData, config: RunConfig, run: Path) -> TrainingImages
 def _fit(
     model: Cavga,
     images: TrainingImages,
+    inputs: TrainingData,
     config: RunConfig,
     run: Path,
     *,
     fingerprint: str,
     resume: bool,
     on_step: Callable[[Progress], None],
-) -> None:
-    """Set the latent and train. A frozen encoder's features can be whitened before; a trained one's after."""
+) -> HeldOut | None:
+    """Set the latent, train, and fit what stands on the latent; what an aggregated prior measured comes back.
+
+    A frozen encoder's features can be whitened before the training; a trained one's after.
+    """
     settings, device = config.model, next(model.parameters()).device
     is_whitened = settings.latent == "whitened"
     is_resumed = resume and (run / TRAINING_FOLDER / STATE_FILE).is_file()
     if is_whitened_first(settings) and not is_resumed:  # the checkpoint holds it
         fit_latent(model, images.normal, settings, device=device)
-        fit_prior(model, images.normal, config, device=device)
     players = make_players(model, config, device)
     # A whitened latent takes nothing from labels: only C does, which is fitted once the latent is fixed.
     seen = TrainingImages(images.normal, images.num_normal) if is_whitened else images
     train_players(players, seen, config, folder=run, fingerprint=fingerprint, resume=resume, on_step=on_step)
     if is_whitened and not is_whitened_first(settings):
         fit_latent(model, images.normal, settings, device=device)
-    if settings.train_encoder or settings.train_latent:
-        fit_prior(model, images.normal, config, device=device)
+    held_out = fit_prior(model, images.normal, config, folds_of(inputs, config), device=device)
     if is_whitened:
         fit_classes(model, images, config, device=device)
+    return held_out
 
 
 def _describe(config: RunConfig, calibration: Calibration) -> dict[str, Any]:

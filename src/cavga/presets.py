@@ -56,7 +56,7 @@ def make_config(preset: str, *overrides: dict[str, dict[str, Any]]) -> RunConfig
 
 
 def resolve(config: RunConfig) -> RunConfig:
-    """Fill in what depends on other settings: encoder, weights and features; attention and the score."""
+    """Fill in what depends on other settings: encoder, weights and features; attention and the score; epochs."""
     model = config.model
     is_r = model.variant.startswith("r")
     weights = model.weights or ("imagenet" if is_r else "none")
@@ -79,7 +79,10 @@ def resolve(config: RunConfig) -> RunConfig:
     joint_or_map = "joint" if is_weakly_supervised(model) else "map"
     scores = {"energy": joint_or_map, "latent_sum": "residual", "class": "class"}
     model = replace(model, attention=attention, image_score=model.image_score or scores[attention])
-    return replace(config, model=model)
+    # Only the decoder is trained where the features are given and mu is set by whitening.
+    is_fixed = model.latent == "whitened" and not model.train_encoder and not model.train_latent
+    epochs = config.training.epochs or (1 if is_fixed else 10)
+    return replace(config, model=model, training=replace(config.training, epochs=epochs))
 
 
 def _default_prior(model: ModelConfig, *, has_weights: bool) -> str:

@@ -154,13 +154,17 @@ def _check_labels(inputs: TrainingData) -> None:
 def _split(
     normal: tuple[ImageRecord, ...], config: RunConfig
 ) -> tuple[tuple[ImageRecord, ...], tuple[ImageRecord, ...]]:
-    """Hold out calibration images; where that leaves too few to promise the rate, none: folds are used then.
+    """Hold out calibration images; none where folds can be used instead, so that every image is learnt from.
 
-    Folds need a latent that is fitted again in seconds, which a trained one is not.
+    An aggregated prior is fitted to each of its folds anyway, but C of a w variant to none. Elsewhere folds need a
+    latent that is fitted again in seconds, and are used where holding out leaves too few to promise the rate.
     """
+    is_conformal = config.calibration.threshold_rule == "conformal"
+    if is_conformal and config.model.prior == "aggregated" and not is_weakly_supervised(config.model):
+        return normal, ()
     train, held = hold_out(normal, fraction=config.data.calibration_fraction, seed=config.training.seed)
     settings = config.calibration
-    is_too_few = settings.threshold_rule == "conformal" and len(held) < num_needed(settings.false_alarm_rate)
+    is_too_few = is_conformal and len(held) < num_needed(settings.false_alarm_rate)
     if is_too_few and config.model.latent == "whitened" and len(normal) > 1:
         return normal, ()
     return train, held

@@ -1,6 +1,7 @@
 """What a new model says of its own training images: odd ones among the good, and whether C tells the bad ones."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,13 +36,26 @@ class SelfCheck:
 
 
 def check_training_images(
-    graph: ScoringGraph, inputs: TrainingData, calibration: Calibration, device: torch.device
+    graph: ScoringGraph,
+    inputs: TrainingData,
+    calibration: Calibration,
+    device: torch.device,
+    *,
+    scores: Mapping[int, float],
 ) -> SelfCheck:
-    """Score the training images with the finished model, and log what is worth knowing."""
+    """Score the training images with the finished model, and log what is worth knowing.
+
+    `scores` are those of good images, by position, by models that had not seen them; where there are any they
+    count: a finished model remembers its own.
+    """
     detector = AnomalyDetector(graph, {}, device=device)
     # Two numbers a prediction: the maps of thousands of images are not kept.
-    good = [(p.score, p.is_anomalous) for p in detector.predict(record.path for record in inputs.train)]
-    paths = [record.relative_path for record in inputs.train]
+    if scores:
+        good = [(score, score >= calibration.image_threshold) for score in scores.values()]
+        paths = [inputs.train[position].relative_path for position in scores]
+    else:
+        good = [(p.score, p.is_anomalous) for p in detector.predict(record.path for record in inputs.train)]
+        paths = [record.relative_path for record in inputs.train]
     highest = sorted(((score, path) for (score, _), path in zip(good, paths, strict=True)), reverse=True)
     bad = [p.is_anomalous for p in detector.predict(record.path for record in inputs.anomalous)]
     check = SelfCheck(

@@ -22,10 +22,10 @@ from cavga.model.cavga import Cavga
 from cavga.model.cell_classifier import CellClassifier, top_mean
 from cavga.model.prior import smoothed
 from cavga.model.variants import map_size_of
-from cavga.prior_fitting import choose_left_out
 from cavga.shapes import LatentMap
 
 MADE_PER_IMAGE, MAX_MADE = 2, 1500  # the maps of z are held in memory: 256 KB each at 256 px
+SHARE_LEFT_OUT, MAX_LEFT_OUT = 0.2, 64  # normal images that C does not see, for the scale of its map
 NUM_STEPS = 1000
 NUM_MADE, NUM_NORMAL, NUM_LABELLED = 8, 4, 2  # of a step
 LEARNING_RATE, WEIGHT_DECAY, WARM_UP = 2e-3, 1e-3, 0.1
@@ -57,6 +57,14 @@ def fit_cell_classifier(model: Cavga, images: TrainingImages, *, seed: int, devi
     model.classifier = classifier.eval().requires_grad_(False)
     left_out = images.normal[is_left_out] if is_left_out.any() else images.normal
     _set_scales(model, classifier, _latents(model, left_out, device))
+
+
+def choose_left_out(num_images: int, seed: int) -> NDArray[np.bool_]:
+    """Which of the normal images C does not see; none of one."""
+    num_left_out = min(max(1, round(SHARE_LEFT_OUT * num_images)), MAX_LEFT_OUT) if num_images > 1 else 0
+    is_left_out = np.zeros(num_images, dtype=np.bool_)
+    is_left_out[np.random.default_rng([seed, num_images]).permutation(num_images)[:num_left_out]] = True
+    return is_left_out
 
 
 @torch.no_grad()

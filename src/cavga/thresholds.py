@@ -1,4 +1,4 @@
-"""The thresholds of a graph: from held-out normal images, or from folds where images are few."""
+"""The thresholds of a graph: from held-out normal images, or from folds of the training images."""
 
 import copy
 from collections.abc import Iterator, Sequence
@@ -8,28 +8,50 @@ import torch
 from numpy.typing import NDArray
 
 from cavga.calibration import Calibration, calibrate
-from cavga.config import RunConfig
-from cavga.data.dataset import TrainingImages, image_batches
+from cavga.config import RunConfig, is_self_supervised
+from cavga.data.dataset import BATCH_SIZE, TrainingImages, image_batch, image_batches
 from cavga.data.records import folds
 from cavga.detector import AnomalyDetector
-from cavga.fitting import fit_whitened
-from cavga.inference import InferenceGraph, ScoringGraph
+from cavga.fitting import NUM_FOLDS, fit_whitened
+from cavga.inference import InferenceGraph, ScoringGraph, enlarged
+from cavga.prior_fitting import Folds, HeldOut
 from cavga.runs import TrainingData
+from cavga.self_supervision import choose_left_out
 
-NUM_FOLDS = 5  # where too few normal images are there to hold some out
+ScoreAndMap = tuple[float, NDArray[np.float32] | None]
+
+
+def folds_of(inputs: TrainingData, config: RunConfig) -> Folds:
+    """The folds of the training images: positions, no group cut."""
+    return folds(inputs.train, num_folds=NUM_FOLDS, seed=config.training.seed)
 
 
 def calibrate_graph(
-    graph: InferenceGraph, images: TrainingImages, inputs: TrainingData, config: RunConfig
-) -> Calibration:
-    """Set the graph's thresholds: from the held-out images, or from folds of the training images."""
+    graph: InferenceGraph,
+    images: TrainingImages,
+    inputs: TrainingData,
+    config: RunConfig,
+    held_out: HeldOut | None,
+) -> tuple[Calibration, dict[int, float]]:
+    """Set the graph's thresholds: from the held-out images, or from folds of the training images.
+
+    The scores of training images come back too, by position, where folds gave them: each by a model that had not
+    seen the image.
+    """
     device = next(graph.parameters()).device
     if inputs.calibration:
-        return set_thresholds(graph, inputs, config, device)
-    parts = folds(inputs.train, num_folds=NUM_FOLDS, seed=config.training.seed)
-    results = score_folds(graph, images, parts, config)
+        return set_thresholds(graph, inputs, config, device), {}
+    parts = folds_of(inputs, config)
+    if held_out is None:
+        results = list(score_folds(graph, images, parts, config))
+        positions = [position for part in parts for position in part]
+    else:
+        results = list(_scored(graph, images.normal, held_out, config, device))
+        positions = held_out.images.tolist()
     score = config.model.image_score or "map"
-    return _apply(graph, calibrate(results, config.calibration, image_score=score, num_folds=len(parts)))
+    calibration = calibrate(results, config.calibration, image_score=score, num_folds=len(parts))
+    scores = [score for score, _ in results]
+    return _apply(graph, calibration), dict(zip(positions, scores, strict=True))
 
 
 def _apply(graph: ScoringGraph, calibration: Calibration) -> Calibration:
@@ -46,9 +68,33 @@ def set_thresholds(graph: ScoringGraph, inputs: TrainingData, config: RunConfig,
     return _apply(graph, calibrate(results, config.calibration, image_score=config.model.image_score or "map"))
 
 
+def _scored(
+    graph: InferenceGraph, normal: NDArray[np.uint8], held_out: HeldOut, config: RunConfig, device: torch.device
+) -> Iterator[ScoreAndMap]:
+    """Score and map of every image that folds of an aggregated prior measured, as the graph would give them.
+
+    C of an s variant has seen most of the images, and its map is in the graph's: only those that it has not seen
+    get a map.
+    """
+    needs_c = is_self_supervised(config.model)
+    is_unseen = choose_left_out(len(normal), config.training.seed)
+    for start in range(0, len(held_out.images), BATCH_SIZE):
+        part = slice(start, start + BATCH_SIZE)
+        chosen = held_out.images[part]
+        with torch.inference_mode():
+            energy = graph.model.energy_of(held_out.energies.part(part))
+            cells = energy.cells
+            if needs_c:
+                cells = graph.model.anomaly_map(graph.model.encode(image_batch(normal, chosen, device)), energy)
+            maps = enlarged(cells, graph.image_size).cpu().numpy()
+        assert energy.score is not None
+        for position, score, anomaly_map in zip(chosen, energy.score.tolist(), maps, strict=True):
+            yield score, (anomaly_map if not needs_c or is_unseen[position] else None)
+
+
 def score_folds(
     graph: InferenceGraph, images: TrainingImages, parts: Sequence[Sequence[int]], config: RunConfig
-) -> Iterator[tuple[float, NDArray[np.float32]]]:
+) -> Iterator[ScoreAndMap]:
     """(score, anomaly map) of every normal image, from a latent fitted on the other folds (cross-conformal, Vovk 2015).
 
     The graph itself is left as it is. Its encoder is shared: one that was trained on these images has

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn, optim
 
 from cavga.checkpoint import TRAINING_FOLDER, flatten_optimizer, load_tensors, restore_optimizer, save_tensors
-from cavga.config import LossConfig, RunConfig
+from cavga.config import LossConfig, RunConfig, epochs_of
 from cavga.data.dataset import TrainingImages, augment, epoch_order, image_batch
 from cavga.errors import ResumeError, TrainingError
 from cavga.files import atomic_write
@@ -36,7 +36,6 @@ from cavga.losses import (
 )
 from cavga.model.cavga import Cavga, CavgaOutput
 from cavga.model.discriminator import Discriminator
-from cavga.model.variants import add_prior
 from cavga.shapes import Images, Labels
 from cavga.training_log import EpochRecord, StepLosses, collapse_warnings, count_calls
 
@@ -190,18 +189,20 @@ def train(
 
     `fingerprint` identifies data and configuration, and a resume under another one raises ResumeError.
     """
+    num_epochs = epochs_of(config)
     state_path, log_path = folder / TRAINING_FOLDER / STATE_FILE, folder / "log.jsonl"
     lines = _restore(players, state_path, fingerprint) if resume and state_path.is_file() else []
     if lines:
-        logger.info("resuming after %d of %d epochs", len(lines), config.training.epochs)
+        logger.info("resuming after %d of %d epochs", len(lines), num_epochs)
     atomic_write(log_path, _log(lines))
     last_saved = -math.inf  # the first epoch is saved whatever it takes, so that there is something to resume
-    for epoch in range(len(lines), config.training.epochs):
+    for epoch in range(len(lines), num_epochs):
         lines.append(_train_epoch(players, data, config, epoch, on_step))
-        # An aggregated prior is fitted, and near what it was fitted to there is little energy.
-        for warning in collapse_warnings(lines[-1], is_attention_trained=players.model.prior is None):
+        # A head that is set by whitening is not trained, and its attention means nothing before the prior is fitted.
+        is_trained = any(parameter.requires_grad for parameter in players.model.mu_head.parameters())
+        for warning in collapse_warnings(lines[-1], is_attention_trained=is_trained):
             logger.warning("epoch %d: %s", epoch, warning)
-        is_last = epoch + 1 == config.training.epochs
+        is_last = epoch + 1 == num_epochs
         if is_last or time.monotonic() - last_saved > SECONDS_BETWEEN_CHECKPOINTS:
             _save(players, state_path, fingerprint, lines)
             last_saved = time.monotonic()
@@ -236,7 +237,7 @@ def _train_epoch(
         terms = record.add(losses)
         if not math.isfinite(terms["total"]):
             raise TrainingError(f"the loss is {terms['total']} in epoch {epoch}: try a smaller --learning-rate")
-        on_step(Progress(epoch, settings.epochs, step + 1, len(batches), terms))
+        on_step(Progress(epoch, epochs_of(config), step + 1, len(batches), terms))
     return record.line(epoch, time.monotonic() - started)
 
 
@@ -264,7 +265,6 @@ def _restore(players: Players, state_path: Path, fingerprint: str) -> list[dict[
             f"{state_path.parent.parent} was started with other images or settings, so it cannot go on: "
             "use the same ones, or start a new run without --resume"
         )
-    add_prior(players.model, tensors, "model.prior.")
     for prefix, module in (("model.", players.model), ("discriminator.", players.discriminator)):
         module.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
     restore_optimizer(players.optimizer, tensors, "optimizer")

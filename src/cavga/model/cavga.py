@@ -20,7 +20,7 @@ from cavga.model.classifier import Classifier, EnergyClassifier
 from cavga.model.decoder import DcganDecoder, FlattenedDecoder, ResidualDecoder
 from cavga.model.encoder import Encoder
 from cavga.model.latent import FlattenedHead, LatentHead
-from cavga.model.prior import AggregatedPrior
+from cavga.model.prior import AggregatedPrior, Energies
 from cavga.shapes import (
     AttentionMap,
     ClassAttention,
@@ -197,6 +197,12 @@ class Cavga(nn.Module):
         if self.prior is not None:
             return Energy(*self.prior(mu))
         return Energy(-normality_cam(mu, self.prior_variance) / mu.shape[1], None)
+
+    def energy_of(self, energies: Energies) -> Energy:
+        """As `energy`, from what an aggregated prior measured, this one or one that was fitted to other images."""
+        if self.prior is None:
+            raise ValueError("this model has no aggregated prior")
+        return Energy(*self.prior.joined(energies))
 
     def energies(self, mu: LatentMap) -> LatentMap:
         """Each mu_k^2 in units of the mean at its position: what the classifier of a whitened latent reads."""

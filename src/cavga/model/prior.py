@@ -6,7 +6,8 @@ each. For the image as a whole a linear factor model of the flattened z, the pap
 training images' principal directions do not explain (DFM, Ahuja et al. 2019).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -19,14 +20,35 @@ from cavga.shapes import AttentionMap, LatentMap, ScoreMap, Scores
 
 FLAT_CHANNELS = 32  # of most variance, that are flattened
 FLAT_POOL = 2  # cells a side that are averaged before z is flattened
+SMALLEST_DEVIATION = 1e-6
 BLUR_REACH = 3  # cells; the map is smoothed with a deviation of one cell (docs/decisions/0012)
+
+
+@dataclass(frozen=True)
+class Energies:
+    """Local and flat energy of every cell, local and flat score of every image, as they are: not in deviations."""
+
+    local: ScoreMap
+    flat: ScoreMap
+    local_score: Scores
+    flat_score: Scores
+
+    def part(self, images: slice) -> "Energies":
+        """Those of some of the images."""
+        return Energies(self.local[images], self.flat[images], self.local_score[images], self.flat_score[images])
+
+    @classmethod
+    def joined(cls, parts: Sequence["Energies"]) -> "Energies":
+        """Those of several batches of images."""
+        columns = zip(*((p.local, p.flat, p.local_score, p.flat_score) for p in parts), strict=True)
+        return cls(*(torch.cat(column) for column in columns))
 
 
 class AggregatedPrior(nn.Module):
     """Mixture and factor model of z; both energies count in deviations of normal images that were left out.
 
     `scales` holds mean and deviation (columns) of the local and the flat energy of a cell, of the local and
-    the flat score of an image, and of the sums of both (rows).
+    the flat score of an image, and of both together: the sum of a cell's, the larger of an image's (rows).
     """
 
     centres: Tensor
@@ -57,11 +79,15 @@ class AggregatedPrior(nn.Module):
 
     def local_energy(self, mu: LatentMap) -> ScoreMap:
         """min_c ||mu - c|| / s_c at each cell: the distance to the nearest component in its own deviations."""
-        maps = []
+        # ||mu - c||^2 / s_c^2 is linear in (mu, ||mu||^2, 1): one product, and no division of every distance.
         norms = self.centres.square().sum(dim=1)
+        linear = torch.stack([torch.ones_like(norms), norms], dim=1)
+        weights = torch.cat([-2 * self.centres, linear], dim=1) / self.variances[:, None]
+        maps = []
         for image in mu.flatten(2):  # one at a time: the distances of all cells of all images are large
-            squared = torch.addmm(norms[:, None], self.centres, image, alpha=-2) + image.square().sum(dim=0)
-            maps.append((squared.clamp_min(0) / self.variances[:, None]).amin(dim=0).sqrt())
+            square = image.square().sum(dim=0, keepdim=True)
+            squared = weights @ torch.cat([image, square, torch.ones_like(square)])
+            maps.append(squared.amin(dim=0).clamp_min(0).sqrt())
         return torch.stack(maps).view(mu.shape[0], mu.shape[2], mu.shape[3])
 
     def flat_residual(self, mu: LatentMap) -> Float[Tensor, "batch flat_channels flat_rows flat_columns"]:
@@ -70,20 +96,33 @@ class AggregatedPrior(nn.Module):
         residual = flat - (flat @ self.flat_basis.T) @ self.flat_basis
         return residual.view(mu.shape[0], -1, mu.shape[2] // FLAT_POOL, mu.shape[3] // FLAT_POOL)
 
-    def energies(self, mu: LatentMap) -> tuple[ScoreMap, ScoreMap, Scores, Scores]:
-        """Local and flat energy of every cell, local and flat score of every image, as they are."""
+    def energies(self, mu: LatentMap) -> Energies:
+        """What both models say of a z."""
         local, residual = self.local_energy(mu), self.flat_residual(mu)
         flat = residual.square().mean(dim=1).sqrt()
         flat = functional.interpolate(flat[:, None], size=local.shape[1:], mode="bilinear", align_corners=False)[:, 0]
         local_score = functional.avg_pool2d(local[:, None], 3, stride=1).flatten(1).amax(dim=1)
-        return local, flat, local_score, residual.flatten(1).norm(dim=1)
+        return Energies(local, flat, local_score, residual.flatten(1).norm(dim=1))
 
     def forward(self, mu: LatentMap) -> tuple[ScoreMap, Scores]:
         """The anomaly map and the image's score, both in deviations of normal images: about 0 on those."""
-        local, flat, local_score, flat_score = self.energies(mu)
-        cells = smoothed(self._scaled(local, 0) + self._scaled(flat, 1))
-        score = self._scaled(local_score, 2) + self._scaled(flat_score, 3)
+        return self.joined(self.energies(mu))
+
+    def joined(self, energies: Energies) -> tuple[ScoreMap, Scores]:
+        """As `forward`, of energies that are there already, of this prior or of one fitted to other images."""
+        cells, score = self._together(energies)
         return self._scaled(cells, 4), self._scaled(score, 5)
+
+    def set_scales(self, normal: Energies) -> None:
+        """Count in deviations of these: energies of normal images, each by a prior that has not seen it."""
+        parts = (normal.local, normal.flat, normal.local_score, normal.flat_score)
+        self.scales[:4] = torch.stack([_mean_and_deviation(values) for values in parts])
+        self.scales[4:] = torch.stack([_mean_and_deviation(values) for values in self._together(normal)])
+
+    def _together(self, energies: Energies) -> tuple[ScoreMap, Scores]:
+        cells = smoothed(self._scaled(energies.local, 0) + self._scaled(energies.flat, 1))
+        # A sum would let what one model does not see add its noise to what the other does (docs/decisions/0011).
+        return cells, torch.maximum(self._scaled(energies.local_score, 2), self._scaled(energies.flat_score, 3))
 
     def attention(self, mu: LatentMap) -> AttentionMap:
         """A = exp(-E / 2): E is the squared local energy in units of what it is on normal images.
@@ -94,6 +133,13 @@ class AggregatedPrior(nn.Module):
 
     def _scaled(self, values: Tensor, row: int) -> Tensor:
         return (values - self.scales[row, 0]) / self.scales[row, 1]
+
+
+def _mean_and_deviation(values: Tensor) -> Float[Tensor, " 2"]:
+    deviation = values.std(correction=0)
+    # A deviation of 0 (one image, or a flat set) says nothing: then the mean is the unit.
+    unit = torch.where(deviation > SMALLEST_DEVIATION, deviation, values.mean().abs().clamp_min(SMALLEST_DEVIATION))
+    return torch.stack([values.mean(), unit])
 
 
 def flattened(mu: LatentMap) -> Float[Tensor, "batch units"]:
