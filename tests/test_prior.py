@@ -1,3 +1,5 @@
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -5,7 +7,7 @@ import torch
 import cavga
 from cavga.attention import grad_cam
 from cavga.data.dataset import image_batch
-from cavga.model.prior import FLAT_POOL, AggregatedPrior, flattened, smoothed
+from cavga.model.prior import FLAT_POOL, AggregatedPrior, Energies, flattened, smoothed
 from cavga.model.variants import build
 from cavga.presets import make_config
 from cavga.prior_fitting import SHRINKAGE, fit_aggregated_prior
@@ -85,13 +87,16 @@ def fitted(num_images=20, size=64):
     pixels = np.stack([texture(i, size=size) for i in range(num_images)])
     images = np.repeat(pixels[..., None], 3, axis=3)
     fit_latent(network, images, config.model, device=CPU)
-    parts = [list(range(k, num_images, 5)) for k in range(min(5, num_images))]
-    fit_aggregated_prior(network, images, parts, seed=0, device=CPU)
-    return network, images
+    held_out = fit_aggregated_prior(network, images, folds_of(num_images), seed=0, device=CPU)
+    return network, images, held_out
+
+
+def folds_of(num_images):
+    return [list(range(k, num_images, 5)) for k in range(min(5, num_images))]
 
 
 def test_what_it_was_fitted_to_has_no_energy_and_other_normal_images_have_about_the_unit():
-    network, images = fitted()
+    network, images, _ = fitted()
     with torch.no_grad():
         mu = network.encode(image_batch(images, np.arange(20), CPU)).mu
         fresh = np.repeat(np.stack([texture(i, size=64) for i in range(500, 540)])[..., None], 3, axis=3)
@@ -100,6 +105,36 @@ def test_what_it_was_fitted_to_has_no_energy_and_other_normal_images_have_about_
     assert network.prior.local_energy(mu).max() < 1e-2
     assert abs(cells.mean().item()) < 1
     assert abs(scores.mean().item()) < 2.5
+
+
+def test_every_image_is_measured_by_a_prior_that_has_not_seen_it():
+    network, images, held_out = fitted()
+    fold = copy.deepcopy(network)
+    others = [i for i in range(20) if i % 5 != 3]
+    fit_aggregated_prior(fold, images[others], folds_of(16), seed=0, device=CPU)
+    with torch.no_grad():
+        mu = network.encode(image_batch(images, np.array([3, 8, 13, 18]), CPU)).mu
+        expected = fold.prior.energies(mu)
+    for name in ("local", "flat", "local_score", "flat_score"):
+        measured = getattr(held_out.energies, name)[[3, 8, 13, 18]]
+        assert torch.allclose(measured, getattr(expected, name), rtol=1e-2)  # z is kept in half precision
+    assert held_out.images.tolist() == list(range(20))
+
+
+def test_scales_are_those_of_the_measured_images():
+    network, _, held_out = fitted()
+    cells, scores = network.prior.joined(held_out.energies)
+    for values in (cells, scores):
+        assert values.mean().item() == pytest.approx(0, abs=1e-4)
+        assert values.std(correction=0).item() == pytest.approx(1, abs=1e-4)
+
+
+def test_an_image_is_as_anomalous_as_the_more_surprised_of_the_two_models_says():
+    prior = prior_of([[0.0, 0.0]], [1.0])
+    prior.scales[2:4] = torch.tensor([[1.0, 2.0], [10.0, 5.0]])
+    maps = torch.zeros(3, 4, 4)
+    energies = Energies(maps, maps, torch.tensor([1.0, 7.0, 1.0]), torch.tensor([10.0, 10.0, 30.0]))
+    assert prior.joined(energies)[1].tolist() == [0.0, 3.0, 4.0]
 
 
 def test_variances_are_the_nearest_centres_distances_shrunk_towards_their_mean():
@@ -121,7 +156,7 @@ def test_the_left_out_are_a_fifth_by_seed_and_none_of_one():
 
 @pytest.mark.parametrize("num_images", [1, 2])
 def test_a_single_image_is_measured_by_itself(num_images):
-    network, images = fitted(num_images=num_images, size=32)
+    network, images, _ = fitted(num_images=num_images, size=32)
     with torch.no_grad():
         cells, scores = network.prior(network.encode(image_batch(images, np.arange(num_images), CPU)).mu)
     assert torch.isfinite(cells).all()

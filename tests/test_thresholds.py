@@ -2,13 +2,18 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 
+from cavga import self_supervision, thresholds
+from cavga.calibration import calibrate
 from cavga.data.dataset import TrainingImages
 from cavga.data.records import ImageRecord, folds
 from cavga.inference import InferenceGraph
 from cavga.model.variants import build
 from cavga.pipeline import train
+from cavga.presets import make_config
+from cavga.self_supervision import choose_left_out
 from cavga.thresholds import score_folds
 from cavga.whitening import fit_latent, fit_prior_variance
 
@@ -72,6 +77,49 @@ def test_few_images_are_all_trained_on_and_their_folds_set_the_threshold(tmp_pat
     calibration = description["calibration"]
     assert (calibration["num_images"], calibration["num_folds"]) == (12, 5)
     assert calibration["promised_false_alarm_rate"] == 1 - 12 / 13
+
+
+AGGREGATED = {"model": {"variant": "r-u", "weights": "none", "latent_channels": 8, "prior": "aggregated"},
+              "data": {"image_size": (32, 32)}, "training": {"epochs": 1, "device": "cpu"},
+              "calibration": {"false_alarm_rate": 0.25}}  # fmt: skip
+
+
+def aggregated(variant):
+    return make_config("recommended", AGGREGATED, {"model": {"variant": variant}})
+
+
+def test_with_an_aggregated_prior_every_image_is_learnt_from_and_counts_for_the_threshold(tmp_path):
+    data = write_category(tmp_path / "data", num_train=20)
+    run = train(data, tmp_path / "run", aggregated("r-u"))
+    description = json.loads((run / "model.json").read_text())
+    assert (description["provenance"]["train"], description["provenance"]["calibration"]) == (20, 0)
+    calibration = description["calibration"]
+    assert (calibration["num_images"], calibration["num_folds"]) == (20, 5)
+    suspicious = description["suspicious_training_images"]
+    assert suspicious[0]["score"] == pytest.approx(calibration["score_max"])  # of its fold, not of the finished model
+    # ceil(21 * 0.75) = 16 of 20 lie below the threshold
+    assert description["training_decisions"]["good_called_anomalous"] == 4
+
+
+def test_what_a_classifier_has_seen_sets_no_mask_threshold(tmp_path, monkeypatch):
+    maps = []
+
+    def spy(results, *args, **kwargs):
+        results = list(results)
+        maps.append([anomaly_map is not None for _, anomaly_map in results])
+        return calibrate(results, *args, **kwargs)
+
+    monkeypatch.setattr(thresholds, "calibrate", spy)
+    monkeypatch.setattr(self_supervision, "NUM_STEPS", 5)
+    train(write_category(tmp_path / "data", num_train=20), tmp_path / "run", aggregated("r-s"))
+    assert maps[0] == choose_left_out(20, 0).tolist()
+    assert sum(maps[0]) == 4
+
+
+def test_a_weakly_supervised_variant_holds_images_out(tmp_path):
+    data = write_category(tmp_path / "data", num_train=20, num_labelled=2)
+    description = json.loads((train(data, tmp_path / "run", aggregated("r-w")) / "model.json").read_text())
+    assert (description["calibration"]["num_images"], description["calibration"]["num_folds"]) == (4, 1)
 
 
 def test_enough_images_are_held_out(tmp_path):
