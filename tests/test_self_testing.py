@@ -136,18 +136,20 @@ def test_calibration_images_are_taken_where_there_are_no_good_test_images(tmp_pa
     assert result["settings"]["good_images"] == "calibration"
     assert result["counts"]["good"] == 3
     assert "says nothing new" in (run / "self_test.html").read_text(encoding="utf-8")
-    with pytest.raises(DataError, match="none of the 3 images that set its thresholds is there"):
+    with pytest.raises(DataError, match="none of the 3 images that set its thresholds; add"):
         self_test(run, write_category(tmp_path / "other", num_good=0, num_bad=0))
 
 
-def test_with_folds_other_good_photographs_are_asked_for_and_taken(tmp_path):
+def test_with_folds_the_training_images_do_where_there_are_no_others(tmp_path):
     for i in range(5):
         save_image(tmp_path / "photos" / f"{i}.png", texture(i))
         save_image(tmp_path / "others" / f"{i}.png", texture(30 + i))
     run = train(tmp_path / "photos", tmp_path / "run", small_config(epochs=1))
-    with pytest.raises(DataError, match=r"held none out \(folds\); add test/good, or give a folder"):
-        self_test(run, tmp_path / "photos")
-    assert not (run / "self_test.json").exists()
+    seen = self_test(run, tmp_path / "photos", max_made=5).result
+    assert seen["settings"]["good_images"] == "train"
+    assert (seen["counts"]["good"], seen["found"]["count"] > 0) == (5, True)
+    assert seen["false_alarms"]["rate"] is seen["image"]["auroc"] is seen["pixel"]["auroc"] is None
+    assert "what they score untouched says nothing" in (run / "self_test.html").read_text(encoding="utf-8")
     shutil.copy(tmp_path / "photos/0.png", tmp_path / "others/seen.png")
     result = cavga.self_test(run, tmp_path / "others", max_made=5).result
     assert result["settings"]["good_images"] == "unseen"

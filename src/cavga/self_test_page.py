@@ -12,6 +12,7 @@ SOURCES = {
     "test": "good test images",
     "calibration": "images that set the threshold",
     "unseen": "good images that the run has not seen",
+    "train": "good images that the run learnt from",
 }
 
 
@@ -25,11 +26,16 @@ def write_self_test_page(
     by_strength = _shares(result, "by_size", "By size, a share of the side") + _shares(
         result, "by_contrast", "By contrast"
     )
+    untouched = (
+        f"of <b>{alarms['count']}</b> untouched {SOURCES[result['settings']['good_images']]} "
+        f"<b>{alarms['called']}</b> were called anomalous"
+        if alarms["count"]
+        else f"they were made on <b>{counts['good']}</b> {SOURCES[result['settings']['good_images']]}"
+    )
     shown = f"{len(cases)} of {found['count']} made anomalies, missed ones first"
     body = (
         f'<section><p class="verdict">Of <b>{found["count"]}</b> made anomalies <b>{found["called"]}</b> were found; '
-        f"of <b>{alarms['count']}</b> untouched {SOURCES[result['settings']['good_images']]} "
-        f"<b>{alarms['called']}</b> were called anomalous.</p>"
+        f"{untouched}.</p>"
         f'<p class="verdict missed">{escape(_sentence(result["meaning"]))}</p>'
         f"{fact_line('Images', counts)}"
         f'<div class="columns"><div>{_shares(result, "by_kind", "By kind")}{_figures(result)}</div>'
@@ -108,6 +114,11 @@ def _notes_of(result: Mapping[str, Any]) -> list[str]:
         notes.append(
             f"{counts['not_made']} could not be made: nowhere did the image change by {settings['min_change']:g} grey "
             "levels. They count neither as found nor as missed."
+        )
+    if settings["good_images"] == "train":
+        notes.append(
+            "The run learnt from these photographs, as it held none out (folds): what they score untouched says "
+            "nothing, and on new ones the shares may be other. Other good photographs in DATA are taken instead."
         )
     if settings["good_images"] == "calibration":
         notes.append(

@@ -18,15 +18,14 @@ from PIL import Image
 from cavga.data.dataset import BATCH_SIZE
 from cavga.data.images import read_image
 from cavga.data.makers import CONTRASTS, KINDS, MAKERS, MIN_CHANGE, SIZES, make_anomaly
-from cavga.data.manifest import sha256_of
-from cavga.data.records import NORMAL, Catalog, ImageRecord
+from cavga.data.records import ImageRecord
 from cavga.detector import AnomalyDetector, FailedImage
 from cavga.errors import DataError, UsageError
 from cavga.files import atomic_write
 from cavga.metrics import auroc, auroc_interval, share_interval
 from cavga.page import Case
 from cavga.pixel_metrics import PixelHistogram
-from cavga.runs import load_like_run, used_images
+from cavga.runs import good_images, load_like_run, used_images
 from cavga.self_test_page import write_self_test_page
 
 MAX_MADE = 200
@@ -81,10 +80,11 @@ def self_test(
     max_made: int = MAX_MADE,
     device: str = "auto",
 ) -> SelfTest:
-    """Score made anomalies on good images that the run was not fitted on; writes self_test.json and self_test.html.
+    """Score made anomalies on good images; writes self_test.json and self_test.html.
 
     The good test images of `data` are taken; where there are none the run's calibration images, or in a
-    plain folder those that the run has not seen. Every one gets the same number of anomalies, at most
+    plain folder those that the run has not seen; where there are none either and the run used folds, those it
+    learnt from, and nothing is said of them untouched then. Every one gets the same number of anomalies, at most
     `max_made` in all. `output` defaults to the run folder. Raises DataError if there is no such image.
     """
     target = Path(run if output is None else output)
@@ -95,7 +95,7 @@ def self_test(
     detector = AnomalyDetector.load(run, device=device)
     settings = detector.description["config"]["data"]
     catalog = load_like_run(settings, Path(data), category=category, mask_cut=None)
-    source, records = _good_images(catalog, used_images(Path(run), detector.description))
+    source, records = good_images(catalog, used_images(Path(run), detector.description))
     seed = int(detector.description["provenance"]["seed"])
     plan = _plan(records, seed=seed, max_made=max_made)
     tally = Tally()
@@ -108,26 +108,6 @@ def self_test(
     atomic_write(target / "self_test.json", (json.dumps(result, indent=2) + "\n").encode())
     write_self_test_page(target / "self_test.html", Path(run).resolve().name, result, scores, cases)
     return SelfTest(result, tally.problems)
-
-
-def _good_images(catalog: Catalog, used: Mapping[str, str]) -> tuple[str, list[ImageRecord]]:
-    """Where good images that nothing was fitted on come from, and those images."""
-    normal = [record for record in catalog.records if record.label == NORMAL and record.path.is_file()]
-    part = {record.path: used.get(sha256_of(record.path)) for record in normal}
-    found = {
-        "test": [record for record in normal if record.split == "test" and part[record.path] is None],
-        "calibration": [record for record in normal if part[record.path] == "calibration"],
-        "unseen": [record for record in normal if catalog.layout == "folder" and part[record.path] is None],
-    }
-    for source, records in found.items():
-        if records:
-            return source, records
-    num_held = sum(split == "calibration" for split in used.values())
-    why = f"none of the {num_held} images that set its thresholds is there" if num_held else "it held none out (folds)"
-    raise DataError(
-        f"{catalog.root} holds no good images that the run was not fitted on: no good test images, and {why}; "
-        "add test/good, or give a folder of other good photographs"
-    )
 
 
 def _plan(records: Sequence[ImageRecord], *, seed: int, max_made: int) -> list[tuple[ImageRecord, list[Anomaly]]]:
@@ -194,7 +174,9 @@ def _result(
 ) -> dict[str, Any]:
     """The content of self_test.json."""
     made = [(trial.anomaly, trial.is_anomalous) for trial in trials if trial.anomaly is not None]
-    alarms = [trial.is_anomalous for trial in trials if trial.anomaly is None]
+    untouched = [trial.is_anomalous for trial in trials if trial.anomaly is None]
+    is_seen = source == "train"  # what such an image scores untouched says nothing
+    alarms = [] if is_seen else untouched
     alarmed, called = _called_untouched(trials), [trial for trial in trials if trial.is_anomalous]
     scores = np.array([trial.score for trial in trials])
     labels = np.array([trial.anomaly is not None for trial in trials], dtype=np.int64)
@@ -218,10 +200,16 @@ def _result(
         "by_size": shares(SIZES, lambda anomaly: anomaly.size),
         "by_contrast": shares(CONTRASTS, lambda anomaly: anomaly.contrast),
         "false_alarms": _share(alarms),
-        "image": {"auroc": auroc(scores, labels), "interval": auroc_interval(scores, labels)},
-        "pixel": {"auroc": tally.histogram.auroc(), "resolution": list(detector.graph.image_size)},
+        "image": {
+            "auroc": None if is_seen else auroc(scores, labels),
+            "interval": None if is_seen else auroc_interval(scores, labels),
+        },
+        "pixel": {
+            "auroc": None if is_seen else tally.histogram.auroc(),
+            "resolution": list(detector.graph.image_size),
+        },
         "counts": {
-            "good": len(alarms),
+            "good": len(untouched),
             "made": len(made),
             "made_per_good": per_image,
             "not_made": len(tally.not_made),
