@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from cavga.calibration import Calibration, calibrate
 from cavga.config import RunConfig, is_self_supervised
-from cavga.data.dataset import BATCH_SIZE, TrainingImages, image_batch, image_batches
+from cavga.data.dataset import TrainingImages, image_batch, image_batches
 from cavga.data.records import folds
 from cavga.detector import AnomalyDetector
 from cavga.fitting import NUM_FOLDS, fit_whitened
@@ -78,18 +78,14 @@ def _scored(
     """
     needs_c = is_self_supervised(config.model)
     is_unseen = choose_left_out(len(normal), config.training.seed)
-    for start in range(0, len(held_out.images), BATCH_SIZE):
-        part = slice(start, start + BATCH_SIZE)
-        chosen = held_out.images[part]
+    for i, position in enumerate(held_out.images):
+        image = image_batch(normal, held_out.images[i : i + 1], device) if needs_c and is_unseen[position] else None
         with torch.inference_mode():
-            energy = graph.model.energy_of(held_out.energies.part(part))
-            cells = energy.cells
-            if needs_c:
-                cells = graph.model.anomaly_map(graph.model.encode(image_batch(normal, chosen, device)), energy)
-            maps = enlarged(cells, graph.image_size).cpu().numpy()
+            energy = graph.model.energy_of(held_out.energies.part(slice(i, i + 1)))
+            cells = energy.cells if image is None else graph.model.anomaly_map(graph.model.encode(image), energy)
+            anomaly_map = enlarged(cells, graph.image_size)[0].cpu().numpy()
         assert energy.score is not None
-        for position, score, anomaly_map in zip(chosen, energy.score.tolist(), maps, strict=True):
-            yield score, (anomaly_map if not needs_c or is_unseen[position] else None)
+        yield float(energy.score), (None if needs_c and image is None else anomaly_map)
 
 
 def score_folds(
