@@ -26,20 +26,17 @@ from cavga.data.manifest import sha256_of
 from cavga.data.records import ImageRecord, hold_out
 from cavga.inference import enlarged, map_score
 from cavga.metrics import auroc
-from cavga.model.prior import smoothed
+from cavga.model.prior import AggregatedPrior, smoothed
 from cavga.model.variants import build
 from cavga.model.weights import load_encoder_weights
 from cavga.pixel_metrics import PixelHistogram
 from cavga.presets import make_config
-from cavga.whitening import whitening_of
+from energies import PARTS, Maps, energies, projected, unit
 from map_limits import mask_at
 
 SETS = ("magnetic_tile", "mvtec_ad/screw", "mvtec_loco/juice_bottle", "elpv_mono")
 SIZE, MADE_SEED, MADE_PER_IMAGE = (256, 256), 5, 3
 MADE_SIZES, MADE_CONTRASTS = (0.03, 0.06, 0.12, 0.25, 0.45), (1.0, 2.0, 4.0)
-NUM_CANDIDATES = 32768
-PARTS = ("held", "made", "test")
-Maps = dict[str, Tensor]
 CPU = torch.device("cpu")
 
 
@@ -119,8 +116,8 @@ def study(data: Set) -> Iterator[dict[str, object]]:
         yield row(data, "energy", name, maps)
     for name, options in {
         "1000 centres": {"num_centres": 1000}, "8000 centres": {"num_centres": 8000},
-        "all deviations alike": {"shrinkage": 1e6}, "no shrinkage": {"shrinkage": 0.0},
-        "9 neighbours": {"num_neighbours": 9}, "random centres": {"greedy": False},
+        "32,768 candidates": {"num_candidates": 32768}, "random centres": {"greedy": False},
+        "all deviations alike": {"shrinkage": 1e6}, "deviations of its own cells": {"of_own_cells": True},
     }.items():  # fmt: skip
         yield row(data, "mixture", name, mixture(x, **options))
     for power, channels in ((0.0, 128), (0.5, 128), (0.25, 64), (0.25, 256)):
@@ -132,108 +129,55 @@ def study(data: Set) -> Iterator[dict[str, object]]:
         maps, scores = factors(x, pool=pool, channels=channels, explained=explained)
         name = f"{pool} x {pool} cells, {channels} channels, {explained}"
         yield row(data, "factor model alone", name, maps, scores)
-        together = {part: unit(chosen)[part] + unit(maps)[part] for part in PARTS}
-        local = {part: largest(chosen[part]) for part in PARTS}
-        sums = {part: unit(local)[part] + unit(scores)[part] for part in PARTS}
-        yield row(data, "mixture + factor model", name, together, sums)
+        yield from joined(data, name, chosen, maps, scores)
 
 
-def projected(features: Maps, *, power: float, channels: int, lower: int = 0) -> Maps:
-    """Principal directions of the features divided by their variance to the power."""
-    spectrum = (lower / features["fit"].shape[1], 1.0)
-    head = whitening_of(features["fit"].split(16), power=power, spectrum=spectrum, max_channels=channels)
-    bias = head.bias.view(1, -1, 1, 1)
-    return {part: torch.cat([(torch.einsum("nc,bchw->bnhw", head.matrix, f.float()) + bias).half()
-                             for f in maps.split(16)]) for part, maps in features.items()}  # fmt: skip
+def joined(data: Set, name: str, chosen: Maps, maps: Maps, scores: Maps) -> Iterator[dict[str, object]]:
+    """Mixture and factor model together: the sums of both maps and scores, and the larger ones."""
+    local = {part: largest(chosen[part]) for part in PARTS}
+    for how, rule in (("sum", torch.add), ("larger", torch.maximum)):
+        together = {part: rule(unit(chosen)[part], unit(maps)[part]) for part in PARTS}
+        both = {part: rule(unit(local)[part], unit(scores)[part]) for part in PARTS}
+        yield row(data, f"mixture and factor model, {how}", name, together, both)
 
 
 def mixture(
-    x: Maps, *, num_centres: int = 4000, shrinkage: float = 0.2, num_neighbours: int = 3, greedy: bool = True
+    x: Maps,
+    *,
+    num_centres: int = 4000,
+    num_candidates: int | None = None,
+    shrinkage: float = 0.2,
+    greedy: bool = True,
+    of_own_cells: bool = False,
 ) -> Maps:
     """Distance to the nearest centre in its own deviations."""
     cells = x["fit"].permute(0, 2, 3, 1).flatten(0, 2)
-    generator = torch.Generator().manual_seed(0)
-    candidates = cells[torch.randperm(len(cells), generator=generator)[:NUM_CANDIDATES]].float()
+    drawn = torch.randperm(len(cells), generator=torch.Generator().manual_seed(0))[:num_candidates]
+    candidates = cells[drawn].float()
     centres = candidates[greedy_coreset(candidates, num_centres, first=0)] if greedy else candidates[:num_centres]
-    nearest = torch.cdist(centres, centres).topk(num_neighbours + 1, largest=False).values[:, 1:]
-    variances = nearest.square().mean(dim=1)
-    variances = variances + shrinkage * variances.mean()
-    result = {}
-    for part in PARTS:
-        maps = []
-        for image in x[part]:
-            squared = torch.cdist(image.flatten(1).T.float(), centres).square()
-            maps.append((squared / variances).amin(dim=1).sqrt().view(image.shape[1:]))
-        result[part] = torch.stack(maps)
-    return result
+    variances = own_variances(candidates, centres) if of_own_cells else neighbours_variances(centres, shrinkage)
+    prior = AggregatedPrior(
+        num_centres=len(centres), num_directions=0, latent_channels=centres.shape[1], map_size=x["fit"].shape[2:]
+    )
+    prior.centres.copy_(centres)
+    prior.variances.copy_(variances)
+    return {part: torch.cat([prior.local_energy(maps.float()) for maps in x[part].split(16)]) for part in PARTS}
 
 
-def energies(features: Maps) -> Iterator[tuple[str, Maps]]:
-    """Gaussian energies of the whitened latent: plain, by position, of half the spectrum, pooled, in context."""
-    z = projected(features, power=0.5, channels=448)
-    plain = {part: energy(maps) for part, maps in z.items()}
-    yield "N(0, I)", plain
-    by_position = plain["fit"].mean(dim=0)
-    yield "N(0, s_ij I)", {part: plain[part] / by_position for part in PARTS}
-    lower = projected(features, power=0.5, channels=224, lower=224)
-    yield "N(0, I), lower half", {part: energy(lower[part]) for part in PARTS}
-    pooled = {part: maps.float() for part, maps in z.items()}
-    total = {part: unit(plain)[part] for part in PARTS}
-    for cells in (3, 7, 15):
-        scale = whitened({part: box(maps, cells) for part, maps in pooled.items()})
-        yield f"features pooled over {cells} x {cells} cells", scale
-        total = {part: total[part] + unit(scale)[part] for part in PARTS}
-    yield "pooled over 1, 3, 7 and 15 cells, sum", total
-    for name, context in CONTEXTS.items():
-        yield f"conditional on {name}", whitened(residuals(pooled, context))
+def neighbours_variances(centres: Tensor, shrinkage: float) -> Tensor:
+    """The mean squared distance to the three nearest other centres, shrunk."""
+    variances = torch.cdist(centres, centres).topk(4, largest=False).values[:, 1:].square().mean(dim=1)
+    return variances + shrinkage * variances.mean()
 
 
-def energy(maps: Tensor) -> Tensor:
-    """Mean square over the channels."""
-    return torch.stack([one.float().square().mean(dim=0) for one in maps])
-
-
-def whitened(maps: Maps) -> Maps:
-    """Energy of the maps once they are whitened anew."""
-    z = projected(maps, power=0.5, channels=448)
-    return {part: energy(z[part]) for part in PARTS}
-
-
-def box(maps: Tensor, cells: int) -> Tensor:
-    """Means over squares, at the border over the cells that there are."""
-    return functional.avg_pool2d(maps, cells, stride=1, padding=cells // 2, count_include_pad=False)
-
-
-def ring(maps: Tensor, inner: int, outer: int) -> Tensor:
-    """Means over a square without its middle."""
-    return (box(maps, outer) * outer**2 - box(maps, inner) * inner**2) / (outer**2 - inner**2)
-
-
-def image_mean(maps: Tensor) -> Tensor:
-    """The mean over the image, at every cell."""
-    return maps.mean(dim=(2, 3), keepdim=True).expand_as(maps)
-
-
-CONTEXTS: dict[str, Callable[[Tensor], Tensor]] = {
-    "the image's mean": image_mean,
-    "image, row and column means": lambda m: torch.cat(
-        [image_mean(m), m.mean(dim=3, keepdim=True).expand_as(m), m.mean(dim=2, keepdim=True).expand_as(m)], dim=1
-    ),
-    "image and ring means": lambda m: torch.cat([image_mean(m), ring(m, 5, 9), ring(m, 9, 17)], dim=1),
-}
-
-
-def residuals(maps: Maps, context: Callable[[Tensor], Tensor]) -> Maps:
-    """What a ridge regression on the context leaves."""
-    size = context(maps["fit"][:1]).shape[1]
-    outer, cross, count = torch.zeros(size, size), torch.zeros(size, maps["fit"].shape[1]), 0
-    for batch in maps["fit"].split(16):
-        given, wanted = (m.permute(0, 2, 3, 1).flatten(0, 2) for m in (context(batch), batch))
-        outer, cross, count = outer + given.T @ given, cross + given.T @ wanted, count + len(given)
-    ridge = 0.01 * (outer / count).diagonal().mean() * torch.eye(size)
-    weights = torch.linalg.solve(outer / count + ridge, cross / count)
-    return {part: torch.cat([m - torch.einsum("cd,nchw->ndhw", weights, context(m)) for m in values.split(16)])
-            for part, values in maps.items()}  # fmt: skip
+def own_variances(cells: Tensor, centres: Tensor) -> Tensor:
+    """The mean squared distance of the cells that are nearest to a centre; five cells count as all others do."""
+    count, total = torch.zeros(len(centres)), torch.zeros(len(centres))
+    for some in cells.split(16384):
+        nearest = torch.cdist(some, centres).min(dim=1)
+        count += torch.bincount(nearest.indices, minlength=len(centres))
+        total.index_add_(0, nearest.indices, nearest.values.square())
+    return (total + 5 * total.sum() / count.sum()) / (count + 5)
 
 
 def factors(x: Maps, *, pool: int, channels: int, explained: float) -> tuple[Maps, Maps]:
@@ -272,11 +216,6 @@ RULES: dict[str, Callable[[Tensor], Tensor]] = {
     "standard deviation": lambda maps: maps.flatten(1).std(dim=1),
     "mean": lambda maps: maps.mean(dim=(1, 2)),
 }
-
-
-def unit(values: Maps) -> Maps:
-    """In deviations of the held-out good images."""
-    return {part: (values[part] - values["held"].mean()) / values["held"].std() for part in PARTS}
 
 
 def row(data: Set, experiment: str, name: str, maps: Maps, scores: Maps | None = None) -> dict[str, object]:
