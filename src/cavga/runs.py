@@ -14,7 +14,7 @@ from typing import Any
 from cavga._version import __version__
 from cavga.calibration import num_needed
 from cavga.checkpoint import TRAINING_FOLDER
-from cavga.config import DataConfig, RunConfig, as_dict, is_weakly_supervised
+from cavga.config import DataConfig, RunConfig, as_dict, is_trained_on_made, is_weakly_supervised
 from cavga.data.catalog import load_catalog, recognise_layout
 from cavga.data.images import read_image
 from cavga.data.manifest import read_manifest_hashes, sha256_of, write_manifest
@@ -112,6 +112,9 @@ def _labelled_bad(catalog: Catalog, config: RunConfig) -> tuple[tuple[ImageRecor
     """The labelled bad images to train on, and whether they had to be drawn from the test set."""
     labelled = tuple(record for record in catalog.split("train") if record.label == ANOMALOUS)
     if config.model.variant.endswith("-u"):
+        return (), False
+    if labelled and is_trained_on_made(config.model):
+        logger.warning("the %d images labelled bad are not used: %s makes its own", len(labelled), config.model.variant)
         return (), False
     if labelled or not is_weakly_supervised(config.model):
         return labelled, False  # an s variant draws none: it can do without

@@ -21,6 +21,7 @@ from cavga.model.decoder import DcganDecoder, FlattenedDecoder, ResidualDecoder
 from cavga.model.encoder import Encoder
 from cavga.model.latent import FlattenedHead, LatentHead
 from cavga.model.prior import AggregatedPrior
+from cavga.model.region_classifier import RegionClassifier
 from cavga.shapes import (
     AttentionMap,
     ClassAttention,
@@ -34,7 +35,7 @@ from cavga.shapes import (
 )
 
 Head = LatentHead | FlattenedHead
-AnyClassifier = Classifier | EnergyClassifier | CellClassifier
+AnyClassifier = Classifier | EnergyClassifier | CellClassifier | RegionClassifier
 Decoder = ResidualDecoder | DcganDecoder | FlattenedDecoder
 
 
@@ -152,7 +153,7 @@ class Cavga(nn.Module):
         classifier = self.classifier
         if classifier is None:
             raise ValueError("this model has no classifier: only the s and w variants have one")
-        if isinstance(classifier, CellClassifier):
+        if isinstance(classifier, CellClassifier | RegionClassifier):
             anomalous = classifier.cam(z).sigmoid()
             return torch.stack([1 - anomalous, anomalous], dim=1)
         if isinstance(classifier, EnergyClassifier):
