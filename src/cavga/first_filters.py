@@ -41,6 +41,6 @@ def _components(batch: Tensor, side: int, most: int) -> Float[Tensor, "component
     centred = patches - patches.mean(dim=0)
     values, vectors = torch.linalg.eigh(centred.T @ centred / len(centred))
     values, vectors = values.flip(0)[:most].clamp_min(0), vectors.flip(1)[:, :most]
-    is_kept = values > SMALLEST_VARIANCE * values[0].clamp_min(1e-12)
+    is_kept = values > SMALLEST_VARIANCE * values[0].clamp_min(1e-6)
     scales = (values + FLOOR * values.mean()).rsqrt()
     return (vectors * scales)[:, is_kept].T.float()
