@@ -38,7 +38,7 @@ PAPER = RunConfig(
     calibration=CalibrationConfig(threshold_rule="fixed"),
 )
 ADVERSARIAL_WEIGHT = 0.01
-MADE_STRIDES = (4, 8)  # of the stages that are trained on made anomalies
+MADE_STRIDE = 4  # of the stage that is trained on made anomalies
 PRESETS = {"recommended": RunConfig(), "paper": PAPER}
 
 
@@ -87,8 +87,7 @@ def resolve(config: RunConfig) -> RunConfig:
     explained = "energy" if model.latent == "whitened" else "class" if has_classes else "latent_sum"
     attention = model.attention or explained
     joint_or_map = "joint" if is_weakly_supervised(model) else "map"
-    of_classes = "map" if is_trained_on_made(model) else "class"
-    scores = {"energy": joint_or_map, "latent_sum": "residual", "class": of_classes}
+    scores = {"energy": joint_or_map, "latent_sum": "residual", "class": "class"}
     model = replace(model, attention=attention, image_score=model.image_score or scores[attention])
     loss = config.loss
     if loss.adversarial_weight is None:
@@ -101,7 +100,7 @@ def _default_stages(model: ModelConfig, *, has_weights: bool) -> tuple[int, ...]
         return (1, 2, 3)
     known = encoder_stages(model.variant, model.encoder)
     if is_trained_on_made(model):  # docs/decisions/0014
-        return tuple(number for number, stage in known.items() if stage.stride in MADE_STRIDES)
+        return tuple(number for number, stage in known.items() if stage.stride == MADE_STRIDE)
     # What is learnt from a few images alone is best read early and on a log scale (docs/decisions/0005).
     return tuple(stage for stage in (0, 1) if stage in known)
 

@@ -20,7 +20,7 @@ from cavga.model.classifier import Classifier, EnergyClassifier
 from cavga.model.decoder import DcganDecoder, FlattenedDecoder, ResidualDecoder
 from cavga.model.encoder import Encoder
 from cavga.model.latent import FlattenedHead, LatentHead
-from cavga.model.prior import AggregatedPrior
+from cavga.model.prior import AggregatedPrior, smoothed
 from cavga.model.region_classifier import RegionClassifier
 from cavga.shapes import (
     AttentionMap,
@@ -172,7 +172,8 @@ class Cavga(nn.Module):
         """What is anomalous: the energy, unbounded, for "energy"; 1 - A for "latent_sum"; A^ca for "class"."""
         if self.attends_to == "class":
             # Paper: the map of the anomalous class is used as it is, not inverted.
-            return self.class_attention(latent, latent.mu)[:, 1]
+            anomalous = self.class_attention(latent, latent.mu)[:, 1]
+            return smoothed(anomalous) if isinstance(self.classifier, RegionClassifier) else anomalous
         if self.attends_to == "latent_sum":
             return 1 - self.attention(latent)
         energy, _ = self.energy(latent.mu)
