@@ -83,7 +83,8 @@ def test_c_finds_what_it_has_not_seen_and_attends_to_the_place():
     assert inside > 3 * attention[:, 1, 6:, :].mean()
 
 
-def test_labelled_bad_images_join_in_without_masks(category, tmp_path):
+def test_labelled_bad_images_join_in_without_masks(category, tmp_path, monkeypatch):
+    monkeypatch.setattr("cavga.self_supervision.NUM_STEPS", 20)
     few = write_category(tmp_path / "data", num_labelled=2)
     config = make_config(
         "recommended",

@@ -159,7 +159,8 @@ def _split(
 ) -> tuple[tuple[ImageRecord, ...], tuple[ImageRecord, ...]]:
     """Hold out calibration images; where that leaves too few to promise the rate, none: folds are used then.
 
-    Folds need a latent that is fitted again in seconds, which a trained one is not.
+    Folds need a latent that is fitted again in seconds, which a trained one is not; and a C that was trained on
+    these very images calls them normal whatever is fitted after it (docs/decisions/0014).
     """
     train, held = hold_out(normal, fraction=config.data.calibration_fraction, seed=config.training.seed)
     settings = config.calibration

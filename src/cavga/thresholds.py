@@ -22,7 +22,10 @@ NUM_FOLDS = 5  # where too few normal images are there to hold some out
 def calibrate_graph(
     graph: InferenceGraph, images: TrainingImages, inputs: TrainingData, config: RunConfig
 ) -> Calibration:
-    """Set the graph's thresholds: from the held-out images, or from folds of the training images."""
+    """Set the graph's thresholds: from the held-out images, or from folds of the training images.
+
+    A latent or a C that is trained has no folds: `cavga.runs.gather` holds images out for it however few there are.
+    """
     device = next(graph.parameters()).device
     if inputs.calibration:
         return set_thresholds(graph, inputs, config, device)
