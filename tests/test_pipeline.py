@@ -211,6 +211,7 @@ sys.exit(main(sys.argv[1:]))
         ("recommended", "r-u", "after the first checkpoint"),
         ("recommended", "r-u", "a little later"),
         ("recommended", "r-w", "a little later"),
+        ("recommended", "r-s", "after the first checkpoint"),
         ("paper", "r-w", "after the first checkpoint"),
     ],
 )

@@ -62,7 +62,11 @@ class ModelConfig:
         None, "features as they are, or their logarithm; default: log only without weights", ("linear", "log")
     )
     train_encoder: bool | None = setting(None, "train the encoder; default: only if it starts without weights")
-    latent: str = setting("whitened", "how mu is set: by whitening the features, or trained", ("whitened", "trained"))
+    latent: str | None = setting(
+        None,
+        "how mu is set: by whitening the features, or trained; default whitened, trained for s without weights",
+        ("whitened", "trained"),
+    )
     train_latent: bool = setting(False, "go on training a whitened mu (a study: it loses the signal)")
     latent_shape: str = setting(
         "map", "z as a map (conv z), or flattened to a vector of latent_channels units (Table 8)", ("map", "vector")
@@ -101,10 +105,13 @@ class LossConfig:
 
     vae_weight: float = setting(1.0, "w_r, weight of L = L_R + KL")
     kl_weight: float = setting(1e-3, "weight of KL within L (1 in the paper)")
-    adversarial_weight: float = setting(0.01, "w_adv, weight of L_adv (1 in the paper)")
+    adversarial_weight: float | None = setting(
+        None, "w_adv, weight of L_adv (1 in the paper); default 0.01, 0 for s without weights: no discriminator then"
+    )
     attention_weight: float = setting(0.01, "w_ae, weight of L_ae")
     classification_weight: float = setting(1.0, "w_c, weight of L_bce (w; 0.001 in the paper)")
     guided_attention_weight: float = setting(0.01, "w_cga, weight of L_cga (w)")
+    region_weight: float = setting(1.0, "s without weights: weight of L_cga where the place of an anomaly is known")
     class_balance: str = setting(
         "weighted", "L_bce with every image alike, or with both classes alike", ("plain", "weighted")
     )
@@ -155,6 +162,8 @@ class RunConfig:
         _check_data(self.data)
         _check_model(self.model)
         _check_classes(self.model)
+        if self.preset == "paper" and is_self_supervised(self.model):
+            raise UsageError(f"variant {self.model.variant} is not the paper's: it is for preset recommended")
         _check_training(self)
 
 
@@ -213,6 +222,11 @@ def is_self_supervised(model: ModelConfig) -> bool:
     return model.variant.endswith("-s")
 
 
+def is_trained_on_made(model: ModelConfig) -> bool:
+    """Whether encoder, latent and classifier are trained together on made anomalies; `model` must be resolved."""
+    return is_self_supervised(model) and model.latent == "trained"
+
+
 def _check_choice(name: str, value: Any, choices: tuple[str, ...] | None) -> None:
     if choices and value is not None and value not in choices:
         raise unknown_name(name, str(value), choices)
@@ -245,16 +259,14 @@ def _check_model(model: ModelConfig) -> None:
 
 def _check_classes(model: ModelConfig) -> None:
     """Refuse settings of the classifier that the variant or the latent has no use for."""
-    is_joint = model.image_score == "joint"
+    is_joint, has_classes = model.image_score == "joint", is_weakly_supervised(model) or is_trained_on_made(model)
     of_classes = "class" in (model.attention, model.image_score)
     of_classes |= model.class_score != "logit" or model.map_gate != "always"
-    if (is_joint or of_classes) and not is_weakly_supervised(model):
+    if (is_joint or of_classes) and not has_classes:
         raise UsageError(
             "attention class, image_score class or joint, class_score and map_gate need a classifier: "
             "expected variant r-w or d-w"
         )
-    if model.latent == "trained" and is_self_supervised(model):
-        raise UsageError(f"variant {model.variant} is for a whitened latent, as in preset recommended")
     if model.latent == "trained" and is_joint:
         raise UsageError("image_score joint is for a whitened latent, as in preset recommended")
     if model.latent == "whitened" and (of_classes or model.latent_shape == "vector"):
@@ -276,7 +288,7 @@ def _check_training(config: RunConfig) -> None:
         if not 0 < rate < 1:
             raise UsageError(f"a false alarm rate must lie between 0 and 1, got {rate}")
     for weight in (getattr(loss, item.name) for item in fields(loss) if item.name.endswith("_weight")):
-        if not (math.isfinite(weight) and weight >= 0):
+        if weight is not None and not (math.isfinite(weight) and weight >= 0):
             raise UsageError(f"loss weights must be finite and not be negative, got {weight}")
     if not 0 <= training.seed < 2**32:
         raise UsageError(f"seed must be a whole number from 0 to {2**32 - 1}, got {training.seed}")

@@ -15,6 +15,7 @@ from cavga.config import RunConfig
 from cavga.data.dataset import resize
 from cavga.model.cavga import Cavga, Latent
 from cavga.model.classifier import Classifier, EnergyClassifier, class_score
+from cavga.model.region_classifier import RegionClassifier
 from cavga.shapes import Images, Masks, Photographs, ScoreMap, Scores
 
 TOP_SHARE = 0.01  # of the map's pixels, whose mean is the image's score (docs/decisions/0006)
@@ -91,7 +92,7 @@ class InferenceGraph(ScoringGraph):
         return self.model.classifier
 
     def _class_score(self, latent: Latent) -> Scores:
-        assert isinstance(self.model.classifier, Classifier)
+        assert isinstance(self.model.classifier, Classifier | RegionClassifier)
         return class_score(self.model.classifier(latent.mu))
 
 

@@ -14,8 +14,9 @@ import torch
 
 from cavga.calibration import Calibration
 from cavga.checkpoint import TRAINING_FOLDER, load_description, save_model
-from cavga.config import RunConfig, as_dict
+from cavga.config import RunConfig, as_dict, is_trained_on_made
 from cavga.data.dataset import TrainingImages, cache_images
+from cavga.data.made_images import MadeImages, make_images
 from cavga.data.manifest import sha256_of
 from cavga.data.records import ANOMALOUS, NORMAL
 from cavga.detector import AnomalyDetector, choose_device, is_needed
@@ -29,6 +30,7 @@ from cavga.evaluation import (
     prediction_line,
 )
 from cavga.files import atomic_write
+from cavga.first_filters import set_first_filters
 from cavga.fitting import fit_classes, fit_prior
 from cavga.inference import graph_of
 from cavga.model.cavga import Cavga
@@ -220,8 +222,13 @@ def _fit(
     if is_whitened_first(settings) and not is_resumed:  # the checkpoint holds it
         fit_latent(model, images.normal, settings, device=device)
     players = make_players(model, config, device)
-    # A whitened latent takes nothing from labels: only C does, which is fitted once the latent is fixed.
-    seen = TrainingImages(images.normal, images.num_normal) if is_whitened else images
+    seen: TrainingImages | MadeImages = images
+    if is_trained_on_made(settings):
+        if not is_resumed:
+            set_first_filters(model.encoder, images.normal, device=device)
+        seen = make_images(images.normal, seed=config.training.seed)
+    elif is_whitened:  # it takes nothing from labels: only C does, which is fitted once the latent is fixed
+        seen = TrainingImages(images.normal, images.num_normal)
     train_players(players, seen, config, folder=run, fingerprint=fingerprint, resume=resume, on_step=on_step)
     if is_whitened and not is_whitened_first(settings):
         fit_latent(model, images.normal, settings, device=device)

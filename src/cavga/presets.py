@@ -12,6 +12,8 @@ from cavga.config import (
     RunConfig,
     TrainingConfig,
     convert,
+    is_self_supervised,
+    is_trained_on_made,
     is_weakly_supervised,
 )
 from cavga.errors import unknown_name
@@ -35,6 +37,8 @@ PAPER = RunConfig(
     training=TrainingConfig(epochs=150, learning_rate=1e-4),
     calibration=CalibrationConfig(threshold_rule="fixed"),
 )
+ADVERSARIAL_WEIGHT = 0.01
+MADE_STRIDE = 4  # of the stage that is trained on made anomalies
 PRESETS = {"recommended": RunConfig(), "paper": PAPER}
 
 
@@ -57,32 +61,59 @@ def make_config(preset: str, *overrides: dict[str, dict[str, Any]]) -> RunConfig
 
 def resolve(config: RunConfig) -> RunConfig:
     """Fill in what depends on other settings: encoder, weights and features; attention and the score; epochs."""
-    model = config.model
+    model = _resolve_scores(_resolve_features(config.model))
+    loss = config.loss
+    if loss.adversarial_weight is None:
+        loss = replace(loss, adversarial_weight=0.0 if is_trained_on_made(model) else ADVERSARIAL_WEIGHT)
+    # Only the decoder is trained where the features are given and mu is set by whitening.
+    is_fixed = model.latent == "whitened" and not model.train_encoder and not model.train_latent
+    training = replace(config.training, epochs=config.training.epochs or (1 if is_fixed else 10))
+    return replace(config, model=model, loss=loss, training=training)
+
+
+def _resolve_features(model: ModelConfig) -> ModelConfig:
+    """The encoder, what of it feeds the latent, the latent and its prior."""
     is_r = model.variant.startswith("r")
     weights = model.weights or ("imagenet" if is_r else "none")
     has_weights = weights != "none"
-    # What is learnt from a few images alone is best read early and on a log scale (docs/decisions/0005).
-    first_stages = tuple(stage for stage in (0, 1) if stage in encoder_stages(model.variant, model.encoder))
+    train_encoder = not has_weights if model.train_encoder is None else model.train_encoder
+    learns_from_made = is_self_supervised(model) and train_encoder and not has_weights
+    latent = model.latent or ("trained" if learns_from_made else "whitened")
     model = replace(
         model,
         encoder=(model.encoder or DEFAULT_NETWORK) if is_r else None,
         weights=weights,
-        train_encoder=not has_weights if model.train_encoder is None else model.train_encoder,
-        stages=((1, 2, 3) if has_weights else first_stages) if model.stages is None else model.stages,
-        features=("linear" if has_weights else "log") if model.features is None else model.features,
+        train_encoder=train_encoder,
+        latent=latent,
+    )
+    model = replace(
+        model,
+        stages=_default_stages(model, has_weights=has_weights) if model.stages is None else model.stages,
+        features=model.features or ("linear" if has_weights or is_trained_on_made(model) else "log"),
     )
     prior = model.prior or _default_prior(model, has_weights=has_weights)
     whitening = (0.25 if prior == "aggregated" else 0.5) if model.whitening is None else model.whitening
-    model = replace(model, prior=prior, whitening=whitening)
-    explained = "energy" if model.latent == "whitened" else "class" if is_weakly_supervised(model) else "latent_sum"
+    return replace(model, prior=prior, whitening=whitening)
+
+
+def _resolve_scores(model: ModelConfig) -> ModelConfig:
+    """What attention explains, and the image's score."""
+    has_classes = is_weakly_supervised(model) or is_trained_on_made(model)
+    explained = "energy" if model.latent == "whitened" else "class" if has_classes else "latent_sum"
     attention = model.attention or explained
     joint_or_map = "joint" if is_weakly_supervised(model) else "map"
     scores = {"energy": joint_or_map, "latent_sum": "residual", "class": "class"}
-    model = replace(model, attention=attention, image_score=model.image_score or scores[attention])
-    # Only the decoder is trained where the features are given and mu is set by whitening.
-    is_fixed = model.latent == "whitened" and not model.train_encoder and not model.train_latent
-    epochs = config.training.epochs or (1 if is_fixed else 10)
-    return replace(config, model=model, training=replace(config.training, epochs=epochs))
+    return replace(model, attention=attention, image_score=model.image_score or scores[attention])
+
+
+def _default_stages(model: ModelConfig, *, has_weights: bool) -> tuple[int, ...]:
+    if has_weights:
+        return (1, 2, 3)
+    known = encoder_stages(model.variant, model.encoder)
+    if is_trained_on_made(model):  # docs/decisions/0014
+        return tuple(number for number, stage in known.items() if stage.stride == MADE_STRIDE)
+    # What is learnt from a few images alone is best read early and on a log scale (docs/decisions/0005).
+    return tuple(stage for stage in (0, 1) if stage in known)
 
 
 def _default_prior(model: ModelConfig, *, has_weights: bool) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 from cavga._version import __version__
 from cavga.calibration import num_needed
 from cavga.checkpoint import TRAINING_FOLDER
-from cavga.config import DataConfig, RunConfig, as_dict, is_weakly_supervised
+from cavga.config import DataConfig, RunConfig, as_dict, is_trained_on_made, is_weakly_supervised
 from cavga.data.catalog import load_catalog, recognise_layout
 from cavga.data.images import read_image
 from cavga.data.manifest import read_manifest_hashes, sha256_of, write_manifest
@@ -113,6 +113,9 @@ def _labelled_bad(catalog: Catalog, config: RunConfig) -> tuple[tuple[ImageRecor
     labelled = tuple(record for record in catalog.split("train") if record.label == ANOMALOUS)
     if config.model.variant.endswith("-u"):
         return (), False
+    if labelled and is_trained_on_made(config.model):
+        logger.warning("the %d images labelled bad are not used: %s makes its own", len(labelled), config.model.variant)
+        return (), False
     if labelled or not is_weakly_supervised(config.model):
         return labelled, False  # an s variant draws none: it can do without
     tested = [record for record in catalog.split("test") if record.label == ANOMALOUS]
@@ -157,7 +160,8 @@ def _split(
     """Hold out calibration images; none where folds can be used instead, so that every image is learnt from.
 
     An aggregated prior is fitted to each of its folds anyway, but C of a w variant to none. Elsewhere folds need a
-    latent that is fitted again in seconds, and are used where holding out leaves too few to promise the rate.
+    latent that is fitted again in seconds, and are used where holding out leaves too few to promise the rate. A C that
+    was trained on these very images calls them normal whatever is fitted after it (docs/decisions/0014).
     """
     is_conformal = config.calibration.threshold_rule == "conformal"
     if is_conformal and config.model.prior == "aggregated" and not is_weakly_supervised(config.model):

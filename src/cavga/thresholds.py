@@ -36,7 +36,8 @@ def calibrate_graph(
     """Set the graph's thresholds: from the held-out images, or from folds of the training images.
 
     The scores of training images come back too, by position, where folds gave them: each by a model that had not
-    seen the image.
+    seen the image. A latent or a C that is trained has no folds: `cavga.runs.gather` holds images out for it
+    however few there are.
     """
     device = next(graph.parameters()).device
     if inputs.calibration:

@@ -15,33 +15,26 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn, optim
 
 from cavga.checkpoint import TRAINING_FOLDER, flatten_optimizer, load_tensors, restore_optimizer, save_tensors
 from cavga.config import LossConfig, RunConfig, epochs_of
 from cavga.data.dataset import TrainingImages, augment, epoch_order, image_batch
+from cavga.data.made_images import MadeImages, made_batch
 from cavga.errors import ResumeError, TrainingError
 from cavga.files import atomic_write
-from cavga.losses import (
-    attention_expansion_loss,
-    classification_loss,
-    complementary_guided_attention_loss,
-    discriminator_loss,
-    generator_loss,
-    kl_divergence,
-    reconstruction_loss,
-    unsupervised_objective,
-    vae_loss,
-    weakly_supervised_objective,
-)
-from cavga.model.cavga import Cavga, CavgaOutput
+from cavga.losses import discriminator_loss, generator_loss, kl_divergence, reconstruction_loss
+from cavga.model.cavga import Cavga
 from cavga.model.discriminator import Discriminator
-from cavga.shapes import Images, Labels
+from cavga.objectives import self_supervised, unsupervised, weakly_supervised
+from cavga.shapes import Images, Labels, ScoreMap
 from cavga.training_log import EpochRecord, StepLosses, collapse_warnings, count_calls
 
 ADAM_BETAS = (0.5, 0.999)  # DC-GAN's
 GRADIENT_NORM = 5.0
 DECAY_EPOCHS, DECAY = 30, 0.1  # Paper: recalled of the supplementary, low trust (docs/decisions/0003)
+WARM_UP = 0.1  # of the steps on made anomalies
 SECONDS_BETWEEN_CHECKPOINTS = 20.0
 STATE_FILE = "state.safetensors"
 
@@ -91,9 +84,15 @@ def training_step(
     noise: torch.Generator,
     *,
     class_weights: tuple[float, float] = (1.0, 1.0),
+    regions: ScoreMap | None = None,
 ) -> StepLosses:
-    """One batch: encoder, decoder and classifier on Eq. 4 or 6, then the discriminator on the same reconstructions."""
+    """One batch: encoder, decoder and classifier on Eq. 4 or 6, then the discriminator on the same reconstructions.
+
+    `regions` is the share of a made anomaly in every pixel, where that is known. Where w_adv is 0 there is no
+    game, and the discriminator is left as it is.
+    """
     model, discriminator = players.model, players.discriminator
+    has_game = weights.adversarial_weight != 0
     with torch.autocast(images.device.type, torch.bfloat16, enabled=images.device.type == "cuda"):
         output = model(images, noise)
         fake = output.reconstruction_logits.sigmoid()
@@ -101,70 +100,30 @@ def training_step(
         terms = {
             "reconstruction": reconstruction_loss(output.reconstruction_logits, images),
             "kl": kl_divergence(output.latent.mu, output.latent.logvar),
-            "generator": generator_loss(discriminator(fake)),
+            "generator": generator_loss(discriminator(fake)) if has_game else images.new_zeros(()),
         }
-        if output.class_logits is None:
-            total, coverage = _unsupervised(model, output, terms, weights)
+        if regions is not None:
+            objective = self_supervised(model, output, regions, terms, weights)
+        elif output.class_logits is None:
+            objective = unsupervised(model, output, terms, weights)
         else:
-            total, coverage = _weakly_supervised(model, output, labels, terms, weights, class_weights)
-    _descend(total, players.optimizer)
-    discriminator.requires_grad_(True)
-    with torch.autocast(images.device.type, torch.bfloat16, enabled=images.device.type == "cuda"):
-        critic = discriminator_loss(discriminator(images), discriminator(fake.detach()))
-    _descend(critic, players.discriminator_optimizer)
-    terms |= {"total": total, "discriminator": critic}
+            objective = weakly_supervised(model, output, labels, terms, weights, class_weights)
+    _descend(objective.total, players.optimizer)
+    terms |= {"total": objective.total}
+    if has_game:
+        discriminator.requires_grad_(True)
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=images.device.type == "cuda"):
+            critic = discriminator_loss(discriminator(images), discriminator(fake.detach()))
+        _descend(critic, players.discriminator_optimizer)
+        terms |= {"discriminator": critic}
     mu, logvar = output.latent.mu.detach().float(), output.latent.logvar.detach().float()
     return StepLosses(
         terms={name: value.detach() for name, value in terms.items()},
         mu=mu,
         kl_per_channel=0.5 * (mu.square() + logvar.exp() - 1 - logvar).mean(dim=(0, 2, 3)),
-        coverage=coverage.detach(),
-        calls=count_calls(output.class_logits, labels),
+        coverage=objective.coverage.detach(),
+        calls=count_calls(objective.class_logits, labels),
     )
-
-
-def _unsupervised(
-    model: Cavga, output: CavgaOutput, terms: dict[str, Tensor], weights: LossConfig
-) -> tuple[Tensor, Tensor]:
-    """Eq. 4, and mean A of each image; adds L_ae to the terms."""
-    attention = model.attention(output.latent)
-    terms["attention_expansion"] = attention_expansion_loss(attention)
-    total = unsupervised_objective(
-        vae=vae_loss(terms["reconstruction"], terms["kl"], kl_weight=weights.kl_weight),
-        generator=terms["generator"],
-        attention=terms["attention_expansion"],
-        vae_weight=weights.vae_weight,
-        adversarial_weight=weights.adversarial_weight,
-        attention_weight=weights.attention_weight,
-    )
-    return total, attention.mean(dim=(1, 2))
-
-
-def _weakly_supervised(
-    model: Cavga,
-    output: CavgaOutput,
-    labels: Labels,
-    terms: dict[str, Tensor],
-    weights: LossConfig,
-    class_weights: tuple[float, float],
-) -> tuple[Tensor, Tensor]:
-    """Eq. 6, and mean A^cn of each normal image; adds L_bce and L_cga to the terms."""
-    class_logits = output.class_logits
-    assert class_logits is not None
-    maps = model.class_attention(output.latent, output.z)
-    terms["classification"] = classification_loss(class_logits, labels, class_weights=class_weights)
-    terms["guided_attention"] = complementary_guided_attention_loss(maps[:, 0], maps[:, 1], class_logits, labels)
-    total = weakly_supervised_objective(
-        vae=vae_loss(terms["reconstruction"], terms["kl"], kl_weight=weights.kl_weight),
-        generator=terms["generator"],
-        classification=terms["classification"],
-        guided_attention=terms["guided_attention"],
-        vae_weight=weights.vae_weight,
-        adversarial_weight=weights.adversarial_weight,
-        classification_weight=weights.classification_weight,
-        guided_attention_weight=weights.guided_attention_weight,
-    )
-    return total, maps[labels == 0, 0].mean(dim=(1, 2))
 
 
 def _descend(loss: Tensor, optimizer: optim.Optimizer) -> None:
@@ -177,7 +136,7 @@ def _descend(loss: Tensor, optimizer: optim.Optimizer) -> None:
 
 def train(
     players: Players,
-    data: TrainingImages,
+    data: TrainingImages | MadeImages,
     config: RunConfig,
     *,
     folder: Path,
@@ -198,8 +157,10 @@ def train(
     last_saved = -math.inf  # the first epoch is saved whatever it takes, so that there is something to resume
     for epoch in range(len(lines), num_epochs):
         lines.append(_train_epoch(players, data, config, epoch, on_step))
-        # A head that is set by whitening is not trained, and its attention means nothing before the prior is fitted.
+        # A head that is set by whitening is not trained, and its attention means nothing before the prior is fitted;
+        # A^cn of made images is known to cover nearly all.
         is_trained = any(parameter.requires_grad for parameter in players.model.mu_head.parameters())
+        is_trained = is_trained and isinstance(data, TrainingImages)
         for warning in collapse_warnings(lines[-1], is_attention_trained=is_trained):
             logger.warning("epoch %d: %s", epoch, warning)
         is_last = epoch + 1 == num_epochs
@@ -211,34 +172,64 @@ def train(
 
 def _train_epoch(
     players: Players,
-    data: TrainingImages,
+    data: TrainingImages | MadeImages,
     config: RunConfig,
     epoch: int,
     on_step: Callable[[Progress], None],
 ) -> dict[str, Any]:
     started = time.monotonic()
-    settings = config.training
+    settings, num_epochs = config.training, epochs_of(config)
     device = next(players.discriminator.parameters()).device
-    for optimizer in (players.optimizer, players.discriminator_optimizer):
-        for group in optimizer.param_groups:
-            group["lr"] = settings.learning_rate * DECAY ** (epoch // DECAY_EPOCHS)
     players.model.train()
     players.discriminator.train()
     noise = torch.Generator(device).manual_seed(_mix(settings.seed, epoch))
     record = EpochRecord(players.model.mu_head.num_channels, device)
-    class_weights = data.class_weights(config.loss.class_balance)
-    batches = list(epoch_order(len(data), batch_size=settings.batch_size, seed=settings.seed, epoch=epoch))
-    for step, indices in enumerate(batches):
-        batch = image_batch(data.images, indices, device)
-        labels = torch.from_numpy(data.labels[indices]).to(device)
-        if config.data.augment:
-            batch = augment(batch, indices, seed=settings.seed, epoch=epoch)
-        losses = training_step(players, batch, labels, config.loss, noise, class_weights=class_weights)
+    class_weights = data.class_weights(config.loss.class_balance) if isinstance(data, TrainingImages) else (1.0, 1.0)
+    orders = list(epoch_order(len(data), batch_size=settings.batch_size, seed=settings.seed, epoch=epoch))
+    for step, indices in enumerate(orders):
+        if isinstance(data, TrainingImages):
+            rate = settings.learning_rate * DECAY ** (epoch // DECAY_EPOCHS)
+        else:
+            rate = settings.learning_rate * one_cycle((epoch + step / len(orders)) / num_epochs)
+        _set_rate(players, rate)
+        images, labels, regions = _batch(data, indices, config, epoch, device)
+        losses = training_step(
+            players, images, labels, config.loss, noise, class_weights=class_weights, regions=regions
+        )
         terms = record.add(losses)
         if not math.isfinite(terms["total"]):
             raise TrainingError(f"the loss is {terms['total']} in epoch {epoch}: try a smaller --learning-rate")
-        on_step(Progress(epoch, epochs_of(config), step + 1, len(batches), terms))
+        on_step(Progress(epoch, num_epochs, step + 1, len(orders), terms))
     return record.line(epoch, time.monotonic() - started)
+
+
+def _batch(
+    data: TrainingImages | MadeImages, indices: NDArray[np.intp], config: RunConfig, epoch: int, device: torch.device
+) -> tuple[Images, Labels, ScoreMap | None]:
+    """Images and their labels, and of made ones the share of an anomaly in every pixel."""
+    seed = config.training.seed
+    if isinstance(data, MadeImages):
+        pixels, shares = made_batch(data, indices, seed=seed, epoch=epoch)
+        regions = torch.from_numpy(shares).to(device).float() / 255
+        images = image_batch(pixels, np.arange(len(pixels)), device)
+        return images, (regions.flatten(1).amax(dim=1) >= 0.5).long(), regions
+    batch = image_batch(data.images, indices, device)
+    if config.data.augment:
+        batch = augment(batch, indices, seed=seed, epoch=epoch)
+    return batch, torch.from_numpy(data.labels[indices]).to(device), None
+
+
+def one_cycle(share: float) -> float:
+    """The share of the learning rate after a share of all steps: up over the first tenth, down to 0 as a cosine."""
+    if share < WARM_UP:
+        return (share + 0.04) / (WARM_UP + 0.04)
+    return 0.5 + 0.5 * math.cos(math.pi * (share - WARM_UP) / (1 - WARM_UP))
+
+
+def _set_rate(players: Players, rate: float) -> None:
+    for optimizer in (players.optimizer, players.discriminator_optimizer):
+        for group in optimizer.param_groups:
+            group["lr"] = rate
 
 
 def _mix(seed: int, epoch: int) -> int:

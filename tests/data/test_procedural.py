@@ -48,7 +48,9 @@ def test_perlin_noise_is_smooth_and_about_zero(shape, cells):
         assert np.abs(np.diff(noise, axis=0)).max() < 4.5 * cells[0] / 256
 
 
-@pytest.mark.parametrize("draw", [procedural.spectral_noise, procedural.stripes, procedural.checker])
+@pytest.mark.parametrize(
+    "draw", [procedural.spectral_noise, procedural.stripes, procedural.checker, procedural.dead_leaves]
+)
 def test_textures_vary_and_fit(draw):
     for seed in range(8):
         texture = draw((33, 20), rng(seed))

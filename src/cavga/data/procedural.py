@@ -63,6 +63,28 @@ def checker(shape: tuple[int, int], rng: np.random.Generator) -> Plane:
     return values.repeat(grain, axis=0).repeat(grain, axis=1)[: shape[0], : shape[1]]
 
 
+def dead_leaves(shape: tuple[int, int], rng: np.random.Generator) -> Plane:
+    """Flat shapes that hide one another, of many sizes, round or drawn out along one direction or all.
+
+    The dead leaves model (Matheron 1968; Lee, Mumford and Huang 2001): its edges and scales are about those of
+    photographs.
+    """
+    picture = Image.new("F", (shape[1], shape[0]))
+    pen = ImageDraw.Draw(picture)
+    least, most = 1.5, 4 * 4 ** rng.uniform()
+    num = int(min(400, 8 * shape[0] * shape[1] / (least * most * np.pi)))
+    radii = least * (most / least) ** rng.uniform(size=num)
+    stretch, is_turned, main = 2.0 ** rng.uniform(0, 2), rng.uniform() < 0.5, rng.uniform(0, np.pi)
+    headings = rng.uniform(0, np.pi, num) if is_turned else rng.normal(main, 0.2, num)
+    corners = 2 * np.pi * np.arange(n := int(rng.integers(4, 9))) / n
+    outline = np.stack([np.cos(corners) * stretch, np.sin(corners) / np.sqrt(stretch)])
+    greys, places = rng.normal(size=num), rng.uniform(size=(num, 2)) * shape[::-1]
+    for radius, heading, grey, place in zip(radii, headings, greys, places, strict=True):
+        turn = np.array([[np.cos(heading), -np.sin(heading)], [np.sin(heading), np.cos(heading)]])
+        pen.polygon([(float(x), float(y)) for x, y in (radius * turn @ outline).T + place], fill=float(grey))
+    return np.asarray(picture) + np.float32(rng.uniform(0, 0.4)) * rng.standard_normal(shape, dtype=np.float32)
+
+
 def blurred(pixels: Pixels, sigma: float) -> Pixels:
     """By a Gaussian of `sigma` px."""
     return ndimage.gaussian_filter(pixels, (sigma, sigma, 0), mode="nearest", truncate=3)

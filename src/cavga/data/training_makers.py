@@ -41,8 +41,8 @@ def make_training_anomaly(
     return None
 
 
-def graded_label(before: Pixels, after: Pixels, grain: float) -> Plane:
-    """A logistic of the change in grey levels; 0 where nothing changed.
+def graded_label(before: Pixels, after: Pixels, grain: float, *, middle: float = LABEL_MIDDLE) -> Plane:
+    """A logistic of the change in grey levels, 0.5 at `middle` and not below LABEL_MIDDLE; 0 where nothing changed.
 
     The change is smoothed over `grain` px, or over REACH times as much of what changed if that is more: so a
     texture that took another's place leaves few holes, and a thin line is not averaged away.
@@ -62,8 +62,9 @@ def graded_label(before: Pixels, after: Pixels, grain: float) -> Plane:
     coarse = ndimage.uniform_filter(fine * is_inside, wide, mode="constant")
     coarse /= np.maximum(ndimage.uniform_filter(is_inside, wide, mode="constant"), wide**-2)
     amount = np.maximum(blurred(fine[..., None], grain)[..., 0], coarse)
-    nothing = 1 / (1 + np.exp(LABEL_SLOPE * LABEL_MIDDLE))
-    grade = 1 / (1 + np.exp(-LABEL_SLOPE * (amount - LABEL_MIDDLE)))
+    steepness = LABEL_SLOPE * LABEL_MIDDLE
+    nothing = 1 / (1 + np.exp(steepness))
+    grade = 1 / (1 + np.exp(-steepness * (amount / max(middle, LABEL_MIDDLE) - 1)))
     label[window] = np.clip((grade - nothing) / (1 - nothing), 0, 1) * is_inside
     return label
 

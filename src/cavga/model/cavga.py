@@ -20,7 +20,8 @@ from cavga.model.classifier import Classifier, EnergyClassifier
 from cavga.model.decoder import DcganDecoder, FlattenedDecoder, ResidualDecoder
 from cavga.model.encoder import Encoder
 from cavga.model.latent import FlattenedHead, LatentHead
-from cavga.model.prior import AggregatedPrior, Energies
+from cavga.model.prior import AggregatedPrior, Energies, smoothed
+from cavga.model.region_classifier import RegionClassifier
 from cavga.shapes import (
     AttentionMap,
     ClassAttention,
@@ -34,7 +35,7 @@ from cavga.shapes import (
 )
 
 Head = LatentHead | FlattenedHead
-AnyClassifier = Classifier | EnergyClassifier | CellClassifier
+AnyClassifier = Classifier | EnergyClassifier | CellClassifier | RegionClassifier
 Decoder = ResidualDecoder | DcganDecoder | FlattenedDecoder
 
 
@@ -160,7 +161,7 @@ class Cavga(nn.Module):
         classifier = self.classifier
         if classifier is None:
             raise ValueError("this model has no classifier: only the s and w variants have one")
-        if isinstance(classifier, CellClassifier):
+        if isinstance(classifier, CellClassifier | RegionClassifier):
             anomalous = classifier.cam(z).sigmoid()
             return torch.stack([1 - anomalous, anomalous], dim=1)
         if isinstance(classifier, EnergyClassifier):
@@ -182,7 +183,8 @@ class Cavga(nn.Module):
         """
         if self.attends_to == "class":
             # Paper: the map of the anomalous class is used as it is, not inverted.
-            return self.class_attention(latent, latent.mu)[:, 1]
+            anomalous = self.class_attention(latent, latent.mu)[:, 1]
+            return smoothed(anomalous) if isinstance(self.classifier, RegionClassifier) else anomalous
         if self.attends_to == "latent_sum":
             return 1 - self.attention(latent)
         cells = (energy or self.energy(latent.mu)).cells

@@ -38,7 +38,7 @@ class TorchvisionEncoder(nn.Module):
 
     def forward(self, images: Images) -> dict[int, Tensor]:
         """The feature map of every stage up to the depth, by its number."""
-        features, margin = (images - self.mean) / self.deviation, self.network.margin
+        features, margin = self.normalised(images), self.network.margin
         if margin:
             features = functional.pad(features, (margin, 0, margin, 0))
         stages = {}
@@ -47,6 +47,10 @@ class TorchvisionEncoder(nn.Module):
                 features = self.get_submodule(name)(features)
             stages[number] = features
         return stages
+
+    def normalised(self, images: Images) -> Images:
+        """What the first layer sees."""
+        return (images - self.mean) / self.deviation
 
     def _take(self, whole: nn.Module, name: str) -> None:
         """Make a layer of the whole network one of this module's, under the same name."""
@@ -79,12 +83,16 @@ class DcganEncoder(nn.Module):
 
     def forward(self, images: Images) -> dict[int, Tensor]:
         """The feature map of every stage up to the depth, by its number."""
-        features = 2 * images - 1
+        features = self.normalised(images)
         stages = {}
         for number, stage in enumerate(self.stages, start=1):
             features = stage(features)
             stages[number] = features
         return stages
+
+    def normalised(self, images: Images) -> Images:
+        """What the first layer sees."""
+        return 2 * images - 1
 
 
 Encoder = TorchvisionEncoder | DcganEncoder

@@ -5,7 +5,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from cavga.config import MAP_CELL, ModelConfig, is_self_supervised, is_weakly_supervised
+from cavga.config import MAP_CELL, ModelConfig, is_self_supervised, is_trained_on_made, is_weakly_supervised
 from cavga.errors import UsageError
 from cavga.model.cavga import AnyClassifier, Cavga, Decoder, Head
 from cavga.model.cell_classifier import CellClassifier
@@ -14,6 +14,7 @@ from cavga.model.decoder import DcganDecoder, FlattenedDecoder, ResidualDecoder
 from cavga.model.encoder import DcganEncoder, Encoder, TorchvisionEncoder
 from cavga.model.latent import FlattenedHead, LatentHead
 from cavga.model.prior import AggregatedPrior
+from cavga.model.region_classifier import RegionClassifier
 from cavga.networks import DEFAULT_NETWORK, NETWORKS, Stage, encoder_stages
 
 
@@ -100,6 +101,8 @@ def _decoder(config: ModelConfig, mu_channels: int, map_size: tuple[int, int]) -
 
 
 def _classifier(config: ModelConfig, mu_channels: int, map_size: tuple[int, int]) -> AnyClassifier | None:
+    if is_trained_on_made(config):
+        return RegionClassifier(latent_channels=mu_channels)
     if is_self_supervised(config):
         return CellClassifier(latent_channels=mu_channels).requires_grad_(False)  # trained apart, once z is fixed
     if not is_weakly_supervised(config):
