@@ -21,7 +21,7 @@ ROOMS = [
     "pixel_metrics", "calibration",
     "detector",
     "pictures", "page", "evaluation", "attention_figure", "report", "prediction", "runs", "self_check", "sections",
-    "thresholds", "pipeline", "self_test_page", "self_testing", "progress", "demo",
+    "thresholds", "pipeline", "self_test_images", "self_test_page", "self_testing", "progress", "demo",
     "baselines.blur", "baselines.padim", "baselines.patchcore", "cells", "benchmark", "verbs", "cli", "__main__",
 ]  # fmt: skip
 OUTSIDE = {"__init__", "data.__init__", "model.__init__", "baselines.__init__"}

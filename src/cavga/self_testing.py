@@ -25,7 +25,8 @@ from cavga.files import atomic_write
 from cavga.metrics import auroc, auroc_interval, share_interval
 from cavga.page import Case
 from cavga.pixel_metrics import PixelHistogram
-from cavga.runs import good_images, load_like_run, used_images
+from cavga.runs import load_like_run, used_images
+from cavga.self_test_images import good_images
 from cavga.self_test_page import write_self_test_page
 
 MAX_MADE = 200
@@ -177,9 +178,6 @@ def _result(
     untouched = [trial.is_anomalous for trial in trials if trial.anomaly is None]
     is_seen = source == "train"  # what such an image scores untouched says nothing
     alarms = [] if is_seen else untouched
-    alarmed, called = _called_untouched(trials), [trial for trial in trials if trial.is_anomalous]
-    scores = np.array([trial.score for trial in trials])
-    labels = np.array([trial.anomaly is not None for trial in trials], dtype=np.int64)
 
     def shares(names: Sequence[Any], of: Callable[[Anomaly], Any]) -> dict[str, Any]:
         return {
@@ -200,27 +198,34 @@ def _result(
         "by_size": shares(SIZES, lambda anomaly: anomaly.size),
         "by_contrast": shares(CONTRASTS, lambda anomaly: anomaly.contrast),
         "false_alarms": _share(alarms),
-        "image": {
-            "auroc": None if is_seen else auroc(scores, labels),
-            "interval": None if is_seen else auroc_interval(scores, labels),
-        },
+        "image": _image_auroc([] if is_seen else trials),
         "pixel": {
             "auroc": None if is_seen else tally.histogram.auroc(),
             "resolution": list(detector.graph.image_size),
         },
-        "counts": {
-            "good": len(untouched),
-            "made": len(made),
-            "made_per_good": per_image,
-            "not_made": len(tally.not_made),
-            "found_on_false_alarms": sum(
-                trial.anomaly is not None and trial.record.path in alarmed for trial in called
-            ),
-            "unreadable": len(tally.problems),
-        },
+        "counts": _counts(trials, tally, per_image=per_image),
         "settings": {"good_images": source, **_MADE},
         "provenance": {**detector.description["provenance"], **kept},
     }
+
+
+def _counts(trials: Sequence[Trial], tally: Tally, *, per_image: int) -> dict[str, int]:
+    made, alarmed = [trial for trial in trials if trial.anomaly is not None], _called_untouched(trials)
+    return {
+        "good": len(trials) - len(made),
+        "made": len(made),
+        "made_per_good": per_image,
+        "not_made": len(tally.not_made),
+        "found_on_false_alarms": sum(trial.is_anomalous and trial.record.path in alarmed for trial in made),
+        "unreadable": len(tally.problems),
+    }
+
+
+def _image_auroc(trials: Sequence[Trial]) -> dict[str, Any]:
+    """Untouched images against those with a made anomaly; null without any."""
+    scores = np.array([trial.score for trial in trials])
+    labels = np.array([trial.anomaly is not None for trial in trials], dtype=np.int64)
+    return {"auroc": auroc(scores, labels), "interval": auroc_interval(scores, labels)}
 
 
 def _warning(false_alarms: Mapping[str, Any], *, asked_for: float) -> str | None:
