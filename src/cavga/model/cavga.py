@@ -172,8 +172,9 @@ class Cavga(nn.Module):
         """What is anomalous: the energy, unbounded, for "energy"; 1 - A for "latent_sum"; A^ca for "class"."""
         if self.attends_to == "class":
             # Paper: the map of the anomalous class is used as it is, not inverted.
-            anomalous = self.class_attention(latent, latent.mu)[:, 1]
-            return smoothed(anomalous) if isinstance(self.classifier, RegionClassifier) else anomalous
+            if isinstance(self.classifier, RegionClassifier):
+                return smoothed(self.classifier.cam(latent.mu))  # A^ca before its sigmoid, which saturates
+            return self.class_attention(latent, latent.mu)[:, 1]
         if self.attends_to == "latent_sum":
             return 1 - self.attention(latent)
         energy, _ = self.energy(latent.mu)
