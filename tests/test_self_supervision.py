@@ -112,7 +112,7 @@ def test_the_paper_has_no_self_supervised_variant():
 def test_without_weights_encoder_latent_and_c_are_trained_together():
     made = make_config("recommended", {"model": {"variant": "r-s", "weights": "none"}})
     model = made.model
-    assert (model.latent, model.stages, model.attention, model.image_score) == ("trained", (1,), "class", "class")
+    assert (model.latent, model.stages, model.attention, model.image_score) == ("trained", (1,), "class", "map")
     assert made.loss.adversarial_weight == 0
     assert is_trained_on_made(model)
     assert make_config("recommended", {"model": {"variant": "d-s"}}).model.stages == (2,)

@@ -183,8 +183,9 @@ class Cavga(nn.Module):
         """
         if self.attends_to == "class":
             # Paper: the map of the anomalous class is used as it is, not inverted.
-            anomalous = self.class_attention(latent, latent.mu)[:, 1]
-            return smoothed(anomalous) if isinstance(self.classifier, RegionClassifier) else anomalous
+            if isinstance(self.classifier, RegionClassifier):
+                return smoothed(self.classifier.cam(latent.mu))  # A^ca before its sigmoid, which saturates
+            return self.class_attention(latent, latent.mu)[:, 1]
         if self.attends_to == "latent_sum":
             return 1 - self.attention(latent)
         cells = (energy or self.energy(latent.mu)).cells
