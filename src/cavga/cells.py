@@ -57,7 +57,8 @@ class Cell:
 
 
 def demo_cells(seeds: Sequence[int], _weights: str | None) -> list[Cell]:
-    """The demo's textures: both presets, what training the encoder and L_ae add, and the control."""
+    """The demo's textures: good images only and made anomalies, what training the encoder and L_ae add, the control."""
+    made: Overrides = {"model": {"variant": "r-s"}, "training": {"epochs": 10}}
     untrained: Overrides = {"model": {"weights": "none", "train_encoder": False}}
     no_attention: Overrides = {"loss": {"attention_weight": 0.0}}
     paper: Overrides = {"training": {"epochs": 15}}
@@ -66,6 +67,7 @@ def demo_cells(seeds: Sequence[int], _weights: str | None) -> list[Cell]:
         for texture in TEXTURES:
             for name, preset, extra, note in (
                 ("recommended", "recommended", {}, ""),
+                ("r-s, recommended", "recommended", made, "encoder, latent and C trained on made anomalies"),
                 ("untrained encoder", "recommended", untrained, "encoder random and frozen"),
                 ("without L_ae", "recommended", no_attention, "w_ae = 0"),
                 ("paper", "paper", paper, "15 epochs of 150; one seed"),

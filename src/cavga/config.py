@@ -34,7 +34,9 @@ class DataConfig:
     )
     mask_cut: float = setting(0.5, "LAG: share of an attention map's maximum from which on it is mask")
     layout: str | None = setting(None, "how the data is laid out, if it is not recognised", LAYOUTS)
-    calibration_fraction: float = setting(0.2, "share of the good images held out to set thresholds")
+    calibration_fraction: float = setting(
+        0.2, "share of the good images held out to set thresholds, where folds do not"
+    )
     anomalous_fraction: float = setting(
         0.02, "w: share of the test's anomalous images to train on, where none is labelled for training"
     )
