@@ -4,7 +4,7 @@ from torch.nn import functional
 from torchvision.models import resnet18
 
 from cavga.model.encoder import IMAGENET_DEVIATION, IMAGENET_MEAN, DcganEncoder, TorchvisionEncoder, whole_network
-from cavga.networks import NETWORKS
+from cavga.networks import NETWORKS, encoder_stages
 
 ENCODERS = [*NETWORKS, "DC-GAN"]
 SIZES = [(32, 32), (128, 128), (256, 256), (320, 320), (64, 96), (320, 128)]
@@ -24,12 +24,13 @@ def normalised(images):
 @pytest.mark.parametrize("name", ENCODERS)
 def test_stages_have_the_declared_channels_and_strides(name):
     encoder = make_encoder(name).eval()
+    declared = encoder_stages("d-u", None) if name == "DC-GAN" else encoder_stages("r-u", name)
     for size in SIZES:
         with torch.no_grad():
             stages = encoder(torch.rand(1, 3, *size))
-        assert list(stages) == list(encoder.stage_channels) == list(encoder.stage_strides)
+        assert list(stages) == list(encoder.stage_channels) == list(declared)
         for stage, features in stages.items():
-            stride = encoder.stage_strides[stage]
+            stride = declared[stage].stride
             assert features.shape == (1, encoder.stage_channels[stage], size[0] // stride, size[1] // stride)
 
 
