@@ -83,9 +83,11 @@ place, on both sides of this split. Where a row lacks seeds, they were cut to fi
 defect type is in the JSON.
 """
 DEMO = """No pretrained weights, 128 px, 65 training cuts a texture (`cavga demo`). "Untrained encoder" and "without
-L_ae" change one thing of `recommended`; PaDiM stands on the features of the row `recommended`. `paper` is cut to 15 of
-its 150 recalled epochs and one seed. The three bands of a photograph are not alike, so the false alarms promised on
-the calibration band (at most 3.8 %) are not what the test band shows; thresholds hold for images like those held out.
+L_ae" change one thing of `recommended`, which is r-u; PaDiM stands on the features of that row. `r-s` is trained on
+made anomalies for 10 epochs of many more images ([decision 0014](decisions/0014-training-on-made-anomalies.md)).
+`paper` is cut to 15 of its 150 recalled epochs and one seed. The three bands of a photograph are not alike, so the
+false alarms promised on the calibration band (at most 3.8 %) are not what the test band shows; thresholds hold for
+images like those held out.
 Two threads; another number of threads rounds differently and moves a trained row about as much as another seed. Minutes
 are on a shared machine: an order of magnitude.
 """
