@@ -5,6 +5,7 @@ import pytest
 import torch
 
 import cavga
+from cavga import prior_fitting
 from cavga.attention import grad_cam
 from cavga.data.dataset import image_batch
 from cavga.model.prior import FLAT_POOL, AggregatedPrior, Energies, flattened, smoothed
@@ -119,6 +120,15 @@ def test_every_image_is_measured_by_a_prior_that_has_not_seen_it():
         measured = getattr(held_out.energies, name)[[3, 8, 13, 18]]
         assert torch.allclose(measured, getattr(expected, name), rtol=1e-2)  # z is kept in half precision
     assert held_out.images.tolist() == list(range(20))
+
+
+def test_of_many_images_some_are_drawn_and_as_many_cells_of_each(monkeypatch):
+    monkeypatch.setattr(prior_fitting, "MAX_IMAGES", 12)
+    monkeypatch.setattr(prior_fitting, "MAX_CANDIDATES", 120)
+    network, _, held_out = fitted()
+    assert len(held_out.images) == len(set(held_out.images.tolist())) == 12
+    assert len(held_out.energies.local) == len(held_out.energies.flat_score) == 12
+    assert len(network.prior.centres) == 120  # 10 of 64 cells of each image, and there is room for all
 
 
 def test_scales_are_those_of_the_measured_images():
