@@ -370,10 +370,12 @@ def test_oblong_and_mixed_sizes(tmp_path):
 
 
 def test_the_demo_gives_three_runs_one_summary_one_report(tmp_path):
-    from cavga.demo import DEMO_SETTINGS, run_demo
+    from cavga.demo import demo_settings, run_demo
     from cavga.presets import make_config
 
-    config = make_config("recommended", DEMO_SETTINGS, {"data": {"image_size": (32, 32)}, "training": {"epochs": 1}})
+    config = make_config(
+        "recommended", demo_settings("recommended"), {"data": {"image_size": (32, 32)}, "training": {"epochs": 1}}
+    )
     seen: list[str] = []
     run_demo(tmp_path / "demo", config, announce=seen.append)
     summary = json.loads((tmp_path / "demo/summary.json").read_text())
@@ -387,12 +389,12 @@ def test_the_demo_gives_three_runs_one_summary_one_report(tmp_path):
 
 
 def test_the_demo_replaces_a_demo_and_nothing_else(tmp_path):
-    from cavga.demo import DEMO_SETTINGS, run_demo
+    from cavga.demo import demo_settings, run_demo
     from cavga.presets import make_config
 
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/thesis.txt").write_text("years of work")
-    config = make_config("recommended", DEMO_SETTINGS)
+    config = make_config("recommended", demo_settings("recommended"))
     with pytest.raises(UsageError, match="something other than a demo"):
         run_demo(tmp_path / "mine", config)
     assert (tmp_path / "mine/thesis.txt").read_text() == "years of work"

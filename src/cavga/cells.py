@@ -6,7 +6,7 @@ from typing import Any
 
 from cavga.config import RunConfig
 from cavga.data.demo import TEXTURES
-from cavga.demo import DEMO_SETTINGS
+from cavga.demo import TEXTURE_SETTINGS
 from cavga.presets import PRESETS, make_config
 
 Overrides = dict[str, dict[str, Any]]
@@ -74,10 +74,10 @@ def demo_cells(seeds: Sequence[int], _weights: str | None) -> list[Cell]:
             ):
                 if preset == "paper" and seed != seeds[0]:
                     continue  # minutes a cell
-                overrides = merge(DEMO_SETTINGS, extra)
+                overrides = merge(TEXTURE_SETTINGS, extra)
                 cells.append(Cell(name, texture, preset=preset, overrides=overrides, seed=seed, note=note))
             cells.append(
-                Cell("PaDiM, same features", texture, "padim", overrides=DEMO_SETTINGS, seed=seed,
+                Cell("PaDiM, same features", texture, "padim", overrides=TEXTURE_SETTINGS, seed=seed,
                      features_of="recommended", note="control")
             )  # fmt: skip
     return cells
@@ -217,7 +217,7 @@ def _at_128_px(variant: str, preset: str, data: str, weights: str | None) -> tup
     is_texture = data in TEXTURES
     base: Overrides = {"data": {"image_size": (128, 128)}, "model": {"variant": variant}}
     if is_texture:
-        base = merge(DEMO_SETTINGS, base)
+        base = merge(TEXTURE_SETTINGS, base)
     elif variant.startswith("r"):
         base = merge(base, {"model": {"weights": weights or "imagenet"}})
     if preset == "recommended":

@@ -16,11 +16,19 @@ from cavga.runs import CONFIG_FILE
 from cavga.training import Progress
 
 # No ImageNet weights, so that the demo needs no download; 65 images need more passes than the default.
-DEMO_SETTINGS: dict[str, dict[str, Any]] = {
+TEXTURE_SETTINGS: dict[str, dict[str, Any]] = {
     "data": {"image_size": (CUT, CUT)},
     "model": {"weights": "none"},
     "training": {"epochs": 20},
 }
+
+
+def demo_settings(preset: str) -> dict[str, dict[str, Any]]:
+    """What the demo sets: with `recommended` the variant that is best without weights (docs/decisions/0014)."""
+    if preset != "recommended":
+        return TEXTURE_SETTINGS
+    model = {**TEXTURE_SETTINGS["model"], "variant": "r-s"}
+    return {**TEXTURE_SETTINGS, "model": model, "training": {"epochs": 10}}
 
 
 def run_demo(

@@ -27,8 +27,10 @@ def add_config_flags(parser: argparse.ArgumentParser, *, leave_out: tuple[str, .
                 _add_flag(group, item, hints[item.name])
 
 
-def config_from_flags(args: argparse.Namespace, defaults: dict[str, dict[str, Any]] | None = None) -> RunConfig:
-    """Defaults < preset < `defaults` of the verb < TOML file < flags."""
+def config_from_flags(
+    args: argparse.Namespace, defaults: Callable[[str], dict[str, dict[str, Any]]] = lambda _preset: {}
+) -> RunConfig:
+    """Defaults < preset < `defaults` of the verb for that preset < TOML file < flags."""
     file_preset, file_overrides = read_toml(args.config) if args.config else (None, {})
     given = {
         section: {
@@ -39,7 +41,7 @@ def config_from_flags(args: argparse.Namespace, defaults: dict[str, dict[str, An
         for section in SECTIONS
     }
     preset = args.preset or file_preset or "recommended"
-    return make_config(preset, defaults or {}, file_overrides, given)
+    return make_config(preset, defaults(preset), file_overrides, given)
 
 
 def parse_image_size(text: str) -> tuple[int, int]:

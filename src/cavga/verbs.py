@@ -35,10 +35,10 @@ def add_demo(parser: argparse.ArgumentParser) -> None:
 
 
 def demo(args: argparse.Namespace) -> Outcome:
-    from cavga.demo import DEMO_SETTINGS, run_demo
+    from cavga.demo import demo_settings, run_demo
     from cavga.progress import training_progress
 
-    config = config_from_flags(args, DEMO_SETTINGS)
+    config = config_from_flags(args, demo_settings)
     with training_progress(enabled=not args.json) as bar:
         summary = run_demo(args.output, config, announce=bar.announce, on_step=bar.step)
     lines = [table_line("texture", None)]
