@@ -79,7 +79,8 @@ def test_few_images_are_all_trained_on_and_their_folds_set_the_threshold(tmp_pat
     assert calibration["promised_false_alarm_rate"] == 1 - 12 / 13
 
 
-AGGREGATED = {"model": {"variant": "r-u", "weights": "none", "latent_channels": 8, "prior": "aggregated"},
+AGGREGATED = {"model": {"variant": "r-u", "weights": "none", "train_encoder": False, "latent_channels": 8,
+                        "prior": "aggregated"},
               "data": {"image_size": (32, 32)}, "training": {"epochs": 1, "device": "cpu"},
               "calibration": {"false_alarm_rate": 0.25}}  # fmt: skip
 
