@@ -156,7 +156,8 @@ def _control(cell: Cell, data: Path, run: Path, output: Path) -> dict[str, Any]:
     assert isinstance(detector.graph, InferenceGraph)
     graph = CONTROLS[cell.method](detector.graph.model, image_size=config.data.image_size, seed=cell.seed)
     images = cache_images(inputs.train, inputs.hashes_of(inputs.train), size=config.data.image_size, folder=run)
-    is_fitted = np.array([record in fitted for record in inputs.train])
+    chosen = set(fitted)
+    is_fitted = np.array([record in chosen for record in inputs.train])
     graph.fit(images[is_fitted], detector.device)
     calibration = set_thresholds(graph, replace(inputs, train=fitted, calibration=held), config, detector.device)
     if not is_fitted.all():

@@ -5,7 +5,6 @@ Each adds its own terms to `terms`, which hold those of the VAE and of the game 
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -20,8 +19,7 @@ from cavga.losses import (
     weakly_supervised_objective,
 )
 from cavga.model.cavga import Cavga, CavgaOutput
-from cavga.model.cell_classifier import top_mean
-from cavga.model.region_classifier import RegionClassifier
+from cavga.model.region_classifier import RegionClassifier, image_logits
 from cavga.shapes import ClassLogits, Labels, Scalar, ScoreMap
 
 
@@ -67,15 +65,18 @@ def weakly_supervised(
 
 
 def self_supervised(
-    model: Cavga, output: CavgaOutput, regions: ScoreMap, terms: dict[str, Tensor], weights: LossConfig
+    model: Cavga,
+    output: CavgaOutput,
+    labels: Labels,
+    regions: ScoreMap,
+    terms: dict[str, Tensor],
+    weights: LossConfig,
 ) -> Objective:
     """Eq. 6 with L_cga of every cell, whose share of a made anomaly is known; `regions` is that of every pixel."""
     classifier = model.classifier
     assert isinstance(classifier, RegionClassifier)
     cam = classifier.cam(output.z)
-    q = top_mean(cam)
-    class_logits = torch.stack([-q / 2, q / 2], dim=1)
-    labels = (regions.flatten(1).amax(dim=1) >= 0.5).long()
+    class_logits = image_logits(cam)
     cells = functional.adaptive_avg_pool2d(regions[:, None], (cam.shape[1], cam.shape[2]))[:, 0]
     terms["classification"] = classification_loss(class_logits, labels)
     terms["guided_attention"] = made_region_loss(cam, cells)

@@ -103,7 +103,7 @@ def training_step(
             "generator": generator_loss(discriminator(fake)) if has_game else images.new_zeros(()),
         }
         if regions is not None:
-            objective = self_supervised(model, output, regions, terms, weights)
+            objective = self_supervised(model, output, labels, regions, terms, weights)
         elif output.class_logits is None:
             objective = unsupervised(model, output, terms, weights)
         else:
