@@ -8,7 +8,6 @@ count in deviations of the image's own grey levels.
 from collections.abc import Callable, Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
 from cavga.data.places import Grid, Photograph, uneven_reach
@@ -25,7 +24,7 @@ from cavga.data.procedural import (
     stroke,
 )
 from cavga.data.training_makers import MAX_TRIES, MIN_SIDE, graded_label
-from cavga.data.training_scene import Scene
+from cavga.data.training_scene import Scene, box_of, mixed
 
 Maker = Callable[[Scene, np.random.Generator], Pixels]
 
@@ -68,15 +67,14 @@ def deviation_of(scene: Scene) -> float:
 def _foreign(scene: Scene, rng: np.random.Generator) -> Pixels:
     """A drawn texture, or the other image enlarged or shrunk, with about the contrast of the place it is put."""
     whole = _outline(scene, rng)
-    rows, columns = (np.flatnonzero(whole.any(axis=axis)) for axis in (1, 0))
-    window = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    window = box_of(whole > 0)
     before, opacity, made = scene.image[window], whole[window], scene.image.copy()
     texture = _texture(scene, opacity.shape, rng)
     mean, deviation = _inside(before, opacity)
     own_mean, own_deviation = _inside(texture, opacity)
     contrast = max(deviation, 3.0) * 2.0 ** rng.uniform(-1, 0.7)
     texture = (texture - own_mean) / max(own_deviation, 1e-6) * contrast + mean + rng.normal(0, 0.4) * deviation
-    made[window] = _mixed(before, texture, opacity * rng.uniform(0.85, 1))
+    made[window] = mixed(before, texture, opacity * rng.uniform(0.85, 1))
     return made
 
 
@@ -86,7 +84,7 @@ def _toned(scene: Scene, rng: np.random.Generator) -> Pixels:
     mean, _ = _inside(scene.image, opacity)
     gain = rng.uniform(0.3, 0.6) if rng.uniform() < 0.5 else rng.uniform(1.6, 2.5)
     shift = rng.choice([-1, 1]) * rng.uniform(0.8, 2) * deviation_of(scene)
-    return _mixed(scene.image, mean + shift + gain * (scene.image - mean), opacity)
+    return mixed(scene.image, mean + shift + gain * (scene.image - mean), opacity)
 
 
 def _softened(scene: Scene, rng: np.random.Generator) -> Pixels:
@@ -101,7 +99,7 @@ def _softened(scene: Scene, rng: np.random.Generator) -> Pixels:
     else:
         noise = blurred(rng.standard_normal(image.shape, dtype=np.float32), rng.uniform(0.3, 1.5))
         after = image + noise / max(float(noise.std()), 1e-6) * rng.uniform(0.5, 1.5) * deviation_of(scene)
-    return _mixed(image, after, opacity)
+    return mixed(image, after, opacity)
 
 
 def _stroked(scene: Scene, rng: np.random.Generator) -> Pixels:
@@ -116,7 +114,7 @@ def _stroked(scene: Scene, rng: np.random.Generator) -> Pixels:
     opacity = stroke(scene.shape, path, pressure, rng.uniform(2.5, 6))
     mean, _ = _inside(scene.image, opacity)
     shift = rng.choice([-1, 1]) * rng.uniform(1, 2.5) * deviation_of(scene)
-    return _mixed(scene.image, mean + shift + rng.uniform(0, 0.3) * (scene.image - mean), opacity)
+    return mixed(scene.image, mean + shift + rng.uniform(0, 0.3) * (scene.image - mean), opacity)
 
 
 def _spotted(scene: Scene, rng: np.random.Generator) -> Pixels:
@@ -128,7 +126,7 @@ def _spotted(scene: Scene, rng: np.random.Generator) -> Pixels:
         outline = uneven_reach(np.arctan2(y, x), [(2, 0.2), (3, 0.15)], rng)
         opacity = np.clip((radius - np.hypot(y, x) / outline) / rng.uniform(1, 2) + 0.5, 0, 1).astype(np.float32)
         mean, _ = _inside(made, opacity)
-        made = _mixed(made, mean + rng.choice([-1, 1]) * rng.uniform(0.8, 3) * deviation_of(scene), opacity)
+        made = mixed(made, mean + rng.choice([-1, 1]) * rng.uniform(0.8, 3) * deviation_of(scene), opacity)
     return made
 
 
@@ -181,10 +179,6 @@ def _inside(pixels: Pixels, opacity: Plane) -> tuple[Pixels, float]:
     weights = opacity[..., None] / max(float(opacity.sum()), 1e-6)
     mean = (pixels * weights).sum(axis=(0, 1))
     return mean, float(np.sqrt((((pixels - mean) ** 2) * weights).sum(axis=(0, 1)).mean()))
-
-
-def _mixed(before: Pixels, after: NDArray[np.floating], opacity: NDArray[np.floating]) -> Pixels:
-    return (before + opacity[..., None] * (after - before)).astype(np.float32)
 
 
 def _counted_from(place: tuple[int, int], shape: tuple[int, int]) -> tuple[Grid, Grid]:

@@ -24,7 +24,7 @@ from cavga.data.procedural import (
     stripes,
     stroke,
 )
-from cavga.data.training_scene import Scene, Window
+from cavga.data.training_scene import Scene, Window, box_of, mixed
 
 Maker = Callable[[Scene, np.random.Generator], Pixels]
 
@@ -50,10 +50,10 @@ def _texture(scene: Scene, rng: np.random.Generator) -> Pixels:
     _, (y, x) = scene.around(scene.draw_place(rng), float(max(scene.shape)))
     field = perlin(scene.shape, cells, rng) - np.hypot(y, x) * np.float32(rng.uniform(0, 12) / scene.side)
     opacity = cut_to_area(field.astype(np.float32), 0.005 * 50 ** rng.uniform(), rng.uniform(1, 6) * scene.grain)
-    window = _box(opacity > 0)
+    window = box_of(opacity > 0)
     before, made = scene.image[window], scene.image.copy()
     texture = _disordered(scene.image, rng)[window] if rng.uniform() < 0.35 else _drawn_texture(before, rng)
-    made[window] = _mixed(before, texture, rng.uniform(0.15, 1) * opacity[window])
+    made[window] = mixed(before, texture, rng.uniform(0.15, 1) * opacity[window])
     return made
 
 
@@ -95,7 +95,7 @@ def _scratch(scene: Scene, rng: np.random.Generator) -> Pixels:
         line = path + across * i * rng.uniform(1.5, 4) * width
         opacity = np.maximum(opacity, stroke(scene.shape, line, pressure, width))
     colour = scene.colour_off(place, 15 * 8 ** rng.uniform(), rng)
-    return _mixed(scene.image, colour, opacity)
+    return mixed(scene.image, colour, opacity)
 
 
 def _blurred_or_rough(scene: Scene, rng: np.random.Generator) -> Pixels:
@@ -116,7 +116,7 @@ def _blurred_or_rough(scene: Scene, rng: np.random.Generator) -> Pixels:
         rough = rng.standard_normal((*before.shape[:2], colours), dtype=np.float32)
         rough = blurred(rough, rng.uniform(0.3, 1.5) * scene.grain)
         after = before + 5 * 6 ** rng.uniform() * rough / max(float(rough.std()), 1e-6)
-    made[window] = _mixed(before, after, opacity)
+    made[window] = mixed(before, after, opacity)
     return made
 
 
@@ -129,9 +129,9 @@ def _region(scene: Scene, rng: np.random.Generator) -> Pixels:
     else:
         field = polygon_field(scene.shape, place, rng)
     opacity = cut_to_area(field, rng.uniform(0.08, 0.45), rng.uniform(0, 8) * scene.grain)
-    window, made = _box(opacity > 0), scene.image.copy()
+    window, made = box_of(opacity > 0), scene.image.copy()
     after = _other_surface(scene.image[window], scene.other[window], opacity[window], rng, scene.grain)
-    made[window] = _mixed(scene.image[window], after, opacity[window])
+    made[window] = mixed(scene.image[window], after, opacity[window])
     return made
 
 
@@ -147,7 +147,7 @@ def _spot(scene: Scene, rng: np.random.Generator) -> Pixels:
         distance = np.hypot(y, x) / uneven_reach(np.arctan2(y, x), [(2, 0.2), (3, 0.15)], rng)
         colour = scene.colour_off(place, 20 * 6 ** rng.uniform(), rng)
         dot = np.clip((radius - distance) / rng.uniform(1, 2) + 0.5, 0, 1)
-        made[window] = _mixed(made[window], colour, dot)
+        made[window] = mixed(made[window], colour, dot)
         if rng.uniform() < 0.4:
             lit = np.clip(np.cos(np.arctan2(y, x) - rng.uniform(0, 2 * np.pi)) + 0.5, 0, 1)
             rim = lit * np.exp(-(((distance - radius - 1) / max(0.25 * radius, 0.8)) ** 2))
@@ -164,10 +164,6 @@ TRAINING_MAKERS: Mapping[str, Maker] = {
     "region": _region,
     "spot": _spot,
 }
-
-
-def _mixed(before: Pixels, after: NDArray[np.floating], opacity: NDArray[np.floating]) -> Pixels:
-    return (before + opacity[..., None] * (after - before)).astype(np.float32)
 
 
 def _other_surface(
@@ -209,11 +205,6 @@ def _disordered(image: Pixels, rng: np.random.Generator) -> Pixels:
     if image.shape[2] == 1 or rng.uniform() < 0.5:
         return 255 - image[..., rng.permutation(image.shape[2])]
     return np.roll(image, rng.choice([1, 2]), axis=2)
-
-
-def _box(is_inside: NDArray[np.bool_]) -> Window:
-    rows, columns = (np.flatnonzero(is_inside.any(axis=axis)) for axis in (1, 0))
-    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
 
 def _window(place: tuple[int, int], size: Sequence[int], shape: tuple[int, int]) -> Window:

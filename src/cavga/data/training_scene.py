@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cavga.data.places import Grid, Photograph, draw_place, grain_of, is_grey, local_structure
 from cavga.data.procedural import Pixels, Plane
@@ -85,3 +86,14 @@ class Scene:
 def _foreground_structure(photograph: Photograph) -> Grid:
     structure = local_structure(photograph, STRUCTURE_SHARE)
     return np.maximum(structure - np.quantile(structure, FLOOR_QUANTILE), 0)
+
+
+def mixed(before: Pixels, after: NDArray[np.floating], opacity: NDArray[np.floating]) -> Pixels:
+    """Before where the opacity is 0, after where it is 1."""
+    return (before + opacity[..., None] * (after - before)).astype(np.float32)
+
+
+def box_of(is_inside: NDArray[np.bool_]) -> Window:
+    """The smallest window that holds all that is inside."""
+    rows, columns = (np.flatnonzero(is_inside.any(axis=axis)) for axis in (1, 0))
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
