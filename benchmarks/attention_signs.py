@@ -15,7 +15,7 @@ from torch import Tensor
 from cavga.attention import latent_sum_cam
 from cavga.config import RunConfig
 from cavga.data.catalog import load_catalog
-from cavga.data.dataset import resize
+from cavga.data.dataset import as_images
 from cavga.data.images import read_image
 from cavga.data.records import ANOMALOUS, ImageRecord
 from cavga.detector import AnomalyDetector
@@ -27,6 +27,7 @@ from cavga.model.weights import load_encoder_weights
 from cavga.pipeline import train
 from cavga.pixel_metrics import PixelHistogram
 from cavga.presets import make_config
+from cavga.resizing import resized
 from map_limits import by_type, mask_at
 
 SIZE = 128  # px
@@ -83,8 +84,8 @@ def trained_head(data: Path, weights: str, seed: int) -> LatentHead:
     """The head of mu after one epoch of Eq. 4 on the set's good images."""
     with tempfile.TemporaryDirectory() as folder:
         detector = AnomalyDetector.load(train(data, Path(folder) / "run", config_of(weights, seed)))
-    assert isinstance(detector.graph, InferenceGraph)
-    head = detector.graph.model.mu_head
+    assert isinstance(detector.engine.graph, InferenceGraph)
+    head = detector.engine.graph.model.mu_head
     assert isinstance(head, LatentHead)
     return head.cpu()
 
@@ -95,8 +96,8 @@ def layer3(encoder: torch.nn.Module, records: Sequence[ImageRecord]) -> Tensor:
     parts = []
     for start in range(0, len(records), BATCH):
         photographs = (read_image(record.path) for record in records[start : start + BATCH])
-        images = [resize(torch.from_numpy(np.array(image))[None], (SIZE, SIZE)) for image in photographs]
-        parts.append(encoder(torch.cat(images))[3])
+        images = np.stack([resized(image, (SIZE, SIZE)) for image in photographs])
+        parts.append(encoder(as_images(torch.from_numpy(images)))[3])
     return torch.cat(parts)
 
 

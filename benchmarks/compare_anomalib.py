@@ -113,16 +113,15 @@ def our_side(category: Path, weights: str, folder: Path) -> Arrays:
 def photographs(category: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Images to fit on and to score, at the input size; the tested ones are spread over the defect types."""
     from cavga.data.catalog import load_catalog
-    from cavga.data.dataset import resize
     from cavga.data.images import read_image
+    from cavga.resizing import resized
 
     catalog = load_catalog(category)
     train, test = catalog.split("train")[:NUM_TRAIN], catalog.split("test")
     test = [test[i] for i in np.linspace(0, len(test) - 1, NUM_TEST).astype(int)]
     arrays = []
     for records in (train, test):
-        images = torch.cat([resize(torch.from_numpy(read_image(record.path))[None], SIZE) for record in records])
-        arrays.append((images.permute(0, 2, 3, 1) * 255).round().to(torch.uint8).numpy())
+        arrays.append(np.stack([resized(read_image(record.path), SIZE) for record in records]))
     return arrays[0], arrays[1]
 
 

@@ -126,7 +126,7 @@ def test_train_says_which_labelled_bad_images_were_drawn(run_folder, capsys, mon
     description = json.loads((run_folder / "model.json").read_text())
     description["provenance"] |= {"train_anomalous": 2, "drawn": ["test/cut/007.png", "test/hole/001.png"]}
     monkeypatch.setattr("cavga.pipeline.train", lambda *_arguments, **_options: run_folder)
-    monkeypatch.setattr("cavga.checkpoint.load_description", lambda _run: description)
+    monkeypatch.setattr("cavga.model_file.load_description", lambda _run: description)
     code, out, _ = run_verb(capsys, "train", "DATA", "--output", "RUN")
     assert code == 0
     assert "on 12 good and 2 labelled bad images of layout" in out

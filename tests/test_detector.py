@@ -42,9 +42,9 @@ def test_a_score_at_the_threshold_counts(run_folder):
     one = cavga.AnomalyDetector.load(run_folder, device="cpu")
     photograph = photographs(1)[0]
     score = next(one.predict(photograph)).score
-    one.graph.image_threshold.fill_(score)
+    one.engine.image_threshold = score
     assert next(one.predict(photograph)).is_anomalous
-    one.graph.image_threshold.fill_(float(np.nextafter(np.float32(score), np.float32(np.inf))))
+    one.engine.image_threshold = float(np.nextafter(np.float32(score), np.float32(np.inf)))
     assert not next(one.predict(photograph)).is_anomalous
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 SOURCE = Path(__file__).parent.parent / "src" / "cavga"
 ROOMS = [
-    "_version", "errors", "files", "shapes", "networks", "config", "toml_files", "presets", "flags", "printing",
+    "_version", "errors", "files", "model_file", "resizing",
+    "shapes", "networks", "config", "toml_files", "presets", "flags", "printing",
     "data.images", "data.records", "data.manifest", "data.known_sets", "data.unpack", "data.one_class",
     "data.small_images", "data.lag", "data.video", "data.catalog", "data.contamination", "data.check", "data.dataset",
     "data.demo", "data.places", "data.makers", "data.procedural", "data.training_scene", "data.training_kinds",
@@ -19,12 +20,13 @@ ROOMS = [
     "inference", "classification", "prior_fitting",
     "self_supervision", "fitting", "metrics",
     "pixel_metrics", "calibration",
-    "detector",
+    "engines.engine", "engines.onnx_engine", "engines.torch_engine", "detector",
     "pictures", "page", "evaluation", "attention_figure", "report", "prediction", "runs", "self_check", "sections",
-    "thresholds", "pipeline", "self_test_images", "self_test_page", "self_testing", "progress", "demo",
+    "thresholds", "export", "pipeline", "evaluating",
+    "self_test_images", "self_test_page", "self_testing", "progress", "demo",
     "baselines.blur", "baselines.padim", "baselines.patchcore", "cells", "benchmark", "verbs", "cli", "__main__",
 ]  # fmt: skip
-OUTSIDE = {"__init__", "data.__init__", "model.__init__", "baselines.__init__"}
+OUTSIDE = {"__init__", "engines.__init__", "data.__init__", "model.__init__", "baselines.__init__"}
 
 
 def room_of(path: Path) -> str:

@@ -12,7 +12,8 @@ import torch
 
 import cavga
 from cavga.errors import DataError, ModelFileError, ResumeError, TrainingError, UsageError
-from cavga.pipeline import evaluate, train
+from cavga.evaluating import evaluate
+from cavga.pipeline import train
 from cavga.toml_files import write_toml
 
 from .conftest import save_image, small_config, texture, write_category

@@ -183,7 +183,7 @@ def test_a_run_with_it_is_saved_loaded_and_evaluated(variant, category, tmp_path
     metrics = cavga.evaluate(run, category).metrics
     assert 0.5 < metrics["pixel"]["auroc"] <= 1
     detector = cavga.AnomalyDetector.load(run)
-    assert isinstance(detector.graph.model.prior, AggregatedPrior)
+    assert isinstance(detector.engine.graph.model.prior, AggregatedPrior)
 
 
 def test_an_interrupted_run_with_it_goes_on_to_the_same_bits(category, tmp_path):

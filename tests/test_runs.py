@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import pytest
 
+from cavga.data.catalog import load_catalog
 from cavga.data.manifest import read_manifest_hashes, sha256_of
 from cavga.detector import AnomalyDetector
 from cavga.errors import DataError
-from cavga.pipeline import evaluate_detector
+from cavga.evaluating import evaluate_detector
 from cavga.runs import fingerprint, gather, provenance, write_inputs
 
 from .conftest import save_image, small_config, texture, write_category
@@ -153,7 +154,7 @@ def test_drawn_images_are_left_out_of_the_evaluation_and_counted(unlabelled, run
     inputs = gather(unlabelled, weak_config(anomalous_fraction=0.4))
     written(inputs, weak_config(), tmp_path / "run")
     used = read_manifest_hashes(tmp_path / "run/manifest.csv")
-    result = evaluate_detector(AnomalyDetector.load(run_folder), unlabelled, tmp_path / "out", used=used)
+    result = evaluate_detector(AnomalyDetector.load(run_folder), load_catalog(unlabelled), tmp_path / "out", used=used)
     assert result.metrics["counts"]["excluded"] == 2
     assert result.metrics["counts"]["test_anomalous"] == 3
     lines = (tmp_path / "out/predictions.jsonl").read_text(encoding="utf-8")

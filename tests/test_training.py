@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from cavga.data.dataset import TrainingImages, augment, epoch_order, image_batch, resize
+from cavga.data.dataset import TrainingImages, augment, epoch_order, image_batch
 from cavga.errors import ResumeError
 from cavga.model.variants import build
 from cavga.training import make_players, train, training_step
@@ -167,13 +167,6 @@ def test_augmentation_is_a_function_of_seed_epoch_and_index():
 def test_oblong_images_are_flipped_but_not_turned():
     batch = torch.rand(5, 3, 32, 64)
     assert augment(batch, np.arange(5), seed=0, epoch=0).shape == batch.shape
-
-
-def test_resize_is_exact_where_nothing_changes_and_rounds_to_grey_levels():
-    photographs = torch.from_numpy(images())
-    assert torch.equal(resize(photographs, (32, 32)) * 255, photographs.permute(0, 3, 1, 2).float())
-    small = resize(photographs, (20, 20)) * 255
-    assert torch.allclose(small, small.round(), atol=1e-4)
 
 
 def test_same_seed_same_weights_and_another_seed_others(tmp_path):

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from cavga.config import RunConfig
     from cavga.detector import AnomalyDetector, Prediction
     from cavga.errors import CavgaError
-    from cavga.pipeline import evaluate, train
+    from cavga.evaluating import evaluate
+    from cavga.pipeline import train
     from cavga.presets import make_config
     from cavga.self_testing import self_test
 
@@ -20,7 +21,7 @@ _HOMES = {
     "CavgaError": "cavga.errors",
     "Prediction": "cavga.detector",
     "RunConfig": "cavga.config",
-    "evaluate": "cavga.pipeline",
+    "evaluate": "cavga.evaluating",
     "make_config": "cavga.presets",
     "self_test": "cavga.self_testing",
     "train": "cavga.pipeline",

@@ -22,10 +22,12 @@ from cavga.data.dataset import cache_images
 from cavga.data.demo import TEXTURES, write_demo_data
 from cavga.data.records import hold_out
 from cavga.detector import AnomalyDetector
+from cavga.engines.torch_engine import TorchEngine, load_run
 from cavga.errors import CavgaError, DataError, ModelFileError, UsageError, unknown_name
+from cavga.evaluating import evaluate, evaluate_detector
 from cavga.files import atomic_write
 from cavga.inference import InferenceGraph
-from cavga.pipeline import evaluate, evaluate_detector, train
+from cavga.pipeline import train
 from cavga.runs import MANIFEST_FILE, gather
 from cavga.thresholds import set_thresholds
 
@@ -147,24 +149,24 @@ def _control(cell: Cell, data: Path, run: Path, output: Path) -> dict[str, Any]:
     out, and one that is fitted to all of them is evaluated: so every row learns from the same images.
     """
     base = Cell(cell.features_of or "", cell.data, seed=cell.seed)
-    detector = AnomalyDetector.load(output / base.folder)
+    engine, description = load_run(output / base.folder, "auto")
     config = cell.config()
     inputs = gather(data, config)
     fitted, held = inputs.train, inputs.calibration
     if not held:
         fitted, held = hold_out(inputs.train, fraction=config.data.calibration_fraction, seed=cell.seed)
-    assert isinstance(detector.graph, InferenceGraph)
-    graph = CONTROLS[cell.method](detector.graph.model, image_size=config.data.image_size, seed=cell.seed)
+    assert isinstance(engine.graph, InferenceGraph)
+    graph = CONTROLS[cell.method](engine.graph.model, image_size=config.data.image_size, seed=cell.seed)
     images = cache_images(inputs.train, inputs.hashes_of(inputs.train), size=config.data.image_size, folder=run)
     chosen = set(fitted)
     is_fitted = np.array([record in chosen for record in inputs.train])
-    graph.fit(images[is_fitted], detector.device)
-    calibration = set_thresholds(graph, replace(inputs, train=fitted, calibration=held), config, detector.device)
+    graph.fit(images[is_fitted], engine.device)
+    calibration = set_thresholds(graph, replace(inputs, train=fitted, calibration=held), config, engine.device)
     if not is_fitted.all():
-        graph.fit(images, detector.device)
-    description = {**detector.description, "preset": "control", "calibration": calibration.as_dict()}
-    control = AnomalyDetector(graph, description, device=detector.device)
-    metrics = evaluate_detector(control, data, run, used=dict.fromkeys(inputs.hashes.values(), "")).metrics
+        graph.fit(images, engine.device)
+    description = {**description, "preset": "control", "calibration": calibration.as_dict()}
+    control = AnomalyDetector(TorchEngine(graph, engine.device), description)
+    metrics = evaluate_detector(control, inputs.catalog, run, used=dict.fromkeys(inputs.hashes.values(), "")).metrics
     del images
     for cache in run.glob("images-*"):
         cache.unlink()

@@ -16,24 +16,14 @@ from torch import Tensor, optim
 
 from cavga.errors import ModelFileError
 from cavga.files import atomic_write
-
-FORMAT_VERSION = 1
-WEIGHTS_FILE = "model.safetensors"
-MODEL_FILE = "model.json"
-TRAINING_FOLDER = "training"
+from cavga.model_file import MODEL_FILE, WEIGHTS_FILE, load_description, save_description
 
 
 def save_model(run: Path, tensors: Mapping[str, Tensor], description: Mapping[str, Any]) -> None:
     """Write the inference weights and model.json; the weights first, so that a model.json is complete."""
     content = _serialise(tensors)
     atomic_write(run / WEIGHTS_FILE, content)
-    document = {
-        "format_version": FORMAT_VERSION,
-        **description,
-        "weights_sha256": hashlib.sha256(content).hexdigest(),
-    }
-    document["sha256"] = _document_hash(document)
-    atomic_write(run / MODEL_FILE, (json.dumps(document, indent=2) + "\n").encode())
+    save_description(run, description, weights_sha256=hashlib.sha256(content).hexdigest())
 
 
 def load_model(run: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -45,25 +35,6 @@ def load_model(run: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if hashlib.sha256(weights.read_bytes()).hexdigest() != description["weights_sha256"]:
         raise ModelFileError(f"{weights} is damaged: its sha256 is not the one in {MODEL_FILE}; train again")
     return load_tensors(weights)[0], description
-
-
-def load_description(run: Path) -> dict[str, Any]:
-    """Read and check model.json; raises ModelFileError."""
-    path = run / MODEL_FILE
-    if not path.is_file():
-        what = "no such model" if not run.exists() else f"not a run folder (it has no {MODEL_FILE})"
-        raise ModelFileError(f"{run}: {what}; `cavga train` writes one")
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        found = document.pop("sha256")
-        version = document["format_version"]
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise ModelFileError(f"{path} is not a model description written by cavga") from None
-    if version != FORMAT_VERSION:
-        raise ModelFileError(f"{path} has format version {version}; this cavga reads version {FORMAT_VERSION}")
-    if _document_hash(document) != found:
-        raise ModelFileError(f"{path} was changed after it was written (its sha256 differs); train again")
-    return document
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
@@ -99,8 +70,3 @@ def restore_optimizer(optimizer: optim.Optimizer, tensors: Mapping[str, Tensor],
 
 def _serialise(tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> bytes:
     return save({key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}, metadata)
-
-
-def _document_hash(document: Mapping[str, Any]) -> str:
-    canonical = json.dumps(document, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()

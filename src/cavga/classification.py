@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cavga.config import LossConfig
-from cavga.data.dataset import BATCH_SIZE, TrainingImages, image_batches
+from cavga.data.dataset import TrainingImages, image_batches
+from cavga.data.images import BATCH_SIZE
 from cavga.inference import enlarged, map_score
 from cavga.losses import classification_loss, complementary_guided_attention_loss
 from cavga.model.cavga import Cavga

@@ -9,8 +9,9 @@ from typing import Any
 from cavga.config import RunConfig
 from cavga.data.demo import CUT, TEXTURES, write_demo_data
 from cavga.errors import UsageError
+from cavga.evaluating import evaluate
 from cavga.files import atomic_write
-from cavga.pipeline import evaluate, train
+from cavga.pipeline import train
 from cavga.report import write_report
 from cavga.runs import CONFIG_FILE
 from cavga.training import Progress

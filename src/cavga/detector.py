@@ -1,30 +1,26 @@
-"""The trained model as a user meets it: photographs in, predictions out, streaming in bounded memory."""
+"""From photographs to predictions: decoding in threads, batches, and the engine that scores them. No torch."""
 
+import shutil
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from cavga.checkpoint import load_model
-from cavga.config import DEVICES, RunConfig
-from cavga.data.dataset import BATCH_SIZE, NUM_DECODE_THREADS, resize
-from cavga.data.images import find_images, read_image
-from cavga.errors import CavgaError, DataError, ModelFileError, UsageError, unknown_name
-from cavga.inference import InferenceGraph, ScoringGraph, graph_of
-from cavga.model.variants import add_prior, build_parts
-from cavga.presets import from_dict
-from cavga.shapes import Images
+from cavga.config import DEVICES
+from cavga.data.images import BATCH_SIZE, NUM_DECODE_THREADS, find_images, read_image
+from cavga.engines.engine import Engine, ResizedPhotograph
+from cavga.errors import DataError, MissingExtraError, ModelFileError, UsageError, unknown_name
+from cavga.model_file import ONNX_FILE, load_description
 
-Photograph = NDArray[Any]  # uint8, checked where it is used
-Source = Photograph | str | Path
+Array = NDArray[Any]  # uint8, checked where it is used
+Source = Array | str | Path
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,29 +50,51 @@ class FailedImage:
 class AnomalyDetector:
     """Scores photographs with a trained model."""
 
-    def __init__(self, graph: ScoringGraph, description: dict[str, Any], *, device: torch.device) -> None:
-        self.graph = graph.to(device).eval()
-        self.description = description
-        self.device = device
+    def __init__(self, engine: Engine, description: dict[str, Any]) -> None:
+        self.engine, self.description = engine, description
 
     @classmethod
-    def load(cls, run: str | Path, *, device: str = "auto") -> "AnomalyDetector":
-        """The model of a run folder. Raises ModelFileError if it is missing, damaged or not one of ours."""
-        tensors, description = load_model(Path(run))
-        try:
-            config = from_dict(description["config"])
-            graph = make_graph(config, tensors)
-        except (KeyError, TypeError, RuntimeError, CavgaError) as error:
-            raise ModelFileError(f"{run}: model.json and model.safetensors do not fit together: {error}") from None
-        return cls(graph, description, device=choose_device(device))
+    def load(cls, model: str | Path, *, device: str = "auto") -> "AnomalyDetector":
+        """The model of a run folder or of an exported file.
+
+        A run's exported graph is used where there is one, and PyTorch where there is a GPU or no exported graph.
+        Raises ModelFileError if the model is missing, damaged or not one of ours, MissingExtraError if it takes
+        torch and there is none.
+        """
+        path = Path(model)
+        if device not in DEVICES:
+            raise unknown_name("device", device, DEVICES)
+        if path.suffix.lower() == ".onnx":
+            return _exported(path, device)
+        if (path / ONNX_FILE).is_file() and not _may_use_gpu(device):
+            return _exported_of_run(path, device)
+        return cls.load_in_torch(path, device=device)
+
+    @classmethod
+    def load_in_torch(cls, run: str | Path, *, device: str = "auto") -> "AnomalyDetector":
+        """The model of a run folder in PyTorch: for a GPU, and for what an exported graph does not hold."""
+        if find_spec("torch") is None:
+            load_description(Path(run))  # what is no run folder needs no torch
+            raise MissingExtraError(
+                f"{run} holds no {ONNX_FILE}: `cavga export` writes one where cavga[train] is installed"
+            )
+        from cavga.engines.torch_engine import load_run
+
+        engine, description = load_run(Path(run), device)
+        return cls(engine, description)
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width of the model's input, and of maps and masks."""
+        return self.engine.image_size
 
     @property
     def image_threshold(self) -> float:
-        return float(self.graph.image_threshold)
+        return self.engine.image_threshold
 
     @property
     def pixel_threshold(self) -> float:
-        return float(self.graph.pixel_threshold)
+        return self.engine.pixel_threshold
 
     def predict(self, images: Iterable[Source] | Source) -> Iterator[Prediction]:
         """One prediction per image, in order.
@@ -90,26 +108,21 @@ class AnomalyDetector:
                 raise DataError(result.error)
             yield result
 
-    @property
-    def has_classifier(self) -> bool:
-        """Whether this is a model with classes: an s or w variant."""
-        return isinstance(self.graph, InferenceGraph) and self.graph.model.classifier is not None
-
     def class_attention(self, photograph: Source) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """A^cn and A^ca, the attention of the normal and of the anomalous class, in [0, 1] at the input size.
 
-        Takes one uint8 array (height, width, 3) in RGB or a path; raises UsageError for a model without classifier.
+        Takes one uint8 array (height, width, 3) in RGB or a path; raises UsageError for a model without classifier,
+        and for an exported graph, which does not hold them.
         """
-        if not isinstance(self.graph, InferenceGraph) or not self.has_classifier:
-            raise UsageError("class attention needs a classifier: only the s and w variants have one")
-        ready = _prepare(next(_flatten(photograph)), self.graph.image_size)
+        explain = getattr(self.engine, "class_attention", None)
+        if explain is None:
+            raise UsageError("an exported graph holds no class attention: use AnomalyDetector.load_in_torch(RUN)")
+        ready = _prepare(next(_flatten(photograph)), self.engine)
         if isinstance(ready, FailedImage):
             raise DataError(ready.error)
-        with torch.inference_mode():
-            maps = self.graph.class_attention(ready.image.to(self.device)).cpu().numpy()
-        return maps[0, 0], maps[0, 1]
+        return explain(ready.photograph)
 
-    def results(self, sources: Iterable[Photograph | Path]) -> Iterator[Prediction | FailedImage]:
+    def results(self, sources: Iterable[Array | Path]) -> Iterator[Prediction | FailedImage]:
         """As `predict`, with a FailedImage in the place of an image that cannot be read."""
         batch: list[_Ready | FailedImage] = []
         for item in self._decoded(sources):
@@ -119,12 +132,12 @@ class AnomalyDetector:
                 batch = []
         yield from self._score(batch)
 
-    def _decoded(self, sources: Iterable[Photograph | Path]) -> "Iterator[_Ready | FailedImage]":
+    def _decoded(self, sources: Iterable[Array | Path]) -> "Iterator[_Ready | FailedImage]":
         """Decode and resize in threads, at most two batches ahead of the consumer."""
         waiting: deque[Future[_Ready | FailedImage]] = deque()
         with ThreadPoolExecutor(NUM_DECODE_THREADS) as pool:
             for source in sources:
-                waiting.append(pool.submit(_prepare, source, self.graph.image_size))
+                waiting.append(pool.submit(_prepare, source, self.engine))
                 if len(waiting) > 2 * BATCH_SIZE:
                     yield waiting.popleft().result()
             while waiting:
@@ -136,22 +149,20 @@ class AnomalyDetector:
             yield from (item for item in batch if isinstance(item, FailedImage))
             return
         started = time.perf_counter()
-        with torch.inference_mode():
-            output = self.graph.score_images(torch.cat([item.image for item in ready]).to(self.device))
-        scores, maps, masks = (value.cpu().numpy() for value in (output.score, output.anomaly_map, output.mask))
+        scored = self.engine.score([item.photograph for item in ready])
         milliseconds = (time.perf_counter() - started) * 1000 / len(ready)
         position, threshold = 0, self.image_threshold
         for item in batch:
             if isinstance(item, FailedImage):
                 yield item
                 continue
-            score = float(scores[position])
+            score = float(scored.scores[position])
             yield Prediction(
                 score=score,
                 threshold=threshold,
                 is_anomalous=score >= threshold,
-                anomaly_map=maps[position],
-                mask=masks[position],
+                anomaly_map=scored.maps[position],
+                mask=scored.masks[position],
                 image_size=item.image_size,
                 milliseconds=milliseconds + item.milliseconds,
             )
@@ -160,44 +171,35 @@ class AnomalyDetector:
 
 @dataclass(frozen=True)
 class _Ready:
-    image: Images
+    photograph: ResizedPhotograph
     image_size: tuple[int, int]
     milliseconds: float
 
 
-def make_graph(config: RunConfig, tensors: dict[str, Tensor]) -> InferenceGraph:
-    """The inference graph with weights and thresholds from `tensors`."""
-    bias = "projection.bias" if config.model.latent_shape == "vector" else "bias"
-    mu_channels = tensors[f"model.mu_head.{bias}"].numel()
-    model = build_parts(config.model, image_size=config.data.image_size, mu_channels=mu_channels)
-    add_prior(model, tensors, "model.prior.")
-    graph = graph_of(model, config)
-    missing, unexpected = graph.load_state_dict(tensors, strict=False)
-    needed = [key for key in missing if is_needed(key, config)]
-    if needed or unexpected:
-        raise ModelFileError(f"{len(needed)} tensors are missing and {len(unexpected)} are not the model's")
-    return graph
+def _exported(path: Path, device: str) -> AnomalyDetector:
+    from cavga.engines.onnx_engine import OnnxEngine
+
+    engine = OnnxEngine(path, device)
+    return AnomalyDetector(engine, engine.description)
 
 
-def is_needed(key: str, config: RunConfig) -> bool:
-    """Whether prediction needs the graph's tensor of this name: the decoder only for the residual."""
-    if key.startswith("model.decoder."):
-        return config.model.image_score == "residual"
-    return not key.startswith("model.logvar_head.")
+def _exported_of_run(run: Path, device: str) -> AnomalyDetector:
+    """The exported graph of a run folder, which has to be the run's own."""
+    description, detector = load_description(run), _exported(run / ONNX_FILE, device)
+    if detector.description["weights_sha256"] != description["weights_sha256"]:
+        raise ModelFileError(
+            f"{run / ONNX_FILE} is not of this run's weights: `cavga export {run}` writes it again, or remove it"
+        )
+    return AnomalyDetector(detector.engine, description)
 
 
-def choose_device(name: str) -> torch.device:
-    """The device that "auto", "cpu" or "cuda" stands for."""
-    if name not in DEVICES:
-        raise unknown_name("device", name, DEVICES)
-    if name == "cuda" and not torch.cuda.is_available():
-        raise UsageError("--device cuda: no CUDA device was found; use --device cpu")
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
+def _may_use_gpu(device: str) -> bool:
+    """Whether it is worth the seconds that it takes to load torch and ask."""
+    has_gpu = shutil.which("nvidia-smi") is not None
+    return device == "cuda" or (device == "auto" and has_gpu and find_spec("torch") is not None)
 
 
-def _flatten(images: Iterable[Source] | Source) -> Iterator[Photograph | Path]:
+def _flatten(images: Iterable[Source] | Source) -> Iterator[Array | Path]:
     if isinstance(images, np.ndarray):
         images = list(images) if images.ndim == 4 else [images]
     elif isinstance(images, str | Path):
@@ -230,7 +232,7 @@ def _not_an_image(item: object) -> UsageError:
     )
 
 
-def _prepare(source: Photograph | Path, size: tuple[int, int]) -> _Ready | FailedImage:
+def _prepare(source: Array | Path, engine: Engine) -> _Ready | FailedImage:
     started = time.perf_counter()
     if isinstance(source, np.ndarray):
         if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3 or 0 in source.shape:
@@ -241,6 +243,6 @@ def _prepare(source: Photograph | Path, size: tuple[int, int]) -> _Ready | Faile
             photograph = read_image(source)
         except DataError as error:
             return FailedImage(str(error))
-    image = resize(torch.from_numpy(np.require(photograph, requirements=["C", "W"]))[None], size)
+    resized = engine.resize(photograph)
     height, width = photograph.shape[:2]
-    return _Ready(image, (height, width), (time.perf_counter() - started) * 1000)
+    return _Ready(resized, (height, width), (time.perf_counter() - started) * 1000)

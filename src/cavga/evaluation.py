@@ -62,7 +62,7 @@ def evaluate_records(
     expects_masks: bool,
 ) -> Evaluation:
     """Score labelled records and compute every metric that they allow; maps are kept in `folder`."""
-    size = detector.graph.image_size
+    size = detector.image_size
     maps = np.lib.format.open_memmap(
         Path(folder.name) / "maps.npy", mode="w+", dtype=np.float32, shape=(max(1, len(records)), *size)
     )

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cavga.config import RunConfig
-from cavga.data.dataset import resize
+from cavga.data.dataset import as_images, resize
 from cavga.model.cavga import Cavga, Latent
 from cavga.model.classifier import Classifier, EnergyClassifier, class_score
 from cavga.model.region_classifier import RegionClassifier
@@ -58,7 +58,7 @@ class InferenceGraph(ScoringGraph):
 
     def forward(self, photographs: Photographs) -> InferenceOutput:
         """Photographs of one size, of any size."""
-        return self.score_images(resize(photographs, self.image_size))
+        return self.score_images(as_images(resize(photographs, self.image_size)))
 
     def score_images(self, images: Images) -> InferenceOutput:
         """As `forward`, for images that are already at the model's input size."""

@@ -1,44 +1,31 @@
-"""train -> calibrate -> save -> evaluate, composed once: command line, demo, benchmark and library call this."""
+"""train -> calibrate -> save -> export, composed once: command line, demo, benchmark and library call this."""
 
-import json
 import logging
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from cavga.calibration import Calibration
-from cavga.checkpoint import TRAINING_FOLDER, load_description, save_model
+from cavga.checkpoint import save_model
 from cavga.config import RunConfig, as_dict, is_trained_on_made
 from cavga.data.dataset import TrainingImages, cache_images
 from cavga.data.made_images import MadeImages, make_images
 from cavga.data.manifest import sha256_of
-from cavga.data.records import ANOMALOUS, NORMAL
-from cavga.detector import AnomalyDetector, choose_device, is_needed
-from cavga.errors import DataError, UsageError
-from cavga.evaluation import (
-    Evaluation,
-    ScoredImage,
-    evaluate_records,
-    has_known_mask,
-    jsonl,
-    prediction_line,
-)
-from cavga.files import atomic_write
+from cavga.engines.torch_engine import choose_device, is_needed
+from cavga.errors import UsageError
 from cavga.first_filters import set_first_filters
 from cavga.fitting import fit_classes, fit_prior
 from cavga.inference import graph_of
 from cavga.model.cavga import Cavga
 from cavga.model.variants import build, is_whitened_first
 from cavga.model.weights import load_encoder_weights
+from cavga.model_file import TRAINING_FOLDER
 from cavga.presets import make_config, resolve
 from cavga.prior_fitting import HeldOut
-from cavga.report import Section, write_report
 from cavga.runs import (
     MANIFEST_FILE,
     TrainingData,
@@ -46,12 +33,9 @@ from cavga.runs import (
     check_resumable,
     fingerprint,
     gather,
-    load_like_run,
     provenance,
-    used_images,
     write_inputs,
 )
-from cavga.sections import make_section
 from cavga.self_check import check_training_images
 from cavga.thresholds import calibrate_graph, folds_of
 from cavga.training import STATE_FILE, Progress, make_players
@@ -106,91 +90,6 @@ def train(
     for cache in (run / TRAINING_FOLDER).glob("images-*"):
         cache.unlink()
     return run
-
-
-@dataclass(frozen=True, eq=False)
-class EvaluatedRun:
-    """What `evaluate` found: the content of metrics.json, the report's section, files left out."""
-
-    metrics: dict[str, Any]
-    section: Section
-    problems: list[str]
-
-
-def evaluate(
-    run: str | Path,
-    data: str | Path,
-    output: str | Path | None = None,
-    *,
-    category: str | None = None,
-    without: str | Path | Sequence[str | Path] = (),
-    mask_cut: float | None = None,
-    at_original_size: bool = False,
-    device: str = "auto",
-) -> EvaluatedRun:
-    """Evaluate a run on the labelled test images of `data`; writes metrics.json, predictions.jsonl, report.html.
-
-    Images that the run, or one of the runs in `without`, was trained or calibrated on are left out, by
-    content. `output` defaults to the run folder. `category` may be the normal class of a set of classes; that
-    and `mask_cut` default to the run's. Raises DataError if no labelled test image is left.
-    """
-    if output is not None and Path(output).is_file():
-        raise UsageError(f"--output {output} is a file: expected a folder")
-    detector = AnomalyDetector.load(run, device=device)
-    used = used_images(Path(run), detector.description)
-    others = [without] if isinstance(without, str | Path) else without
-    for other in map(Path, others):
-        used |= used_images(other, load_description(other))
-    target = Path(run if output is None else output)
-    return evaluate_detector(
-        detector,
-        Path(data),
-        target,
-        used=used,
-        without=[str(other) for other in others],
-        category=category,
-        mask_cut=mask_cut,
-        at_original_size=at_original_size,
-    )
-
-
-def evaluate_detector(
-    detector: AnomalyDetector,
-    data: Path,
-    output: Path,
-    *,
-    used: Mapping[str, str],
-    without: Sequence[str] = (),
-    category: str | None = None,
-    mask_cut: float | None = None,
-    at_original_size: bool = False,
-) -> EvaluatedRun:
-    """As `evaluate`, for a detector that is already there; `used` maps the sha256 of images to leave out.
-
-    `without` names the other runs whose images are among those, for metrics.json.
-    """
-    settings = detector.description["config"]["data"]
-    catalog = load_like_run(settings, data, category=category, mask_cut=mask_cut)
-    labelled = [record for record in catalog.split("test") if record.label is not None]
-    records = [record for record in labelled if not record.path.is_file() or sha256_of(record.path) not in used]
-    if not records:
-        raise DataError(
-            f"{data} holds no labelled test images that were not trained on: expected them in "
-            "test/good and test/<defect>, or split test in a manifest"
-        )
-    folder = tempfile.TemporaryDirectory(prefix="cavga-")
-    with folder:
-        evaluation = evaluate_records(
-            detector, records, folder=folder, at_original_size=at_original_size, expects_masks=catalog.expects_masks
-        )
-        metrics = _complete(evaluation, detector, excluded=len(labelled) - len(records))
-        metrics["provenance"]["without"] = list(without)
-        section = make_section(catalog.title, metrics, evaluation, detector)
-    lines = [_line(image, detector.image_threshold) for image in evaluation.images]
-    atomic_write(output / "metrics.json", (json.dumps(metrics, indent=2) + "\n").encode())
-    atomic_write(output / "predictions.jsonl", jsonl(lines))
-    write_report(output / "report.html", f"cavga: {section.title}", [section])
-    return EvaluatedRun(metrics, section, evaluation.problems)
 
 
 def _cache(inputs: TrainingData, config: RunConfig, run: Path) -> TrainingImages:
@@ -268,33 +167,3 @@ def _deterministic(seed: int, device: torch.device) -> Iterator[None]:
             yield
         finally:
             torch.use_deterministic_algorithms(before, warn_only=warned)
-
-
-def _complete(evaluation: Evaluation, detector: AnomalyDetector, *, excluded: int) -> dict[str, Any]:
-    """metrics.json: the metrics with counts and provenance."""
-    scored = [image for image in evaluation.images if image.score is not None]
-    origin = detector.description["provenance"]
-    counts = {
-        "train": origin["train"],
-        "train_anomalous": origin.get("train_anomalous", 0),  # not in runs from before the w variants
-        "calibration": detector.description["calibration"]["num_images"],
-        "test_normal": sum(image.record.label == NORMAL for image in scored),
-        "test_anomalous": sum(image.record.label == ANOMALOUS for image in scored),
-        "with_mask": sum(image.record.label == ANOMALOUS and has_known_mask(image) for image in scored),
-        "excluded": excluded,
-        "unreadable": len(evaluation.images) - len(scored),
-    }
-    description = {key: detector.description[key] for key in ("variant", "preset", "calibration")}
-    source = {**origin, **description, "weights_sha256": detector.description["weights_sha256"]}
-    return {**evaluation.metrics, "counts": counts, "provenance": source}
-
-
-def _line(image: ScoredImage, threshold: float) -> dict[str, Any]:
-    return prediction_line(
-        image.record.relative_path,
-        score=image.score,
-        threshold=threshold,
-        label=image.record.label,
-        error=image.error,
-        milliseconds=image.milliseconds,
-    )

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from cavga.checkpoint import MODEL_FILE
 from cavga.data.images import read_image
 from cavga.detector import AnomalyDetector, FailedImage, Prediction, images_in
 from cavga.errors import DataError, UsageError
 from cavga.evaluation import jsonl, prediction_line
 from cavga.files import atomic_write
+from cavga.model_file import MODEL_FILE
 from cavga.pictures import overlay, resize_map
 
 

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cavga.coreset import greedy_coreset
-from cavga.data.dataset import BATCH_SIZE, image_batches
+from cavga.data.dataset import image_batches
+from cavga.data.images import BATCH_SIZE
 from cavga.model.cavga import Cavga
 from cavga.model.prior import SMALLEST_DEVIATION, AggregatedPrior, Energies, flattened
 from cavga.model.variants import map_size_of

@@ -13,7 +13,6 @@ from typing import Any
 
 from cavga._version import __version__
 from cavga.calibration import num_needed
-from cavga.checkpoint import TRAINING_FOLDER
 from cavga.config import DataConfig, RunConfig, as_dict, is_trained_on_made, is_weakly_supervised
 from cavga.data.catalog import load_catalog, recognise_layout
 from cavga.data.images import read_image
@@ -21,6 +20,7 @@ from cavga.data.manifest import read_manifest_hashes, sha256_of, write_manifest
 from cavga.data.records import ANOMALOUS, CLASS_LAYOUTS, NORMAL, Catalog, ImageRecord, draw_anomalous, hold_out
 from cavga.errors import DataError, ModelFileError, ResumeError, UsageError
 from cavga.files import atomic_write
+from cavga.model_file import TRAINING_FOLDER
 from cavga.networks import DEFAULT_NETWORK
 from cavga.toml_files import write_toml
 

@@ -1,5 +1,6 @@
 """An evaluation as a section of the report: its figures, and the cases worth looking at."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,18 @@ from cavga.page import Case
 from cavga.report import Section, choose_cases
 from cavga.self_check import decision_warning
 
+# A^cn and A^ca of a photograph, as `TorchEngine.class_attention` gives them
+ClassAttentionOf = Callable[[NDArray[np.uint8]], tuple[NDArray[np.float32], NDArray[np.float32]]]
 
-def make_section(title: str, metrics: dict[str, Any], evaluation: Evaluation, detector: AnomalyDetector) -> Section:
-    """The report's section of one evaluation, with the cases worth looking at."""
+
+def make_section(
+    title: str,
+    metrics: dict[str, Any],
+    evaluation: Evaluation,
+    detector: AnomalyDetector,
+    class_attention: ClassAttentionOf | None,
+) -> Section:
+    """The report's section of one evaluation, with the cases worth looking at; attention where it is given."""
     scored = [(i, image) for i, image in enumerate(evaluation.images) if image.score is not None]
     decisions = [(float(image.score or 0.0), image.record.label, bool(image.is_anomalous)) for _, image in scored]
     cases = [_case(*scored[k], evaluation, detector) for k in choose_cases(decisions)]
@@ -31,12 +41,14 @@ def make_section(title: str, metrics: dict[str, Any], evaluation: Evaluation, de
     ]
     notes += evaluation.problems
     scores = [(score, label) for score, label, _ in decisions]
-    return Section(title, metrics, scores, cases, notes, _attention(evaluation, detector))
+    return Section(title, metrics, scores, cases, notes, _attention(evaluation, detector, class_attention))
 
 
-def _attention(evaluation: Evaluation, detector: AnomalyDetector) -> list[AttentionCase]:
+def _attention(
+    evaluation: Evaluation, detector: AnomalyDetector, class_attention: ClassAttentionOf | None
+) -> list[AttentionCase]:
     """Attention on the normal and on the anomalous image with the median score; [] without a classifier."""
-    if not detector.has_classifier:
+    if class_attention is None:
         return []
     cases = []
     for label in (NORMAL, ANOMALOUS):
@@ -44,8 +56,8 @@ def _attention(evaluation: Evaluation, detector: AnomalyDetector) -> list[Attent
         if found:
             median = sorted(found, key=lambda image: image.score or 0.0)[len(found) // 2]
             photograph = _photograph(median, detector)
-            normal, anomalous = detector.class_attention(photograph)
-            mask = true_mask(median, detector.graph.image_size) if has_known_mask(median) else None
+            normal, anomalous = class_attention(photograph)
+            mask = true_mask(median, detector.image_size) if has_known_mask(median) else None
             cases.append(AttentionCase(median.record.relative_path, label, photograph, normal, anomalous, mask))
     return cases
 
@@ -87,7 +99,7 @@ def _suspicious(detector: AnomalyDetector) -> list[str]:
 
 
 def _case(position: int, image: ScoredImage, evaluation: Evaluation, detector: AnomalyDetector) -> Case:
-    size = detector.graph.image_size
+    size = detector.image_size
     return Case(
         path=image.record.relative_path,
         label=image.record.label,
@@ -104,6 +116,6 @@ def _case(position: int, image: ScoredImage, evaluation: Evaluation, detector: A
 
 def _photograph(image: ScoredImage, detector: AnomalyDetector) -> NDArray[np.uint8]:
     """The image at the model's input size."""
-    height, width = detector.graph.image_size
+    height, width = detector.image_size
     photograph = Image.fromarray(read_image(image.record.path))
     return np.array(photograph.resize((width, height), Image.Resampling.BILINEAR))

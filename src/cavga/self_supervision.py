@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from cavga.data.dataset import BATCH_SIZE, TrainingImages, image_batches
+from cavga.data.dataset import TrainingImages, image_batches
+from cavga.data.images import BATCH_SIZE
 from cavga.data.training_makers import TRAINING_KINDS, make_training_anomaly
 from cavga.losses import made_region_loss
 from cavga.model.cavga import Cavga

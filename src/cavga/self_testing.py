@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from cavga.data.dataset import BATCH_SIZE
-from cavga.data.images import read_image
+from cavga.data.images import BATCH_SIZE, read_image
 from cavga.data.makers import CONTRASTS, KINDS, MAKERS, MIN_CHANGE, SIZES, make_anomaly
 from cavga.data.records import ImageRecord
 from cavga.detector import AnomalyDetector, FailedImage
@@ -142,7 +141,7 @@ class Tally:
         self, detector: AnomalyDetector, plan: Sequence[tuple[ImageRecord, Sequence[Anomaly]]]
     ) -> Iterator[Trial]:
         pictures = self._pictures(plan)
-        height, width = detector.graph.image_size
+        height, width = detector.image_size
         while batch := list(islice(pictures, BATCH_SIZE)):
             results = detector.results(pixels for _, _, pixels, _ in batch)
             for (record, anomaly, _, mask), result in zip(batch, results, strict=True):
@@ -201,7 +200,7 @@ def _result(
         "image": _image_auroc([] if is_seen else trials),
         "pixel": {
             "auroc": None if is_seen else tally.histogram.auroc(),
-            "resolution": list(detector.graph.image_size),
+            "resolution": list(detector.image_size),
         },
         "counts": _counts(trials, tally, per_image=per_image),
         "settings": {"good_images": source, **_MADE},

@@ -8,12 +8,13 @@ from torch import Tensor
 
 Images = Float[Tensor, "batch 3 height width"]  # RGB in [0, 1]
 Photographs = UInt8[Tensor, "batch height width 3"]  # RGB in 0..255, as decoded
+ResizedImages = Float[Tensor, "batch 3 new_height new_width"]
+ResizedPhotographs = UInt8[Tensor, "batch new_height new_width 3"]
 FeatureMap = Float[Tensor, "batch features rows columns"]
 FlattenedFeatures = Float[Tensor, "batch features source_rows source_columns"]  # of which z is a vector
 LatentMap = Float[Tensor, "batch latent rows columns"]
 AttentionMap = Float[Tensor, "batch rows columns"]  # in [0, 1]
 ScoreMap = Float[Tensor, "batch rows columns"]  # raw, unbounded
-ResizedImages = Float[Tensor, "batch 3 new_height new_width"]
 ResizedMap = Float[Tensor, "batch features new_rows new_columns"]
 PositionMap = Float[Tensor, "rows columns"]
 Logits = Float[Tensor, " batch"]

@@ -12,6 +12,7 @@ from cavga.config import RunConfig, is_self_supervised
 from cavga.data.dataset import TrainingImages, image_batch, image_batches
 from cavga.data.records import folds
 from cavga.detector import AnomalyDetector
+from cavga.engines.torch_engine import TorchEngine
 from cavga.fitting import NUM_FOLDS, fit_whitened
 from cavga.inference import InferenceGraph, ScoringGraph, enlarged
 from cavga.prior_fitting import Folds, HeldOut
@@ -63,7 +64,7 @@ def _apply(graph: ScoringGraph, calibration: Calibration) -> Calibration:
 
 def set_thresholds(graph: ScoringGraph, inputs: TrainingData, config: RunConfig, device: torch.device) -> Calibration:
     """Calibrate the graph on the held-out normal images."""
-    detector = AnomalyDetector(graph, {}, device=device)
+    detector = AnomalyDetector(TorchEngine(graph, device), {})
     predictions = detector.predict(record.path for record in inputs.calibration)
     results = ((p.score, p.anomaly_map) for p in predictions)
     return _apply(graph, calibrate(results, config.calibration, image_score=config.model.image_score or "map"))

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn, optim
 
-from cavga.checkpoint import TRAINING_FOLDER, flatten_optimizer, load_tensors, restore_optimizer, save_tensors
+from cavga.checkpoint import flatten_optimizer, load_tensors, restore_optimizer, save_tensors
 from cavga.config import LossConfig, RunConfig, epochs_of
 from cavga.data.dataset import TrainingImages, augment, epoch_order, image_batch
 from cavga.data.made_images import MadeImages, made_batch
@@ -27,6 +27,7 @@ from cavga.files import atomic_write
 from cavga.losses import discriminator_loss, generator_loss, kl_divergence, reconstruction_loss
 from cavga.model.cavga import Cavga
 from cavga.model.discriminator import Discriminator
+from cavga.model_file import TRAINING_FOLDER
 from cavga.objectives import self_supervised, unsupervised, weakly_supervised
 from cavga.shapes import Images, Labels, ScoreMap
 from cavga.training_log import EpochRecord, StepLosses, collapse_warnings, count_calls

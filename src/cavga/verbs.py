@@ -104,7 +104,7 @@ def add_train(parser: argparse.ArgumentParser) -> None:
 
 def train(args: argparse.Namespace) -> Outcome:
     config = config_from_flags(args)
-    from cavga.checkpoint import load_description
+    from cavga.model_file import load_description
     from cavga.pipeline import train as train_run
     from cavga.progress import training_progress
 
@@ -163,7 +163,7 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
 def evaluate(args: argparse.Namespace) -> Outcome:
     if args.self_test:
         return _self_test(args)
-    from cavga.pipeline import evaluate as evaluate_run
+    from cavga.evaluating import evaluate as evaluate_run
 
     result = evaluate_run(
         args.run_folder,

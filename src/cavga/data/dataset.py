@@ -1,11 +1,10 @@
-"""Records -> tensors: the one resize, the cache of resized training images, order and augmentation.
+"""Records -> tensors: the cache of resized training images, order and augmentation.
 
 Order and augmentation are functions of (seed, epoch, index), never of what ran before, so that a
 resumed run repeats an undisturbed one.
 """
 
 import hashlib
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,28 +12,41 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from numpy.typing import NDArray
-from torch.nn import functional
+from torch import Tensor
 
-from cavga.data.images import read_image
+from cavga.data.images import BATCH_SIZE, NUM_DECODE_THREADS, read_image
 from cavga.data.records import ImageRecord
 from cavga.errors import DataError
-from cavga.shapes import Images, Photographs, ResizedImages
-
-BATCH_SIZE = 16  # images that go through a network at once, outside of training
-NUM_DECODE_THREADS = min(8, os.cpu_count() or 1)
+from cavga.resizing import ONE, resized
+from cavga.shapes import Images, Photographs, ResizedPhotographs
 
 
-def resize(photographs: Photographs, size: tuple[int, int]) -> ResizedImages:
-    """Stretch to `size` (height, width) with antialiased bilinear weights; uint8 in, [0, 1] out.
+def resize(photographs: Photographs, size: tuple[int, int]) -> ResizedPhotographs:
+    """As `cavga.resizing.resized`, of a batch in torch, to the bit: what an exported graph begins with."""
+    columns = _filter_weights(photographs.shape[2], size[1], photographs.device)
+    rows = _filter_weights(photographs.shape[1], size[0], photographs.device)
+    narrow = _rounded(photographs.float().transpose(2, 3) @ columns.T)  # batch, height, 3, new width
+    small = _rounded(rows @ narrow.flatten(2))
+    return small.view(-1, size[0], 3, size[1]).transpose(2, 3).to(torch.uint8)
 
-    Rounded to whole grey levels, so that what the training cache stores is what prediction sees.
-    """
-    images = photographs.permute(0, 3, 1, 2).float()
-    if images.shape[2:] != torch.Size(size):
-        images = functional.interpolate(images, size=size, mode="bilinear", antialias=True, align_corners=False)
-        images = images.round().clamp(0, 255)
-    return images / 255
+
+def _rounded(sums: Tensor) -> Tensor:
+    return ((sums + ONE // 2) / ONE).floor()
+
+
+def _filter_weights(num_in: int, num_out: int, device: torch.device) -> Float[Tensor, "{num_out} inputs"]:
+    inputs = torch.arange(num_in, dtype=torch.float64, device=device) + 0.5
+    scale = (inputs[-1] + 0.5) / num_out  # of a tensor: the number of inputs of an exported graph is not known
+    centres = (torch.arange(num_out, dtype=torch.float64, device=device) + 0.5) * scale
+    weights = (1 - (inputs - centres[:, None]).abs() / scale.clamp_min(1)).clamp_min(0)
+    return (weights / weights.sum(dim=1, keepdim=True) * ONE).round().float()
+
+
+def as_images(photographs: Photographs) -> Images:
+    """Grey levels as what a model takes: channels first, in [0, 1]."""
+    return photographs.permute(0, 3, 1, 2).float() / 255
 
 
 def cache_images(
@@ -97,8 +109,7 @@ class TrainingImages:
 
 def image_batch(images: NDArray[np.uint8], indices: NDArray[np.intp], device: torch.device) -> Images:
     """The images at `indices` as a float batch in [0, 1] on `device`."""
-    batch = torch.from_numpy(np.ascontiguousarray(images[indices])).to(device)
-    return batch.permute(0, 3, 1, 2).float() / 255
+    return as_images(torch.from_numpy(np.ascontiguousarray(images[indices])).to(device))
 
 
 def image_batches(images: NDArray[np.uint8], device: torch.device) -> Iterator[Images]:
@@ -135,7 +146,6 @@ def _turn(image: torch.Tensor, rng: np.random.Generator, is_square: bool) -> tor
 
 def _decode(record: ImageRecord, size: tuple[int, int]) -> NDArray[np.uint8]:
     try:
-        photograph = torch.from_numpy(read_image(record.path))[None]
+        return resized(read_image(record.path), size)
     except DataError as error:
         raise DataError(f"{error} (--skip-bad trains without it)") from None
-    return (resize(photograph, size)[0].permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()

@@ -22,6 +22,8 @@ from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 from cavga.errors import DataError
 
+NUM_DECODE_THREADS = min(8, os.cpu_count() or 1)
+BATCH_SIZE = 16  # images that go through a network at once, outside of training
 GOOD_FOLDERS = ("good", "ok", "normal")  # compared in lower case: MVTec, BTAD, VisA
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")  # compared in lower case
 

@@ -21,6 +21,7 @@ from cavga.shapes import AttentionMap, LatentMap, ScoreMap, Scores
 FLAT_CHANNELS = 32  # of most variance, that are flattened
 FLAT_POOL = 2  # cells a side that are averaged before z is flattened
 SMALLEST_DEVIATION = 1e-6
+CENTRES_AT_ONCE = 500  # the distances of all cells to all centres are large
 BLUR_REACH = 3  # cells; the map is smoothed with a deviation of one cell (docs/decisions/0012)
 
 
@@ -83,12 +84,12 @@ class AggregatedPrior(nn.Module):
         norms = self.centres.square().sum(dim=1)
         linear = torch.stack([torch.ones_like(norms), norms], dim=1)
         weights = torch.cat([-2 * self.centres, linear], dim=1) / self.variances[:, None]
-        maps = []
-        for image in mu.flatten(2):  # one at a time: the distances of all cells of all images are large
-            square = image.square().sum(dim=0, keepdim=True)
-            squared = weights @ torch.cat([image, square, torch.ones_like(square)])
-            maps.append(squared.amin(dim=0).clamp_min(0).sqrt())
-        return torch.stack(maps).view(mu.shape[0], mu.shape[2], mu.shape[3])
+        square = mu.square().sum(dim=1, keepdim=True)
+        cells = torch.cat([mu, square, torch.ones_like(square)], dim=1).flatten(2).transpose(1, 2)
+        squared = cells.new_full(cells.shape[:2], torch.inf)
+        for some in weights.split(CENTRES_AT_ONCE):  # type: ignore[no-untyped-call]  # torch's own
+            squared = torch.minimum(squared, (cells @ some.T).amin(dim=2))
+        return squared.clamp_min(0).sqrt().view(-1, mu.shape[2], mu.shape[3])
 
     def flat_residual(self, mu: LatentMap) -> Float[Tensor, "batch flat_channels flat_rows flat_columns"]:
         """What the factor model leaves of the flattened z, as a map of coarser cells."""

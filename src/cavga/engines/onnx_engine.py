@@ -1,0 +1,71 @@
+"""Run an exported graph in ONNX Runtime. No torch."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from cavga.engines.engine import Photograph, ResizedPhotograph, Scored
+from cavga.errors import ModelFileError, UsageError
+from cavga.model_file import METADATA_KEY, check_version
+from cavga.resizing import resized
+
+CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+QUIET = 4  # log fatal messages only: what is wrong is raised too
+
+
+class OnnxEngine:
+    """The graph of a `.onnx` file that `cavga export` wrote, with its thresholds as inputs."""
+
+    def __init__(self, path: Path, device: str = "auto") -> None:
+        self._session = _session(path, device)
+        self.description = _description(self._session, path)
+        calibration = self.description["calibration"]
+        self.image_threshold = float(calibration["image_threshold"])
+        self.pixel_threshold = float(calibration["pixel_threshold"])
+        height, width = self.description["preprocessing"]["image_size"]
+        self._image_size = (int(height), int(width))
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        return self._image_size
+
+    def resize(self, photograph: Photograph) -> ResizedPhotograph:
+        return resized(photograph, self._image_size)
+
+    def score(self, photographs: Sequence[ResizedPhotograph]) -> Scored:
+        inputs: dict[str, NDArray[Any]] = {
+            "photographs": np.stack(photographs),
+            "image_threshold": np.array(self.image_threshold, dtype=np.float32),
+            "pixel_threshold": np.array(self.pixel_threshold, dtype=np.float32),
+        }
+        return Scored(*self._session.run(["score", "anomaly_map", "mask"], inputs))
+
+
+def _session(path: Path, device: str) -> onnxruntime.InferenceSession:
+    if not path.is_file():
+        raise ModelFileError(f"{path}: no such model; `cavga export` writes one")
+    available = onnxruntime.get_available_providers()
+    if device == "cuda" and CUDA not in available:
+        raise UsageError("--device cuda: this ONNX Runtime has no CUDA: use --device cpu, or install onnxruntime-gpu")
+    providers = [CUDA, CPU] if CUDA in available and device != "cpu" else [CPU]
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = QUIET
+    try:
+        return onnxruntime.InferenceSession(path, options, providers=providers)
+    except Exception as error:  # ONNX Runtime's own classes have no common root
+        reason = str(error).splitlines()[0]
+        raise ModelFileError(f"{path} cannot be read as an ONNX model: {reason}") from None
+
+
+def _description(session: onnxruntime.InferenceSession, path: Path) -> dict[str, Any]:
+    try:
+        description = json.loads(session.get_modelmeta().custom_metadata_map[METADATA_KEY])
+        check_version(description, path)
+    except KeyError:
+        raise ModelFileError(f"{path} is an ONNX model, but not one that `cavga export` wrote") from None
+    return description

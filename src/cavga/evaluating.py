@@ -1,0 +1,145 @@
+"""A detector and a data set -> metrics.json, predictions.jsonl, report.html."""
+
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cavga.data.manifest import sha256_of
+from cavga.data.records import ANOMALOUS, NORMAL, Catalog
+from cavga.detector import AnomalyDetector
+from cavga.engines.torch_engine import TorchEngine
+from cavga.errors import DataError, UsageError
+from cavga.evaluation import Evaluation, ScoredImage, evaluate_records, has_known_mask, jsonl, prediction_line
+from cavga.files import atomic_write
+from cavga.model_file import load_description
+from cavga.report import Section, write_report
+from cavga.runs import load_like_run, used_images
+from cavga.sections import ClassAttentionOf, make_section
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluatedRun:
+    """What `evaluate` found: the content of metrics.json, the report's section, files left out."""
+
+    metrics: dict[str, Any]
+    section: Section
+    problems: list[str]
+
+
+def evaluate(
+    run: str | Path,
+    data: str | Path,
+    output: str | Path | None = None,
+    *,
+    category: str | None = None,
+    without: str | Path | Sequence[str | Path] = (),
+    mask_cut: float | None = None,
+    at_original_size: bool = False,
+    device: str = "auto",
+) -> EvaluatedRun:
+    """Evaluate a run on the labelled test images of `data`; writes metrics.json, predictions.jsonl, report.html.
+
+    Images that the run, or one of the runs in `without`, was trained or calibrated on are left out, by
+    content; an exported file does not know which those are. `output` defaults to the run folder. `category` may be
+    the normal class of a set of classes; that and `mask_cut` default to the run's.
+    Raises DataError if no labelled test image is left.
+    """
+    if output is not None and Path(output).is_file():
+        raise UsageError(f"--output {output} is a file: expected a folder")
+    if output is None and Path(run).is_file():
+        raise UsageError(f"{run} is a file: say with --output which folder the results go to")
+    model = Path(run)
+    detector = AnomalyDetector.load(model, device=device)
+    used = used_images(model, detector.description) if model.is_dir() else {}
+    others = [without] if isinstance(without, str | Path) else without
+    for other in map(Path, others):
+        used |= used_images(other, load_description(other))
+    settings = detector.description["config"]["data"]
+    return evaluate_detector(
+        detector,
+        load_like_run(settings, Path(data), category=category, mask_cut=mask_cut),
+        Path(run if output is None else output),
+        used=used,
+        without=[str(other) for other in others],
+        at_original_size=at_original_size,
+        class_attention=_class_attention_of(model, detector),
+    )
+
+
+def evaluate_detector(
+    detector: AnomalyDetector,
+    catalog: Catalog,
+    output: Path,
+    *,
+    used: Mapping[str, str],
+    without: Sequence[str] = (),
+    at_original_size: bool = False,
+    class_attention: ClassAttentionOf | None = None,
+) -> EvaluatedRun:
+    """As `evaluate`, for a detector and a catalog that are already there.
+
+    `used` maps the sha256 of images to leave out. `without` names the other runs
+    whose images are among those, for metrics.json.
+    """
+    labelled = [record for record in catalog.split("test") if record.label is not None]
+    records = [record for record in labelled if not record.path.is_file() or sha256_of(record.path) not in used]
+    if not records:
+        raise DataError(
+            f"{catalog.root} holds no labelled test images that were not trained on: expected them in "
+            "test/good and test/<defect>, or split test in a manifest"
+        )
+    folder = tempfile.TemporaryDirectory(prefix="cavga-")
+    with folder:
+        evaluation = evaluate_records(
+            detector, records, folder=folder, at_original_size=at_original_size, expects_masks=catalog.expects_masks
+        )
+        metrics = _complete(evaluation, detector, excluded=len(labelled) - len(records))
+        metrics["provenance"]["without"] = list(without)
+        section = make_section(catalog.title, metrics, evaluation, detector, class_attention)
+    lines = [_line(image, detector.image_threshold) for image in evaluation.images]
+    atomic_write(output / "metrics.json", (json.dumps(metrics, indent=2) + "\n").encode())
+    atomic_write(output / "predictions.jsonl", jsonl(lines))
+    write_report(output / "report.html", f"cavga: {section.title}", [section])
+    return EvaluatedRun(metrics, section, evaluation.problems)
+
+
+def _class_attention_of(model: Path, detector: AnomalyDetector) -> ClassAttentionOf | None:
+    """What draws A^cn and A^ca, which an exported graph does not hold; None without a classifier or a run folder."""
+    if detector.description["variant"].endswith("-u") or not model.is_dir():
+        return None
+    if isinstance(detector.engine, TorchEngine):
+        return detector.class_attention
+    return AnomalyDetector.load_in_torch(model, device="cpu").class_attention
+
+
+def _complete(evaluation: Evaluation, detector: AnomalyDetector, *, excluded: int) -> dict[str, Any]:
+    """metrics.json: the metrics with counts and provenance."""
+    scored = [image for image in evaluation.images if image.score is not None]
+    origin = detector.description["provenance"]
+    counts = {
+        "train": origin["train"],
+        "train_anomalous": origin.get("train_anomalous", 0),  # not in runs from before the w variants
+        "calibration": detector.description["calibration"]["num_images"],
+        "test_normal": sum(image.record.label == NORMAL for image in scored),
+        "test_anomalous": sum(image.record.label == ANOMALOUS for image in scored),
+        "with_mask": sum(image.record.label == ANOMALOUS and has_known_mask(image) for image in scored),
+        "excluded": excluded,
+        "unreadable": len(evaluation.images) - len(scored),
+    }
+    description = {key: detector.description[key] for key in ("variant", "preset", "calibration")}
+    source = {**origin, **description, "weights_sha256": detector.description["weights_sha256"]}
+    return {**evaluation.metrics, "counts": counts, "provenance": source}
+
+
+def _line(image: ScoredImage, threshold: float) -> dict[str, Any]:
+    return prediction_line(
+        image.record.relative_path,
+        score=image.score,
+        threshold=threshold,
+        label=image.record.label,
+        error=image.error,
+        milliseconds=image.milliseconds,
+    )

@@ -1,0 +1,55 @@
+"""model.json: what a run's model is, with the sha256 of the weights and its own. No torch."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cavga.errors import ModelFileError
+from cavga.files import atomic_write
+
+FORMAT_VERSION = 1
+WEIGHTS_FILE = "model.safetensors"
+MODEL_FILE = "model.json"
+ONNX_FILE = "model.onnx"
+TRAINING_FOLDER = "training"
+METADATA_KEY = "cavga"  # of an exported file, under which its description stands as JSON
+
+
+def save_description(run: Path, description: Mapping[str, Any], *, weights_sha256: str) -> None:
+    """Write model.json."""
+    document = {"format_version": FORMAT_VERSION, **description, "weights_sha256": weights_sha256}
+    document["sha256"] = _document_hash(document)
+    atomic_write(run / MODEL_FILE, (json.dumps(document, indent=2) + "\n").encode())
+
+
+def load_description(run: Path) -> dict[str, Any]:
+    """Read and check model.json; raises ModelFileError."""
+    path = run / MODEL_FILE
+    if not path.is_file():
+        what = "no such model" if not run.exists() else f"not a run folder (it has no {MODEL_FILE})"
+        raise ModelFileError(f"{run}: {what}; `cavga train` writes one")
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        found = document.pop("sha256")
+        check_version(document, path)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        if isinstance(error, ModelFileError):
+            raise
+        raise ModelFileError(f"{path} is not a model description written by cavga") from None
+    if _document_hash(document) != found:
+        raise ModelFileError(f"{path} was changed after it was written (its sha256 differs); train again")
+    return document
+
+
+def check_version(description: Mapping[str, Any], path: Path) -> None:
+    """Raise ModelFileError if a model's description has another format than this cavga reads, KeyError without one."""
+    version = description["format_version"]
+    if version != FORMAT_VERSION:
+        raise ModelFileError(f"{path} has format version {version}; this cavga reads version {FORMAT_VERSION}")
+
+
+def _document_hash(document: Mapping[str, Any]) -> str:
+    canonical = json.dumps(document, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
