@@ -24,9 +24,11 @@ ROOMS = [
     "pictures", "page", "evaluation", "attention_figure", "report", "prediction", "runs", "self_check", "sections",
     "thresholds", "export", "pipeline", "evaluating",
     "self_test_images", "self_test_page", "self_testing", "progress", "demo",
-    "baselines.blur", "baselines.padim", "baselines.patchcore", "cells", "benchmark", "verbs", "cli", "__main__",
+    "baselines.blur", "baselines.padim", "baselines.patchcore", "cells", "benchmark",
+    "verbs.outcome", "verbs.demo", "verbs.check", "verbs.train", "verbs.evaluate", "verbs.predict", "verbs.benchmark",
+    "cli", "__main__",
 ]  # fmt: skip
-OUTSIDE = {"__init__", "engines.__init__", "data.__init__", "model.__init__", "baselines.__init__"}
+OUTSIDE = {"__init__", "engines.__init__", "verbs.__init__", "data.__init__", "model.__init__", "baselines.__init__"}
 
 
 def room_of(path: Path) -> str:
@@ -37,7 +39,9 @@ def imported_rooms(path: Path) -> set[str]:
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("cavga."):
-            found.add(node.module.removeprefix("cavga."))
+            room = node.module.removeprefix("cavga.")
+            is_package = (SOURCE / room.replace(".", "/")).is_dir()
+            found |= {f"{room}.{name.name}" for name in node.names} if is_package else {room}
     return found
 
 

@@ -10,11 +10,11 @@ import os
 import sys
 from collections.abc import Sequence
 
-from cavga import verbs
 from cavga._version import __version__
 from cavga.errors import CavgaError, UsageError, unknown_name
 from cavga.flags import OneLineParser
-from cavga.verbs import FAILED, INTERRUPTED, Outcome
+from cavga.verbs import benchmark, check, demo, evaluate, predict, train
+from cavga.verbs.outcome import FAILED, INTERRUPTED, Outcome
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,12 +43,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 def parse(arguments: list[str]) -> argparse.Namespace:
     """Read the flags of one verb; raises UsageError."""
     known = {
-        "demo": (verbs.add_demo, "train and evaluate on the bundled photographs"),
-        "check": (verbs.add_check, "list what is in a data set and everything wrong with it"),
-        "train": (verbs.add_train, "learn what normal looks like from good images"),
-        "evaluate": (verbs.add_evaluate, "measure a trained run on labelled test images"),
-        "predict": (verbs.add_predict, "score images and folders"),
-        "benchmark": (verbs.add_benchmark, "run every cell of a table and write its rows"),
+        "demo": (demo.add_flags, "train and evaluate on the bundled photographs"),
+        "check": (check.add_flags, "list what is in a data set and everything wrong with it"),
+        "train": (train.add_flags, "learn what normal looks like from good images"),
+        "evaluate": (evaluate.add_flags, "measure a trained run on labelled test images"),
+        "predict": (predict.add_flags, "score images and folders"),
+        "benchmark": (benchmark.add_flags, "run every cell of a table and write its rows"),
     }
     parser = OneLineParser(prog="cavga", description="Anomaly detection and localization from good images (CAVGA).")
     parser.add_argument("--version", action="version", version=f"cavga {__version__}")

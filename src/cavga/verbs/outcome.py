@@ -1,0 +1,15 @@
+"""What a verb did, and the exit codes."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+DONE, FAILED, BAD_DATA, IN_PART, INTERRUPTED = 0, 1, 3, 4, 130
+
+
+class Outcome(NamedTuple):
+    """What a verb did: text for people, an object for --json, lines of trouble, and the exit code."""
+
+    text: str
+    result: dict[str, Any]
+    problems: Sequence[str] = ()
+    exit_code: int = DONE

@@ -1,0 +1,54 @@
+"""`cavga predict`: score images and folders."""
+
+import argparse
+from pathlib import Path
+
+from cavga.config import DEVICES
+from cavga.flags import one_of
+from cavga.verbs.outcome import BAD_DATA, DONE, IN_PART, Outcome
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = "example: cavga predict runs/screw new_photos/ --output results --overlays"
+    parser.add_argument("model", type=Path, metavar="MODEL", help="run folder")
+    parser.add_argument(
+        "images", type=Path, nargs="+", metavar="IMAGE_OR_FOLDER", help="folders are searched recursively"
+    )
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="DIR", help="folder for predictions.jsonl and pictures"
+    )
+    parser.add_argument("--maps", action="store_true", help="write the raw anomaly maps (32-bit float TIFF)")
+    parser.add_argument("--overlays", action="store_true", help="write the photographs with the anomaly drawn in")
+    parser.add_argument("--threshold", type=float, default=None, help="call images anomalous from this score on")
+    parser.add_argument("--device", type=one_of("device", DEVICES), default="auto", metavar="|".join(DEVICES))
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> Outcome:
+    from cavga.detector import AnomalyDetector
+    from cavga.prediction import check_prediction, predict_to_folder
+
+    check_prediction(args.images, args.output, args.threshold)
+
+    detector = AnomalyDetector.load(args.model, device=args.device)
+    summary = predict_to_folder(
+        detector,
+        args.images,
+        args.output,
+        threshold=args.threshold,
+        with_maps=args.maps,
+        with_overlays=args.overlays,
+    )
+    num_failed = len(summary.failed)
+    text = (
+        f"{summary.num_images - num_failed} images scored, {summary.num_anomalous} anomalous, "
+        f"{num_failed} could not be read\nscores: {args.output / 'predictions.jsonl'}"
+    )
+    result = {
+        "images": summary.num_images,
+        "anomalous": summary.num_anomalous,
+        "failed": num_failed,
+        "predictions": str(args.output / "predictions.jsonl"),
+    }
+    exit_code = DONE if not num_failed else BAD_DATA if num_failed == summary.num_images else IN_PART
+    return Outcome(text, result, summary.failed, exit_code)
