@@ -40,6 +40,7 @@ def test_presets_differ_in_every_field_that_is_not_for_a_study():
     choices = {
         *("normal_class", "mask_cut"),
         *("image_size", "category", "layout", "calibration_fraction", "anomalous_fraction", "skip_bad"),
+        *("tile", "roi"),
         *("variant", "encoder", "weights", "spectrum"),
         *("seed", "batch_size", "device", "false_alarm_rate", "mask_false_alarm_rate", "train_latent"),
         *("vae_weight", "adversarial_weight", "attention_weight", "guided_attention_weight", "region_weight"),

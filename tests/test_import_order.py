@@ -6,8 +6,9 @@ from pathlib import Path
 SOURCE = Path(__file__).parent.parent / "src" / "cavga"
 ROOMS = [
     "_version", "errors", "files", "model_file", "resizing",
-    "shapes", "networks", "config", "toml_files", "presets", "flags", "printing",
-    "data.images", "data.records", "data.manifest", "data.known_sets", "data.unpack", "data.one_class",
+    "shapes", "networks", "setting", "config", "toml_files", "presets", "flags", "printing",
+    "data.images", "roi", "framing", "data.records", "data.manifest", "data.reading", "data.known_sets", "data.unpack",
+    "data.one_class",
     "data.small_images", "data.lag", "data.video", "data.catalog", "data.contamination", "data.check", "data.dataset",
     "data.demo", "data.places", "data.makers", "data.procedural", "data.training_scene", "data.training_kinds",
     "data.training_makers", "data.bold_kinds", "data.made_images",
@@ -20,7 +21,7 @@ ROOMS = [
     "inference", "classification", "prior_fitting",
     "self_supervision", "fitting", "metrics",
     "pixel_metrics", "calibration",
-    "engines.engine", "engines.onnx_engine", "engines.torch_engine", "detector",
+    "engines.engine", "engines.onnx_engine", "engines.torch_engine", "decoding", "detector",
     "pictures", "page", "evaluation", "attention_figure", "report", "prediction", "runs", "self_check", "sections",
     "thresholds", "export", "pipeline", "evaluating",
     "self_test_images", "self_test_page", "self_testing", "progress", "demo",

@@ -7,7 +7,7 @@ import torch
 import cavga
 from cavga import prior_fitting
 from cavga.attention import grad_cam
-from cavga.data.dataset import image_batch
+from cavga.data.dataset import TrainingImages, image_batch
 from cavga.model.prior import FLAT_POOL, AggregatedPrior, Energies, flattened, smoothed
 from cavga.model.variants import build
 from cavga.presets import make_config
@@ -88,7 +88,8 @@ def fitted(num_images=20, size=64):
     pixels = np.stack([texture(i, size=size) for i in range(num_images)])
     images = np.repeat(pixels[..., None], 3, axis=3)
     fit_latent(network, images, config.model, device=CPU)
-    held_out = fit_aggregated_prior(network, images, folds_of(num_images), seed=0, device=CPU)
+    data = TrainingImages(images, num_images)
+    held_out = fit_aggregated_prior(network, data, folds_of(num_images), seed=0, device=CPU)
     return network, images, held_out
 
 
@@ -112,7 +113,7 @@ def test_every_image_is_measured_by_a_prior_that_has_not_seen_it():
     network, images, held_out = fitted()
     fold = copy.deepcopy(network)
     others = [i for i in range(20) if i % 5 != 3]
-    fit_aggregated_prior(fold, images[others], folds_of(16), seed=0, device=CPU)
+    fit_aggregated_prior(fold, TrainingImages(images[others], len(images[others])), folds_of(16), seed=0, device=CPU)
     with torch.no_grad():
         mu = network.encode(image_batch(images, np.array([3, 8, 13, 18]), CPU)).mu
         expected = fold.prior.energies(mu)

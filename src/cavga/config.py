@@ -5,10 +5,11 @@ A preset is a `RunConfig` (cavga.presets). Defaults < preset < TOML file < flags
 
 import math
 from dataclasses import dataclass, field, fields
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
-from cavga.errors import UsageError, unknown_name
+from cavga.errors import UsageError
 from cavga.networks import NETWORKS, check_encoder
+from cavga.setting import check_choice, parse_rectangle, setting
 
 VARIANTS = ("r-s", "d-s", "r-u", "d-u", "r-w", "d-w")
 DEVICES = ("auto", "cpu", "cuda")
@@ -16,11 +17,7 @@ LAYOUTS = ("mvtec", "folder", "manifest", "classes", "idx", "cifar10", "lag", "s
 MAX_IMAGE_SIZE = 1024
 MAP_CELL = 8  # px of the input a cell of a whitened latent map (docs/decisions/0004)
 SIZE_STEP = 32  # px, the stride of an encoder's last stage
-
-
-def setting(default: Any, help: str, choices: tuple[str, ...] | None = None) -> Any:
-    """A config field with its help text, and the names it may take."""
-    return field(default=default, metadata={"help": help, "choices": choices})
+SMALLEST_TILE = 32  # px of a photograph
 
 
 @dataclass(frozen=True)
@@ -41,6 +38,12 @@ class DataConfig:
         0.02, "w: share of the test's anomalous images to train on, where none is labelled for training"
     )
     skip_bad: bool = setting(False, "train without the images that cannot be read")
+    tile: int | None = setting(
+        None, "cut photographs into square tiles of so many of their pixels, for defects that are small in them"
+    )
+    roi: str | None = setting(
+        None, "the part of a photograph that counts: x,y,width,height in its pixels, or a mask image of its size"
+    )
     augment: bool = setting(False, "random flips and quarter turns in training")
 
 
@@ -160,12 +163,17 @@ class RunConfig:
         for section in SECTIONS:
             part = getattr(self, section)
             for item in fields(part):
-                _check_choice(item.name, getattr(part, item.name), item.metadata["choices"])
+                check_choice(item.name, getattr(part, item.name), item.metadata["choices"])
         _check_data(self.data)
         _check_model(self.model)
         _check_classes(self.model)
         if self.preset == "paper" and is_self_supervised(self.model):
             raise UsageError(f"variant {self.model.variant} is not the paper's: it is for preset recommended")
+        if self.data.tile is not None and is_weakly_supervised(self.model):
+            raise UsageError(
+                f"tile does not go with variant {self.model.variant}: which tile of a photograph labelled bad shows "
+                "its defect is not known; use r-s or r-u"
+            )
         _check_training(self)
 
 
@@ -180,31 +188,6 @@ def as_dict(config: RunConfig) -> dict[str, Any]:
         values = {item.name: getattr(part, item.name) for item in fields(part)}
         result[section] = {key: list(v) if isinstance(v, tuple) else v for key, v in values.items()}
     return result
-
-
-def convert(part: type, name: str, value: Any) -> Any:
-    """A value from TOML or a flag as the field `name` of the section `part` has it; raises UsageError."""
-    hint = get_type_hints(part)[name]
-    if name == "image_size" and isinstance(value, int):
-        value = (value, value)
-    value = tuple(value) if isinstance(value, list) else value
-    if not _fits(value, hint):
-        expected = getattr(hint, "__name__", str(hint)) if not get_args(hint) else str(hint).removesuffix(" | None")
-        raise UsageError(f"{name}: expected {expected}, got {value!r}")
-    return float(value) if hint is float else value
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    """Whether a value is what a field's type says; a whole number is also a float, a bool is no number."""
-    arguments = get_args(hint)
-    if type(None) in arguments:
-        return value is None or any(_fits(value, one) for one in arguments if one is not type(None))
-    if arguments:  # a tuple
-        kinds = [arguments[0]] * len(value) if isinstance(value, tuple) and arguments[-1] is ... else list(arguments)
-        return isinstance(value, tuple) and len(value) == len(kinds) and all(map(_fits, value, kinds))
-    if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    return isinstance(value, hint) and not (hint is int and isinstance(value, bool))
 
 
 def epochs_of(config: RunConfig) -> int:
@@ -229,11 +212,6 @@ def is_trained_on_made(model: ModelConfig) -> bool:
     return is_self_supervised(model) and model.latent == "trained"
 
 
-def _check_choice(name: str, value: Any, choices: tuple[str, ...] | None) -> None:
-    if choices and value is not None and value not in choices:
-        raise unknown_name(name, str(value), choices)
-
-
 def _check_data(data: DataConfig) -> None:
     for side in data.image_size:
         if side % SIZE_STEP or not SIZE_STEP <= side <= MAX_IMAGE_SIZE:
@@ -244,6 +222,10 @@ def _check_data(data: DataConfig) -> None:
     for name in ("calibration_fraction", "anomalous_fraction", "mask_cut"):
         if not 0 < getattr(data, name) < 1:
             raise UsageError(f"{name} must lie between 0 and 1, got {getattr(data, name)}")
+    if data.tile is not None and data.tile < SMALLEST_TILE:
+        raise UsageError(f"tile must be at least {SMALLEST_TILE} pixels of a photograph, got {data.tile}")
+    if data.roi is not None:
+        parse_rectangle(data.roi)
 
 
 def _check_model(model: ModelConfig) -> None:

@@ -2,11 +2,12 @@
 
 import shutil
 import time
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cavga.config import DEVICES
-from cavga.data.images import BATCH_SIZE, NUM_DECODE_THREADS, find_images, read_image
-from cavga.engines.engine import Engine, ResizedPhotograph
+from cavga.data.images import BATCH_SIZE, NUM_DECODE_THREADS, find_images
+from cavga.decoding import FailedImage, Prepared, ahead, prepare, read
+from cavga.engines.engine import Engine
 from cavga.errors import DataError, MissingExtraError, ModelFileError, UsageError, unknown_name
+from cavga.framing import Framing, framing_of
 from cavga.model_file import ONNX_FILE, load_description
 
 Array = NDArray[Any]  # uint8, checked where it is used
@@ -28,7 +31,9 @@ class Prediction:
     """What the model says of one image.
 
     `score` is raw: compare it with `threshold`, not with 1. `anomaly_map` (float32) and `mask` (bool)
-    have the model's input size; `image_size` is the photograph's own height and width.
+    have the model's input size; `image_size` is the photograph's own height and width. Of a model with tiles or a
+    region of interest they have the frame of the whole photograph, as many pixels for each of its as in a piece
+    (cavga.framing); outside the region the map is 0 and nothing is masked.
     """
 
     score: float
@@ -40,18 +45,12 @@ class Prediction:
     milliseconds: float
 
 
-@dataclass(frozen=True)
-class FailedImage:
-    """An image that could not be read, and why."""
-
-    error: str
-
-
 class AnomalyDetector:
     """Scores photographs with a trained model."""
 
-    def __init__(self, engine: Engine, description: dict[str, Any]) -> None:
+    def __init__(self, engine: Engine, description: dict[str, Any], framing: Framing | None = None) -> None:
         self.engine, self.description = engine, description
+        self.framing = framing or framing_of(description, engine.image_size)
 
     @classmethod
     def load(cls, model: str | Path, *, device: str = "auto") -> "AnomalyDetector":
@@ -85,7 +84,7 @@ class AnomalyDetector:
 
     @property
     def image_size(self) -> tuple[int, int]:
-        """Height and width of the model's input, and of maps and masks."""
+        """Height and width of the model's input, and of maps and masks without tiles or a region of interest."""
         return self.engine.image_size
 
     @property
@@ -111,40 +110,59 @@ class AnomalyDetector:
     def class_attention(self, photograph: Source) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """A^cn and A^ca, the attention of the normal and of the anomalous class, in [0, 1] at the input size.
 
-        Takes one uint8 array (height, width, 3) in RGB or a path; raises UsageError for a model without classifier,
-        and for an exported graph, which does not hold them.
+        Takes one uint8 array (height, width, 3) in RGB or a path; of a region of interest they are its rectangle's.
+        Raises UsageError for a model without classifier, for one with tiles, and for an exported graph, which does
+        not hold them.
         """
+        if self.framing.tile is not None:
+            raise UsageError("class attention is of one image as the model sees it: this model sees tiles")
         explain = getattr(self.engine, "class_attention", None)
         if explain is None:
             raise UsageError("an exported graph holds no class attention: use AnomalyDetector.load_in_torch(RUN)")
-        ready = _prepare(next(_flatten(photograph)), self.engine)
+        ready = prepare(next(_flatten(photograph)), self.engine, self.framing)
         if isinstance(ready, FailedImage):
             raise DataError(ready.error)
         return explain(ready.photograph)
 
     def results(self, sources: Iterable[Array | Path]) -> Iterator[Prediction | FailedImage]:
         """As `predict`, with a FailedImage in the place of an image that cannot be read."""
-        batch: list[_Ready | FailedImage] = []
-        for item in self._decoded(sources):
+        if self.framing.tile is not None:
+            yield from self._results_of_tiles(sources)
+            return
+        batch: list[Prepared | FailedImage] = []
+        ready = partial(prepare, engine=self.engine, framing=self.framing)
+        for item in ahead(sources, ready, most=2 * BATCH_SIZE):
             batch.append(item)
             if len(batch) == BATCH_SIZE:
                 yield from self._score(batch)
                 batch = []
         yield from self._score(batch)
 
-    def _decoded(self, sources: Iterable[Array | Path]) -> "Iterator[_Ready | FailedImage]":
-        """Decode and resize in threads, at most two batches ahead of the consumer."""
-        waiting: deque[Future[_Ready | FailedImage]] = deque()
+    def _results_of_tiles(self, sources: Iterable[Array | Path]) -> Iterator[Prediction | FailedImage]:
+        """One photograph after the other, the next one decoded meanwhile: large ones do not fit in dozens."""
         with ThreadPoolExecutor(NUM_DECODE_THREADS) as pool:
-            for source in sources:
-                waiting.append(pool.submit(_prepare, source, self.engine))
-                if len(waiting) > 2 * BATCH_SIZE:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
+            for item in ahead(sources, partial(read, framing=self.framing), most=1):
+                yield item if isinstance(item, FailedImage) else self._score_tiles(item, pool)
 
-    def _score(self, batch: "list[_Ready | FailedImage]") -> Iterator[Prediction | FailedImage]:
-        ready = [item for item in batch if isinstance(item, _Ready)]
+    def _score_tiles(self, photograph: Prepared, pool: ThreadPoolExecutor) -> Prediction:
+        """Cut, resize and score a batch of tiles at a time; the map grows as they come."""
+        started = time.perf_counter()
+        layout, scores = self.framing.layout(photograph.size), []
+
+        def maps() -> Iterator[NDArray[np.float32]]:
+            pieces = self.framing.pieces(photograph.photograph)
+            while batch := list(islice(pieces, BATCH_SIZE)):
+                scored = self.engine.score(list(pool.map(self.engine.resize, batch)))
+                scores.append(float(scored.scores.max()))
+                yield from scored.maps
+
+        anomaly_map = layout.whole(maps())
+        mask, score, threshold = layout.mask(anomaly_map, self.pixel_threshold), max(scores), self.image_threshold
+        milliseconds = (time.perf_counter() - started) * 1000 + photograph.milliseconds
+        return Prediction(score, threshold, score >= threshold, anomaly_map, mask, photograph.size, milliseconds)
+
+    def _score(self, batch: list[Prepared | FailedImage]) -> Iterator[Prediction | FailedImage]:
+        ready = [item for item in batch if isinstance(item, Prepared)]
         if not ready:
             yield from (item for item in batch if isinstance(item, FailedImage))
             return
@@ -156,24 +174,22 @@ class AnomalyDetector:
             if isinstance(item, FailedImage):
                 yield item
                 continue
+            anomaly_map, mask = scored.maps[position], scored.masks[position]
+            if not self.framing.is_plain:
+                layout = self.framing.layout(item.size)
+                anomaly_map = layout.whole([anomaly_map])
+                mask = layout.mask(anomaly_map, self.pixel_threshold)
             score = float(scored.scores[position])
             yield Prediction(
                 score=score,
                 threshold=threshold,
                 is_anomalous=score >= threshold,
-                anomaly_map=scored.maps[position],
-                mask=scored.masks[position],
-                image_size=item.image_size,
+                anomaly_map=anomaly_map,
+                mask=mask,
+                image_size=item.size,
                 milliseconds=milliseconds + item.milliseconds,
             )
             position += 1
-
-
-@dataclass(frozen=True)
-class _Ready:
-    photograph: ResizedPhotograph
-    image_size: tuple[int, int]
-    milliseconds: float
 
 
 def _exported(path: Path, device: str) -> AnomalyDetector:
@@ -230,19 +246,3 @@ def _not_an_image(item: object) -> UsageError:
         f"expected uint8 arrays of shape (height, width, 3), paths, a folder, or an iterable of them; "
         f"got {type(item).__name__}"
     )
-
-
-def _prepare(source: Array | Path, engine: Engine) -> _Ready | FailedImage:
-    started = time.perf_counter()
-    if isinstance(source, np.ndarray):
-        if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3 or 0 in source.shape:
-            return FailedImage(f"expected a uint8 array of shape (height, width, 3), got {source.dtype} {source.shape}")
-        photograph = source
-    else:
-        try:
-            photograph = read_image(source)
-        except DataError as error:
-            return FailedImage(str(error))
-    resized = engine.resize(photograph)
-    height, width = photograph.shape[:2]
-    return _Ready(resized, (height, width), (time.perf_counter() - started) * 1000)

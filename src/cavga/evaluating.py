@@ -107,8 +107,11 @@ def evaluate_detector(
 
 
 def _class_attention_of(model: Path, detector: AnomalyDetector) -> ClassAttentionOf | None:
-    """What draws A^cn and A^ca, which an exported graph does not hold; None without a classifier or a run folder."""
-    if detector.description["variant"].endswith("-u") or not model.is_dir():
+    """What draws A^cn and A^ca, which an exported graph does not hold; None without a classifier or a run folder.
+
+    None, too, where a photograph is not seen as a whole.
+    """
+    if detector.description["variant"].endswith("-u") or not model.is_dir() or not detector.framing.is_plain:
         return None
     if isinstance(detector.engine, TorchEngine):
         return detector.class_attention

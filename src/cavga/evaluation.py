@@ -17,7 +17,8 @@ from PIL import Image
 
 from cavga.data.images import read_image_size, read_mask
 from cavga.data.records import ANOMALOUS, NORMAL, ImageRecord
-from cavga.detector import AnomalyDetector, FailedImage
+from cavga.decoding import FailedImage
+from cavga.detector import AnomalyDetector
 from cavga.errors import DataError
 from cavga.metrics import auroc, auroc_interval, image_metrics, share_interval
 from cavga.pictures import resize_map
@@ -41,11 +42,11 @@ class ScoredImage:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Everything that one evaluation found; `maps` is an array on disk, gone with its folder."""
+    """Everything that one evaluation found; `maps` lie on disk and are gone with their folder."""
 
     metrics: dict[str, Any]
     images: tuple[ScoredImage, ...]
-    maps: AnomalyMap
+    maps: "StoredMaps"
 
     @property
     def problems(self) -> list[str]:
@@ -62,17 +63,14 @@ def evaluate_records(
     expects_masks: bool,
 ) -> Evaluation:
     """Score labelled records and compute every metric that they allow; maps are kept in `folder`."""
-    size = detector.image_size
-    maps = np.lib.format.open_memmap(
-        Path(folder.name) / "maps.npy", mode="w+", dtype=np.float32, shape=(max(1, len(records)), *size)
-    )
+    maps = StoredMaps(Path(folder.name), default_shape=detector.image_size)
     images = []
     results = detector.results(record.path for record in records)
     for i, (record, result) in enumerate(zip(records, results, strict=True)):
         if isinstance(result, FailedImage):
             images.append(ScoredImage(record, None, None, None, error=result.error))
             continue
-        maps[i] = result.anomaly_map
+        maps.store(i, result.anomaly_map)
         mask_error = _mask_error(record, result.image_size, expects_masks=expects_masks)
         images.append(
             ScoredImage(record, result.score, result.is_anomalous, result.milliseconds, mask_error=mask_error)
@@ -81,26 +79,47 @@ def evaluate_records(
     return Evaluation(_all_metrics(images, pixel_source, detector), tuple(images), maps)
 
 
+class StoredMaps:
+    """Anomaly maps on disk, by the position of their image; those of photographs of several sizes may differ in size."""
+
+    def __init__(self, folder: Path, *, default_shape: tuple[int, int]) -> None:
+        self._folder, self._default_shape = folder, default_shape
+        self._shapes: set[tuple[int, ...]] = set()
+
+    def store(self, position: int, anomaly_map: AnomalyMap) -> None:
+        np.save(self._folder / f"{position}.npy", anomaly_map)
+        self._shapes.add(anomaly_map.shape)
+
+    def __getitem__(self, position: int) -> AnomalyMap:
+        return np.load(self._folder / f"{position}.npy")
+
+    def resolution(self) -> list[int] | str:
+        """Height and width of all maps, or "map" if they differ."""
+        shapes = self._shapes or {self._default_shape}
+        return list(next(iter(shapes))) if len(shapes) == 1 else "map"
+
+
 @dataclass(frozen=True)
 class PixelSource:
     """The (anomaly map, mask) pairs of a test set, again and again, without holding them."""
 
     images: Sequence[ScoredImage]
-    maps: AnomalyMap
+    maps: StoredMaps
     at_original_size: bool
 
     def pairs(self, defect_type: str | None = None) -> Iterator[tuple[AnomalyMap, MaskArray]]:
         """Those of all images with a known mask, or of the normal ones and one defect type."""
-        for image, anomaly_map in zip(self.images, self.maps, strict=False):
+        for i, image in enumerate(self.images):
             if not has_known_mask(image):
                 continue
             if defect_type not in (None, image.record.defect_type) and image.record.label == ANOMALOUS:
                 continue
+            anomaly_map = self.maps[i]
             mask = true_mask(image, None if self.at_original_size else anomaly_map.shape)
-            yield resize_map(np.asarray(anomaly_map), mask.shape), mask
+            yield resize_map(anomaly_map, mask.shape), mask
 
     def resolution(self) -> list[int] | str:
-        return "original" if self.at_original_size else list(self.maps.shape[1:])
+        return "original" if self.at_original_size else self.maps.resolution()
 
 
 def has_known_mask(image: ScoredImage) -> bool:

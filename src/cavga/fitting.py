@@ -2,7 +2,6 @@
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from cavga.classification import fit_classifier
 from cavga.config import RunConfig, is_self_supervised, is_weakly_supervised
@@ -18,9 +17,9 @@ NUM_FOLDS = 5
 def fit_whitened(model: Cavga, images: TrainingImages, config: RunConfig, *, device: torch.device) -> None:
     """Fit the latent and what stands on it."""
     fit_latent(model, images.normal, config.model, device=device)
-    order = np.random.default_rng(config.training.seed).permutation(images.num_normal)
-    parts = [part.tolist() for part in np.array_split(order, min(NUM_FOLDS, images.num_normal))]
-    fit_prior(model, images.normal, config, parts, device=device)
+    order = np.random.default_rng(config.training.seed).permutation(images.num_photographs)
+    parts = [part.tolist() for part in np.array_split(order, min(NUM_FOLDS, images.num_photographs))]
+    fit_prior(model, images, config, images.pieces_of(parts), device=device)
     fit_classes(model, images, config, device=device)
 
 
@@ -33,16 +32,16 @@ def fit_classes(model: Cavga, images: TrainingImages, config: RunConfig, *, devi
 
 
 def fit_prior(
-    model: Cavga, normal: NDArray[np.uint8], config: RunConfig, parts: Folds, *, device: torch.device
+    model: Cavga, images: TrainingImages, config: RunConfig, parts: Folds, *, device: torch.device
 ) -> HeldOut | None:
-    """Fit the prior of a latent that is set; N(0, I) is left as it is.
+    """Fit the prior of a latent that is set, on the normal images; N(0, I) is left as it is.
 
-    `parts` cuts the images into folds. What an aggregated prior measures on them comes back.
+    `parts` cuts those into folds. What an aggregated prior measures on them comes back.
     """
     # The classifier of a whitened latent reads energies in units of their means, whatever the prior.
     has_classifier = is_weakly_supervised(config.model) and config.model.latent == "whitened"
     if config.model.prior == "by_position" or has_classifier:
-        fit_prior_variance(model, normal, device=device)
+        fit_prior_variance(model, images.normal, device=device)
     if config.model.prior == "aggregated":
-        return fit_aggregated_prior(model, normal, parts, seed=config.training.seed, device=device)
+        return fit_aggregated_prior(model, images, parts, seed=config.training.seed, device=device)
     return None

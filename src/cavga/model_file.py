@@ -13,6 +13,7 @@ FORMAT_VERSION = 1
 WEIGHTS_FILE = "model.safetensors"
 MODEL_FILE = "model.json"
 ONNX_FILE = "model.onnx"
+ROI_FILE = "roi.png"  # for people; a model takes its region of interest from its description
 TRAINING_FOLDER = "training"
 METADATA_KEY = "cavga"  # of an exported file, under which its description stands as JSON
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from cavga.calibration import Calibration
@@ -19,6 +20,7 @@ from cavga.engines.torch_engine import choose_device, is_needed
 from cavga.errors import UsageError
 from cavga.first_filters import set_first_filters
 from cavga.fitting import fit_classes, fit_prior
+from cavga.framing import Framing
 from cavga.inference import graph_of
 from cavga.model.cavga import Cavga
 from cavga.model.variants import build, is_whitened_first
@@ -84,7 +86,7 @@ def train(
     origin = provenance(inputs, config, device=str(device), seconds=time.monotonic() - started)
     origin["manifest_sha256"] = sha256_of(run / MANIFEST_FILE)
     tensors = {key: value for key, value in graph.state_dict().items() if is_needed(key, config)}
-    description = _describe(config, calibration)
+    description = _describe(config, calibration, inputs.framing)
     save_model(run, tensors, {**description, **check.as_dict(), "provenance": origin})
     del images
     for cache in (run / TRAINING_FOLDER).glob("images-*"):
@@ -93,11 +95,19 @@ def train(
 
 
 def _cache(inputs: TrainingData, config: RunConfig, run: Path) -> TrainingImages:
-    """Every training image at the model's input size, the normal ones first."""
+    """Every training image, or tile of one, at the model's input size, the normal ones first."""
     records = [*inputs.train, *inputs.anomalous]
-    size, folder = config.data.image_size, run / TRAINING_FOLDER
-    images = cache_images(records, inputs.hashes_of(records), size=size, folder=folder)
-    return TrainingImages(images, num_normal=len(inputs.train))
+    images = cache_images(
+        records,
+        inputs.hashes_of(records),
+        size=config.data.image_size,
+        folder=run / TRAINING_FOLDER,
+        framing=inputs.framing,
+        num_pieces=inputs.num_pieces(records),
+    )
+    counts = inputs.num_pieces(inputs.train)
+    photographs = None if config.data.tile is None else np.repeat(np.arange(len(counts)), counts)
+    return TrainingImages(images, num_normal=sum(counts), photographs=photographs)
 
 
 def _fit(
@@ -125,19 +135,20 @@ def _fit(
     if is_trained_on_made(settings):
         if not is_resumed:
             set_first_filters(model.encoder, images.normal, device=device)
-        seen = make_images(images.normal, seed=config.training.seed)
+        seed = config.training.seed
+        seen = make_images(images.normal_in_memory(seed=seed), seed=seed)
     elif is_whitened:  # it takes nothing from labels: only C does, which is fitted once the latent is fixed
         seen = TrainingImages(images.normal, images.num_normal)
     train_players(players, seen, config, folder=run, fingerprint=fingerprint, resume=resume, on_step=on_step)
     if is_whitened and not is_whitened_first(settings):
         fit_latent(model, images.normal, settings, device=device)
-    held_out = fit_prior(model, images.normal, config, folds_of(inputs, config), device=device)
+    held_out = fit_prior(model, images, config, images.pieces_of(folds_of(inputs, config)), device=device)
     if is_whitened:
         fit_classes(model, images, config, device=device)
     return held_out
 
 
-def _describe(config: RunConfig, calibration: Calibration) -> dict[str, Any]:
+def _describe(config: RunConfig, calibration: Calibration, framing: Framing) -> dict[str, Any]:
     """The part of model.json that follows from the settings and the thresholds."""
     return {
         "variant": config.model.variant,
@@ -146,6 +157,7 @@ def _describe(config: RunConfig, calibration: Calibration) -> dict[str, Any]:
             "image_size": list(config.data.image_size),
             "resize": "antialiased bilinear to exactly this size, rounded to whole grey levels",
             "colour": "RGB; grey is repeated",
+            **framing.described(),
         },
         "calibration": calibration.as_dict(),
         "config": as_dict(config),

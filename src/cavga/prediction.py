@@ -10,7 +10,8 @@ import numpy as np
 from PIL import Image
 
 from cavga.data.images import read_image
-from cavga.detector import AnomalyDetector, FailedImage, Prediction, images_in
+from cavga.decoding import FailedImage
+from cavga.detector import AnomalyDetector, Prediction, images_in
 from cavga.errors import DataError, UsageError
 from cavga.evaluation import jsonl, prediction_line
 from cavga.files import atomic_write

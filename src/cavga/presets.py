@@ -11,13 +11,13 @@ from cavga.config import (
     ModelConfig,
     RunConfig,
     TrainingConfig,
-    convert,
     is_self_supervised,
     is_trained_on_made,
     is_weakly_supervised,
 )
 from cavga.errors import unknown_name
 from cavga.networks import DEFAULT_NETWORK, encoder_stages
+from cavga.setting import convert
 
 # What the text leaves open and readers recall of the supplementary (low trust): Adam at 1e-4, divided
 # by ten every 30 epochs, 150 epochs, batches of 16, flips and rotations, 256 px, z of 8 x 8 x 512.

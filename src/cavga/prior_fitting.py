@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cavga.coreset import greedy_coreset
-from cavga.data.dataset import image_batches
+from cavga.data.dataset import TrainingImages, image_batches
 from cavga.data.images import BATCH_SIZE
 from cavga.model.cavga import Cavga
 from cavga.model.prior import SMALLEST_DEVIATION, AggregatedPrior, Energies, flattened
@@ -27,6 +27,7 @@ MAX_CANDIDATES = 524288  # cells, as many from every image, that the centres are
 NUM_NEIGHBOURS = 3  # centres whose distance is a centre's deviation
 SHRINKAGE = 0.2  # of the mean variance, added to every centre's: an empty background has hardly any
 MAX_IMAGES = 1000  # that the prior is fitted to: their maps of z are held in memory, 256 KB each at 256 px
+MAX_MEASURED = 8192  # tiles, of whole photographs, that are measured
 EXPLAINED = 0.97  # share of the flattened z's variance that its directions explain
 
 Folds = Sequence[Sequence[int]]
@@ -42,26 +43,37 @@ class HeldOut:
 
 @torch.no_grad()
 def fit_aggregated_prior(
-    model: Cavga, images: NDArray[np.uint8], parts: Folds, *, seed: int, device: torch.device
+    model: Cavga, images: TrainingImages, parts: Folds, *, seed: int, device: torch.device
 ) -> HeldOut:
-    """Set the model's prior from normal images, which `parts` cuts into folds; the latent stays as it is."""
+    """Set the model's prior from normal images, which `parts` cuts into folds; the latent stays as it is.
+
+    It is fitted to some of many images, and those are measured. Of a photograph all tiles are, in the fold that they
+    share: its score is the highest of theirs.
+    """
     model.eval()
-    chosen = np.sort(np.random.default_rng(seed).permutation(len(images))[:MAX_IMAGES])
-    batches = image_batches(images[chosen], device)
-    z = torch.cat([model.encode(batch).mu.half() for batch in batches])
+    chosen = np.sort(np.random.default_rng(seed).permutation(images.num_normal)[:MAX_IMAGES])
+    z = _encoded(model, images.normal[chosen], device)
+    is_tiled = images.photographs is not None
+    wanted = images.whole_photographs(most=MAX_MEASURED, seed=seed) if is_tiled else chosen
     is_single = len(chosen) == 1  # an image that is alone is measured by itself
     measured = []
     for part in parts:
-        is_held = torch.from_numpy(np.isin(chosen, part))
-        if is_held.any():
-            prior = _fitted(z if is_single else z[~is_held], map_size_of(model), seed)
-            measured.append((is_held.nonzero()[:, 0], _energies(prior, z[is_held])))
+        is_held, is_measured = (torch.from_numpy(np.isin(these, part)) for these in (chosen, wanted))
+        if is_measured.any():
+            prior = _fitted(z if is_single or is_held.all() else z[~is_held], map_size_of(model), seed)
+            held = _encoded(model, images.normal[wanted[is_measured]], device) if is_tiled else z[is_held]
+            measured.append((is_measured.nonzero()[:, 0], _energies(prior, held)))
     model.prior = _fitted(z, map_size_of(model), seed)
     order = torch.cat([positions for positions, _ in measured]).argsort()
     energies = Energies.joined([energies for _, energies in measured])
     in_order = Energies.joined([energies.part(slice(i, i + 1)) for i in order.tolist()])
     model.prior.set_scales(in_order)
-    return HeldOut(chosen, in_order)
+    return HeldOut(wanted, in_order)
+
+
+def _encoded(model: Cavga, images: NDArray[np.uint8], device: torch.device) -> LatentMap:
+    """Mu of some images, in half precision."""
+    return torch.cat([model.encode(batch).mu.half() for batch in image_batches(images, device)])
 
 
 def _energies(prior: AggregatedPrior, z: LatentMap) -> Energies:

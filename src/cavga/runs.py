@@ -6,7 +6,6 @@ import logging
 import platform
 import sys
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,13 @@ from cavga._version import __version__
 from cavga.calibration import num_needed
 from cavga.config import DataConfig, RunConfig, as_dict, is_trained_on_made, is_weakly_supervised
 from cavga.data.catalog import load_catalog, recognise_layout
-from cavga.data.images import read_image
 from cavga.data.manifest import read_manifest_hashes, sha256_of, write_manifest
+from cavga.data.reading import read_usable
 from cavga.data.records import ANOMALOUS, CLASS_LAYOUTS, NORMAL, Catalog, ImageRecord, draw_anomalous, hold_out
 from cavga.errors import DataError, ModelFileError, ResumeError, UsageError
 from cavga.files import atomic_write
-from cavga.model_file import TRAINING_FOLDER
+from cavga.framing import Framing, framing_for
+from cavga.model_file import ROI_FILE, TRAINING_FOLDER
 from cavga.networks import DEFAULT_NETWORK
 from cavga.toml_files import write_toml
 
@@ -46,9 +46,16 @@ class TrainingData:
     """sha256 of every file, by its relative path."""
     left_out: tuple[str, ...]
     """Files that are not used, and why, one line each."""
+    framing: Framing
+    sizes: dict[str, tuple[int, int]]
+    """Height and width of every photograph, by its relative path."""
 
     def hashes_of(self, records: Sequence[ImageRecord]) -> list[str]:
         return [self.hashes[record.relative_path] for record in records]
+
+    def num_pieces(self, records: Sequence[ImageRecord]) -> list[int]:
+        """How many images a model sees of each photograph."""
+        return [self.framing.num_pieces(self.sizes[record.relative_path]) for record in records]
 
     def content_hash(self) -> str:
         """One sha256 for what is trained and calibrated on, and for which is which."""
@@ -60,7 +67,7 @@ class TrainingData:
 
 def gather(data: Path, config: RunConfig) -> TrainingData:
     """Find, read and split the training images; raises DataError naming every unreadable one."""
-    chosen = config.data
+    chosen, framing = config.data, framing_for(config.data)
     catalog = load_catalog(
         data,
         layout=chosen.layout,
@@ -74,7 +81,7 @@ def gather(data: Path, config: RunConfig) -> TrainingData:
         where = f"train/{catalog.category}" if catalog.layout in CLASS_LAYOUTS else "train/good"
         raise DataError(f"{data} holds no good images to train on; expected them in {where}")
     bad, is_drawn = _labelled_bad(catalog, config)
-    hashes, unreadable = _read([*normal, *held, *bad], skip_bad=config.data.skip_bad)
+    hashes, sizes, unreadable = read_usable([*normal, *held, *bad], framing, skip_bad=config.data.skip_bad)
     train, calibration, anomalous = (
         tuple(record for record in records if record.relative_path in hashes) for records in (normal, held, bad)
     )
@@ -92,7 +99,7 @@ def gather(data: Path, config: RunConfig) -> TrainingData:
     left_out = unreadable + [
         f"{path} was passed over: a copy by name, or outside the layout" for path in catalog.skipped
     ]
-    inputs = TrainingData(catalog, train, calibration, anomalous, drawn, hashes, tuple(left_out))
+    inputs = TrainingData(catalog, train, calibration, anomalous, drawn, hashes, tuple(left_out), framing, sizes)
     _check_labels(inputs)
     return inputs
 
@@ -116,6 +123,11 @@ def _labelled_bad(catalog: Catalog, config: RunConfig) -> tuple[tuple[ImageRecor
     if labelled and is_trained_on_made(config.model):
         logger.warning("the %d images labelled bad are not used: %s makes its own", len(labelled), config.model.variant)
         return (), False
+    if labelled and config.data.tile is not None:
+        logger.warning(
+            "the %d images labelled bad are not used: which of their tiles are bad is not known", len(labelled)
+        )
+        return (), False
     if labelled or not is_weakly_supervised(config.model):
         return labelled, False  # an s variant draws none: it can do without
     tested = [record for record in catalog.split("test") if record.label == ANOMALOUS]
@@ -128,18 +140,6 @@ def _labelled_bad(catalog: Catalog, config: RunConfig) -> tuple[tuple[ImageRecor
             "train/<name> beside train/good, label 1 with split train in a manifest, or test/<defect> to draw from"
         )
     return drawn, True
-
-
-def _read(records: Sequence[ImageRecord], *, skip_bad: bool) -> tuple[dict[str, str], list[str]]:
-    """The sha256 of every readable image by its relative path, and an error for each of the others."""
-    with ThreadPoolExecutor() as pool:
-        read = list(pool.map(_hash_or_error, records))
-    hashes = {path: sha256 for path, sha256, _ in read if sha256}
-    errors = [error for _, _, error in read if error]
-    if errors and not skip_bad:
-        listed = "; ".join(errors[:5]) + (f"; and {len(errors) - 5} more" if len(errors) > 5 else "")
-        raise DataError(f"{len(errors)} training images cannot be read (--skip-bad trains without them): {listed}")
-    return hashes, errors
 
 
 def _check_labels(inputs: TrainingData) -> None:
@@ -178,6 +178,10 @@ def fingerprint(data: TrainingData, config: RunConfig) -> str:
     """Identifies what a training run computes: images, split and settings. `device` is not part of it."""
     settings = as_dict(config)
     settings["training"] = {key: value for key, value in settings["training"].items() if key != "device"}
+    for name in ("tile", "roi"):  # as what they are, not as the file they come from
+        del settings["data"][name]
+    if not data.framing.is_plain:
+        settings["framing"] = data.framing.identity()
     return hashlib.sha256(json.dumps([data.content_hash(), settings], sort_keys=True).encode()).hexdigest()
 
 
@@ -212,6 +216,9 @@ def write_inputs(run: Path, inputs: TrainingData, config: RunConfig, *, identity
     used = [replace(record, split="train") for record in (*inputs.train, *inputs.anomalous)]
     used += [replace(record, split="calibration") for record in inputs.calibration]
     write_manifest(run / MANIFEST_FILE, used, inputs.catalog.root, inputs.hashes)
+    mask = None if inputs.framing.roi is None else inputs.framing.roi.png()
+    if mask is not None:
+        atomic_write(run / ROI_FILE, mask)
 
 
 def used_images(run: Path, description: Mapping[str, Any]) -> dict[str, str]:
@@ -246,6 +253,7 @@ def provenance(data: TrainingData, config: RunConfig, *, device: str, seconds: f
         "layout": data.catalog.layout,
         "data_sha256": data.content_hash(),
         "train": len(data.train),
+        **({} if config.data.tile is None else {"train_tiles": sum(data.num_pieces(data.train))}),
         "train_anomalous": len(data.anomalous),
         "drawn": list(data.drawn),
         "calibration": len(data.calibration),
@@ -269,12 +277,3 @@ def versions() -> Mapping[str, str]:
         "python": platform.python_version(),
         "platform": sys.platform,
     }
-
-
-def _hash_or_error(record: ImageRecord) -> tuple[str, str | None, str | None]:
-    """(relative path, sha256, None) of an image that can be read, (relative path, None, error) of another."""
-    try:
-        read_image(record.path)
-    except DataError as error:
-        return record.relative_path, None, str(error)
-    return record.relative_path, sha256_of(record.path), None

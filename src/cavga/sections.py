@@ -14,9 +14,11 @@ from cavga.data.records import ANOMALOUS, NORMAL
 from cavga.detector import AnomalyDetector
 from cavga.evaluation import Evaluation, ScoredImage, has_known_mask, true_mask
 from cavga.page import Case
+from cavga.pictures import resize_map
 from cavga.report import Section, choose_cases
 from cavga.self_check import decision_warning
 
+MAX_SHOWN = 1024  # px, the largest input of a model
 # A^cn and A^ca of a photograph, as `TorchEngine.class_attention` gives them
 ClassAttentionOf = Callable[[NDArray[np.uint8]], tuple[NDArray[np.float32], NDArray[np.float32]]]
 
@@ -55,7 +57,7 @@ def _attention(
         found = [image for image in evaluation.images if image.score is not None and image.record.label == label]
         if found:
             median = sorted(found, key=lambda image: image.score or 0.0)[len(found) // 2]
-            photograph = _photograph(median, detector)
+            photograph = _photograph(median, detector.image_size)
             normal, anomalous = class_attention(photograph)
             mask = true_mask(median, detector.image_size) if has_known_mask(median) else None
             cases.append(AttentionCase(median.record.relative_path, label, photograph, normal, anomalous, mask))
@@ -99,7 +101,8 @@ def _suspicious(detector: AnomalyDetector) -> list[str]:
 
 
 def _case(position: int, image: ScoredImage, evaluation: Evaluation, detector: AnomalyDetector) -> Case:
-    size = detector.image_size
+    anomaly_map = evaluation.maps[position]
+    size = _shown_size(anomaly_map.shape)
     return Case(
         path=image.record.relative_path,
         label=image.record.label,
@@ -107,15 +110,20 @@ def _case(position: int, image: ScoredImage, evaluation: Evaluation, detector: A
         score=float(image.score or 0.0),
         threshold=detector.image_threshold,
         is_anomalous=bool(image.is_anomalous),
-        photograph=_photograph(image, detector),
-        anomaly_map=np.array(evaluation.maps[position]),
+        photograph=_photograph(image, size),
+        anomaly_map=resize_map(anomaly_map, size),
         pixel_threshold=detector.pixel_threshold,
         mask=true_mask(image, size) if has_known_mask(image) else None,
     )
 
 
-def _photograph(image: ScoredImage, detector: AnomalyDetector) -> NDArray[np.uint8]:
-    """The image at the model's input size."""
-    height, width = detector.image_size
+def _shown_size(shape: tuple[int, ...]) -> tuple[int, int]:
+    """The size of a map, but of a large photograph's no more than MAX_SHOWN pixels a side: pages are for screens."""
+    scale = min(1.0, MAX_SHOWN / max(shape))
+    return max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
+
+
+def _photograph(image: ScoredImage, size: tuple[int, int]) -> NDArray[np.uint8]:
+    height, width = size
     photograph = Image.fromarray(read_image(image.record.path))
     return np.array(photograph.resize((width, height), Image.Resampling.BILINEAR))

@@ -49,7 +49,7 @@ def check_training_images(
     `scores` are those of good images, by position, by models that had not seen them; where there are any they
     count: a finished model remembers its own.
     """
-    detector = AnomalyDetector(TorchEngine(graph, device), {})
+    detector = AnomalyDetector(TorchEngine(graph, device), {}, inputs.framing)
     # Two numbers a prediction: the maps of thousands of images are not kept.
     if scores:
         good = [(score, score >= calibration.image_threshold) for score in scores.values()]

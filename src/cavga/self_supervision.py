@@ -45,8 +45,8 @@ class Examples:
 def fit_cell_classifier(model: Cavga, images: TrainingImages, *, seed: int, device: torch.device) -> None:
     """Train the model's CellClassifier; the latent stays as it is."""
     model.eval()
-    is_left_out = choose_left_out(len(images.normal), seed)
-    seen = images.normal[~is_left_out] if is_left_out.any() else images.normal
+    is_left_out = choose_left_out(images.num_normal, seed, photographs=images.photographs)
+    seen = images.normal_in_memory(~is_left_out if is_left_out.any() else None, seed=seed)
     normal, anomalous = _latents(model, seen, device), _latents(model, images.anomalous, device)
     made, labels = _made(model, seen, seed, device)
     examples = Examples(normal, made, labels, anomalous)
@@ -56,12 +56,14 @@ def fit_cell_classifier(model: Cavga, images: TrainingImages, *, seed: int, devi
         classifier.unit.copy_(normal.float().std(dim=(0, 2, 3)).clamp_min(1e-6))
         _train(classifier, examples)
     model.classifier = classifier.eval().requires_grad_(False)
-    left_out = images.normal[is_left_out] if is_left_out.any() else images.normal
+    left_out = images.normal_in_memory(is_left_out if is_left_out.any() else None, seed=seed)
     _set_scales(model, classifier, _latents(model, left_out, device))
 
 
-def choose_left_out(num_images: int, seed: int) -> NDArray[np.bool_]:
-    """Which of the normal images C does not see; none of one."""
+def choose_left_out(num_images: int, seed: int, *, photographs: NDArray[np.intp] | None = None) -> NDArray[np.bool_]:
+    """Which of the normal images C does not see; none of one. Of tiles all those of some `photographs`."""
+    if photographs is not None:
+        return choose_left_out(int(photographs[-1]) + 1, seed)[photographs]
     num_left_out = min(max(1, round(SHARE_LEFT_OUT * num_images)), MAX_LEFT_OUT) if num_images > 1 else 0
     is_left_out = np.zeros(num_images, dtype=np.bool_)
     is_left_out[np.random.default_rng([seed, num_images]).permutation(num_images)[:num_left_out]] = True

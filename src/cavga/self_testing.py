@@ -18,9 +18,11 @@ from PIL import Image
 from cavga.data.images import BATCH_SIZE, read_image
 from cavga.data.makers import CONTRASTS, KINDS, MAKERS, MIN_CHANGE, SIZES, make_anomaly
 from cavga.data.records import ImageRecord
-from cavga.detector import AnomalyDetector, FailedImage
+from cavga.decoding import FailedImage
+from cavga.detector import AnomalyDetector
 from cavga.errors import DataError, UsageError
 from cavga.files import atomic_write
+from cavga.framing import Framing
 from cavga.metrics import auroc, auroc_interval, share_interval
 from cavga.page import Case
 from cavga.pixel_metrics import PixelHistogram
@@ -48,9 +50,16 @@ class Anomaly:
     contrast: float
     key: tuple[int, ...]
 
-    def put_on(self, photograph: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]] | None:
-        rng = np.random.default_rng(self.key)
-        return make_anomaly(photograph, self.kind, size=self.size, contrast=self.contrast, rng=rng)
+    def put_on(
+        self, photograph: NDArray[np.uint8], framing: Framing
+    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]] | None:
+        """The photograph with the anomaly where it counts, and its mask; None if nothing would show."""
+
+        def make(part: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]] | None:
+            rng = np.random.default_rng(self.key)
+            return make_anomaly(part, self.kind, size=self.size, contrast=self.contrast, rng=rng)
+
+        return make(photograph) if framing.roi is None else framing.roi.changed(photograph, make)
 
 
 @dataclass(frozen=True)
@@ -140,29 +149,31 @@ class Tally:
     def score(
         self, detector: AnomalyDetector, plan: Sequence[tuple[ImageRecord, Sequence[Anomaly]]]
     ) -> Iterator[Trial]:
-        pictures = self._pictures(plan)
-        height, width = detector.image_size
-        while batch := list(islice(pictures, BATCH_SIZE)):
+        pictures = self._pictures(plan, detector.framing)
+        num_at_once = BATCH_SIZE if detector.framing.tile is None else 1  # large photographs
+        while batch := list(islice(pictures, num_at_once)):
             results = detector.results(pixels for _, _, pixels, _ in batch)
             for (record, anomaly, _, mask), result in zip(batch, results, strict=True):
                 if isinstance(result, FailedImage):
                     raise DataError(f"{record.path}: {result.error}")
+                height, width = result.anomaly_map.shape
                 resized = Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST)
                 self.histogram.update(result.anomaly_map, np.asarray(resized, dtype=np.bool_))
                 yield Trial(record, anomaly, result.score, result.is_anomalous)
 
     def _pictures(
-        self, plan: Sequence[tuple[ImageRecord, Sequence[Anomaly]]]
+        self, plan: Sequence[tuple[ImageRecord, Sequence[Anomaly]]], framing: Framing
     ) -> Iterator[tuple[ImageRecord, Anomaly | None, NDArray[np.uint8], NDArray[np.bool_]]]:
         for record, anomalies in plan:
             try:
                 photograph = read_image(record.path)
+                framing.check_fit(photograph.shape[:2], str(record.path))
             except DataError as error:
                 self.problems.append(str(error))
                 continue
             yield record, None, photograph, np.zeros(photograph.shape[:2], dtype=np.bool_)
             for anomaly in anomalies:
-                made = anomaly.put_on(photograph)
+                made = anomaly.put_on(photograph, framing)
                 if made is None:
                     self.not_made.append(anomaly)
                 else:
@@ -200,7 +211,7 @@ def _result(
         "image": _image_auroc([] if is_seen else trials),
         "pixel": {
             "auroc": None if is_seen else tally.histogram.auroc(),
-            "resolution": list(detector.image_size),
+            "resolution": list(detector.image_size) if detector.framing.is_plain else "map",
         },
         "counts": _counts(trials, tally, per_image=per_image),
         "settings": {"good_images": source, **_MADE},
@@ -275,7 +286,7 @@ def _strength(trial: Trial) -> float:
 def _case(trial: Trial, detector: AnomalyDetector) -> Case:
     """The anomaly, made again, with its map."""
     assert trial.anomaly is not None
-    made = trial.anomaly.put_on(read_image(trial.record.path))
+    made = trial.anomaly.put_on(read_image(trial.record.path), detector.framing)
     assert made is not None
     (prediction,) = detector.predict(made[0])
     return Case(

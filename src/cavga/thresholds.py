@@ -14,6 +14,7 @@ from cavga.data.records import folds
 from cavga.detector import AnomalyDetector
 from cavga.engines.torch_engine import TorchEngine
 from cavga.fitting import NUM_FOLDS, fit_whitened
+from cavga.framing import whole_results
 from cavga.inference import InferenceGraph, ScoringGraph, enlarged
 from cavga.prior_fitting import Folds, HeldOut
 from cavga.runs import TrainingData
@@ -45,11 +46,15 @@ def calibrate_graph(
         return set_thresholds(graph, inputs, config, device), {}
     parts = folds_of(inputs, config)
     if held_out is None:
-        results = list(score_folds(graph, images, parts, config))
+        pieces = score_folds(graph, images, images.pieces_of(parts), config)
         positions = [position for part in parts for position in part]
     else:
-        results = list(_scored(graph, images.normal, held_out, config, device))
-        positions = held_out.images.tolist()
+        pieces = _scored(graph, images, held_out, config, device)
+        positions = np.unique(images.owners[held_out.images]).tolist()
+    sizes = [inputs.sizes[inputs.train[position].relative_path] for position in positions]
+    whole = whole_results(inputs.framing, sizes, pieces)
+    # Of a map its peak alone is looked at: those of many large photographs are not kept.
+    results = [(score, None if found is None else found.max(keepdims=True)) for score, found in whole]
     score = config.model.image_score or "map"
     calibration = calibrate(results, config.calibration, image_score=score, num_folds=len(parts))
     scores = [score for score, _ in results]
@@ -64,22 +69,22 @@ def _apply(graph: ScoringGraph, calibration: Calibration) -> Calibration:
 
 def set_thresholds(graph: ScoringGraph, inputs: TrainingData, config: RunConfig, device: torch.device) -> Calibration:
     """Calibrate the graph on the held-out normal images."""
-    detector = AnomalyDetector(TorchEngine(graph, device), {})
+    detector = AnomalyDetector(TorchEngine(graph, device), {}, inputs.framing)
     predictions = detector.predict(record.path for record in inputs.calibration)
     results = ((p.score, p.anomaly_map) for p in predictions)
     return _apply(graph, calibrate(results, config.calibration, image_score=config.model.image_score or "map"))
 
 
 def _scored(
-    graph: InferenceGraph, normal: NDArray[np.uint8], held_out: HeldOut, config: RunConfig, device: torch.device
+    graph: InferenceGraph, images: TrainingImages, held_out: HeldOut, config: RunConfig, device: torch.device
 ) -> Iterator[ScoreAndMap]:
     """Score and map of every image that folds of an aggregated prior measured, as the graph would give them.
 
     C of an s variant has seen most of the images, and its map is in the graph's: only those that it has not seen
     get a map.
     """
-    needs_c = is_self_supervised(config.model)
-    is_unseen = choose_left_out(len(normal), config.training.seed)
+    needs_c, normal = is_self_supervised(config.model), images.normal
+    is_unseen = choose_left_out(len(normal), config.training.seed, photographs=images.photographs)
     for i, position in enumerate(held_out.images):
         image = image_batch(normal, held_out.images[i : i + 1], device) if needs_c and is_unseen[position] else None
         with torch.inference_mode():
@@ -104,7 +109,10 @@ def score_folds(
         rest = np.setdiff1d(np.arange(images.num_normal), held)
         fold = copy.deepcopy(graph)
         others = np.concatenate([images.normal[rest], images.anomalous])
-        fit_whitened(fold.model, TrainingImages(others, num_normal=len(rest)), config, device=device)
+        photographs = None
+        if images.photographs is not None:  # counted from 0 again
+            photographs = np.unique(images.photographs[rest], return_inverse=True)[1]
+        fit_whitened(fold.model, TrainingImages(others, len(rest), photographs), config, device=device)
         for batch in image_batches(images.normal[held], device):
             with torch.inference_mode():
                 output = fold.score_images(batch)

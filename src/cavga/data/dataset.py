@@ -5,8 +5,9 @@ resumed run repeats an undisturbed one.
 """
 
 import hashlib
+from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,8 +20,11 @@ from torch import Tensor
 from cavga.data.images import BATCH_SIZE, NUM_DECODE_THREADS, read_image
 from cavga.data.records import ImageRecord
 from cavga.errors import DataError
+from cavga.framing import Framing
 from cavga.resizing import ONE, resized
 from cavga.shapes import Images, Photographs, ResizedPhotographs
+
+MAX_TILES = 1500  # that what holds its images in memory looks at: from there on more of a surface adds little
 
 
 def resize(photographs: Photographs, size: tuple[int, int]) -> ResizedPhotographs:
@@ -55,21 +59,29 @@ def cache_images(
     *,
     size: tuple[int, int],
     folder: Path,
+    framing: Framing | None = None,
+    num_pieces: Sequence[int] = (),
 ) -> NDArray[np.uint8]:
     """All images decoded and resized, as a memory-mapped (num_images, height, width, 3) array in `folder`.
 
-    An array of the same images and size is reused. Raises DataError on an image that cannot be read.
+    With a framing that is not plain the pieces of every photograph one after the other, so many of each as
+    `num_pieces` says. An array of the same images and size is reused. Raises DataError on an image that cannot be read.
     """
-    key = hashlib.sha256(repr((list(hashes), size)).encode()).hexdigest()[:16]
+    framing = framing or Framing(size)
+    counts = [1] * len(records) if framing.is_plain else list(num_pieces)
+    asked_for = (list(hashes), size) if framing.is_plain else (list(hashes), size, framing.identity())
+    key = hashlib.sha256(repr(asked_for).encode()).hexdigest()[:16]
     path = folder / f"images-{key}.npy"
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_suffix(".part")
-        shape = (len(records), *size, 3)
+        shape = (sum(counts), *size, 3)
         array = np.lib.format.open_memmap(unfinished, mode="w+", dtype=np.uint8, shape=shape)
         with ThreadPoolExecutor(NUM_DECODE_THREADS) as pool:
-            for i, image in enumerate(pool.map(lambda record: _decode(record, size), records)):
-                array[i] = image
+            start = 0
+            for count, pieces in zip(counts, _ahead(pool, records, framing), strict=True):
+                array[start : start + count] = pieces
+                start += count
         array.flush()
         del array
         unfinished.replace(path)
@@ -82,6 +94,8 @@ class TrainingImages:
 
     images: NDArray[np.uint8]
     num_normal: int
+    photographs: NDArray[np.intp] | None = None
+    """Which photograph each normal image is a tile of, counted from 0, in order; None: each is a photograph."""
 
     def __len__(self) -> int:
         return len(self.images)
@@ -98,6 +112,32 @@ class TrainingImages:
     def labels(self) -> NDArray[np.int64]:
         """0 for normal, 1 for anomalous images."""
         return (np.arange(len(self)) >= self.num_normal).astype(np.int64)
+
+    @property
+    def owners(self) -> NDArray[np.intp]:
+        """As `photographs`, of photographs that are not cut too."""
+        return np.arange(self.num_normal) if self.photographs is None else self.photographs
+
+    @property
+    def num_photographs(self) -> int:
+        return int(self.owners[-1]) + 1
+
+    def pieces_of(self, parts: Sequence[Sequence[int]]) -> list[list[int]]:
+        """Positions of the normal images that belong to the photographs of each part."""
+        return [np.flatnonzero(np.isin(self.owners, part)).tolist() for part in parts]
+
+    def whole_photographs(self, *, most: int, seed: int) -> NDArray[np.intp]:
+        """Positions of all tiles of some photographs, about `most` tiles in all: all photographs, if they are fewer."""
+        order = np.random.default_rng(seed).permutation(self.num_photographs)
+        counts = np.bincount(self.owners)[order].cumsum()
+        return np.flatnonzero(np.isin(self.owners, order[: 1 + int(np.searchsorted(counts, most))]))
+
+    def normal_in_memory(self, is_wanted: NDArray[np.bool_] | None = None, *, seed: int) -> NDArray[np.uint8]:
+        """The normal images that are wanted (all by default); of tiles at most MAX_TILES, from everywhere."""
+        if self.photographs is None:
+            return self.normal if is_wanted is None else self.normal[is_wanted]
+        wanted = np.arange(self.num_normal) if is_wanted is None else np.flatnonzero(is_wanted)
+        return self.normal[np.random.default_rng(seed).permutation(wanted)[:MAX_TILES]]
 
     def class_weights(self, balance: str) -> tuple[float, float]:
         """What L_bce multiplies normal and anomalous images with: "weighted" gives each class half of it."""
@@ -144,8 +184,20 @@ def _turn(image: torch.Tensor, rng: np.random.Generator, is_square: bool) -> tor
     return torch.rot90(image.flip(axes), quarter_turns, dims=(1, 2))
 
 
-def _decode(record: ImageRecord, size: tuple[int, int]) -> NDArray[np.uint8]:
+def _ahead(pool: ThreadPoolExecutor, records: Sequence[ImageRecord], framing: Framing) -> Iterator[NDArray[np.uint8]]:
+    """The resized pieces of every photograph, decoded in threads, no more of them ahead than there are threads."""
+    waiting: deque[Future[NDArray[np.uint8]]] = deque()
+    for record in records:
+        waiting.append(pool.submit(_decode, record, framing))
+        if len(waiting) > NUM_DECODE_THREADS:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+def _decode(record: ImageRecord, framing: Framing) -> NDArray[np.uint8]:
     try:
-        return resized(read_image(record.path), size)
+        photograph = read_image(record.path)
+        return np.stack([resized(piece, framing.image_size) for piece in framing.pieces(photograph)])
     except DataError as error:
         raise DataError(f"{error} (--skip-bad trains without it)") from None

@@ -8,7 +8,7 @@ from cavga.printing import table_line
 from cavga.verbs.outcome import Outcome
 
 _NOT_FOR_THE_DEMO = (
-    *("category", "normal_class", "mask_cut", "layout", "calibration_fraction", "image_size", "weights"),
+    *("category", "normal_class", "mask_cut", "layout", "calibration_fraction", "image_size", "weights", "tile", "roi"),
 )
 
 

@@ -1,0 +1,79 @@
+"""Photographs from files and arrays, decoded in threads and brought to what a model takes. No torch."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cavga.data.images import NUM_DECODE_THREADS, read_image
+from cavga.engines.engine import Engine
+from cavga.errors import DataError
+from cavga.framing import Framing
+
+Array = NDArray[Any]  # uint8, checked where it is used
+
+
+@dataclass(frozen=True)
+class FailedImage:
+    """An image that cannot be read or does not fit the region of interest, and why."""
+
+    error: str
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A photograph as it is, or the one piece of it that a model sees; `size` is the whole photograph's."""
+
+    photograph: NDArray[np.uint8]
+    size: tuple[int, int]
+    milliseconds: float
+
+
+def ahead(
+    sources: Iterable[Array | Path], prepare: Callable[[Array | Path], Prepared | FailedImage], *, most: int
+) -> Iterator[Prepared | FailedImage]:
+    """Prepare images in threads, at most so many ahead of the consumer."""
+    waiting: deque[Future[Prepared | FailedImage]] = deque()
+    with ThreadPoolExecutor(NUM_DECODE_THREADS) as pool:
+        for source in sources:
+            waiting.append(pool.submit(prepare, source))
+            if len(waiting) > most:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def prepare(source: Array | Path, engine: Engine, framing: Framing) -> Prepared | FailedImage:
+    """The one piece that a model without tiles sees of a photograph, at its input size."""
+    whole = read(source, framing)
+    if isinstance(whole, FailedImage):
+        return whole
+    started = time.perf_counter()
+    resized = engine.resize(next(framing.pieces(whole.photograph)))
+    return Prepared(resized, whole.size, whole.milliseconds + (time.perf_counter() - started) * 1000)
+
+
+def read(source: Array | Path, framing: Framing) -> Prepared | FailedImage:
+    """A photograph as it is, which has to fit the region of interest."""
+    started = time.perf_counter()
+    if isinstance(source, np.ndarray):
+        if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3 or 0 in source.shape:
+            return FailedImage(f"expected a uint8 array of shape (height, width, 3), got {source.dtype} {source.shape}")
+        photograph, name = source, "an array"
+    else:
+        try:
+            photograph, name = read_image(source), str(source)
+        except DataError as error:
+            return FailedImage(str(error))
+    height, width = photograph.shape[:2]
+    try:
+        framing.check_fit((height, width), name)
+    except DataError as error:
+        return FailedImage(str(error))
+    return Prepared(photograph, (height, width), (time.perf_counter() - started) * 1000)
