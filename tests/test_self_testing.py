@@ -17,6 +17,7 @@ from cavga.data.records import ImageRecord
 from cavga.detector import AnomalyDetector, Prediction
 from cavga.errors import DataError, ModelFileError, UsageError
 from cavga.evaluating import evaluate
+from cavga.framing import Framing
 from cavga.pipeline import train
 from cavga.printing import self_test_lines
 from cavga.self_testing import Anomaly, Tally, Trial, _plan, _result, _worth_showing, self_test
@@ -60,6 +61,7 @@ class Knowing(AnomalyDetector):
     def __init__(self, untouched):
         self.untouched = untouched.astype(int)
         self.engine = SimpleNamespace(image_size=untouched.shape[:2], image_threshold=1.0, pixel_threshold=1.0)
+        self.framing = Framing(untouched.shape[:2])
         self.description = dict.fromkeys(("variant", "preset", "weights_sha256")) | {"provenance": {}}
         self.description["calibration"] = {"false_alarm_rate": 0.05}
 

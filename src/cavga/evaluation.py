@@ -80,7 +80,7 @@ def evaluate_records(
 
 
 class StoredMaps:
-    """Anomaly maps on disk, by the position of their image; those of photographs of several sizes may differ in size."""
+    """Anomaly maps on disk, by the position of their image; of large photographs they are of several sizes."""
 
     def __init__(self, folder: Path, *, default_shape: tuple[int, int]) -> None:
         self._folder, self._default_shape = folder, default_shape

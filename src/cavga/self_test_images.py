@@ -1,10 +1,16 @@
-"""Which good images a self-test makes its anomalies on."""
+"""Which good images a self-test makes its anomalies on, and what is made."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
+from cavga.data.makers import make_anomaly
 from cavga.data.manifest import sha256_of
 from cavga.data.records import NORMAL, Catalog, ImageRecord
 from cavga.errors import DataError
+from cavga.framing import Framing
 
 
 def good_images(catalog: Catalog, used: Mapping[str, str]) -> tuple[str, list[ImageRecord]]:
@@ -26,3 +32,24 @@ def good_images(catalog: Catalog, used: Mapping[str, str]) -> tuple[str, list[Im
         f"{catalog.root} holds no good images to make anomalies on: no good test images, and none of {known}; "
         "add test/good, or give a folder of other good photographs"
     )
+
+
+@dataclass(frozen=True)
+class Anomaly:
+    """What is to be made; `key` seeds it, so that it can be made again."""
+
+    kind: str
+    size: float
+    contrast: float
+    key: tuple[int, ...]
+
+    def put_on(
+        self, photograph: NDArray[np.uint8], framing: Framing
+    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]] | None:
+        """The photograph with the anomaly where it counts, and its mask; None if nothing would show."""
+
+        def make(part: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]] | None:
+            rng = np.random.default_rng(self.key)
+            return make_anomaly(part, self.kind, size=self.size, contrast=self.contrast, rng=rng)
+
+        return make(photograph) if framing.roi is None else framing.roi.changed(photograph, make)

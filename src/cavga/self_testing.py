@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cavga.data.images import BATCH_SIZE, read_image
-from cavga.data.makers import CONTRASTS, KINDS, MAKERS, MIN_CHANGE, SIZES, make_anomaly
+from cavga.data.makers import CONTRASTS, KINDS, MAKERS, MIN_CHANGE, SIZES
 from cavga.data.records import ImageRecord
 from cavga.decoding import FailedImage
 from cavga.detector import AnomalyDetector
@@ -27,7 +27,7 @@ from cavga.metrics import auroc, auroc_interval, share_interval
 from cavga.page import Case
 from cavga.pixel_metrics import PixelHistogram
 from cavga.runs import load_like_run, used_images
-from cavga.self_test_images import good_images
+from cavga.self_test_images import Anomaly, good_images
 from cavga.self_test_page import write_self_test_page
 
 MAX_MADE = 200
@@ -39,27 +39,6 @@ _MADE = {
     "contrasts": list(CONTRASTS),
     "min_change": MIN_CHANGE,
 }
-
-
-@dataclass(frozen=True)
-class Anomaly:
-    """What is to be made; `key` seeds it, so that it can be made again."""
-
-    kind: str
-    size: float
-    contrast: float
-    key: tuple[int, ...]
-
-    def put_on(
-        self, photograph: NDArray[np.uint8], framing: Framing
-    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]] | None:
-        """The photograph with the anomaly where it counts, and its mask; None if nothing would show."""
-
-        def make(part: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]] | None:
-            rng = np.random.default_rng(self.key)
-            return make_anomaly(part, self.kind, size=self.size, contrast=self.contrast, rng=rng)
-
-        return make(photograph) if framing.roi is None else framing.roi.changed(photograph, make)
 
 
 @dataclass(frozen=True)
