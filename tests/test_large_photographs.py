@@ -1,0 +1,294 @@
+"""Tiles and regions of interest from training to prediction, with models that train in a second."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import cavga
+from cavga import training
+from cavga.data.images import read_image
+from cavga.engines.torch_engine import TorchEngine
+from cavga.errors import DataError, ResumeError
+from cavga.evaluating import evaluate
+from cavga.pipeline import train
+from cavga.presets import make_config
+from cavga.self_testing import self_test
+
+from .conftest import save_image
+
+TILE = 128
+
+
+def config_of(image_size=64, variant="r-u", **data):
+    return make_config(
+        "recommended",
+        {
+            "data": {"image_size": image_size, **data},
+            "model": {"variant": variant, "weights": "none", "latent_channels": 8, "decoder_width": 8},
+            "training": {"epochs": 1, "batch_size": 16, "device": "cpu"},
+        },
+    )
+
+
+def surface(height, width, seed):
+    """A fine grey texture without a beginning or an end."""
+    rng = np.random.default_rng(seed)
+    small = rng.integers(100, 150, (height // 4 + 1, width // 4 + 1), dtype=np.uint8)
+    grey = np.asarray(Image.fromarray(small).resize((width + 4, height + 4), Image.Resampling.BICUBIC))
+    return np.repeat(grey[:height, :width, None], 3, axis=2)
+
+
+def scratched(photograph, x, y, length=15, width=3):
+    """With a bright scratch whose upper left end is at x, y."""
+    result = photograph.copy()
+    for i in range(length):
+        result[y + i : y + i + width, x + i : x + i + width] = 235
+    return result
+
+
+def write_photographs(root, *, size=(320, 400), num_train=8, where=(150, 100)):
+    """Good ones to train on and to test on, and scratched ones with their masks."""
+    for i in range(num_train):
+        save_image(root / f"train/good/{i:03d}.png", surface(*size, i))
+    for i in range(3):
+        save_image(root / f"test/good/{i:03d}.png", surface(*size, 100 + i))
+        save_image(root / f"test/scratch/{i:03d}.png", scratched(surface(*size, 200 + i), *where))
+        mask = scratched(np.zeros((*size, 3), np.uint8), *where)[..., 0]
+        save_image(root / f"ground_truth/scratch/{i:03d}_mask.png", mask)
+    return root
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_photographs(tmp_path_factory.mktemp("data") / "sheet")
+
+
+@pytest.fixture(scope="module")
+def tiled(data, tmp_path_factory):
+    return train(data, tmp_path_factory.mktemp("runs") / "tiled", config_of(tile=TILE))
+
+
+def peak_of(prediction):
+    """Where the map is highest, as x and y of the photograph."""
+    y, x = np.unravel_index(int(prediction.anomaly_map.argmax()), prediction.anomaly_map.shape)
+    height, width = prediction.anomaly_map.shape
+    return x / width * prediction.image_size[1], y / height * prediction.image_size[0]
+
+
+def description_of(run):
+    return json.loads((run / "model.json").read_text())
+
+
+# --- tiles ---
+
+
+def test_a_small_scratch_in_a_large_photograph_is_found_with_tiles_and_lost_without(data, tiled, tmp_path):
+    good = surface(3000, 4000, 300)
+    bad = scratched(good, 2710, 1830)
+    whole = train(data, tmp_path / "whole", config_of())
+    rises = []
+    for run in (tiled, whole):
+        detector = cavga.AnomalyDetector.load(run, device="cpu")
+        before, after = (next(detector.predict(photograph)) for photograph in (good, bad))
+        rises.append(after.score / before.score)
+        if run == tiled:
+            assert after.anomaly_map.shape == (1500, 2000)
+            assert np.hypot(*np.subtract(peak_of(after), (2718, 1838))) < 20
+    assert rises[0] > 1.5
+    assert rises[1] < 1.05
+
+
+def test_a_defect_across_a_seam_scores_as_in_the_middle_of_a_tile(tmp_path):
+    period = surface(96, 96, 0)  # so that it has the same surroundings in both places
+    for i in range(6):
+        save_image(tmp_path / f"data/{i}.png", np.tile(np.roll(period, 7 * i, axis=(0, 1)), (4, 6, 1)))
+    detector = cavga.AnomalyDetector.load(
+        train(tmp_path / "data", tmp_path / "run", config_of(128, tile=256)), device="cpu"
+    )
+    photograph = np.tile(period, (4, 6, 1))
+    # Tiles of 256 start at 0, 192, 320 across and at 0, 128 down: 192 to 256 lie in two of them.
+    middle, seam = (next(detector.predict(scratched(photograph, x, 90))) for x in (120, 216))
+    assert seam.score == pytest.approx(middle.score, rel=0.05)
+    assert seam.anomaly_map.max() == pytest.approx(middle.anomaly_map.max(), rel=0.05)
+    assert np.hypot(*np.subtract(peak_of(seam), (224, 98))) < 12
+
+
+def test_thresholds_and_names_are_of_whole_photographs(tiled):
+    description = description_of(tiled)
+    origin, calibration = description["provenance"], description["calibration"]
+    assert (origin["train"], origin["train_tiles"]) == (8, 8 * 3 * 4)
+    assert (calibration["num_images"], calibration["num_folds"]) == (8, 5)
+    assert {item["path"] for item in description["suspicious_training_images"]} <= {
+        f"train/good/{i:03d}.png" for i in range(8)
+    }
+    assert description["training_decisions"]["num_good"] == 8
+    assert (description["config"]["data"]["tile"], description["preprocessing"]["tile"]) == (TILE, TILE)
+
+
+def test_evaluation_overlays_and_self_test_take_the_blended_map(data, tiled, tmp_path):
+    result = evaluate(tiled, data, tmp_path / "out")
+    assert not result.problems
+    assert result.metrics["image"]["auroc"] == 1.0
+    assert result.metrics["pixel"]["auroc"] > 0.9
+    assert result.metrics["pixel"]["resolution"] == [160, 200]
+    from cavga.prediction import predict_to_folder
+
+    detector = cavga.AnomalyDetector.load(tiled, device="cpu")
+    predict_to_folder(detector, [data / "test/scratch"], tmp_path / "p", with_maps=True, with_overlays=True)
+    assert read_image(tmp_path / "p/overlays/000.png").shape == (320, 400, 3)
+    with Image.open(tmp_path / "p/maps/000.tiff") as tiff:
+        assert tiff.size == (400, 320)
+    assert self_test(tiled, data, tmp_path / "self", max_made=9, device="cpu").result["counts"]["made"] > 0
+
+
+@pytest.mark.parametrize("variant", ["r-u", "r-s"])
+@pytest.mark.parametrize("prior", ["aggregated", "by_position"])
+def test_every_way_to_thresholds_keeps_the_tiles_of_a_photograph_together(
+    variant, prior, data, tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setattr("cavga.self_supervision.NUM_STEPS", 5)
+    save_image(tmp_path / "data/train/dent/0.png", surface(320, 400, 900))
+    shutil.copytree(data / "train/good", tmp_path / "data/train/good")
+    model = {"prior": prior, "train_encoder": False, "latent": "whitened"}
+    config = make_config(
+        "recommended",
+        {"data": {"image_size": 64, "tile": TILE}, "training": {"epochs": 1, "device": "cpu"}},
+        {"model": {"variant": variant, "weights": "none", "latent_channels": 8, "decoder_width": 8, **model}},
+    )
+    description = description_of(train(tmp_path / "data", tmp_path / "run", config))
+    assert description["calibration"]["num_images"] == 8
+    assert description["provenance"]["train_anomalous"] == 0
+    assert ("1 images labelled bad are not used" in caplog.text) == (variant == "r-s")
+    (good,) = cavga.AnomalyDetector.load(tmp_path / "run", device="cpu").predict(surface(320, 400, 901))
+    (bad,) = cavga.AnomalyDetector.load(tmp_path / "run", device="cpu").predict(
+        scratched(surface(320, 400, 901), 90, 200)
+    )
+    assert bad.anomaly_map.max() > good.anomaly_map.max()
+
+
+def test_made_anomalies_are_made_on_tiles(data, tmp_path):
+    run = train(data, tmp_path / "run", config_of(variant="r-s", tile=TILE))
+    assert description_of(run)["provenance"]["train_tiles"] > 8
+    (result,) = cavga.AnomalyDetector.load(run, device="cpu").predict(surface(320, 400, 0))
+    assert result.anomaly_map.shape == (160, 200)
+
+
+def test_the_same_run_again_and_one_that_was_interrupted_end_with_the_same_bits(data, tiled, tmp_path, monkeypatch):
+    again = train(data, tmp_path / "again", config_of(tile=TILE))
+    monkeypatch.setattr(training, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    steps = []
+
+    def interrupt(progress):
+        steps.append(progress)
+        if len(steps) == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(data, tmp_path / "stopped", config_of(tile=TILE), on_step=interrupt)
+    with pytest.raises(ResumeError):
+        train(data, tmp_path / "stopped", config_of(tile=2 * TILE), resume=True)
+    resumed = train(data, tmp_path / "stopped", config_of(tile=TILE), resume=True)
+    expected = (tiled / "model.safetensors").read_bytes()
+    assert (again / "model.safetensors").read_bytes() == expected
+    assert (resumed / "model.safetensors").read_bytes() == expected
+
+
+def test_an_exported_model_gives_what_pytorch_gives(data, tiled, tmp_path):
+    import onnx
+
+    from cavga.engines.torch_engine import load_run
+    from cavga.export import onnx_model
+
+    engine, description = load_run(tiled, "cpu")
+    onnx.save(onnx_model(engine.graph, description), tmp_path / "model.onnx")
+    exported = cavga.AnomalyDetector.load(tmp_path / "model.onnx")
+    paths = sorted((data / "test").rglob("*.png"))
+    pairs = zip(exported.predict(paths), cavga.AnomalyDetector(engine, description).predict(paths), strict=True)
+    for one, other in pairs:
+        assert one.score == pytest.approx(other.score, rel=1e-3)
+        np.testing.assert_allclose(one.anomaly_map, other.anomaly_map, rtol=1e-3, atol=1e-3)
+        assert (one.mask != other.mask).mean() < 1e-3
+
+
+# --- a region of interest ---
+
+
+@pytest.fixture(scope="module")
+def roi_mask(tmp_path_factory):
+    mask = np.zeros((320, 400), np.uint8)
+    mask[40:220, 100:300] = 1
+    mask[40:90, 100:160] = 0
+    return save_image(tmp_path_factory.mktemp("roi") / "mask.png", mask)
+
+
+@pytest.mark.parametrize("tile", [None, TILE])
+@pytest.mark.parametrize("shape", ["rectangle", "mask"])
+def test_a_scratch_inside_is_found_and_one_outside_is_ignored(shape, tile, data, roi_mask, tmp_path):
+    roi = "100,40,200,180" if shape == "rectangle" else str(roi_mask)
+    run = train(data, tmp_path / "run", config_of(128, roi=roi, tile=tile))
+    roi_mask_copy = run / "roi.png"
+    assert roi_mask_copy.is_file() == (shape == "mask")
+    detector = cavga.AnomalyDetector.load(run, device="cpu")
+    good = surface(320, 400, 500)
+    outside = scratched(good, 320, 250)
+    if shape == "mask":
+        outside = scratched(outside, 110, 50)  # in the rectangle round the mask
+    inside = scratched(outside, 200, 150)
+    plain, ignored, found = detector.predict([good, outside, inside])
+    assert ignored.score == pytest.approx(plain.score, rel=1e-5)
+    np.testing.assert_allclose(ignored.anomaly_map, plain.anomaly_map, rtol=1e-4, atol=1e-4)
+    assert found.score > 1.3 * plain.score
+    assert np.hypot(*np.subtract(peak_of(found), (208, 158))) < 16
+    ratio = found.anomaly_map.shape[0] / 320
+    rows, columns = slice(round(45 * ratio), round(215 * ratio)), slice(round(105 * ratio), round(295 * ratio))
+    beyond = found.anomaly_map.copy()
+    assert np.abs(beyond[rows, columns]).max() > 0
+    assert not found.mask[round(222 * ratio) :].any()
+    assert not beyond[round(222 * ratio) :].any()
+
+
+def test_a_run_needs_no_mask_file_and_resumes_with_a_copy_of_it(data, roi_mask, tmp_path):
+    mask = tmp_path / "mask.png"
+    shutil.copy(roi_mask, mask)
+    config = config_of(roi=str(mask))
+    run = train(data, tmp_path / "run", config)
+    photographs = sorted((data / "test").rglob("*.png"))
+    expected = [p.score for p in cavga.AnomalyDetector.load(run, device="cpu").predict(photographs)]
+    shutil.move(run, tmp_path / "elsewhere")
+    mask.rename(tmp_path / "copy.png")
+    moved = cavga.AnomalyDetector.load(tmp_path / "elsewhere", device="cpu")
+    assert isinstance(moved.engine, TorchEngine)
+    assert [p.score for p in moved.predict(photographs)] == expected
+    train(data, tmp_path / "elsewhere", config_of(roi=str(tmp_path / "copy.png")), resume=True)
+    save_image(mask, np.ones((320, 400), np.uint8))
+    with pytest.raises(ResumeError):
+        train(data, tmp_path / "elsewhere", config, resume=True)
+
+
+def test_evaluation_is_in_the_frame_of_the_photographs(data, roi_mask, tmp_path):
+    run = train(data, tmp_path / "run", config_of(128, roi=str(roi_mask)))
+    metrics = evaluate(run, data, tmp_path / "out").metrics
+    assert metrics["image"]["auroc"] == 1.0
+    assert metrics["counts"]["with_mask"] == 3
+    height, width = metrics["pixel"]["resolution"]
+    assert (height, width) == (round(320 * 128 / 180), round(400 * 128 / 200))
+    result = self_test(run, data, tmp_path / "self", max_made=9, device="cpu").result
+    assert result["counts"]["made"] + result["counts"]["not_made"] == 9
+
+
+def test_photographs_that_do_not_fit_stop_training_and_name_themselves(data, tmp_path):
+    shutil.copytree(data / "train", tmp_path / "data/train")
+    save_image(tmp_path / "data/train/good/small.png", surface(100, 100, 1))
+    config = config_of(roi="100,40,200,180")
+    with pytest.raises(DataError, match=r"1 training images.*small\.png: the photograph is 100 x 100 px, but"):
+        train(tmp_path / "data", tmp_path / "run", config)
+    assert not (tmp_path / "run").exists()
+    run = train(data, tmp_path / "run", config)
+    kinds = [
+        type(result).__name__
+        for result in cavga.AnomalyDetector.load(run).results([data / "test/good/000.png", surface(100, 100, 1)])
+    ]
+    assert kinds == ["Prediction", "FailedImage"]
