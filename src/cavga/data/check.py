@@ -78,12 +78,13 @@ def count_images(catalog: Catalog) -> dict[str, int]:
     return counts
 
 
-def smallest_defect(catalog: Catalog, image_size: tuple[int, int]) -> float | None:
-    """As `smallest_visible_defect`, for the readable photos of a catalog; None if there are none."""
+def smallest_defect(catalog: Catalog, image_size: tuple[int, int], *, tile: int | None = None) -> float | None:
+    """As `smallest_visible_defect`, for the readable photos of a catalog, or tiles of them; None if there are none."""
     sizes = []
     for record in catalog.records:
         with contextlib.suppress(DataError):  # listed by check_catalog
-            sizes.append(read_image_size(record.path))
+            height, width = read_image_size(record.path)
+            sizes.append((height, width) if tile is None else (min(height, tile), min(width, tile)))
     return smallest_visible_defect(sizes, image_size, MAP_CELL) if sizes else None
 
 

@@ -20,6 +20,10 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--image-size", type=parse_image_size, default=DataConfig.image_size, metavar="N|HxW",
         help="size to train at, for the smallest defect that a map can show (default 256)",
     )  # fmt: skip
+    parser.add_argument(
+        "--tile", type=int, default=None, metavar="N",
+        help="side of the tiles to train with, in pixels of a photograph, for the same",
+    )  # fmt: skip
     parser.set_defaults(run=run)
 
 
@@ -35,7 +39,7 @@ def run(args: argparse.Namespace) -> Outcome:
     what = "normal class" if catalog.layout in CLASS_LAYOUTS else "category"
     lines = [f"{args.data}: layout {catalog.layout}" + (f", {what} {catalog.category}" if catalog.category else "")]
     lines += [f"  {name}: {count}" for name, count in counts.items()]
-    smallest = smallest_defect(catalog, args.image_size)
+    smallest = smallest_defect(catalog, args.image_size, tile=args.tile)
     if smallest is not None:
         lines.append(
             f"  a cell of the map covers {smallest:.0f} px of these photographs at {args.image_size[0]} x "
