@@ -82,7 +82,7 @@ class AggregatedPrior(nn.Module):
         )
 
     def local_energy(self, mu: LatentMap) -> ScoreMap:
-        """min_c ||mu - c|| / s_c at each cell, at least CLOSEST: how far the nearest component is, in its deviations."""
+        """min_c ||mu - c|| / s_c at each cell, at least CLOSEST: how far the nearest is, in its deviations."""
         # ||mu - c||^2 / s_c^2 is linear in (mu, ||mu||^2, 1): one product, and no division of every distance.
         norms = self.centres.square().sum(dim=1)
         linear = torch.stack([torch.ones_like(norms), norms], dim=1)
