@@ -21,12 +21,15 @@ ROOMS = [
     "inference", "classification", "prior_fitting",
     "self_supervision", "fitting", "metrics",
     "pixel_metrics", "calibration",
-    "engines.engine", "engines.onnx_engine", "engines.torch_engine", "decoding", "detector",
+    "engines.engine", "engines.onnx_engine", "engines.openvino_engine",
+    "engines.program_engine", "engines.torch_engine", "decoding", "detector",
     "pictures", "page", "evaluation", "attention_figure", "report", "prediction", "runs", "self_check", "sections",
-    "thresholds", "export", "pipeline", "evaluating",
+    "thresholds",
+    "export", "export_check", "quantization", "export_run", "pipeline", "evaluating",
     "self_test_images", "self_test_page", "self_testing", "progress", "demo",
     "baselines.blur", "baselines.padim", "baselines.patchcore", "cells", "benchmark",
-    "verbs.outcome", "verbs.demo", "verbs.check", "verbs.train", "verbs.evaluate", "verbs.predict", "verbs.benchmark",
+    "verbs.outcome", "verbs.demo", "verbs.check", "verbs.train", "verbs.evaluate", "verbs.export", "verbs.predict",
+     "verbs.benchmark",
     "cli", "__main__",
 ]  # fmt: skip
 OUTSIDE = {"__init__", "engines.__init__", "verbs.__init__", "data.__init__", "model.__init__", "baselines.__init__"}
