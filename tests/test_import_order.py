@@ -5,7 +5,7 @@ from pathlib import Path
 
 SOURCE = Path(__file__).parent.parent / "src" / "cavga"
 ROOMS = [
-    "_version", "errors", "files", "model_file", "resizing",
+    "_version", "errors", "files", "model_file", "resizing", "regions",
     "shapes", "networks", "config", "toml_files", "presets", "flags", "printing",
     "data.images", "data.records", "data.manifest", "data.known_sets", "data.unpack", "data.one_class",
     "data.small_images", "data.lag", "data.video", "data.catalog", "data.contamination", "data.check", "data.dataset",
@@ -21,7 +21,8 @@ ROOMS = [
     "self_supervision", "fitting", "metrics",
     "pixel_metrics", "calibration",
     "engines.engine", "engines.onnx_engine", "engines.torch_engine", "detector",
-    "pictures", "page", "evaluation", "attention_figure", "report", "prediction", "runs", "self_check", "sections",
+    "pictures", "page", "prediction_lines", "evaluation", "attention_figure", "report",
+    "map_files", "coco", "prediction", "runs", "self_check", "sections",
     "thresholds", "export", "pipeline", "evaluating",
     "self_test_images", "self_test_page", "self_testing", "progress", "demo",
     "baselines.blur", "baselines.padim", "baselines.patchcore", "cells", "benchmark",

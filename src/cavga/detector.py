@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cavga.config import DEVICES
-from cavga.data.images import BATCH_SIZE, NUM_DECODE_THREADS, find_images, read_image
+from cavga.data.images import BATCH_SIZE, NUM_DECODE_THREADS, read_image, walk_images
 from cavga.engines.engine import Engine, ResizedPhotograph
 from cavga.errors import DataError, MissingExtraError, ModelFileError, UsageError, unknown_name
 from cavga.model_file import ONNX_FILE, load_description
+from cavga.regions import Region, find_regions
 
 Array = NDArray[Any]  # uint8, checked where it is used
 Source = Array | str | Path
@@ -38,6 +39,10 @@ class Prediction:
     mask: NDArray[np.bool_]
     image_size: tuple[int, int]
     milliseconds: float
+
+    def regions(self) -> list[Region]:
+        """The regions of the mask in pixels of the photograph, the largest score first; found anew at each call."""
+        return find_regions(self.mask, self.anomaly_map, self.image_size)
 
 
 @dataclass(frozen=True)
@@ -217,12 +222,14 @@ def _flatten(images: Iterable[Source] | Source) -> Iterator[Array | Path]:
             yield Path(item)
 
 
-def images_in(folder: Path) -> list[Path]:
-    """The images of a folder, searched recursively; raises DataError if there is none."""
-    found = find_images(folder)
-    if not found:
+def images_in(folder: Path) -> Iterator[Path]:
+    """The images of a folder, searched recursively, sorted by path; raises DataError if there is none."""
+    found = walk_images(folder)
+    first = next(found, None)
+    if first is None:
         raise DataError(f"{folder} holds no images: expected .png, .jpg, .bmp, .tif or .webp files")
-    return found
+    yield first
+    yield from found
 
 
 def _not_an_image(item: object) -> UsageError:

@@ -12,9 +12,10 @@ from cavga.data.records import ANOMALOUS, NORMAL, Catalog
 from cavga.detector import AnomalyDetector
 from cavga.engines.torch_engine import TorchEngine
 from cavga.errors import DataError, UsageError
-from cavga.evaluation import Evaluation, ScoredImage, evaluate_records, has_known_mask, jsonl, prediction_line
+from cavga.evaluation import Evaluation, ScoredImage, evaluate_records, has_known_mask
 from cavga.files import atomic_write
 from cavga.model_file import load_description
+from cavga.prediction_lines import jsonl, prediction_line
 from cavga.report import Section, write_report
 from cavga.runs import load_like_run, used_images
 from cavga.sections import ClassAttentionOf, make_section
