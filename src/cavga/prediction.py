@@ -12,11 +12,12 @@ import numpy as np
 from PIL import Image
 
 from cavga.coco import coco_writer
+from cavga.config import MAP_KINDS
 from cavga.data.images import read_image
 from cavga.detector import AnomalyDetector, FailedImage, Prediction, images_in
-from cavga.errors import DataError, UsageError
+from cavga.errors import DataError, UsageError, unknown_name
 from cavga.files import atomic_writer
-from cavga.map_files import check_map_kind, save_map
+from cavga.map_files import GreyScale, save_map
 from cavga.model_file import MODEL_FILE
 from cavga.pictures import overlay, resize_map
 from cavga.prediction_lines import jsonl, prediction_line, region_line
@@ -32,6 +33,15 @@ class PredictionOutputs:
     maps: str | None = None
     overlays: bool = False
     coco: bool = False
+
+    def __post_init__(self) -> None:
+        if self.maps is not None and self.maps not in MAP_KINDS:
+            raise unknown_name("kind of maps", self.maps, MAP_KINDS)
+
+    @property
+    def has_pictures(self) -> bool:
+        """Whether there is a file for each image."""
+        return self.overlays or self.maps is not None
 
 
 @dataclass(frozen=True)
@@ -76,11 +86,11 @@ def predict_to_folder(
     """Score every image of `inputs` (files, or folders searched recursively) into `output`.
 
     Results are written as they come, and memory stays flat over any number of images, but for the names of pictures
-    that are written. An image that cannot be read gets a line with its error, and the rest is done. Raises DataError, before anything is written, if there is
-    no image at all or an input is missing, and UsageError if a model has no scale for the maps that are asked for.
+    that are written. An image that cannot be read gets a line with its error, and the rest is done. Raises DataError,
+    before anything is written, if an input is missing or holds no image, and UsageError if the model has no scale
+    for the maps that are asked for.
     """
-    if outputs.maps:
-        check_map_kind(outputs.maps, detector.pixel_threshold)
+    scale = GreyScale.of(detector) if outputs.maps == "uint16" else None
     for _ in _inputs(inputs, named=False):
         pass  # what is missing is found now, not after hours of scoring
     cut = detector.image_threshold if threshold is None else threshold
@@ -99,7 +109,12 @@ def predict_to_folder(
             lines.write(jsonl([_line(image, result, cut, regions)]))
             if coco:
                 coco.add(image.shown, result.image_size, regions)
-            _save_pictures(output, image, result, outputs, detector.pixel_threshold)
+            if outputs.maps:
+                anomaly_map = resize_map(result.anomaly_map, result.image_size)
+                save_map(output / "maps" / f"{image.name}.tiff", anomaly_map, scale)
+            if outputs.overlays:
+                path = output / "overlays" / f"{image.name}.png"
+                _save_overlay(path, image.path, result, detector.pixel_threshold)
     return PredictionSummary(num_images, num_anomalous, num_failed, tuple(failed))
 
 
@@ -107,7 +122,7 @@ def _results(
     detector: AnomalyDetector, inputs: Sequence[Path], outputs: PredictionOutputs
 ) -> Iterator[tuple[_Input, Prediction | FailedImage]]:
     # The detector reads a few batches ahead of what it gives, and `tee` holds those.
-    images, ahead = tee(_inputs(inputs, named=outputs.overlays or outputs.maps is not None))
+    images, ahead = tee(_inputs(inputs, named=outputs.has_pictures))
     return zip(images, detector.results(image.path for image in ahead), strict=True)
 
 
@@ -152,13 +167,7 @@ def _failed_line(image: _Input, result: FailedImage, threshold: float) -> dict[s
     return {**line, "num_regions": None, "regions": None}
 
 
-def _save_pictures(
-    output: Path, image: _Input, result: Prediction, outputs: PredictionOutputs, threshold: float
-) -> None:
-    if outputs.maps:
-        anomaly_map = resize_map(result.anomaly_map, result.image_size)
-        save_map(output / "maps" / f"{image.name}.tiff", anomaly_map, outputs.maps, threshold)
-    if outputs.overlays:
-        picture = overlay(read_image(image.path), np.asarray(result.anomaly_map), threshold)
-        with atomic_writer(output / "overlays" / f"{image.name}.png") as file:
-            Image.fromarray(picture).save(file, "PNG")
+def _save_overlay(path: Path, photograph: Path, result: Prediction, threshold: float) -> None:
+    picture = overlay(read_image(photograph), np.asarray(result.anomaly_map), threshold)
+    with atomic_writer(path) as file:
+        Image.fromarray(picture).save(file, "PNG")
