@@ -187,18 +187,18 @@ def folder_of(root, num_folders):
 
 
 def test_memory_does_not_grow_with_the_number_of_images(tmp_path):
-    detector, outputs = Told(lambda _path: prediction(squares((2, 3)))), PredictionOutputs(coco=True)
+    detector, outputs = Told(lambda _path: prediction(squares(size=8))), PredictionOutputs(coco=True)
     predict_to_folder(detector, [folder_of(tmp_path / "warm", 1)], tmp_path / "out", outputs=outputs)
     peaks = []
-    for num_folders in (2, 20):
+    for num_folders in (8, 40):
         root = folder_of(tmp_path / str(num_folders), num_folders)
         tracemalloc.start()
         predict_to_folder(detector, [root], tmp_path / "out", outputs=outputs)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     written = sum((tmp_path / "out" / name).stat().st_size for name in files_in(tmp_path / "out"))
-    assert written > 200_000  # and more, were it held
-    assert peaks[1] < peaks[0] + 50_000, peaks
+    assert written > 200_000, written  # and more, were it held
+    assert peaks[1] < peaks[0] + 100_000, peaks
 
 
 def test_no_more_results_than_a_few_are_alive(tmp_path):
@@ -220,8 +220,8 @@ def test_a_million_bad_images_are_counted_and_the_first_named(tmp_path, monkeypa
     monkeypatch.setattr("cavga.prediction.MAX_NAMED", 5)
     detector = Told(lambda path: FailedImage(f"{path.name}: bad"))
     summary = predict_to_folder(detector, [folder_of(tmp_path / "photographs", 1)], tmp_path / "out")
-    assert (summary.num_failed, len(summary.failed)) == (50, 5)
-    assert len({line["error"] for line in lines_of(tmp_path / "out")}) == 50
+    assert (summary.num_failed, len(summary.failed)) == (25, 5)
+    assert len({line["error"] for line in lines_of(tmp_path / "out")}) == 25
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are Unicode")
