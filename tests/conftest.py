@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,14 @@ def small_config(preset: str = "recommended", variant: str = "r-u", **training):
             "training": {"epochs": 2, "batch_size": 5, "device": "cpu", **training},
         },
     )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def without_exports() -> Iterator[None]:
+    """Training does not end with an export, which takes as long as a hundred tests; tests/test_export.py does that."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("cavga.pipeline._export", lambda _run: None)
+        yield
 
 
 @pytest.fixture(scope="session")

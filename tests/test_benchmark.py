@@ -54,7 +54,9 @@ def test_a_table_has_a_row_per_cell_and_runs_no_finished_cell_twice(small_table,
     assert not list(tmp_path.rglob("images-*"))
     calls = []
     real_train = benchmark.train
-    monkeypatch.setattr(benchmark, "train", lambda data, *rest: (calls.append(data.name), real_train(data, *rest)))
+    monkeypatch.setattr(
+        benchmark, "train", lambda data, *rest, **options: (calls.append(data.name), real_train(data, *rest, **options))
+    )
     assert run_table("small", tmp_path, data=small_table, seeds=(0, 1))[:4] == rows[:4]
     assert calls == ["no such folder"]  # the failed cell is tried again, no other
 

@@ -27,8 +27,9 @@ from cavga.errors import CavgaError, DataError, ModelFileError, UsageError, unkn
 from cavga.evaluating import evaluate, evaluate_detector
 from cavga.files import atomic_write
 from cavga.inference import InferenceGraph
+from cavga.model_file import MANIFEST_FILE
 from cavga.pipeline import train
-from cavga.runs import MANIFEST_FILE, gather
+from cavga.runs import gather
 from cavga.thresholds import set_thresholds
 
 ROW_FILE = "row.json"
@@ -125,7 +126,7 @@ def _data_of(cell: Cell, root: Path, output: Path) -> Path:
 
 
 def _cavga(cell: Cell, data: Path, run: Path, output: Path) -> dict[str, Any]:
-    train(data, run, cell.config())
+    train(data, run, cell.config(), with_export=False)
     without = [output / replace(cell, name=cell.without).folder] if cell.without else []
     metrics = evaluate(run, data, without=without).metrics
     log = [json.loads(line) for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()]

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from cavga._version import __version__
 from cavga.errors import CavgaError, UsageError, unknown_name
 from cavga.flags import OneLineParser
-from cavga.verbs import benchmark, check, demo, evaluate, predict, train
+from cavga.verbs import benchmark, check, demo, evaluate, export, predict, train
 from cavga.verbs.outcome import FAILED, INTERRUPTED, Outcome
 
 
@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         hint = "; the same command with --resume goes on from the last checkpoint, or from the start if there is none"
         return _complain("interrupted" + (hint if arguments[:1] == ["train"] else ""), INTERRUPTED)
     except ModuleNotFoundError as error:
-        if error.name not in ("torch", "torchvision", "sklearn", "scipy", "jaxtyping", "skimage"):
+        if error.name not in ("torch", "torchvision", "sklearn", "scipy", "jaxtyping", "skimage", "onnx", "onnxscript"):
             raise
         return _complain(f"this needs {error.name}: pip install 'cavga[train]'", FAILED)
     except OSError as error:
@@ -47,6 +47,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         "check": (check.add_flags, "list what is in a data set and everything wrong with it"),
         "train": (train.add_flags, "learn what normal looks like from good images"),
         "evaluate": (evaluate.add_flags, "measure a trained run on labelled test images"),
+        "export": (export.add_flags, "write a trained model as one file for runtimes without torch"),
         "predict": (predict.add_flags, "score images and folders"),
         "benchmark": (benchmark.add_flags, "run every cell of a table and write its rows"),
     }

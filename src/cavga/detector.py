@@ -21,6 +21,7 @@ from cavga.model_file import ONNX_FILE, load_description
 from cavga.regions import Region, find_regions
 
 Array = NDArray[Any]  # uint8, checked where it is used
+EXPORTED = (".onnx", ".xml", ".pt2")  # files of `cavga export`
 Source = Array | str | Path
 
 
@@ -69,7 +70,7 @@ class AnomalyDetector:
         path = Path(model)
         if device not in DEVICES:
             raise unknown_name("device", device, DEVICES)
-        if path.suffix.lower() == ".onnx":
+        if path.suffix.lower() in EXPORTED:
             return _exported(path, device)
         if (path / ONNX_FILE).is_file() and not _may_use_gpu(device):
             return _exported_of_run(path, device)
@@ -182,6 +183,22 @@ class _Ready:
 
 
 def _exported(path: Path, device: str) -> AnomalyDetector:
+    """A detector of an exported file, by its suffix."""
+    suffix = path.suffix.lower()
+    if suffix != ".onnx" and device == "cuda":
+        raise UsageError(
+            f"--device cuda: a {suffix} file runs on the processor here; use the run folder or an .onnx file"
+        )
+    if suffix == ".xml":
+        from cavga.engines.openvino_engine import OpenvinoEngine
+
+        openvino = OpenvinoEngine(path)
+        return AnomalyDetector(openvino, openvino.description)
+    if suffix == ".pt2":
+        from cavga.engines.program_engine import ProgramEngine
+
+        program = ProgramEngine(path)
+        return AnomalyDetector(program, program.description)
     from cavga.engines.onnx_engine import OnnxEngine
 
     engine = OnnxEngine(path, device)

@@ -7,6 +7,7 @@ CavgaError                 1   something failed; the message says what and what 
 ├── ModelFileError         1   a model or weights file is missing, corrupt or not one of ours
 ├── ResumeError            1   the run cannot go on: its data or its configuration changed
 ├── TrainingError          1   the loss is not finite any more
+├── ExportError            1   an exported graph does not say what the model says
 └── MissingExtraError      1   an optional part of the installation is needed
 """
 
@@ -42,6 +43,10 @@ class ResumeError(CavgaError, ValueError):
 
 class TrainingError(CavgaError, ArithmeticError):
     """Training has diverged."""
+
+
+class ExportError(CavgaError):
+    """An exported graph does not say what the model says."""
 
 
 class MissingExtraError(CavgaError, ImportError):

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from cavga.data.dataset import as_images, resize
+from cavga.errors import ExportError
 from cavga.inference import InferenceGraph
 from cavga.model.encoder import Encoder
 from cavga.model_file import METADATA_KEY
@@ -61,16 +62,19 @@ def onnx_model(graph: InferenceGraph, description: Mapping[str, Any], *, in_half
     """The graph as ONNX, thresholds with defaults, the model's description in its metadata under `METADATA_KEY`."""
     module = ExportedGraph(graph, in_half=in_half)
     with _quiet():
-        program = torch.onnx.export(
-            module,
-            _traced_inputs(),
-            dynamo=True,
-            dynamic_shapes=({0: "batch", 1: "height", 2: "width"}, {}, {}),
-            input_names=list(INPUTS),
-            output_names=list(OUTPUTS),
-            opset_version=OPSET,
-            verbose=False,
-        )
+        try:
+            program = torch.onnx.export(
+                module,
+                _traced_inputs(),
+                dynamo=True,
+                dynamic_shapes=({0: "batch", 1: "height", 2: "width"}, {}, {}),
+                input_names=list(INPUTS),
+                output_names=list(OUTPUTS),
+                opset_version=OPSET,
+                verbose=False,
+            )
+        except torch.onnx.OnnxExporterError as error:
+            raise ExportError(f"torch cannot write this model as ONNX: {str(error).splitlines()[0]}") from None
     assert program is not None
     model = program.model_proto
     for node in model.graph.node:  # where in our sources, on this machine, each comes from

@@ -14,6 +14,8 @@ WEIGHTS_FILE = "model.safetensors"
 MODEL_FILE = "model.json"
 ONNX_FILE = "model.onnx"
 TRAINING_FOLDER = "training"
+DATA_FILE = "data_folder"  # in the training folder: where the photographs were when the run was trained
+MANIFEST_FILE = "manifest.csv"
 METADATA_KEY = "cavga"  # of an exported file, under which its description stands as JSON
 
 
@@ -48,6 +50,26 @@ def check_version(description: Mapping[str, Any], path: Path) -> None:
     version = description["format_version"]
     if version != FORMAT_VERSION:
         raise ModelFileError(f"{path} has format version {version}; this cavga reads version {FORMAT_VERSION}")
+
+
+def report_of(exported: Path) -> Path:
+    """Where the report of an exported file lies: beside it."""
+    return exported.with_name(f"{exported.name}.json")
+
+
+def check_exported(path: Path) -> None:
+    """Raise ModelFileError if an exported file is missing, or not the one that the report beside it speaks of."""
+    if not path.is_file():
+        raise ModelFileError(f"{path}: no such model; `cavga export` writes one")
+    report = report_of(path)
+    if not report.is_file():
+        return  # a copy without its report is as good
+    try:
+        expected = json.loads(report.read_text(encoding="utf-8"))["sha256"]
+    except (ValueError, KeyError, TypeError):
+        raise ModelFileError(f"{report} is not a report of `cavga export`: export again, or remove it") from None
+    if hashlib.sha256(path.read_bytes()).hexdigest() != expected:
+        raise ModelFileError(f"{path} is damaged: its sha256 is not the one in {report.name}; export again")
 
 
 def _document_hash(document: Mapping[str, Any]) -> str:

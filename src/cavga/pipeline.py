@@ -16,18 +16,18 @@ from cavga.data.dataset import TrainingImages, cache_images
 from cavga.data.made_images import MadeImages, make_images
 from cavga.data.manifest import sha256_of
 from cavga.engines.torch_engine import choose_device, is_needed
-from cavga.errors import UsageError
+from cavga.errors import CavgaError, UsageError
+from cavga.export_run import export_run
 from cavga.first_filters import set_first_filters
 from cavga.fitting import fit_classes, fit_prior
 from cavga.inference import graph_of
 from cavga.model.cavga import Cavga
 from cavga.model.variants import build, is_whitened_first
 from cavga.model.weights import load_encoder_weights
-from cavga.model_file import TRAINING_FOLDER
+from cavga.model_file import MANIFEST_FILE, ONNX_FILE, TRAINING_FOLDER
 from cavga.presets import make_config, resolve
 from cavga.prior_fitting import HeldOut
 from cavga.runs import (
-    MANIFEST_FILE,
     TrainingData,
     check_output,
     check_resumable,
@@ -51,9 +51,12 @@ def train(
     config: RunConfig | None = None,
     *,
     resume: bool = False,
+    with_export: bool = True,
     on_step: Callable[[Progress], None] = lambda _progress: None,
 ) -> Path:
     """Train on the good images of `data` and write a run folder to `output`; returns its path.
+
+    Ends by writing the exported graph, RUN/model.onnx, unless `with_export` is False.
 
     Raises DataError before anything is written if an image cannot be read, UsageError if `output`
     already holds a run and `resume` is False, ResumeError if data or settings changed since.
@@ -89,7 +92,21 @@ def train(
     del images
     for cache in (run / TRAINING_FOLDER).glob("images-*"):
         cache.unlink()
+    if with_export:
+        _export(run)
     return run
+
+
+def _export(run: Path) -> None:
+    """Write RUN/model.onnx; a run without it is still a run."""
+    (run / ONNX_FILE).unlink(missing_ok=True)  # of an earlier training
+    try:
+        exported = export_run(run)
+    except CavgaError as error:
+        logger.warning("%s is not written, so predicting from this run takes torch: %s", ONNX_FILE, error)
+    else:
+        difference = max(exported.check.score_difference, exported.check.map_difference)
+        logger.info("%s: differs from PyTorch by %.0e of the thresholds", ONNX_FILE, difference)
 
 
 def _cache(inputs: TrainingData, config: RunConfig, run: Path) -> TrainingImages:

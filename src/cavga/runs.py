@@ -20,12 +20,11 @@ from cavga.data.manifest import read_manifest_hashes, sha256_of, write_manifest
 from cavga.data.records import ANOMALOUS, CLASS_LAYOUTS, NORMAL, Catalog, ImageRecord, draw_anomalous, hold_out
 from cavga.errors import DataError, ModelFileError, ResumeError, UsageError
 from cavga.files import atomic_write
-from cavga.model_file import TRAINING_FOLDER
+from cavga.model_file import DATA_FILE, MANIFEST_FILE, TRAINING_FOLDER
 from cavga.networks import DEFAULT_NETWORK
 from cavga.toml_files import write_toml
 
 CONFIG_FILE = "config.toml"
-MANIFEST_FILE = "manifest.csv"
 FINGERPRINT_FILE = "fingerprint"
 
 logger = logging.getLogger("cavga")
@@ -209,6 +208,7 @@ def write_inputs(run: Path, inputs: TrainingData, config: RunConfig, *, identity
     """Write what the run starts from: fingerprint, config.toml and manifest.csv."""
     atomic_write(run / TRAINING_FOLDER / FINGERPRINT_FILE, identity.encode())
     atomic_write(run / CONFIG_FILE, write_toml(config).encode())
+    atomic_write(run / TRAINING_FOLDER / DATA_FILE, str(inputs.catalog.root.resolve()).encode())
     used = [replace(record, split="train") for record in (*inputs.train, *inputs.anomalous)]
     used += [replace(record, split="calibration") for record in inputs.calibration]
     write_manifest(run / MANIFEST_FILE, used, inputs.catalog.root, inputs.hashes)

@@ -63,6 +63,11 @@ def read_manifest_hashes(path: Path) -> dict[str, str]:
     return {row[HASH_COLUMN]: row["split"] for _, row in _rows(path) if row[HASH_COLUMN]}
 
 
+def read_manifest_paths(path: Path) -> list[str]:
+    """The path, relative to the data's folder, of every image that a run's manifest.csv lists."""
+    return [row["image"] for _, row in _rows(path)]
+
+
 def sha256_of(path: Path) -> str:
     """The hash of a file's content, as 64 hexadecimal digits."""
     try:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cavga.engines.engine import Photograph, ResizedPhotograph, Scored
 from cavga.errors import ModelFileError, UsageError
-from cavga.model_file import METADATA_KEY, check_version
+from cavga.model_file import METADATA_KEY, check_exported, check_version
 from cavga.resizing import resized
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
@@ -47,8 +47,7 @@ class OnnxEngine:
 
 
 def _session(path: Path, device: str) -> onnxruntime.InferenceSession:
-    if not path.is_file():
-        raise ModelFileError(f"{path}: no such model; `cavga export` writes one")
+    check_exported(path)
     available = onnxruntime.get_available_providers()
     if device == "cuda" and CUDA not in available:
         raise UsageError("--device cuda: this ONNX Runtime has no CUDA: use --device cpu, or install onnxruntime-gpu")

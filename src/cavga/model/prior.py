@@ -21,6 +21,9 @@ from cavga.shapes import AttentionMap, LatentMap, ScoreMap, Scores
 FLAT_CHANNELS = 32  # of most variance, that are flattened
 FLAT_POOL = 2  # cells a side that are averaged before z is flattened
 SMALLEST_DEVIATION = 1e-6
+# In deviations. Nearer than this every cell is as normal as can be, and the root of what rounding leaves of a
+# squared distance of 0 would be noise that differs from runtime to runtime.
+CLOSEST = 0.1
 CENTRES_AT_ONCE = 500  # the distances of all cells to all centres are large
 BLUR_REACH = 3  # cells; the map is smoothed with a deviation of one cell (docs/decisions/0012)
 
@@ -79,7 +82,7 @@ class AggregatedPrior(nn.Module):
         )
 
     def local_energy(self, mu: LatentMap) -> ScoreMap:
-        """min_c ||mu - c|| / s_c at each cell: the distance to the nearest component in its own deviations."""
+        """min_c ||mu - c|| / s_c at each cell, at least CLOSEST: how far the nearest is, in its deviations."""
         # ||mu - c||^2 / s_c^2 is linear in (mu, ||mu||^2, 1): one product, and no division of every distance.
         norms = self.centres.square().sum(dim=1)
         linear = torch.stack([torch.ones_like(norms), norms], dim=1)
@@ -89,7 +92,7 @@ class AggregatedPrior(nn.Module):
         squared = cells.new_full(cells.shape[:2], torch.inf)
         for some in weights.split(CENTRES_AT_ONCE):  # type: ignore[no-untyped-call]  # torch's own
             squared = torch.minimum(squared, (cells @ some.T).amin(dim=2))
-        return squared.clamp_min(0).sqrt().view(-1, mu.shape[2], mu.shape[3])
+        return squared.clamp_min(CLOSEST**2).sqrt().view(-1, mu.shape[2], mu.shape[3])
 
     def flat_residual(self, mu: LatentMap) -> Float[Tensor, "batch flat_channels flat_rows flat_columns"]:
         """What the factor model leaves of the flattened z, as a map of coarser cells."""

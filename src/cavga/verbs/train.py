@@ -17,6 +17,10 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--output", type=Path, required=True, metavar="RUN", help="folder to write the run to")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in RUN")
+    parser.add_argument(
+        "--export", action=argparse.BooleanOptionalAction, default=True,
+        help="end by writing RUN/model.onnx, which predicts without torch (default)",
+    )  # fmt: skip
     add_config_flags(parser)
     parser.set_defaults(run=run)
 
@@ -28,7 +32,7 @@ def run(args: argparse.Namespace) -> Outcome:
     from cavga.progress import training_progress
 
     with training_progress(enabled=not args.json) as bar:
-        run = train_run(args.data, args.output, config, resume=args.resume, on_step=bar.step)
+        run = train_run(args.data, args.output, config, resume=args.resume, with_export=args.export, on_step=bar.step)
     description = load_description(run)
     origin = description["provenance"]
     labelled = f" and {origin['train_anomalous']} labelled bad" if origin["train_anomalous"] else ""

@@ -1,0 +1,143 @@
+"""`cavga export`: a run folder -> one file for another runtime, checked on real photographs before it is kept."""
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from cavga.data.images import read_image
+from cavga.data.manifest import read_manifest_paths
+from cavga.engines.engine import Engine, Photograph
+from cavga.engines.onnx_engine import OnnxEngine
+from cavga.engines.torch_engine import TorchEngine, load_run
+from cavga.errors import DataError, UsageError
+from cavga.export import onnx_model, torch_program
+from cavga.export_check import ExportCheck, compare
+from cavga.files import atomic_write
+from cavga.model_file import DATA_FILE, MANIFEST_FILE, METADATA_KEY, ONNX_FILE, TRAINING_FOLDER, report_of
+
+SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2"}
+PRECISIONS = {"onnx": ("fp32", "fp16", "int8"), "openvino": ("fp32", "int8"), "torch": ("fp32",)}
+NUM_CHECKED = 7  # photographs that the export is checked on
+NUM_MEASURED = 64  # photographs that the ranges of INT8 are measured on
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written, and how far it is from PyTorch."""
+
+    path: Path
+    format: str
+    precision: str
+    check: ExportCheck
+
+
+def export_run(
+    run: Path, output: Path | None = None, *, format: str = "onnx", precision: str = "fp32", data: Path | None = None
+) -> Exported:
+    """Write the model of a run folder as one file; `output` defaults to RUN/model with the format's suffix.
+
+    The photographs it is checked on are some of those the run was made from, in `data` or where they were then.
+    Nothing is written if fp32 differs from PyTorch; fp16 and INT8 are written with their differences. The report
+    lies beside the file, with ".json" added to its name. Raises UsageError, DataError or ExportError.
+    """
+    if format not in SUFFIXES or precision not in PRECISIONS[format]:
+        pairs = ", ".join(f"{name} {one}" for name, known in PRECISIONS.items() for one in known)
+        raise UsageError(f"cannot export as {format} {precision}: expected one of {pairs}")
+    stem = "model" if precision == "fp32" else f"model-{precision}"
+    target = output or run / f"{stem}{SUFFIXES[format]}"
+    if target.suffix.lower() != SUFFIXES[format]:
+        raise UsageError(f"--output {target}: expected a name that ends in {SUFFIXES[format]}")
+    engine, description = load_run(run, "cpu")
+    folder = _data_folder(run, data)
+    photographs = _photographs(run, folder, NUM_CHECKED)
+    measured = _photographs(run, folder, NUM_MEASURED) if precision == "int8" else []
+    with tempfile.TemporaryDirectory(prefix="cavga-") as scratch:
+        draft = Path(scratch) / target.name
+        _write(draft, engine, description, format, precision, measured)
+        check = compare(engine, _engine_of(draft), photographs, description["calibration"])
+        if precision == "fp32":
+            check.require_equality()
+        for file in sorted(Path(scratch).iterdir(), key=lambda file: file == draft):  # the named one last
+            atomic_write(target.with_name(file.name), file.read_bytes())
+    report = {"format": format, "precision": precision, "check": check.as_dict(),
+              "weights_sha256": description["weights_sha256"], "sha256": _sha256(target)}  # fmt: skip
+    atomic_write(report_of(target), (json.dumps(report, indent=2) + "\n").encode())
+    return Exported(target, format, precision, check)
+
+
+def _write(
+    path: Path,
+    engine: TorchEngine,
+    description: dict[str, Any],
+    format: str,
+    precision: str,
+    measured: Sequence[Photograph],
+) -> None:
+    """One file of the format, two for OpenVINO."""
+    from cavga.inference import InferenceGraph
+
+    assert isinstance(engine.graph, InferenceGraph)
+    if format == "torch":
+        path.write_bytes(torch_program(engine.graph, description))
+        return
+    model = onnx_model(engine.graph, description, in_half=precision == "fp16")
+    if precision == "int8":
+        from cavga.quantization import quantized
+
+        model = quantized(model, measured)
+    if format == "onnx":
+        onnx.save(model, path)
+        return
+    import openvino
+
+    with tempfile.TemporaryDirectory(prefix="cavga-") as scratch:
+        onnx.save(model, Path(scratch) / ONNX_FILE)
+        converted = openvino.convert_model(Path(scratch) / ONNX_FILE)
+    converted.set_rt_info(json.dumps(description, sort_keys=True), [METADATA_KEY])
+    openvino.save_model(converted, path, compress_to_fp16=False)
+
+
+def _engine_of(path: Path) -> Engine:
+    """What runs an exported file."""
+    if path.suffix == ".onnx":
+        return OnnxEngine(path, "cpu")
+    if path.suffix == ".xml":
+        from cavga.engines.openvino_engine import OpenvinoEngine
+
+        return OpenvinoEngine(path)
+    from cavga.engines.program_engine import ProgramEngine
+
+    return ProgramEngine(path)
+
+
+def _data_folder(run: Path, data: Path | None) -> Path:
+    """Where the run's photographs are."""
+    noted = run / TRAINING_FOLDER / DATA_FILE
+    folder = data or (Path(noted.read_text(encoding="utf-8").strip()) if noted.is_file() else None)
+    if folder is None or not folder.is_dir():
+        raise DataError(
+            f"the photographs that {run} was trained on are needed to check the export, and are not at {folder}: "
+            "say with --data which folder they are in now"
+        )
+    return folder
+
+
+def _photographs(run: Path, folder: Path, count: int) -> list[Photograph]:
+    """Some of the run's photographs, evenly spread."""
+    paths = [folder / path for path in read_manifest_paths(run / MANIFEST_FILE)]
+    found = [path for path in paths if path.is_file()]
+    if not found:
+        raise DataError(f"{folder} holds none of the {len(paths)} photographs in {run / MANIFEST_FILE}: "
+                        "say with --data which folder they are in now")  # fmt: skip
+    step = max(1, len(found) // count)
+    return [read_image(path) for path in found[::step][:count]]
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
