@@ -21,11 +21,12 @@ ROOMS = [
     "self_supervision", "fitting", "metrics",
     "pixel_metrics", "calibration",
     "engines.engine", "engines.onnx_engine", "engines.torch_engine", "detector",
-    "pictures", "page", "evaluation", "attention_figure", "report", "prediction", "runs", "self_check", "sections",
+    "pictures", "page", "evaluation", "attention_figure", "report", "prediction", "bundle_files", "bundle", "runs", "self_check", "sections",
     "thresholds", "export", "pipeline", "evaluating",
     "self_test_images", "self_test_page", "self_testing", "progress", "demo",
     "baselines.blur", "baselines.padim", "baselines.patchcore", "cells", "benchmark",
-    "verbs.outcome", "verbs.demo", "verbs.check", "verbs.train", "verbs.evaluate", "verbs.predict", "verbs.benchmark",
+    "verbs.outcome", "verbs.demo", "verbs.check", "verbs.train", "verbs.evaluate", "verbs.predict", "verbs.bundle",
+    "verbs.benchmark",
     "cli", "__main__",
 ]  # fmt: skip
 OUTSIDE = {"__init__", "engines.__init__", "verbs.__init__", "data.__init__", "model.__init__", "baselines.__init__"}
