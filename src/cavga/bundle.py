@@ -132,7 +132,7 @@ def _requirements(wheel: Path) -> list[str]:
 
 
 def _own_wheel(scratch: Path) -> Path:
-    """cavga itself: built from a checkout, or downloaded in the version that is installed."""
+    """The wheel of cavga: built from a checkout, or downloaded in the version that is installed."""
     package = Path(__file__).parent
     checkout = package.parent.parent
     target = scratch / "own"
@@ -144,7 +144,13 @@ def _own_wheel(scratch: Path) -> Path:
         _pip(f"building cavga from {checkout}", "wheel", "--no-deps", "--wheel-dir", str(target), str(copy))
     else:
         own = ("--no-deps", "--only-binary=:all:", f"cavga=={__version__}")
-        _pip(f"downloading cavga {__version__}", "download", "--dest", str(target), *own)
+        _pip(
+            f"downloading cavga {__version__}, as this is no checkout of its source,",
+            "download",
+            "--dest",
+            str(target),
+            *own,
+        )
     (wheel,) = target.glob("cavga-*.whl")
     return wheel
 

@@ -28,7 +28,8 @@ cd /d "%~dp0"
 if not defined PYTHON set "PYTHON=py -@PYTHON@"
 %PYTHON% check.py || exit /b 1
 %PYTHON% -m venv .venv || exit /b 1
-.venv\\Scripts\\python -m pip install --quiet --disable-pip-version-check --no-index --find-links wheels cavga || exit /b 1
+set PIP_DISABLE_PIP_VERSION_CHECK=1
+.venv\\Scripts\\python -m pip install --quiet --no-index --find-links wheels cavga || exit /b 1
 echo installed: .venv\\Scripts\\cavga predict model.onnx PHOTOGRAPHS --output results
 """
 
