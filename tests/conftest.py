@@ -74,6 +74,26 @@ def run_folder(category: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     return train(category, tmp_path_factory.mktemp("runs") / "run", small_config())
 
 
+@pytest.fixture(scope="session")
+def exported_run(category: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of the smallest variant with its model.onnx, shared: copy it before changing it."""
+    import jaxtyping
+
+    from cavga.engines.torch_engine import load_run
+    from cavga.export import onnx_model
+    from cavga.pipeline import train
+
+    run = train(category, tmp_path_factory.mktemp("runs") / "exported", small_config(variant="d-u"))
+    engine, description = load_run(run, "cpu")
+    jaxtyping.config.update("jaxtyping_disable", True)  # the checks of shapes under pytest cannot be traced
+    try:
+        model = onnx_model(engine.graph, description)
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)
+    (run / "model.onnx").write_bytes(model.SerializeToString())
+    return run
+
+
 def cavga(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """The real command, in a process of its own."""
     command = [sys.executable, "-m", "cavga", *map(str, arguments)]

@@ -36,7 +36,7 @@ def test_help_and_version_load_no_torch():
     assert cavga("--version").stdout.startswith("cavga 0.")
 
 
-@pytest.mark.parametrize("verb", ["demo", "check", "train", "evaluate", "predict", "benchmark"])
+@pytest.mark.parametrize("verb", ["demo", "check", "train", "evaluate", "predict", "bundle", "benchmark"])
 def test_every_verb_has_help_with_an_example(verb, capsys):
     with pytest.raises(SystemExit) as caught:
         main([verb, "--help"])

@@ -23,13 +23,13 @@ ROOMS = [
     "engines.engine", "engines.onnx_engine", "engines.openvino_engine",
     "engines.program_engine", "engines.torch_engine", "detector",
     "pictures", "page", "prediction_lines", "evaluation", "attention_figure", "report",
-    "map_files", "coco", "prediction", "runs", "self_check", "sections",
+    "map_files", "coco", "prediction", "bundle_files", "bundle", "runs", "self_check", "sections",
     "thresholds",
     "export", "export_check", "quantization", "export_run", "pipeline", "evaluating",
     "self_test_images", "self_test_page", "self_testing", "progress", "demo",
     "baselines.blur", "baselines.padim", "baselines.patchcore", "cells", "benchmark",
     "verbs.outcome", "verbs.demo", "verbs.check", "verbs.train", "verbs.evaluate", "verbs.export", "verbs.predict",
-     "verbs.benchmark",
+    "verbs.bundle", "verbs.benchmark",
     "cli", "__main__",
 ]  # fmt: skip
 OUTSIDE = {"__init__", "engines.__init__", "verbs.__init__", "data.__init__", "model.__init__", "baselines.__init__"}
