@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 
 from cavga.data.images import read_image
-from cavga.detector import AnomalyDetector, FailedImage, Prediction, images_in
-from cavga.errors import DataError, UsageError
+from cavga.detector import AnomalyDetector, FailedImage, Prediction, images_of
+from cavga.errors import UsageError
 from cavga.evaluation import jsonl, prediction_line
 from cavga.files import atomic_write
 from cavga.model_file import MODEL_FILE
@@ -91,9 +91,7 @@ def predict_to_folder(
 def _inputs(paths: Sequence[Path]) -> Iterator[_Input]:
     names: set[str] = set()
     for given in paths:
-        if not given.exists():
-            raise DataError(f"no such image or folder: {given}")
-        for path in images_in(given) if given.is_dir() else [given]:
+        for path in images_of([given]):
             stem = (path.relative_to(given) if given.is_dir() else Path(path.name)).with_suffix("").as_posix()
             name, count = stem, 1
             while name.lower() in names:  # two inputs of one name must not overwrite each other's pictures
