@@ -24,7 +24,7 @@ from cavga.calibration_file import load_thresholds
 from cavga.detector import AnomalyDetector
 from cavga.errors import DataError, ModelFileError
 from cavga.model_file import load_description
-from cavga.significance import KolmogorovSmirnov, binomial_interval, kolmogorov_smirnov
+from cavga.significance import KolmogorovSmirnov, clopper_pearson, exceedance_p_value, kolmogorov_smirnov
 
 Floats = NDArray[np.float64]
 
@@ -70,6 +70,8 @@ class Drift:
 
     whole: Part
     parts: tuple[Part, ...]
+    called_p_value: float | None
+    """How likely so many are called anomalous where all are good; None where no rate was promised."""
     direction: str
     verdict: str
 
@@ -129,7 +131,16 @@ def compare(scores: Floats, calibration: Calibration) -> Drift:
     cut = np.array_split(scores, num_parts) if num_parts > 1 else []
     parts = tuple(_part(part, good, calibration.image_threshold) for part in cut)
     direction = _direction([whole, *parts[-1:]])
-    return Drift(whole, parts, direction, _verdict(direction, whole, calibration.promised_false_alarm_rate))
+    called_p_value = _called_p_value(whole, calibration)
+    return Drift(whole, parts, called_p_value, direction, _verdict(direction, whole, called_p_value))
+
+
+def _called_p_value(part: Part, calibration: Calibration) -> float | None:
+    promised, num_good = calibration.promised_false_alarm_rate, calibration.num_images
+    if promised is None:
+        return None
+    rank = round((1 - promised) * (num_good + 1))
+    return exceedance_p_value(part.num_called, part.num_images, num_good=num_good, rank=rank)
 
 
 def _part(scores: Floats, good: Floats, threshold: float) -> Part:
@@ -142,7 +153,7 @@ def _part(scores: Floats, good: Floats, threshold: float) -> Part:
     return Part(
         num_images=len(scores),
         num_called=num_called,
-        interval=binomial_interval(num_called, len(scores)),
+        interval=clopper_pearson(num_called, len(scores)),
         median_p_value=float(median(p_values.tolist())),
         comparison=kolmogorov_smirnov(good_below, below) if is_enough else None,
     )
@@ -159,13 +170,13 @@ def _direction(tested: Sequence[Part]) -> str:
     return "higher" if surest.is_higher else "lower"
 
 
-def _verdict(direction: str, whole: Part, promised: float | None) -> str:
+def _verdict(direction: str, whole: Part, called_p_value: float | None) -> str:
     if direction != "none":
         return f"scores are {direction} than those that set the threshold: calibrate again"
-    if promised is not None and whole.interval[0] > promised:
+    if called_p_value is not None and called_p_value < LEVEL:
         return (
-            "no sign of drift in the images below the threshold, but more are called anomalous than promised: look at "
-            "those; if they are good, calibrate with more images"
+            "no sign of drift below the threshold, but more images are called anomalous than good ones would be: "
+            "look at them"
         )
     if whole.comparison is None:
         return "no sign of drift, but there are too few scores to compare"
@@ -186,6 +197,7 @@ def as_dict(drift: Drift, predictions: Predictions, calibration: Calibration) ->
         "promised": calibration.promised_false_alarm_rate,
         "threshold": calibration.image_threshold,
         "good_images": calibration.num_images,
+        "called_p_value": drift.called_p_value,
         "parts": [part.as_dict() for part in drift.parts],
         "direction": drift.direction,
         "verdict": drift.verdict,

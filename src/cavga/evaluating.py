@@ -44,8 +44,8 @@ def evaluate(
     """Evaluate a run on the labelled test images of `data`; writes metrics.json, predictions.jsonl, report.html.
 
     Images that the run, or one of the runs in `without`, was trained or calibrated on are left out, by
-    content; an exported file knows only which ones set its thresholds later. `output` defaults to the run folder. `category` may be
-    the normal class of a set of classes; that and `mask_cut` default to the run's.
+    content; an exported file knows only which ones set its thresholds later. `output` defaults to the run folder.
+    `category` may be the normal class of a set of classes; that and `mask_cut` default to the run's.
     Raises DataError if no labelled test image is left.
     """
     if output is not None and Path(output).is_file():

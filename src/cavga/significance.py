@@ -1,4 +1,4 @@
-"""Statistics that prediction needs without scipy: an exact binomial interval and the two-sample KS test."""
+"""Statistics that prediction needs without scipy: binomial intervals, shares above a threshold, the two-sample KS test."""
 
 from dataclasses import dataclass
 
@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Counts = NDArray[np.intp]
 
 CONFIDENCE = 0.95  # of the interval
 NUM_HALVINGS = 60  # of an interval of length 1: below the precision of float64
@@ -22,13 +23,24 @@ class KolmogorovSmirnov:
     """Whether the second sample is higher where they lie furthest apart."""
 
 
-def binomial_interval(num_successes: int, num_trials: int) -> tuple[float, float]:
-    """Exact 95 % interval (low, high) of a binomial rate (Clopper and Pearson 1934); (0, 1) without trials."""
+def clopper_pearson(num_successes: int, num_trials: int) -> tuple[float, float]:
+    """Exact 95 % interval (low, high) of a binomial rate (1934); (0, 1) without trials."""
     if not 0 <= num_successes <= num_trials:
         raise ValueError(f"expected 0 <= successes <= trials, got {num_successes} of {num_trials}")
     low = _lower_end(num_successes, num_trials) if num_successes else 0.0
     high = 1 - _lower_end(num_trials - num_successes, num_trials) if num_successes < num_trials else 1.0
     return low, high
+
+
+def exceedance_p_value(num_above: int, num_new: int, *, num_good: int, rank: int) -> float:
+    """The probability that `num_above` or more of new values exceed the `rank`-th smallest of good ones, if all are alike.
+
+    Exact (negative hypergeometric): it takes into account that few good values set a threshold only roughly.
+    """
+    above = np.arange(num_above, num_new + 1)
+    below, good_above = num_new - above, num_good - rank
+    ways = _log_ways(above + good_above, above) + _log_ways(below + rank - 1, below)
+    return float(np.exp(ways - _log_ways(np.array([num_good + num_new]), np.array([num_new]))).sum())
 
 
 def kolmogorov_smirnov(first: Floats, second: Floats) -> KolmogorovSmirnov:
@@ -57,12 +69,17 @@ def _kolmogorov(distance: float) -> float:
 
 def _lower_end(num_successes: int, num_trials: int) -> float:
     """The rate at which so many successes or more have the probability of one tail."""
-    log_factorials = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, num_trials + 1)))])
     k = np.arange(num_successes, num_trials + 1)
-    ways = log_factorials[-1] - log_factorials[k] - log_factorials[num_trials - k]
+    ways = _log_ways(np.full_like(k, num_trials), k)
     low, high = 0.0, 1.0
     for _ in range(NUM_HALVINGS):
         rate = (low + high) / 2
         tail = np.exp(ways + k * np.log(rate) + (num_trials - k) * np.log1p(-rate)).sum()
         low, high = (low, rate) if tail > (1 - CONFIDENCE) / 2 else (rate, high)
     return (low + high) / 2
+
+
+def _log_ways(n: Counts, k: Counts) -> Floats:
+    """The logarithm of n over k."""
+    log_factorials = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, n.max() + 1)))])
+    return log_factorials[n] - log_factorials[k] - log_factorials[n - k]

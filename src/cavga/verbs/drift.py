@@ -39,7 +39,9 @@ def run(args: argparse.Namespace) -> Outcome:
             "which is used here: if by another model, predict again"
         )
     if drift.parts:
-        lines.append(f"{'part':<6}{'images':>8}{'called':>9}{'p median':>10}   0.5 if nothing changed, lower: higher scores")
+        lines.append(
+            f"{'part':<6}{'images':>8}{'called':>9}{'p median':>10}   0.5 if nothing changed, lower: higher scores"
+        )
         lines += [
             f"{number:<6}{part.num_images:>8}{_share(part):>9}{part.median_p_value:>10.2f}"
             for number, part in enumerate(drift.parts, start=1)
