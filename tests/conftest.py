@@ -74,6 +74,20 @@ def run_folder(category: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     return train(category, tmp_path_factory.mktemp("runs") / "run", small_config())
 
 
+@pytest.fixture(scope="session")
+def exported_model(category: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An exported file of a run of its own, alone in its folder, shared: copy it before writing beside it."""
+    from cavga.engines.torch_engine import load_run
+    from cavga.export import onnx_model
+    from cavga.pipeline import train
+
+    run = train(category, tmp_path_factory.mktemp("runs") / "exported", small_config(variant="d-u"))
+    engine, description = load_run(run, "cpu")
+    path = tmp_path_factory.mktemp("exported") / "model.onnx"
+    path.write_bytes(onnx_model(engine.graph, description).SerializeToString())
+    return path
+
+
 def cavga(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """The real command, in a process of its own."""
     command = [sys.executable, "-m", "cavga", *map(str, arguments)]

@@ -1,4 +1,4 @@
-"""Statistics that prediction needs without scipy: binomial intervals, shares above a threshold, the two-sample KS test."""
+"""Statistics without scipy: binomial intervals, shares above a threshold, the two-sample Kolmogorov-Smirnov test."""
 
 from dataclasses import dataclass
 
@@ -33,7 +33,7 @@ def clopper_pearson(num_successes: int, num_trials: int) -> tuple[float, float]:
 
 
 def exceedance_p_value(num_above: int, num_new: int, *, num_good: int, rank: int) -> float:
-    """The probability that `num_above` or more of new values exceed the `rank`-th smallest of good ones, if all are alike.
+    """The probability that `num_above` or more new values exceed the `rank`-th smallest good one, if all are alike.
 
     Exact (negative hypergeometric): it takes into account that few good values set a threshold only roughly.
     """
