@@ -17,7 +17,8 @@ from cavga.config import CalibrationConfig
 from cavga.data.manifest import sha256_of
 from cavga.detector import AnomalyDetector, FailedImage, images_of
 from cavga.errors import DataError, ModelFileError, UsageError
-from cavga.runs import MANIFEST_FILE, used_images
+from cavga.model_file import MANIFEST_FILE
+from cavga.runs import used_images
 
 MIN_PHOTOGRAPHS = 2
 
@@ -101,7 +102,7 @@ def calibration_in_force(model: Path, description: Mapping[str, Any]) -> Calibra
         again = load_thresholds(model, description["weights_sha256"])
     except ModelFileError:  # to be replaced
         again = None
-    return Calibration(**description["calibration"]) if again is None else again.calibration
+    return Calibration.from_dict(description["calibration"]) if again is None else again.calibration
 
 
 def calibrated_on(model: Path, description: Mapping[str, Any]) -> list[str]:
@@ -140,9 +141,13 @@ def _hash(model: Path, description: Mapping[str, Any], paths: Sequence[Path]) ->
 
 def _trained_on(model: Path, description: Mapping[str, Any]) -> set[str] | None:
     """The sha256 of the images that the model learnt from: its scores of them are too low."""
-    if not (model / MANIFEST_FILE).is_file():  # an exported file, or a run folder that was copied without it
+    run = model if model.is_dir() else model.parent  # an exported file may lie in its run's folder, or in any other
+    manifest = run / MANIFEST_FILE
+    if not manifest.is_file():
         return None
-    return {sha256 for sha256, split in used_images(model, description).items() if split == "train"}
+    if model.is_file() and sha256_of(manifest) != description["provenance"]["manifest_sha256"]:
+        return None
+    return {sha256 for sha256, split in used_images(run, description).items() if split == "train"}
 
 
 def _settings(model: Path, old: Calibration, rates: Mapping[str, float]) -> CalibrationConfig:

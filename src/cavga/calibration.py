@@ -1,7 +1,7 @@
 """Thresholds from held-out normal images, never from the test set. No torch."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -37,6 +37,11 @@ class Calibration:
     score_max: float
     image_score: str = "map"
     scores: tuple[float, ...] = ()
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Calibration":
+        """The inverse of `as_dict`, also for what was JSON; raises TypeError for other fields."""
+        return cls(**{**values, "scores": tuple(values.get("scores", ()))})
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)

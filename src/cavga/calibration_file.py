@@ -67,7 +67,7 @@ def load_thresholds(model: Path, weights_sha256: str) -> NewThresholds | None:
         if version != FORMAT_VERSION:
             raise ModelFileError(f"{path} has format version {version}, expected {FORMAT_VERSION}: {remedy}")
         content = {key: value for key, value in document.items() if key not in ("format_version", "sha256")}
-        calibration = Calibration(**content["calibration"])
+        calibration = Calibration.from_dict(content["calibration"])
         thresholds = NewThresholds(**{**content, "calibration": calibration})
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, ModelFileError):

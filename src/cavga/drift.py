@@ -117,7 +117,7 @@ def calibration_of(model: Path) -> Calibration:
         load_thresholds(model, description["weights_sha256"])  # a damaged one is an error, not to be passed over
         found = calibration_in_force(model, description)
     else:
-        found = Calibration(**AnomalyDetector.load(model, device="cpu").description["calibration"])
+        found = Calibration.from_dict(AnomalyDetector.load(model, device="cpu").description["calibration"])
     if not found.scores:
         raise ModelFileError(f"{model} does not hold the scores that set its thresholds: train or calibrate again")
     return found
