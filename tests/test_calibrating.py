@@ -132,6 +132,16 @@ def test_what_the_model_has_seen_and_copies_are_left_out(run, category, lamp, tm
     assert "19 to promise" in err
 
 
+def test_an_exported_file_in_its_runs_folder_knows_what_it_was_trained_on(exported, run_folder, category, capsys):
+    manifest = exported.with_name("manifest.csv")
+    shutil.copy(run_folder / "manifest.csv", manifest)  # both runs were trained on the same images
+    code, _, err = run_verb(capsys, "calibrate", exported, category / "train/good")
+    assert (code, "the model was trained on 12" in err) == (3, True)
+    manifest.write_text(manifest.read_text() + "\n")  # of another run, for all that is known
+    code, out, _ = run_verb(capsys, "calibrate", exported, category / "train/good")
+    assert (code, "not known here" in out) == (0, True)
+
+
 def test_unreadable_photographs_are_named(run, lamp, tmp_path, capsys):
     folder = shutil.copytree(lamp / "calibrate", tmp_path / "photographs")
     (folder / "003.png").write_bytes(b"not an image")
