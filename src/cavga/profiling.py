@@ -86,7 +86,7 @@ def profile(detector: AnomalyDetector, paths: Sequence[Path], *, batch_sizes: Se
 
 
 def make_noise(folder: Path) -> list[Path]:
-    """Photographs of noise, for want of others: decoding a PNG of them takes longer than of most photographs."""
+    """PNG files of noise, for want of photographs; how long others take to decode depends on what they are."""
     rng = np.random.default_rng(0)
     paths = [folder / f"{i}.png" for i in range(NUM_NOISE)]
     for path in paths:
@@ -119,8 +119,10 @@ def peak_mebibytes() -> float | None:
         import resource
     except ImportError:
         return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)  # macOS counts bytes, Linux KiB
+    # On Linux `getrusage` counts what the process that started this one held before.
+    own = _first_match(r"^VmHWM:\s*(\d+) kB", Path("/proc/self/status"))
+    peak = int(own) if own else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)  # macOS counts bytes, others KiB
 
 
 def _timed_steps(detector: AnomalyDetector, path: Path, lines: Path) -> list[float]:
@@ -165,11 +167,18 @@ def _num_cores() -> int | None:
 
 
 def _processor() -> str:
-    try:  # on Linux `platform` knows only the architecture
-        found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.M)
+    # On Linux `platform` knows only the architecture.
+    found = _first_match(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo"))
+    return found or platform.processor() or platform.machine()
+
+
+def _first_match(pattern: str, path: Path) -> str | None:
+    """The first group of the first line that fits; None without such a line or file."""
+    try:
+        found = re.search(pattern, path.read_text(encoding="utf-8"), re.M)
     except OSError:
-        found = None
-    return found[1].strip() if found else platform.processor() or platform.machine()
+        return None
+    return found[1].strip() if found else None
 
 
 def _version_of(package: str) -> str | None:
