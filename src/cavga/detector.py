@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cavga.calibration_file import load_thresholds
 from cavga.config import DEVICES
 from cavga.data.images import BATCH_SIZE, NUM_DECODE_THREADS, read_image, walk_images
 from cavga.engines.engine import Engine, ResizedPhotograph
@@ -61,12 +62,23 @@ class AnomalyDetector:
 
     @classmethod
     def load(cls, model: str | Path, *, device: str = "auto") -> "AnomalyDetector":
-        """The model of a run folder or of an exported file.
+        """The model of a run folder or of an exported file, with the thresholds of `cavga calibrate` if there are any.
 
         A run's exported graph is used where there is one, and PyTorch where there is a GPU or no exported graph.
-        Raises ModelFileError if the model is missing, damaged or not one of ours, MissingExtraError if it takes
-        torch and there is none.
+        Raises ModelFileError if the model or its calibration.json is missing, damaged or not one of ours,
+        MissingExtraError if it takes torch and there is none.
         """
+        detector = cls.load_as_trained(model, device=device)
+        again = load_thresholds(Path(model), detector.description["weights_sha256"])
+        if again is not None:
+            detector.description = {**detector.description, "calibration": again.calibration.as_dict()}
+            detector.engine.image_threshold = again.calibration.image_threshold
+            detector.engine.pixel_threshold = again.calibration.pixel_threshold
+        return detector
+
+    @classmethod
+    def load_as_trained(cls, model: str | Path, *, device: str = "auto") -> "AnomalyDetector":
+        """As `load`, with the thresholds that training set."""
         path = Path(model)
         if device not in DEVICES:
             raise unknown_name("device", device, DEVICES)
@@ -247,6 +259,14 @@ def images_in(folder: Path) -> Iterator[Path]:
         raise DataError(f"{folder} holds no images: expected .png, .jpg, .bmp, .tif or .webp files")
     yield first
     yield from found
+
+
+def images_of(paths: Iterable[Path]) -> Iterator[Path]:
+    """The images that files and folders stand for; raises DataError at one that does not exist or holds none."""
+    for path in paths:
+        if not path.exists():
+            raise DataError(f"no such image or folder: {path}")
+        yield from images_in(path) if path.is_dir() else [path]
 
 
 def _not_an_image(item: object) -> UsageError:

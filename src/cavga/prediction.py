@@ -14,8 +14,8 @@ from PIL import Image
 from cavga.coco import coco_writer
 from cavga.config import MAP_KINDS
 from cavga.data.images import read_image
-from cavga.detector import AnomalyDetector, FailedImage, Prediction, images_in
-from cavga.errors import DataError, UsageError, unknown_name
+from cavga.detector import AnomalyDetector, FailedImage, Prediction, images_of
+from cavga.errors import UsageError, unknown_name
 from cavga.files import atomic_writer
 from cavga.map_files import GreyScale, save_map
 from cavga.model_file import MODEL_FILE
@@ -130,9 +130,7 @@ def _inputs(paths: Sequence[Path], *, named: bool) -> Iterator[_Input]:
     """Every image, with names for its pictures if `named`: for those, the names of the pictures are remembered."""
     names: set[str] = set()
     for given in paths:
-        if not given.exists():
-            raise DataError(f"no such image or folder: {given}")
-        for path in images_in(given) if given.is_dir() else [given]:
+        for path in images_of([given]):
             stem = (path.relative_to(given) if given.is_dir() else Path(path.name)).with_suffix("").as_posix()
             yield _Input(path, path.as_posix(), _unique(stem, names) if named else "")
 
