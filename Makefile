@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test test-all results clean
+.PHONY: help install demo test test-all test-base results clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -29,6 +29,9 @@ test: $(STAMP)  ## style, types and tests; under 8 minutes on two cores
 
 test-all: $(STAMP)  ## the slow tests too
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2
+
+test-base: $(STAMP)  ## prediction without torch, in a fresh environment; two minutes
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/base_install.py
 
 results: $(STAMP)  ## write docs/results.md from the committed JSON
 	$(BIN)/python benchmarks/render_results.py

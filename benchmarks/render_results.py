@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from render_studies import contamination, factors, map_limits
+from render_studies import base_install, contamination, factors, map_limits
 
 HERE = Path(__file__).parent
 COLUMNS = (
@@ -69,6 +69,9 @@ def main() -> None:
     if limits.is_file():
         parts.append(map_limits(json.loads(limits.read_text(encoding="utf-8"))))
     parts.append(_speed(json.loads((HERE / "results" / "speed.json").read_text(encoding="utf-8"))))
+    installed = HERE / "results" / "base_install.json"
+    if installed.is_file():
+        parts.append(base_install(json.loads(installed.read_text(encoding="utf-8"))))
     (HERE.parent / "docs" / "results.md").write_text("\n".join(parts), encoding="utf-8")
 
 

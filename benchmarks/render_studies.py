@@ -1,4 +1,4 @@
-"""Sections of docs/results.md whose tables are not rows of cells: what maps can reach, and contaminated training."""
+"""Sections of docs/results.md whose tables are not rows of cells: map limits, contamination, installation."""
 
 from collections.abc import Iterable, Sequence
 from statistics import mean, stdev
@@ -103,6 +103,26 @@ for thresholds are drawn from the mixture; the share is bad / (good + bad). All 
 test of every cell, so a data set and seed has one test set. On magnetic tile a place is shown in up to six
 exposures, so that the test holds other exposures of places that were labelled good.
 """
+
+
+BASE_INSTALL = """`make test-base`: `pip install .` without extras in a fresh environment; bytecode is counted, pip is
+not. Scores are those of `cavga predict` there with an exported model ({count} photographs, `recommended`, 64 px, no
+weights) against torch's. That command took {seconds:.1f} s on a shared machine. Python {python} on {platform};
+{packages}; torch {torch}.
+"""
+
+
+def base_install(content: dict[str, Any]) -> str:
+    """The section of base_install.json."""
+    packages = ", ".join(f"{name} {version}" for name, version in content["packages"].items())
+    text = BASE_INSTALL.format(
+        count=content["photographs"], seconds=content["predict_seconds"], packages=packages, **content["machine"]
+    )
+    lines = [
+        [row["what"], f"{row['value']:.3g}", f"{row['goal']:g}", "yes" if row["within"] else "no"]
+        for row in content["rows"]
+    ]
+    return f"## Predicting without torch\n\n{text}\n{_markdown(['', 'measured', 'at most', 'within'], lines)}"
 
 
 def contamination(rows: Sequence[dict[str, Any]]) -> str:

@@ -1,8 +1,10 @@
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import jaxtyping
 import numpy as np
 import pytest
 from PIL import Image
@@ -72,6 +74,31 @@ def run_folder(category: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     from cavga.pipeline import train
 
     return train(category, tmp_path_factory.mktemp("runs") / "run", small_config())
+
+
+@pytest.fixture(scope="session")
+def exported_run(category: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of the smallest variant with its model.onnx, shared: copy it before changing it."""
+
+    from cavga.engines.torch_engine import load_run
+    from cavga.export import onnx_model
+    from cavga.pipeline import train
+
+    run = train(category, tmp_path_factory.mktemp("runs") / "exported", small_config(variant="d-u"))
+    engine, description = load_run(run, "cpu")
+    jaxtyping.config.update("jaxtyping_disable", True)  # the checks of shapes under pytest cannot be traced
+    try:
+        model = onnx_model(engine.graph, description)
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)
+    (run / "model.onnx").write_bytes(model.SerializeToString())
+    return run
+
+
+@pytest.fixture(scope="session")
+def exported_model(exported_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An exported file alone in its folder, shared: copy it before writing beside it."""
+    return shutil.copy(exported_run / "model.onnx", tmp_path_factory.mktemp("exported") / "model.onnx")
 
 
 def cavga(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

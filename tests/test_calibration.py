@@ -1,3 +1,4 @@
+import json
 import math
 
 import numpy as np
@@ -71,5 +72,7 @@ def test_no_normal_image_is_an_error():
 
 def test_calibration_survives_json():
     calibration = calibrate(((float(i), np.zeros((2, 2), np.float32)) for i in range(30)), CalibrationConfig())
-    assert Calibration(**calibration.as_dict()) == calibration
+    assert Calibration.from_dict(json.loads(json.dumps(calibration.as_dict()))) == calibration
+    without_scores = {key: value for key, value in calibration.as_dict().items() if key != "scores"}
+    assert Calibration.from_dict(without_scores).scores == ()  # models from before they were kept
     assert math.isfinite(calibration.pixel_threshold)

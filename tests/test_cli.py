@@ -32,11 +32,16 @@ def test_help_and_version_load_no_torch():
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
     shown = cavga("--help")
     assert shown.returncode == 0
-    assert {"demo", "check", "train", "evaluate", "predict"} <= set(shown.stdout.split())
+    assert {"demo", "check", "train", "evaluate", "predict", "calibrate", "drift", "profile"} <= set(
+        shown.stdout.split()
+    )
     assert cavga("--version").stdout.startswith("cavga 0.")
 
 
-@pytest.mark.parametrize("verb", ["demo", "check", "train", "evaluate", "predict", "benchmark"])
+@pytest.mark.parametrize(
+    "verb",
+    ["demo", "check", "train", "evaluate", "export", "predict", "bundle", "calibrate", "drift", "profile", "benchmark"],
+)
 def test_every_verb_has_help_with_an_example(verb, capsys):
     with pytest.raises(SystemExit) as caught:
         main([verb, "--help"])

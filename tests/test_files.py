@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from cavga.errors import CavgaError
-from cavga.files import atomic_write
+from cavga.files import atomic_write, atomic_writer
 
 
 def test_writes_content_and_creates_parent_folders(tmp_path):
@@ -59,3 +59,41 @@ def test_the_file_has_the_rights_that_open_would_give(tmp_path):
     written: Path = tmp_path / "written"
     atomic_write(written, b"")
     assert written.stat().st_mode == plain.stat().st_mode
+
+
+def test_a_file_in_parts_appears_at_the_end(tmp_path):
+    path = tmp_path / "new" / "lines.jsonl"
+    with atomic_writer(path) as file:
+        file.write(b"a")
+        file.flush()
+        assert not path.exists()
+        assert [other.read_bytes() for other in path.parent.iterdir()] == [b"a"]
+        file.write(b"b")
+    assert path.read_bytes() == b"ab"
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError, CavgaError])
+def test_a_block_that_fails_leaves_the_old_file_and_its_own_error(tmp_path, error):
+    path = tmp_path / "lines.jsonl"
+    path.write_bytes(b"old")
+
+    def fail(file):
+        file.write(b"half")
+        raise error
+
+    with pytest.raises(error), atomic_writer(path) as file:
+        fail(file)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_disk_that_fills_up_on_the_way_is_named_and_another_files_error_is_its_own(tmp_path):
+    with (
+        pytest.raises(CavgaError, match=r"cannot write .*lines.jsonl: No space left"),
+        atomic_writer(tmp_path / "lines.jsonl"),
+    ):
+        raise OSError(28, "No space left on device")  # as a write does it: without a name
+    with pytest.raises(FileNotFoundError, match="elsewhere"), atomic_writer(tmp_path / "lines.jsonl"):
+        (tmp_path / "elsewhere").read_bytes()
+    assert list(tmp_path.iterdir()) == []

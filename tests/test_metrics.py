@@ -10,7 +10,6 @@ from sklearn import metrics as sklearn_metrics
 from cavga.metrics import (
     auroc,
     auroc_interval,
-    clopper_pearson,
     image_iou,
     image_metrics,
     iou_per_image,
@@ -163,30 +162,6 @@ def test_interval_repeats_and_follows_the_seed(monkeypatch):
 
 def test_interval_of_a_perfect_split_is_a_point():
     assert auroc_interval([1, 2, 3, 4], [0, 0, 1, 1]) == [1.0, 1.0]
-
-
-@pytest.mark.parametrize(
-    ("successes", "trials", "low", "high"),
-    [
-        # 0 of n: high solves (1 - p)^n = 0.025; 10 of 10 is its mirror image.
-        (0, 10, 0.0, 1 - 0.025 ** (1 / 10)),
-        (10, 10, 0.025 ** (1 / 10), 1.0),
-        (0, 0, 0.0, 1.0),
-        (5, 10, 0.18709, 0.81291),  # published tables
-    ],
-)
-def test_clopper_pearson(successes, trials, low, high):
-    assert clopper_pearson(successes, trials) == pytest.approx((low, high), abs=1e-5)
-
-
-def test_clopper_pearson_covers_exactly():
-    from scipy.stats import binom
-
-    low, high = clopper_pearson(7, 23)
-    assert binom.sf(6, 23, low) == pytest.approx(0.025)  # 7 or more, were the rate `low`
-    assert binom.cdf(7, 23, high) == pytest.approx(0.025)
-    with pytest.raises(ValueError, match="11 of 10"):
-        clopper_pearson(11, 10)
 
 
 def test_image_ious():

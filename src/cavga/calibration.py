@@ -1,7 +1,7 @@
 """Thresholds from held-out normal images, never from the test set. No torch."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from cavga.config import CalibrationConfig
 from cavga.errors import DataError
 
+MAX_SCORES = 1000  # kept with the thresholds, to compare later scores with
+SIGNIFICANT_DIGITS = 6  # of each of them
+
 
 @dataclass(frozen=True)
 class Calibration:
@@ -18,7 +21,8 @@ class Calibration:
 
     `promised_false_alarm_rate` is the smallest rate that `num_images` held-out normals can promise if
     the asked-for one is below it; None where the rule promises nothing. `num_folds` is 1 if the
-    images were held out; else each was scored by a model fitted without its fold.
+    images were held out; else each was scored by a model fitted without its fold. `scores` are those of
+    the images, sorted; models from before they were kept have none.
     """
 
     threshold_rule: str
@@ -32,6 +36,12 @@ class Calibration:
     score_min: float
     score_max: float
     image_score: str = "map"
+    scores: tuple[float, ...] = ()
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Calibration":
+        """The inverse of `as_dict`, also for what was JSON; raises TypeError for other fields."""
+        return cls(**{**values, "scores": tuple(values.get("scores", ()))})
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -61,6 +71,19 @@ class Calibration:
             f"at most {self.promised_false_alarm_rate:.3f} of normal images are called anomalous on average, "
             f"if they are like the {held_out.removesuffix(',')}"
         )
+
+
+def rounded(scores: NDArray[Any]) -> NDArray[np.float64]:
+    """Scores as they are kept, so that those of one image compare as equal."""
+    return np.array([float(f"{score:.{SIGNIFICANT_DIGITS}g}") for score in scores], dtype=np.float64)
+
+
+def kept_scores(scores: NDArray[np.float32]) -> tuple[float, ...]:
+    """The scores that stay with the thresholds: sorted, rounded; of many, evenly spaced quantiles."""
+    in_order = np.sort(scores)
+    if len(in_order) > MAX_SCORES:
+        in_order = in_order[np.rint(np.linspace(0, len(in_order) - 1, MAX_SCORES)).astype(np.intp)]
+    return tuple(rounded(in_order).tolist())
 
 
 def num_needed(rate: float) -> int:
@@ -121,4 +144,5 @@ def calibrate(
         score_min=float(raw.min()),
         score_max=float(raw.max()),
         image_score=image_score,
+        scores=kept_scores(raw),
     )

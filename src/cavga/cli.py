@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from cavga._version import __version__
 from cavga.errors import CavgaError, UsageError, unknown_name
 from cavga.flags import OneLineParser
-from cavga.verbs import benchmark, check, demo, evaluate, export, predict, train
+from cavga.verbs import benchmark, bundle, calibrate, check, demo, drift, evaluate, export, predict, profile, train
 from cavga.verbs.outcome import FAILED, INTERRUPTED, Outcome
 
 
@@ -49,6 +49,10 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         "evaluate": (evaluate.add_flags, "measure a trained run on labelled test images"),
         "export": (export.add_flags, "write a trained model as one file for runtimes without torch"),
         "predict": (predict.add_flags, "score images and folders"),
+        "bundle": (bundle.add_flags, "collect a model and all that predicting needs, for a machine without network"),
+        "calibrate": (calibrate.add_flags, "set the thresholds of a trained model by new photographs of good parts"),
+        "drift": (drift.add_flags, "say whether the scores of now are still like those that set the thresholds"),
+        "profile": (profile.add_flags, "measure where the time of a prediction goes"),
         "benchmark": (benchmark.add_flags, "run every cell of a table and write its rows"),
     }
     parser = OneLineParser(prog="cavga", description="Anomaly detection and localization from good images (CAVGA).")

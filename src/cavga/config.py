@@ -13,6 +13,7 @@ from cavga.setting import check_choice, parse_rectangle, setting
 
 VARIANTS = ("r-s", "d-s", "r-u", "d-u", "r-w", "d-w")
 DEVICES = ("auto", "cpu", "cuda")
+MAP_KINDS = ("float32", "uint16")  # of the files that hold anomaly maps
 LAYOUTS = ("mvtec", "folder", "manifest", "classes", "idx", "cifar10", "lag", "shanghaitech")
 MAX_IMAGE_SIZE = 1024
 MAP_CELL = 8  # px of the input a cell of a whitened latent map (docs/decisions/0004)

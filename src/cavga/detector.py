@@ -14,13 +14,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cavga.calibration_file import load_thresholds
 from cavga.config import DEVICES
-from cavga.data.images import BATCH_SIZE, NUM_DECODE_THREADS, find_images
+from cavga.data.images import BATCH_SIZE, NUM_DECODE_THREADS, walk_images
 from cavga.decoding import FailedImage, Prepared, ahead, prepare, read
 from cavga.engines.engine import Engine
 from cavga.errors import DataError, MissingExtraError, ModelFileError, UsageError, unknown_name
 from cavga.framing import Framing, framing_of
 from cavga.model_file import ONNX_FILE, load_description
+from cavga.regions import Region, find_regions
 
 Array = NDArray[Any]  # uint8, checked where it is used
 EXPORTED = (".onnx", ".xml", ".pt2")  # files of `cavga export`
@@ -45,6 +47,10 @@ class Prediction:
     image_size: tuple[int, int]
     milliseconds: float
 
+    def regions(self) -> list[Region]:
+        """The regions of the mask in pixels of the photograph, the largest score first; found anew at each call."""
+        return find_regions(self.mask, self.anomaly_map, self.image_size)
+
 
 class AnomalyDetector:
     """Scores photographs with a trained model."""
@@ -55,12 +61,23 @@ class AnomalyDetector:
 
     @classmethod
     def load(cls, model: str | Path, *, device: str = "auto") -> "AnomalyDetector":
-        """The model of a run folder or of an exported file.
+        """The model of a run folder or of an exported file, with the thresholds of `cavga calibrate` if there are any.
 
         A run's exported graph is used where there is one, and PyTorch where there is a GPU or no exported graph.
-        Raises ModelFileError if the model is missing, damaged or not one of ours, MissingExtraError if it takes
-        torch and there is none.
+        Raises ModelFileError if the model or its calibration.json is missing, damaged or not one of ours,
+        MissingExtraError if it takes torch and there is none.
         """
+        detector = cls.load_as_trained(model, device=device)
+        again = load_thresholds(Path(model), detector.description["weights_sha256"])
+        if again is not None:
+            detector.description = {**detector.description, "calibration": again.calibration.as_dict()}
+            detector.engine.image_threshold = again.calibration.image_threshold
+            detector.engine.pixel_threshold = again.calibration.pixel_threshold
+        return detector
+
+    @classmethod
+    def load_as_trained(cls, model: str | Path, *, device: str = "auto") -> "AnomalyDetector":
+        """As `load`, with the thresholds that training set."""
         path = Path(model)
         if device not in DEVICES:
             raise unknown_name("device", device, DEVICES)
@@ -250,12 +267,22 @@ def _flatten(images: Iterable[Source] | Source) -> Iterator[Array | Path]:
             yield Path(item)
 
 
-def images_in(folder: Path) -> list[Path]:
-    """The images of a folder, searched recursively; raises DataError if there is none."""
-    found = find_images(folder)
-    if not found:
+def images_in(folder: Path) -> Iterator[Path]:
+    """The images of a folder, searched recursively, sorted by path; raises DataError if there is none."""
+    found = walk_images(folder)
+    first = next(found, None)
+    if first is None:
         raise DataError(f"{folder} holds no images: expected .png, .jpg, .bmp, .tif or .webp files")
-    return found
+    yield first
+    yield from found
+
+
+def images_of(paths: Iterable[Path]) -> Iterator[Path]:
+    """The images that files and folders stand for; raises DataError at one that does not exist or holds none."""
+    for path in paths:
+        if not path.exists():
+            raise DataError(f"no such image or folder: {path}")
+        yield from images_in(path) if path.is_dir() else [path]
 
 
 def _not_an_image(item: object) -> UsageError:

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cavga.calibrating import calibrated_on
 from cavga.data.manifest import sha256_of
 from cavga.data.records import ANOMALOUS, NORMAL, Catalog
 from cavga.detector import AnomalyDetector
 from cavga.engines.torch_engine import TorchEngine
 from cavga.errors import DataError, UsageError
-from cavga.evaluation import Evaluation, ScoredImage, evaluate_records, has_known_mask, jsonl, prediction_line
+from cavga.evaluation import Evaluation, ScoredImage, evaluate_records, has_known_mask
 from cavga.files import atomic_write
 from cavga.model_file import load_description
+from cavga.prediction_lines import jsonl, prediction_line
 from cavga.report import Section, write_report
 from cavga.runs import load_like_run, used_images
 from cavga.sections import ClassAttentionOf, make_section
@@ -43,8 +45,8 @@ def evaluate(
     """Evaluate a run on the labelled test images of `data`; writes metrics.json, predictions.jsonl, report.html.
 
     Images that the run, or one of the runs in `without`, was trained or calibrated on are left out, by
-    content; an exported file does not know which those are. `output` defaults to the run folder. `category` may be
-    the normal class of a set of classes; that and `mask_cut` default to the run's.
+    content; an exported file knows only which ones set its thresholds later. `output` defaults to the run folder.
+    `category` may be the normal class of a set of classes; that and `mask_cut` default to the run's.
     Raises DataError if no labelled test image is left.
     """
     if output is not None and Path(output).is_file():
@@ -54,6 +56,7 @@ def evaluate(
     model = Path(run)
     detector = AnomalyDetector.load(model, device=device)
     used = used_images(model, detector.description) if model.is_dir() else {}
+    used |= dict.fromkeys(calibrated_on(model, detector.description), "calibration")
     others = [without] if isinstance(without, str | Path) else without
     for other in map(Path, others):
         used |= used_images(other, load_description(other))
@@ -133,6 +136,7 @@ def _complete(evaluation: Evaluation, detector: AnomalyDetector, *, excluded: in
         "unreadable": len(evaluation.images) - len(scored),
     }
     description = {key: detector.description[key] for key in ("variant", "preset", "calibration")}
+    description["calibration"] = {key: value for key, value in description["calibration"].items() if key != "scores"}
     source = {**origin, **description, "weights_sha256": detector.description["weights_sha256"]}
     return {**evaluation.metrics, "counts": counts, "provenance": source}
 

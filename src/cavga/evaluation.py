@@ -4,9 +4,8 @@ Metrics see raw scores. Whatever cannot be computed is null. Images that the run
 calibrated on are left out, by content.
 """
 
-import json
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -138,32 +137,6 @@ def true_mask(image: ScoredImage, size: tuple[int, ...] | None) -> MaskArray:
         return mask
     resized = Image.fromarray(mask).resize((size[1], size[0]), Image.Resampling.NEAREST)
     return np.asarray(resized, dtype=np.bool_)
-
-
-def prediction_line(
-    path: str,
-    *,
-    score: float | None,
-    threshold: float,
-    label: int | None,
-    error: str | None,
-    milliseconds: float | None,
-) -> dict[str, Any]:
-    """One line of predictions.jsonl."""
-    return {
-        "path": path,
-        "score": score,
-        "threshold": threshold,
-        "is_anomalous": None if score is None else score >= threshold,
-        "label": label,
-        "error": error,
-        "milliseconds": None if milliseconds is None else round(milliseconds, 3),
-    }
-
-
-def jsonl(lines: Sequence[Mapping[str, Any]]) -> bytes:
-    """One JSON object a line, utf-8."""
-    return "".join(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n" for line in lines).encode()
 
 
 def _mask_error(record: ImageRecord, image_size: tuple[int, int], *, expects_masks: bool) -> str | None:

@@ -2,14 +2,25 @@
 
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from cavga.errors import CavgaError
 
 
 def atomic_write(path: Path, content: bytes) -> None:
-    """Write `content` to `path`, creating parent folders; a reader sees the old file or the new one.
+    """Write `content` to `path`, creating parent folders; a reader sees the old file or the new one."""
+    with atomic_writer(path) as file:
+        file.write(content)
 
+
+@contextmanager
+def atomic_writer(path: Path) -> Iterator[BinaryIO]:
+    """A file to write to, which takes the place of `path` when the block ends; parent folders are created.
+
+    If the block raises, nothing is left and an older file stays. Raises CavgaError where writing fails.
     The folder itself is not synced: Windows cannot, and a lost rename only brings the old file back.
     """
     # Beside the target, because a rename is atomic only inside one file system; not by `tempfile`,
@@ -18,16 +29,22 @@ def atomic_write(path: Path, content: bytes) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("xb") as file:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException as error:
         _remove(temporary)
-        if isinstance(error, OSError):
+        if isinstance(error, OSError) and _is_of(error, temporary):
             reason = error.strerror or str(error)
             raise CavgaError(f"cannot write {path}: {reason}; free space or choose another place") from error
         raise
+
+
+def _is_of(error: OSError, temporary: Path) -> bool:
+    """Whether an error is of writing this file, not of another one that the block has to do with."""
+    # A write that fails names no file.
+    return error.filename is None or Path(error.filename) in (temporary, *temporary.parents)
 
 
 def _remove(temporary: Path) -> None:

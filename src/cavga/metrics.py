@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cavga.errors import MissingExtraError
+from cavga.significance import CONFIDENCE, clopper_pearson
 
-CONFIDENCE = 0.95  # of every interval
 AUPRO_LIMIT = 0.3  # false-positive rate up to which AUPRO integrates (MVTec AD, Bergmann et al. 2021)
 CHUNK_VALUES = 2**21  # numbers drawn at a time by a bootstrap: 16 MB
 
@@ -73,17 +73,6 @@ def auroc_interval(
         drawn_anomalous = rng.multinomial(anomalous.sum(), anomalous / anomalous.sum(), size=size)
         areas.append(auroc_of_counts(drawn_normal.astype(np.float64), drawn_anomalous.astype(np.float64)))
     return percentile_interval(np.concatenate(areas))
-
-
-def clopper_pearson(num_successes: int, num_trials: int) -> tuple[float, float]:
-    """Exact 95 % interval (low, high) of a binomial rate; (0, 1) without trials."""
-    if not 0 <= num_successes <= num_trials:
-        raise ValueError(f"expected 0 <= successes <= trials, got {num_successes} of {num_trials}")
-    beta = import_extra("scipy.stats").beta
-    tail, num_failures = (1 - CONFIDENCE) / 2, num_trials - num_successes
-    low = float(beta.ppf(tail, num_successes, num_failures + 1)) if num_successes else 0.0
-    high = float(beta.ppf(1 - tail, num_successes + 1, num_failures)) if num_failures else 1.0
-    return low, high
 
 
 def share_interval(called: Sequence[bool]) -> list[float] | None:

@@ -23,8 +23,18 @@ METADATA_KEY = "cavga"  # of an exported file, under which its description stand
 def save_description(run: Path, description: Mapping[str, Any], *, weights_sha256: str) -> None:
     """Write model.json."""
     document = {"format_version": FORMAT_VERSION, **description, "weights_sha256": weights_sha256}
-    document["sha256"] = _document_hash(document)
-    atomic_write(run / MODEL_FILE, (json.dumps(document, indent=2) + "\n").encode())
+    atomic_write(run / MODEL_FILE, sealed(document))
+
+
+def sealed(document: Mapping[str, Any]) -> bytes:
+    """A document as JSON, with the sha256 of what it says."""
+    return (json.dumps({**document, "sha256": _document_hash(document)}, indent=2) + "\n").encode()
+
+
+def is_unchanged(document: Mapping[str, Any]) -> bool:
+    """Whether a document that was read still says what its sha256 is of."""
+    content = {key: value for key, value in document.items() if key != "sha256"}
+    return document.get("sha256") == _document_hash(content)
 
 
 def load_description(run: Path) -> dict[str, Any]:

@@ -1,30 +1,57 @@
-"""Score images and folders into files: predictions.jsonl, and maps and overlays if asked for."""
+"""Score images and folders into files: predictions.jsonl, and maps, overlays and coco.json if asked for."""
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import tee
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from cavga.coco import coco_writer
+from cavga.config import MAP_KINDS
 from cavga.data.images import read_image
 from cavga.decoding import FailedImage
-from cavga.detector import AnomalyDetector, Prediction, images_in
-from cavga.errors import DataError, UsageError
-from cavga.evaluation import jsonl, prediction_line
-from cavga.files import atomic_write
+from cavga.detector import AnomalyDetector, Prediction, images_of
+from cavga.errors import UsageError, unknown_name
+from cavga.files import atomic_writer
+from cavga.map_files import GreyScale, save_map
 from cavga.model_file import MODEL_FILE
 from cavga.pictures import overlay, resize_map
+from cavga.prediction_lines import jsonl, prediction_line, region_line
+from cavga.regions import MAX_REGIONS, Region, count_regions
+
+MAX_NAMED = 1000  # images that could not be read and are named in the summary; predictions.jsonl names all
+
+
+@dataclass(frozen=True)
+class PredictionOutputs:
+    """What `predict_to_folder` writes beside predictions.jsonl; `maps` is one of cavga.config.MAP_KINDS or None."""
+
+    maps: str | None = None
+    overlays: bool = False
+    coco: bool = False
+
+    def __post_init__(self) -> None:
+        if self.maps is not None and self.maps not in MAP_KINDS:
+            raise unknown_name("kind of maps", self.maps, MAP_KINDS)
+
+    @property
+    def has_pictures(self) -> bool:
+        """Whether there is a file for each image."""
+        return self.overlays or self.maps is not None
 
 
 @dataclass(frozen=True)
 class PredictionSummary:
-    """What `predict_to_folder` did."""
+    """What `predict_to_folder` did; `failed` has the first MAX_NAMED errors."""
 
     num_images: int
     num_anomalous: int
+    num_failed: int
     failed: tuple[str, ...]
 
 
@@ -32,7 +59,7 @@ class PredictionSummary:
 class _Input:
     path: Path
     shown: str  # in predictions.jsonl: as given, or below the given folder
-    name: str  # of the pictures, below DIR/maps and DIR/overlays, without suffix
+    name: str  # of the pictures, below DIR/maps and DIR/overlays, without suffix; empty where there are none
 
 
 def check_prediction(inputs: Sequence[Path], output: Path, threshold: float | None) -> None:
@@ -55,67 +82,91 @@ def predict_to_folder(
     output: Path,
     *,
     threshold: float | None = None,
-    with_maps: bool = False,
-    with_overlays: bool = False,
+    outputs: PredictionOutputs = PredictionOutputs(),
 ) -> PredictionSummary:
     """Score every image of `inputs` (files, or folders searched recursively) into `output`.
 
-    Maps are 32-bit float TIFF files of raw values at the photograph's size. An image that cannot be
-    read gets a line with its error, and the rest is done. Raises DataError if there is no image at all.
+    Results are written as they come, and memory stays flat over any number of images, but for the names of pictures
+    that are written. An image that cannot be read gets a line with its error, and the rest is done. Raises DataError,
+    before anything is written, if an input is missing or holds no image, and UsageError if the model has no scale
+    for the maps that are asked for.
     """
-    images = list(_inputs(inputs))
+    scale = GreyScale.of(detector) if outputs.maps == "uint16" else None
+    for _ in _inputs(inputs, named=False):
+        pass  # what is missing is found now, not after hours of scoring
     cut = detector.image_threshold if threshold is None else threshold
-    lines: list[dict[str, Any]] = []
-    for image, result in zip(images, detector.results(image.path for image in images), strict=True):
-        if isinstance(result, FailedImage):
-            lines.append(_failed_line(image, result, cut))
-            continue
-        lines.append(
-            prediction_line(
-                image.shown,
-                score=result.score,
-                threshold=cut,
-                label=None,
-                error=None,
-                milliseconds=result.milliseconds,
-            )
-        )
-        if with_maps:
-            _save_map(output / "maps" / f"{image.name}.tiff", result)
-        if with_overlays:
-            _save_overlay(output / "overlays" / f"{image.name}.png", image.path, result, detector.pixel_threshold)
-    atomic_write(output / "predictions.jsonl", jsonl(lines))
-    failed = tuple(line["error"] for line in lines if line["error"])
-    return PredictionSummary(len(lines), sum(bool(line["is_anomalous"]) for line in lines), failed)
+    num_images, num_anomalous, num_failed, failed = 0, 0, 0, list[str]()
+    coco_file = coco_writer(output / "coco.json") if outputs.coco else nullcontext()
+    with atomic_writer(output / "predictions.jsonl") as lines, coco_file as coco:
+        for image, result in _results(detector, inputs, outputs):
+            num_images += 1
+            if isinstance(result, FailedImage):
+                num_failed += 1
+                failed += [result.error] if num_failed <= MAX_NAMED else []
+                lines.write(jsonl([_failed_line(image, result, cut)]))
+                continue
+            num_anomalous += result.score >= cut
+            regions = result.regions()
+            lines.write(jsonl([_line(image, result, cut, regions)]))
+            if coco:
+                coco.add(image.shown, result.image_size, regions)
+            if outputs.maps:
+                anomaly_map = resize_map(result.anomaly_map, result.image_size)
+                save_map(output / "maps" / f"{image.name}.tiff", anomaly_map, scale)
+            if outputs.overlays:
+                path = output / "overlays" / f"{image.name}.png"
+                _save_overlay(path, image.path, result, detector.pixel_threshold)
+    return PredictionSummary(num_images, num_anomalous, num_failed, tuple(failed))
 
 
-def _inputs(paths: Sequence[Path]) -> Iterator[_Input]:
+def _results(
+    detector: AnomalyDetector, inputs: Sequence[Path], outputs: PredictionOutputs
+) -> Iterator[tuple[_Input, Prediction | FailedImage]]:
+    # The detector reads a few batches ahead of what it gives, and `tee` holds those.
+    images, ahead = tee(_inputs(inputs, named=outputs.has_pictures))
+    return zip(images, detector.results(image.path for image in ahead), strict=True)
+
+
+def _inputs(paths: Sequence[Path], *, named: bool) -> Iterator[_Input]:
+    """Every image, with names for its pictures if `named`: for those, the names of the pictures are remembered."""
     names: set[str] = set()
     for given in paths:
-        if not given.exists():
-            raise DataError(f"no such image or folder: {given}")
-        for path in images_in(given) if given.is_dir() else [given]:
+        for path in images_of([given]):
             stem = (path.relative_to(given) if given.is_dir() else Path(path.name)).with_suffix("").as_posix()
-            name, count = stem, 1
-            while name.lower() in names:  # two inputs of one name must not overwrite each other's pictures
-                count += 1
-                name = f"{stem}-{count}"
-            names.add(name.lower())
-            yield _Input(path, path.as_posix(), name)
+            yield _Input(path, path.as_posix(), _unique(stem, names) if named else "")
+
+
+def _unique(stem: str, names: set[str]) -> str:
+    """A name that is not in `names` yet, so that two inputs of one name do not overwrite each other's pictures."""
+    name, count = stem, 1
+    while name.lower() in names:
+        count += 1
+        name = f"{stem}-{count}"
+    names.add(name.lower())
+    return name
+
+
+def _line(image: _Input, result: Prediction, threshold: float, regions: list[Region]) -> dict[str, Any]:
+    line = prediction_line(
+        image.shown,
+        score=result.score,
+        threshold=threshold,
+        label=None,
+        error=None,
+        milliseconds=result.milliseconds,
+    )
+    count = len(regions) if len(regions) < MAX_REGIONS else count_regions(result.mask)
+    return {**line, "num_regions": count, "regions": [region_line(region) for region in regions]}
 
 
 def _failed_line(image: _Input, result: FailedImage, threshold: float) -> dict[str, Any]:
-    return prediction_line(
+    line = prediction_line(
         image.shown, score=None, threshold=threshold, label=None, error=result.error, milliseconds=None
     )
-
-
-def _save_map(path: Path, result: Prediction) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(resize_map(result.anomaly_map, result.image_size)).save(path, compression="tiff_deflate")
+    return {**line, "num_regions": None, "regions": None}
 
 
 def _save_overlay(path: Path, photograph: Path, result: Prediction, threshold: float) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     picture = overlay(read_image(photograph), np.asarray(result.anomaly_map), threshold)
-    Image.fromarray(picture).save(path)
+    with atomic_writer(path) as file:
+        Image.fromarray(picture).save(file, "PNG")

@@ -34,7 +34,7 @@ def make_section(
     scored = [(i, image) for i, image in enumerate(evaluation.images) if image.score is not None]
     decisions = [(float(image.score or 0.0), image.record.label, bool(image.is_anomalous)) for _, image in scored]
     cases = [_case(*scored[k], evaluation, detector) for k in choose_cases(decisions)]
-    calibration = Calibration(**detector.description["calibration"])
+    calibration = Calibration.from_dict(detector.description["calibration"])
     notes = [
         calibration.promise(),
         *_realised(metrics, calibration),

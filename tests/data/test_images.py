@@ -15,6 +15,7 @@ from cavga.data.images import (
     read_image,
     read_image_size,
     read_mask,
+    walk_images,
 )
 from cavga.errors import DataError
 
@@ -324,6 +325,26 @@ def test_find_images_is_recursive_sorted_and_leaves_out_hidden_and_other_files(t
         (tmp_path / name).write_bytes(b"")
     found = [path.relative_to(tmp_path).as_posix() for path in find_images(tmp_path)]
     assert found == ["a.JPG", "b.png", "sub/10.webp", "sub/c.tiff"]
+
+
+def test_images_are_sorted_by_their_whole_paths(tmp_path):
+    # A slash sorts after a full stop and a hyphen and before a digit.
+    names = ["a.png", "a-b.png", "a/x.png", "a/b/x.png", "a/b.png", "a0.png", "a.b/x.png", "a-b/x.png"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    found = [path.relative_to(tmp_path).as_posix() for path in find_images(tmp_path)]
+    assert found == sorted(names)
+
+
+def test_walking_holds_no_more_than_it_has_come_to(tmp_path):
+    for name in ("a/0.png", "b/0.png"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(b"")
+    walk = walk_images(tmp_path)
+    assert next(walk) == tmp_path / "a/0.png"
+    (tmp_path / "b/1.png").write_bytes(b"")  # not looked at yet
+    assert [path.name for path in walk] == ["0.png", "1.png"]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")

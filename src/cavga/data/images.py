@@ -85,8 +85,12 @@ def read_mask(paths: Sequence[Path]) -> NDArray[np.bool_]:
 
 def find_images(folder: Path) -> list[Path]:
     """Every image below `folder`, sorted by path; names that start with a dot are left out."""
-    found = [path for path in _walk(folder) if path.suffix.lower() in IMAGE_SUFFIXES]
-    return sorted(found, key=lambda path: path.as_posix())
+    return list(walk_images(folder))
+
+
+def walk_images(folder: Path) -> Iterator[Path]:
+    """As `find_images`, one after the other: no more than the names of the folders on the way are held."""
+    return (path for path in _walk(folder, set()) if path.suffix.lower() in IMAGE_SUFFIXES)
 
 
 def subfolders(parent: Path) -> list[Path]:
@@ -205,19 +209,31 @@ def _error(path: Path, problem: str, remedy: str) -> ImageFileError:
     return ImageFileError(f"{path}: {problem}; {remedy}", problem=problem, remedy=remedy)
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    """Every file below `folder`, through linked folders too, but no folder twice."""
-    seen = set()
-    for place, folders, names in os.walk(folder, followlinks=True, onerror=_refuse):
-        here = Path(place)
-        if here.resolve() in seen:  # a link to where we were: as likely a circle as not
-            folders.clear()
-            continue
-        seen.add(here.resolve())
-        folders[:] = sorted(name for name in folders if name[0] != ".")
-        yield from (here / name for name in names if name[0] != ".")
+def _walk(folder: Path, seen: set[Path]) -> Iterator[Path]:
+    """Every file below `folder`, sorted by path, through linked folders too, but no folder twice."""
+    here = folder.resolve()
+    if here in seen:  # a link to where we were: as likely a circle as not
+        return
+    seen.add(here)
+    for name in _names(folder):
+        if name.endswith("/"):
+            yield from _walk(folder / name, seen)
+        else:
+            yield folder / name
 
 
-def _refuse(error: OSError) -> None:
-    reason = error.strerror
-    raise DataError(f"{error.filename}: folder cannot be read: {reason}; check the path and its rights")
+def _names(folder: Path) -> list[str]:
+    """The names in a folder as its whole paths sort: that of a folder with a slash behind it."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(item.name + "/" * _is_folder(item) for item in entries if item.name[0] != ".")
+    except OSError as error:
+        reason = error.strerror
+        raise DataError(f"{folder}: folder cannot be read: {reason}; check the path and its rights") from error
+
+
+def _is_folder(item: "os.DirEntry[str]") -> bool:
+    try:
+        return item.is_dir()
+    except OSError:  # a link to a place that we may not look at
+        return False

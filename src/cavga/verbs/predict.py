@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from cavga.config import DEVICES
+from cavga.config import DEVICES, MAP_KINDS
 from cavga.flags import one_of
 from cavga.verbs.outcome import BAD_DATA, DONE, IN_PART, Outcome
 
@@ -17,8 +17,13 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", type=Path, required=True, metavar="DIR", help="folder for predictions.jsonl and pictures"
     )
-    parser.add_argument("--maps", action="store_true", help="write the raw anomaly maps (32-bit float TIFF)")
+    parser.add_argument(
+        "--maps", nargs="?", const=MAP_KINDS[0], type=one_of("kind of maps", MAP_KINDS), metavar="|".join(MAP_KINDS),
+        help="write the anomaly maps as TIFF: raw values (float32, if no kind is given), or greys on one scale for all "
+        "images of the model (uint16)",
+    )  # fmt: skip
     parser.add_argument("--overlays", action="store_true", help="write the photographs with the anomaly drawn in")
+    parser.add_argument("--coco", action="store_true", help="write the regions as a COCO file (coco.json)")
     parser.add_argument("--threshold", type=float, default=None, help="call images anomalous from this score on")
     parser.add_argument("--device", type=one_of("device", DEVICES), default="auto", metavar="|".join(DEVICES))
     parser.set_defaults(run=run)
@@ -26,7 +31,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> Outcome:
     from cavga.detector import AnomalyDetector
-    from cavga.prediction import check_prediction, predict_to_folder
+    from cavga.prediction import PredictionOutputs, check_prediction, predict_to_folder
 
     check_prediction(args.images, args.output, args.threshold)
 
@@ -36,10 +41,9 @@ def run(args: argparse.Namespace) -> Outcome:
         args.images,
         args.output,
         threshold=args.threshold,
-        with_maps=args.maps,
-        with_overlays=args.overlays,
+        outputs=PredictionOutputs(args.maps, args.overlays, args.coco),
     )
-    num_failed = len(summary.failed)
+    num_failed = summary.num_failed
     text = (
         f"{summary.num_images - num_failed} images scored, {summary.num_anomalous} anomalous, "
         f"{num_failed} could not be read\nscores: {args.output / 'predictions.jsonl'}"
@@ -51,4 +55,6 @@ def run(args: argparse.Namespace) -> Outcome:
         "predictions": str(args.output / "predictions.jsonl"),
     }
     exit_code = DONE if not num_failed else BAD_DATA if num_failed == summary.num_images else IN_PART
-    return Outcome(text, result, summary.failed, exit_code)
+    unnamed = num_failed - len(summary.failed)
+    more = (f"{unnamed} more, which predictions.jsonl names",) if unnamed else ()
+    return Outcome(text, result, summary.failed + more, exit_code)

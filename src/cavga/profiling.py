@@ -1,0 +1,188 @@
+"""Where the time of a prediction goes, and how much memory it takes. No torch of its own."""
+
+import os
+import platform
+import re
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from itertools import cycle, islice, pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from cavga._version import __version__
+from cavga.data.images import read_image
+from cavga.detector import AnomalyDetector
+from cavga.engines.engine import ResizedPhotograph
+from cavga.pictures import resize_map
+from cavga.prediction_lines import jsonl, prediction_line
+
+STEPS = ("decode", "resize", "forward", "postprocess", "write")
+PERCENTILES = (50, 95, 99)
+NUM_WARM_UP = 3  # photographs or batches that are not counted
+MIN_BATCHES = 3  # timed, of every batch size
+NOISE_SIDE = 1024  # px
+NUM_NOISE = 4  # photographs
+PACKAGES = ("numpy", "pillow", "onnxruntime", "openvino", "torch")
+
+
+@dataclass(frozen=True)
+class BatchSpeed:
+    """The forward pass of one batch size: the median of its batches, and the process's peak memory until then."""
+
+    batch_size: int
+    images_per_second: float
+    milliseconds: float
+    peak_mebibytes: float | None
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Milliseconds of every step of one photograph, one row a photograph; then speed by batch size."""
+
+    milliseconds: dict[str, list[float]]
+    batches: tuple[BatchSpeed, ...]
+    machine: dict[str, Any]
+
+    def steps(self) -> dict[str, dict[str, float]]:
+        """p50, p95 and p99 in milliseconds of every step, and of all of them together."""
+        columns = {**self.milliseconds, "total": np.sum(list(self.milliseconds.values()), axis=0)}
+        return {
+            name: {f"p{q}": round(float(np.percentile(values, q)), 3) for q in PERCENTILES}
+            for name, values in columns.items()
+        }
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for --json."""
+        peak = self.batches[-1].peak_mebibytes if self.batches else peak_mebibytes()
+        return {
+            "milliseconds": self.steps(),
+            "photographs_timed": len(self.milliseconds["forward"]),
+            "batches": [vars(batch) for batch in self.batches],
+            "peak_mebibytes": peak,
+            "machine": self.machine,
+        }
+
+
+def profile(detector: AnomalyDetector, paths: Sequence[Path], *, batch_sizes: Sequence[int], repeats: int) -> Profile:
+    """Time `repeats` predictions, one after another, over and over `paths`; then the forward pass of batches.
+
+    Postprocess is the decision and the mask at the photograph's own size; the map's own mask comes out of the forward
+    pass. Raises DataError at a photograph that cannot be read.
+    """
+    with tempfile.TemporaryDirectory(prefix="cavga-") as folder:
+        lines = Path(folder) / "predictions.jsonl"
+        timed = [_timed_steps(detector, path, lines) for path in islice(cycle(paths), repeats + NUM_WARM_UP)]
+    milliseconds = {name: [row[i] for row in timed[NUM_WARM_UP:]] for i, name in enumerate(STEPS)}
+    ready = [detector.engine.resize(read_image(path)) for path in paths[: max(batch_sizes)]]
+    batches = tuple(_batch_speed(detector, ready, size, repeats) for size in sorted(set(batch_sizes)))
+    return Profile(milliseconds, batches, machine(detector))
+
+
+def make_noise(folder: Path) -> list[Path]:
+    """PNG files of noise, for want of photographs; how long others take to decode depends on what they are."""
+    rng = np.random.default_rng(0)
+    paths = [folder / f"{i}.png" for i in range(NUM_NOISE)]
+    for path in paths:
+        Image.fromarray(rng.integers(0, 256, (NOISE_SIDE, NOISE_SIDE, 3), dtype=np.uint8)).save(path)
+    return paths
+
+
+def machine(detector: AnomalyDetector) -> dict[str, Any]:
+    """What computed: processor, cores, threads, versions, engine and model."""
+    engine = type(detector.engine).__name__.removesuffix("Engine").lower()
+    height, width = detector.image_size
+    return {
+        "engine": engine,
+        "variant": detector.description["variant"],
+        "image_size": [height, width],
+        "processor": _processor(),
+        "cores": _num_cores(),
+        "threads": sys.modules["torch"].get_num_threads() if engine == "torch" else None,  # None: the engine's choice
+        "omp_num_threads": os.environ.get("OMP_NUM_THREADS"),
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "cavga": __version__,
+        **{name: found for name in PACKAGES if (found := _version_of(name)) is not None},
+    }
+
+
+def peak_mebibytes() -> float | None:
+    """The most memory that this process has held so far; None where the platform does not say (Windows)."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    # On Linux `getrusage` counts what the process that started this one held before.
+    own = _first_match(r"^VmHWM:\s*(\d+) kB", Path("/proc/self/status"))
+    peak = int(own) if own else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)  # macOS counts bytes, others KiB
+
+
+def _timed_steps(detector: AnomalyDetector, path: Path, lines: Path) -> list[float]:
+    """Milliseconds of each of STEPS, for one photograph."""
+    clock = [time.perf_counter()]
+    photograph = read_image(path)
+    clock.append(time.perf_counter())
+    resized = detector.engine.resize(photograph)
+    clock.append(time.perf_counter())
+    scored = detector.engine.score([resized])
+    clock.append(time.perf_counter())
+    score, threshold = float(scored.scores[0]), detector.image_threshold
+    _ = resize_map(scored.maps[0], photograph.shape[:2]) >= detector.pixel_threshold
+    line = prediction_line(path.as_posix(), score=score, threshold=threshold, label=None, error=None, milliseconds=None)
+    clock.append(time.perf_counter())
+    with lines.open("ab") as file:
+        file.write(jsonl([line]))
+    clock.append(time.perf_counter())
+    return [(after - before) * 1000 for before, after in pairwise(clock)]
+
+
+def _batch_speed(
+    detector: AnomalyDetector, ready: Sequence[ResizedPhotograph], batch_size: int, repeats: int
+) -> BatchSpeed:
+    batch = list(islice(cycle(ready), batch_size))
+    num_batches = max(MIN_BATCHES, repeats // batch_size)
+    for _ in range(NUM_WARM_UP):
+        detector.engine.score(batch)
+    seconds = float(np.median([_seconds(lambda: detector.engine.score(batch)) for _ in range(num_batches)]))
+    return BatchSpeed(batch_size, round(batch_size / seconds, 1), round(seconds * 1000, 3), peak_mebibytes())
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    call()
+    return time.perf_counter() - started
+
+
+def _num_cores() -> int | None:
+    """The cores that this process may use, where the platform says; else those of the machine."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+def _processor() -> str:
+    # On Linux `platform` knows only the architecture.
+    found = _first_match(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo"))
+    return found or platform.processor() or platform.machine()
+
+
+def _first_match(pattern: str, path: Path) -> str | None:
+    """The first group of the first line that fits; None without such a line or file."""
+    try:
+        found = re.search(pattern, path.read_text(encoding="utf-8"), re.M)
+    except OSError:
+        return None
+    return found[1].strip() if found else None
+
+
+def _version_of(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

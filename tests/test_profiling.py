@@ -1,0 +1,93 @@
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+
+from cavga import AnomalyDetector
+from cavga.cli import main
+from cavga.profiling import STEPS, profile
+
+from .conftest import cavga
+
+
+def run_verb(capsys, *arguments):
+    code = main([str(argument) for argument in arguments])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_an_exported_model_on_photographs(exported_model, category, tmp_path):
+    done = cavga(
+        "profile", exported_model, category / "test/good", "--batch-sizes", "4,1", "--repeats", 5, "--json",
+        "--output", tmp_path / "out/profile.json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result == json.loads((tmp_path / "out/profile.json").read_text())
+    assert list(result["milliseconds"]) == [*STEPS, "total"]
+    assert all(0 < step["p50"] <= step["p95"] <= step["p99"] for step in result["milliseconds"].values())
+    assert [batch["batch_size"] for batch in result["batches"]] == [1, 4]
+    assert (result["photographs_timed"], result["images"], result["is_noise"]) == (5, 4, False)
+    machine = result["machine"]
+    assert (machine["engine"], machine["image_size"], machine["threads"]) == ("onnx", [32, 32], None)
+    assert machine["cores"] >= 1
+    assert {"processor", "python", "numpy", "onnxruntime", "cavga"} <= set(machine)
+
+
+def test_without_photographs_it_makes_some_and_says_so(run_folder, capsys):
+    code, out, _ = run_verb(capsys, "profile", run_folder, "--repeats", 1, "--batch-sizes", "2", "--device", "cpu")
+    assert code == 0
+    assert "4 photographs made of noise, 1024 x 1024 px" in out
+    assert "engine torch" in out
+    assert "batch of 2" in out
+
+
+def test_time_is_charged_to_the_step_that_takes_it(run_folder, category):
+    detector = AnomalyDetector.load(run_folder, device="cpu")
+    score = detector.engine.score
+
+    def slow(photographs):
+        time.sleep(0.03 * len(photographs))
+        return score(photographs)
+
+    detector.engine.score = slow
+    measured = profile(detector, sorted((category / "test/good").iterdir()), batch_sizes=(1, 4), repeats=3)
+    steps = measured.steps()
+    assert steps["forward"]["p50"] > 30
+    assert max(steps[name]["p50"] for name in STEPS if name != "forward") < 30
+    assert steps["total"]["p50"] > steps["forward"]["p50"]
+    assert measured.batches[1].milliseconds > 120
+    assert measured.batches[1].images_per_second < 1 / 0.03
+
+
+def test_peak_memory_is_in_mebibytes():
+    # In a process of its own: this one may have held far more before.
+    code = (
+        "import numpy as np; from cavga.profiling import peak_mebibytes; before = peak_mebibytes(); "
+        "held = np.ones(2**25); print(before, peak_mebibytes())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    before, after = map(float, done.stdout.split())
+    assert 20 < before < 1000
+    assert after - before == pytest.approx(256, abs=40)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("--batch-sizes", "1,x"), 2, "whole numbers"),
+        (("--batch-sizes", "0"), 2, "whole numbers"),
+        (("--repeats", "0"), 2, "whole numbers"),
+        (("nothing.png",), 3, "no such image"),
+    ],
+)
+def test_what_cannot_be_measured(run_folder, capsys, arguments, code, message):
+    found, _, err = run_verb(capsys, "profile", run_folder, *arguments)
+    assert (found, message in err, len(err.splitlines())) == (code, True, 1)
+
+
+def test_an_output_that_is_a_folder(run_folder, capsys, tmp_path):
+    code, _, err = run_verb(capsys, "profile", run_folder, "--output", tmp_path)
+    assert (code, "expected a file" in err) == (2, True)
