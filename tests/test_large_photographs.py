@@ -138,10 +138,11 @@ def test_evaluation_overlays_and_self_test_take_the_blended_map(data, tiled, tmp
     assert result.metrics["image"]["auroc"] == 1.0
     assert result.metrics["pixel"]["auroc"] > 0.9
     assert result.metrics["pixel"]["resolution"] == [112, 160]
-    from cavga.prediction import predict_to_folder
+    from cavga.prediction import PredictionOutputs, predict_to_folder
 
     detector = cavga.AnomalyDetector.load(tiled, device="cpu")
-    predict_to_folder(detector, [data / "test/scratch"], tmp_path / "p", with_maps=True, with_overlays=True)
+    outputs = PredictionOutputs(maps="float32", overlays=True)
+    predict_to_folder(detector, [data / "test/scratch"], tmp_path / "p", outputs=outputs)
     assert read_image(tmp_path / "p/overlays/000.png").shape == (*SIZE, 3)
     with Image.open(tmp_path / "p/maps/000.tiff") as tiff:
         assert tiff.size == SIZE[::-1]
