@@ -23,12 +23,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from deployment_models import NUM_THREADS, SIZE, runner, write_ours, write_small_model
+from deployment_models import NUM_THREADS, SIZE, exported, runner, write_ours, write_small_model
 from speed import spread, timed
 
 RESULT = Path(__file__).parent / "results" / "deployment.json"
 RUNTIMES = {"onnx": "ONNX Runtime", "openvino": "OpenVINO"}
-ROUNDS = {1: 25, 16: 9}  # by the size of the batch
+ROUNDS = {1: 15, 16: 5}  # by the size of the batch
 NUM_FILES = 48  # PNG files of the rows from end to end
 NUM_IMAGES = (2000, 20000)  # of the row about memory
 INSTRUCTIONS = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "amx_int8")
@@ -72,8 +72,8 @@ def main() -> None:
 
 
 METHOD = (
-    "A and B in turn in one process, unless said otherwise; the ratio of each pair; median and quartiles over the pairs; "
-    f"2 pairs of warm-up; {SIZE[0]} px; {NUM_THREADS} threads"
+    "A and B in turn; the ratio of each pair; median and quartiles over the pairs; 2 pairs of warm-up; "
+    f"{SIZE[0]} px; {NUM_THREADS} threads"
 )
 
 
@@ -93,7 +93,7 @@ def forward(args: argparse.Namespace) -> list[Row]:
     """The whole graph against the encoder by itself."""
     rows = []
     for format, name in RUNTIMES.items():
-        ours, encoder = runner(args.work / "model.onnx", format), runner(args.work / "encoder.onnx", format)
+        ours, encoder = runner(exported(args.work, format), format), runner(args.work / "encoder.onnx", format)
         for batch, rounds in ROUNDS.items():
             images = photographs(batch)
             times = in_turn({"ours": lambda: ours(images), "encoder": lambda: encoder(images)}, rounds)  # noqa: B023
@@ -106,7 +106,7 @@ def precision(args: argparse.Namespace) -> list[Row]:
     """INT8 against fp32, and what each does to the ranking of the test images."""
     rows = []
     for format, name in RUNTIMES.items():
-        fp32, int8 = runner(args.work / "model.onnx", format), runner(args.work / "model-int8.onnx", format)
+        fp32, int8 = (runner(exported(args.work, format, one), format) for one in ("fp32", "int8"))
         for batch, rounds in ROUNDS.items():
             images = photographs(batch)
             times = in_turn({"fp32": lambda: fp32(images), "int8": lambda: int8(images)}, rounds)  # noqa: B023
@@ -126,12 +126,10 @@ def auroc_rows(args: argparse.Namespace) -> list[Row]:
     images = [resized(read_image(record.path), SIZE) for record in records]
     labels = [record.label for record in records]
     scores = {}
-    for stem, format in (("model", "onnx"), ("model-fp16", "onnx"), ("model-int8", "onnx"), ("model-int8", "openvino")):
-        run = runner(args.work / f"{stem}.onnx", format)
+    for precision, format in (("fp32", "onnx"), ("fp16", "onnx"), ("int8", "onnx"), ("int8", "openvino")):
+        run = runner(exported(args.work, format, precision), format)
         batches = [run(np.stack(images[i : i + 16]))[0] for i in range(0, len(images), 16)]
-        scores[f"{stem.removeprefix('model').removeprefix('-') or 'fp32'}, {RUNTIMES[format]}"] = np.concatenate(
-            batches
-        )
+        scores[f"{precision}, {RUNTIMES[format]}"] = np.concatenate(batches)
     found = {name: auroc(values, labels) for name, values in scores.items()}
     reference = found["fp32, ONNX Runtime"]
     assert reference is not None
@@ -159,16 +157,8 @@ def beside_anomalib(args: argparse.Namespace) -> list[Row]:
         start = f"batch {batch}: time of"
         more = [ratio(f"{start} PaDiM / encoder alone", times, "PaDiM", "encoder")]
         more.append(ratio(f"{start} PaDiM / ours", times, "PaDiM", "ours"))
-        more.append(
-            ratio(
-                f"{start} encoder alone / ours (share of the ceiling)",
-                times,
-                "encoder",
-                "ours",
-                bound=0.9,
-                at_least=True,
-            )  # fmt: skip
-        )
+        what = f"{start} encoder alone / ours (share of the ceiling)"
+        more.append(ratio(what, times, "encoder", "ours", bound=0.9, at_least=True))
         for name, bound in (("EfficientAD-S", 4.0), ("PatchCore", 5.0)):
             if name in names:
                 more.append(ratio(f"{start} {name} / ours", times, name, "ours", bound=bound, at_least=True))
@@ -202,14 +192,15 @@ def end_to_end(args: argparse.Namespace) -> list[Row]:
     write = {name: lambda d=d: predict_to_folder(d, [files], args.work / "out") for name, d in detectors.items()}
     ours = min(write, key=lambda name: (write[name](), timed(write[name]))[1])
     calls: dict[str, Call] = {"writing": write[ours], "not": lambda: list(detectors[ours].predict(files))}
-    times = in_turn(calls, 7)
+    times = in_turn(calls, 5)
     rows = [ratio("files to predictions.jsonl / files to predictions, not written", times, "writing", "not", bound=1.3)]
     what = f"anomalib's Engine.predict, PaDiM / files to predictions.jsonl, {ours}"
     if not args.python:
         return [*rows, absent(what, "no environment with anomalib was given")]
     side = [args.python, str(Path(__file__).with_name("deployment_anomalib.py")), "serve", str(files)]
     with subprocess.Popen(side, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=offline()) as server:
-        assert server.stdin and server.stdout
+        assert server.stdin
+        assert server.stdout
         for batch in (1, 16):
 
             def theirs(batch: int = batch) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from cavga.data.dataset import as_images
 from cavga.engines.torch_engine import load_run
 from cavga.export import OPSET, onnx_model
-from cavga.export_run import export_run
+from cavga.export_run import SUFFIXES, export_run
 from cavga.fitting import fit_prior
 from cavga.inference import graph_of
 from cavga.model.variants import build
@@ -23,8 +23,7 @@ from cavga.whitening import fit_latent
 
 SIZE = (256, 256)
 NUM_THREADS = 2
-EXPORTS = (("onnx", "fp32", "model.onnx"), ("onnx", "fp16", "model-fp16.onnx"), ("onnx", "int8", "model-int8.onnx"),
-           ("openvino", "fp32", "model.xml"))  # fmt: skip
+EXPORTS = (("onnx", "fp32"), ("onnx", "fp16"), ("onnx", "int8"), ("openvino", "fp32"), ("openvino", "int8"))
 SMALL = 32  # px of the model of the row about memory
 
 
@@ -61,11 +60,18 @@ def runner(path: Path, format: str) -> Runner:
     return Runner(run, is_uint8=is_uint8)
 
 
+def exported(folder: Path, format: str, precision: str = "fp32") -> Path:
+    """Where an export lies."""
+    stem = "model" if precision == "fp32" else f"model-{precision}"
+    return folder / f"{stem}{SUFFIXES[format]}"
+
+
 def write_ours(run: Path, data: Path, folder: Path) -> None:
     """The run's exports, and its encoder by itself."""
-    for format, precision, name in EXPORTS:
-        if not (folder / name).is_file():
-            export_run(run, folder / name, format=format, precision=precision, data=data)
+    for format, precision in EXPORTS:
+        path = exported(folder, format, precision)
+        if not path.is_file():
+            export_run(run, path, format=format, precision=precision, data=data)
     if not (folder / "encoder.onnx").is_file():
         engine, _ = load_run(run, "cpu")
         _write_encoder(engine.graph.model.encoder, folder / "encoder.onnx")  # type: ignore[union-attr]
@@ -86,7 +92,7 @@ def _write_encoder(encoder: nn.Module, path: Path) -> None:
     """The encoder as ONNX: the batch is free, the size is not."""
     images = torch.zeros(2, *SIZE, 3, dtype=torch.uint8)
     program = torch.onnx.export(
-        _Stages(encoder),
+        _Stages(encoder).eval(),
         (images,),
         dynamo=True,
         dynamic_shapes=({0: "batch"},),
