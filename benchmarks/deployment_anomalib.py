@@ -1,6 +1,6 @@
 """anomalib's side of benchmarks/deployment.py; runs in anomalib's environment, without cavga. Random weights.
 
-python deployment_anomalib.py export FOLDER     # its models as ONNX, by its own exporter
+python deployment_anomalib.py export FOLDER     # its models as ONNX, by its own exporter, a folder each
 python deployment_anomalib.py serve IMAGES      # predicts the folder's images once for each line, a size of batch
 """
 
@@ -18,13 +18,11 @@ NUM_BANK = 32768  # a tenth of the 32 x 32 patches of 320 images, as for the goo
 
 
 def export(folder: Path) -> None:
-    """Write PaDiM.onnx, PatchCore.onnx and EfficientAD-S.onnx."""
+    """Write FOLDER/PaDiM/model.onnx, PatchCore's and EfficientAD-S's, with their weights beside them."""
     for name, build in (("PaDiM", padim), ("PatchCore", patchcore), ("EfficientAD-S", efficient_ad)):
         with tempfile.TemporaryDirectory() as scratch:
             written = build().eval().to_onnx(Path(scratch), input_size=SIZE)
-            for file in Path(written).parent.iterdir():  # weights may lie beside it
-                target = folder / (f"{name}.onnx" if file == Path(written) else file.name)
-                shutil.move(file, target)
+            shutil.copytree(Path(written).parent, folder / name, dirs_exist_ok=True)
 
 
 def padim() -> Any:

@@ -10,16 +10,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from cavga.data.dataset import as_images
+from cavga.data.dataset import TrainingImages, as_images
 from cavga.engines.torch_engine import load_run
 from cavga.export import OPSET, onnx_model
 from cavga.export_run import SUFFIXES, export_run
-from cavga.fitting import fit_prior
+from cavga.fitting import fit_whitened
 from cavga.inference import graph_of
 from cavga.model.variants import build
 from cavga.model_file import FORMAT_VERSION
 from cavga.presets import make_config
-from cavga.whitening import fit_latent
 
 SIZE = (256, 256)
 NUM_THREADS = 2
@@ -114,8 +113,7 @@ def write_small_model(path: Path) -> None:
     config = make_config("recommended", settings)
     model = build(config.model, image_size=config.data.image_size)
     images = np.random.default_rng(0).integers(0, 256, (12, SMALL, SMALL, 3), dtype=np.uint8)
-    fit_latent(model, images, config.model, device=torch.device("cpu"))
-    fit_prior(model, images, config, device=torch.device("cpu"))
+    fit_whitened(model, TrainingImages(images, len(images)), config, device=torch.device("cpu"))
     description = {
         "format_version": FORMAT_VERSION,
         "preprocessing": {"image_size": [SMALL, SMALL]},
