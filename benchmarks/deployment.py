@@ -66,7 +66,7 @@ def main() -> None:
     content = json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.is_file() else {"parts": {}}
     for name in args.only.split(","):
         content["parts"][name] = {"rows": parts[name](args), "load": round(os.getloadavg()[0], 1)}
-        content |= {"machine": machine(args.python), "method": METHOD}
+        content |= {"machine": machine(args.python), "method": METHOD, "files": NUM_FILES}
         RESULT.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         print(json.dumps(content["parts"][name], indent=1), flush=True)
 

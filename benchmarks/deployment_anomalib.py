@@ -20,8 +20,12 @@ NUM_BANK = 32768  # a tenth of the 32 x 32 patches of 320 images, as for the goo
 def export(folder: Path) -> None:
     """Write FOLDER/PaDiM/model.onnx, PatchCore's and EfficientAD-S's, with their weights beside them."""
     for name, build in (("PaDiM", padim), ("PatchCore", patchcore), ("EfficientAD-S", efficient_ad)):
+        if (folder / name).exists():
+            continue
         with tempfile.TemporaryDirectory() as scratch:
-            written = build().eval().to_onnx(Path(scratch), input_size=SIZE)
+            # The exporter would fix PatchCore's batch at 2, the size of its example.
+            settings = {"dynamic_shapes": None} if name == "PatchCore" else {}
+            written = build().eval().to_onnx(Path(scratch), input_size=SIZE, **settings)
             shutil.copytree(Path(written).parent, folder / name, dirs_exist_ok=True)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+from render_deployment import deployment
 from render_studies import contamination, factors, map_limits
 
 HERE = Path(__file__).parent
@@ -69,6 +70,9 @@ def main() -> None:
     if limits.is_file():
         parts.append(map_limits(json.loads(limits.read_text(encoding="utf-8"))))
     parts.append(_speed(json.loads((HERE / "results" / "speed.json").read_text(encoding="utf-8"))))
+    deployed = HERE / "results" / "deployment.json"
+    if deployed.is_file():
+        parts.append(deployment(json.loads(deployed.read_text(encoding="utf-8"))))
     (HERE.parent / "docs" / "results.md").write_text("\n".join(parts), encoding="utf-8")
 
 
