@@ -8,6 +8,7 @@ from statistics import mean, stdev
 from typing import Any
 
 from render_studies import base_install, contamination, factors, map_limits
+from render_deployment import deployment
 
 HERE = Path(__file__).parent
 COLUMNS = (
@@ -72,6 +73,9 @@ def main() -> None:
     installed = HERE / "results" / "base_install.json"
     if installed.is_file():
         parts.append(base_install(json.loads(installed.read_text(encoding="utf-8"))))
+    deployed = HERE / "results" / "deployment.json"
+    if deployed.is_file():
+        parts.append(deployment(json.loads(deployed.read_text(encoding="utf-8"))))
     (HERE.parent / "docs" / "results.md").write_text("\n".join(parts), encoding="utf-8")
 
 
