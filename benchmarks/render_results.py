@@ -7,8 +7,8 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from render_studies import base_install, contamination, factors, map_limits
 from render_deployment import deployment
+from render_studies import base_install, contamination, factors, map_limits
 
 HERE = Path(__file__).parent
 COLUMNS = (
