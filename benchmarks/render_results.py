@@ -70,12 +70,9 @@ def main() -> None:
     if limits.is_file():
         parts.append(map_limits(json.loads(limits.read_text(encoding="utf-8"))))
     parts.append(_speed(json.loads((HERE / "results" / "speed.json").read_text(encoding="utf-8"))))
-    installed = HERE / "results" / "base_install.json"
-    if installed.is_file():
-        parts.append(base_install(json.loads(installed.read_text(encoding="utf-8"))))
-    deployed = HERE / "results" / "deployment.json"
-    if deployed.is_file():
-        parts.append(deployment(json.loads(deployed.read_text(encoding="utf-8"))))
+    for name, render in (("base_install", base_install), ("deployment", deployment)):
+        found = HERE / "results" / f"{name}.json"
+        parts += [render(json.loads(found.read_text(encoding="utf-8")))] if found.is_file() else []
     (HERE.parent / "docs" / "results.md").write_text("\n".join(parts), encoding="utf-8")
 
 
