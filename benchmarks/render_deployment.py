@@ -30,7 +30,7 @@ export has a fixed batch.
 on the same files in a process of its own, without its pictures and without writing anything, with its default batch of
 1 and with batches of 16.
 """,
-    "memory": """Files of 64 px, a model of 32 px, each number of images in a process of its own. 
+    "memory": """Files of 64 px, a model of 32 px, each number of images in a process of its own.
 """,
 }
 
