@@ -116,6 +116,7 @@ def write_small_model(path: Path) -> None:
     fit_whitened(model, TrainingImages(images, len(images)), config, device=torch.device("cpu"))
     description = {
         "format_version": FORMAT_VERSION,
+        "weights_sha256": "",
         "preprocessing": {"image_size": [SMALL, SMALL]},
         "calibration": {"image_threshold": 1.0, "pixel_threshold": 1.0},
     }
