@@ -13,6 +13,7 @@ import os
 import platform
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -20,15 +21,25 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 
-from deployment_models import NUM_THREADS, SIZE, exported, runner, write_ours, write_small_model
+from deployment_models import (
+    NUM_THREADS,
+    SIZE,
+    as_theirs,
+    exported,
+    fill,
+    photographs,
+    png_files,
+    runner,
+    write_ours,
+    write_small_model,
+)
 from speed import spread, timed
 
 RESULT = Path(__file__).parent / "results" / "deployment.json"
 RUNTIMES = {"onnx": "ONNX Runtime", "openvino": "OpenVINO"}
-ROUNDS = {1: 15, 16: 5}  # by the size of the batch
+REST = 0.1  # seconds before each call: the threads of the one before may still spin
+ROUNDS = {1: 25, 16: 9}  # by the size of the batch
 NUM_FILES = 48  # PNG files of the rows from end to end
 NUM_IMAGES = (2000, 20000)  # of the row about memory
 INSTRUCTIONS = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "amx_int8")
@@ -73,7 +84,7 @@ def main() -> None:
 
 METHOD = (
     "A and B in turn; the ratio of each pair; median and quartiles over the pairs; 2 pairs of warm-up; "
-    f"{SIZE[0]} px; {NUM_THREADS} threads"
+    f"a tenth of a second between calls; {SIZE[0]} px; {NUM_THREADS} threads"
 )
 
 
@@ -153,7 +164,7 @@ def beside_anomalib(args: argparse.Namespace) -> list[Row]:
         calls, chosen = {}, {}
         for name, stem in files.items():
             calls[name], chosen[name] = fastest(args.work / f"{stem}.onnx", batch)
-        times = in_turn(calls, 7 if batch == 1 else 5)
+        times = in_turn(calls, 11 if batch == 1 else 5)
         start = f"batch {batch}: time of"
         more = [ratio(f"{start} PaDiM / encoder alone", times, "PaDiM", "encoder")]
         more.append(ratio(f"{start} PaDiM / ours", times, "PaDiM", "ours"))
@@ -172,10 +183,10 @@ def fastest(path: Path, batch: int) -> tuple[Call, str]:
     for format, name in RUNTIMES.items():
         try:
             run = runner(path, format)
-            images = photographs(batch) if run.is_uint8 else _as_theirs(batch)
+            images = photographs(batch) if run.is_uint8 else as_theirs(batch)
             call = lambda run=run, images=images: run(images)  # noqa: E731
             call()
-            found[name] = (min(timed(call) for _ in range(3)), call)
+            found[name] = (min(in_turn({"": call}, 3)[""]), call)
         except RuntimeError as error:
             print(f"{path.name} does not run in {name}, batch {batch}: {str(error)[:200]}", file=sys.stderr)
     name = min(found, key=lambda name: found[name][0])
@@ -187,7 +198,7 @@ def end_to_end(args: argparse.Namespace) -> list[Row]:
     from cavga.detector import AnomalyDetector
     from cavga.prediction import predict_to_folder
 
-    files = png_files(args.data, args.work / "png")
+    files = png_files(args.data, args.work / "png", NUM_FILES)
     detectors = {name: AnomalyDetector.load(args.work / name, device="cpu") for name in ("model.onnx", "model.xml")}
     write = {name: lambda d=d: predict_to_folder(d, [files], args.work / "out") for name, d in detectors.items()}
     ours = min(write, key=lambda name: (write[name](), timed(write[name]))[1])
@@ -222,7 +233,7 @@ def memory(args: argparse.Namespace) -> list[Row]:
     peaks = []
     for count in NUM_IMAGES:
         folder = args.work / f"{count} images"
-        _fill(folder, count)
+        fill(folder, count)
         command = [sys.executable, "-c", MEMORY, str(model), str(folder), str(args.work / "out")]
         peaks.append(int(subprocess.check_output(command, text=True).split()[-1]))
     return [
@@ -239,6 +250,7 @@ def in_turn(calls: Mapping[str, Call], rounds: int) -> dict[str, list[float]]:
     times: dict[str, list[float]] = {name: [] for name in calls}
     for i in range(rounds + 2):
         for name, call in calls.items():
+            time.sleep(REST)
             seconds = timed(call)
             if i >= 2:
                 times[name].append(seconds)
@@ -264,38 +276,6 @@ def ratio(
 def absent(what: str, reason: str) -> Row:
     """A row without figures, and why."""
     return {"what": what, "median": None, "note": reason}
-
-
-def photographs(batch: int) -> NDArray[np.uint8]:
-    """Noise: what is in it costs nothing."""
-    return np.random.default_rng(0).integers(0, 256, (batch, *SIZE, 3), dtype=np.uint8)
-
-
-def _as_theirs(batch: int) -> NDArray[np.float32]:
-    return np.ascontiguousarray(photographs(batch).transpose(0, 3, 1, 2), dtype=np.float32) / 255
-
-
-def png_files(data: Path, folder: Path) -> Path:
-    """Test images as PNG at their own size."""
-    from cavga.data.catalog import load_catalog
-    from cavga.data.images import read_image
-
-    folder.mkdir(exist_ok=True)
-    records = load_catalog(data).split("test")
-    for i, position in enumerate(np.linspace(0, len(records) - 1, NUM_FILES).astype(int)):
-        if not (folder / f"{i:03d}.png").is_file():
-            Image.fromarray(read_image(records[position].path)).save(folder / f"{i:03d}.png")
-    return folder
-
-
-def _fill(folder: Path, count: int) -> None:
-    """Many names of one small image."""
-    folder.mkdir(exist_ok=True)
-    first = folder / "00000.png"
-    Image.fromarray(photographs(1)[0, :64, :64]).save(first)
-    for i in range(1, count):
-        if not (folder / f"{i:05d}.png").exists():
-            os.link(first, folder / f"{i:05d}.png")
 
 
 def offline() -> dict[str, str]:

@@ -1,5 +1,6 @@
-"""The files that benchmarks/deployment.py measures, and what runs them."""
+"""What benchmarks/deployment.py measures: models, what runs them, and images."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,12 @@ import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor, nn
 
+from cavga.data.catalog import load_catalog
 from cavga.data.dataset import TrainingImages, as_images
+from cavga.data.images import read_image
 from cavga.engines.torch_engine import load_run
 from cavga.export import OPSET, onnx_model
 from cavga.export_run import SUFFIXES, export_run
@@ -121,3 +125,33 @@ def write_small_model(path: Path) -> None:
         "calibration": {"image_threshold": 1.0, "pixel_threshold": 1.0},
     }
     onnx.save(onnx_model(graph_of(model, config), description), path)
+
+
+def photographs(batch: int) -> NDArray[np.uint8]:
+    """Noise: what is in it costs nothing."""
+    return np.random.default_rng(0).integers(0, 256, (batch, *SIZE, 3), dtype=np.uint8)
+
+
+def as_theirs(batch: int) -> NDArray[np.float32]:
+    """The same in [0, 1], channels first."""
+    return np.ascontiguousarray(photographs(batch).transpose(0, 3, 1, 2), dtype=np.float32) / 255
+
+
+def png_files(data: Path, folder: Path, count: int) -> Path:
+    """Test images as PNG at their own size."""
+    folder.mkdir(exist_ok=True)
+    records = load_catalog(data).split("test")
+    for i, position in enumerate(np.linspace(0, len(records) - 1, count).astype(int)):
+        if not (folder / f"{i:03d}.png").is_file():
+            Image.fromarray(read_image(records[position].path)).save(folder / f"{i:03d}.png")
+    return folder
+
+
+def fill(folder: Path, count: int) -> None:
+    """Many names of one small image."""
+    folder.mkdir(exist_ok=True)
+    first = folder / "00000.png"
+    Image.fromarray(photographs(1)[0, :64, :64]).save(first)
+    for i in range(1, count):
+        if not (folder / f"{i:05d}.png").exists():
+            os.link(first, folder / f"{i:05d}.png")
