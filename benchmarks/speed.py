@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from cavga.data.dataset import TrainingImages
 from cavga.fitting import fit_prior
 from cavga.inference import InferenceGraph
 from cavga.model.variants import build
@@ -119,7 +120,8 @@ def fitted(config: Any) -> Any:
     model = build(config.model, image_size=SIZE)
     images = np.random.default_rng(0).integers(0, 256, (8, *SIZE, 3), dtype=np.uint8)
     fit_latent(model, images, config.model, device=CPU)
-    fit_prior(model, images, config, device=CPU)
+    folds = [[2 * i, 2 * i + 1] for i in range(4)]
+    fit_prior(model, TrainingImages(images, num_normal=len(images)), config, folds, device=CPU)
     return model
 
 
