@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cavga.cli import main
 from cavga.presets import make_config
 
 
@@ -105,3 +106,15 @@ def cavga(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedPr
     """The real command, in a process of its own."""
     command = [sys.executable, "-m", "cavga", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False, timeout=300)
+
+
+def run_verb(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    """A verb in this process: its exit code, stdout and stderr."""
+    code = main([str(argument) for argument in arguments])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def is_one_complaint(err: str) -> bool:
+    """Whether stderr holds what a user's mistake may say, and no more."""
+    return len(err.strip().splitlines()) <= 2 and "Traceback" not in err and err.startswith("cavga: ")

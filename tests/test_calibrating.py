@@ -9,9 +9,8 @@ import pytest
 
 from cavga import AnomalyDetector
 from cavga.calibration_file import calibration_path
-from cavga.cli import main
 
-from .conftest import cavga, save_image, small_config, texture, write_category
+from .conftest import cavga, is_one_complaint, run_verb, save_image, small_config, texture, write_category
 
 NUM_GOOD = 24
 
@@ -40,16 +39,6 @@ def run(run_folder, tmp_path):
 def exported(exported_model, tmp_path):
     (tmp_path / "exported").mkdir()
     return shutil.copy(exported_model, tmp_path / "exported/model.onnx")
-
-
-def run_verb(capsys, *arguments):
-    code = main([str(argument) for argument in arguments])
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
-
-
-def is_one_complaint(err):
-    return len(err.strip().splitlines()) <= 2 and "Traceback" not in err and err.startswith("cavga: ")
 
 
 def called(model, folder):

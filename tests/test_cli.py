@@ -13,18 +13,7 @@ from PIL import Image
 from cavga.cli import main
 from cavga.toml_files import write_toml
 
-from .conftest import cavga, save_image, small_config, texture
-
-
-def run_verb(capsys, *arguments):
-    """A verb in this process: its exit code, stdout and stderr."""
-    code = main([str(argument) for argument in arguments])
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
-
-
-def is_one_complaint(err):
-    return len(err.strip().splitlines()) <= 2 and "Traceback" not in err and err.startswith("cavga: ")
+from .conftest import cavga, is_one_complaint, run_verb, save_image, small_config, texture
 
 
 def test_help_and_version_load_no_torch():

@@ -5,20 +5,13 @@ import numpy as np
 import pytest
 
 from cavga.calibration import MAX_SCORES, calibrate, kept_scores
-from cavga.cli import main
 from cavga.config import CalibrationConfig
 from cavga.drift import compare
 from cavga.model_file import load_description, save_description
 
-from .conftest import cavga, save_image, texture
+from .conftest import cavga, run_verb, save_image, texture
 
 NO_MAP = np.zeros((1, 1), dtype=np.float32)
-
-
-def run_verb(capsys, *arguments):
-    code = main([str(argument) for argument in arguments])
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
 
 
 def calibration_of(scores, **settings):

@@ -7,7 +7,8 @@ SOURCE = Path(__file__).parent.parent / "src" / "cavga"
 ROOMS = [
     "_version", "errors", "files", "model_file", "resizing", "regions",
     "shapes", "networks", "setting", "config", "toml_files", "presets", "flags", "printing",
-    "data.images", "roi", "framing", "data.records", "data.manifest", "data.reading", "data.known_sets", "data.unpack",
+    "data.images", "ahead", "roi", "framing", "data.records", "data.manifest", "data.reading",
+    "data.known_sets", "data.unpack",
     "data.one_class",
     "data.small_images", "data.lag", "data.video", "data.catalog", "data.contamination", "data.check", "data.dataset",
     "data.demo", "data.places", "data.makers", "data.procedural", "data.training_scene", "data.training_kinds",
@@ -22,7 +23,7 @@ ROOMS = [
     "self_supervision", "fitting", "significance", "metrics",
     "pixel_metrics", "calibration", "calibration_file",
     "engines.engine", "engines.onnx_engine", "engines.openvino_engine",
-    "engines.program_engine", "engines.torch_engine", "decoding", "detector",
+    "engines.program_engine", "engines.exported", "engines.torch_engine", "decoding", "detector",
     "pictures", "page", "prediction_lines", "evaluation", "attention_figure", "report",
     "map_files", "coco", "prediction", "bundle_files", "bundle", "runs", "calibrating",
     "drift", "profiling", "self_check", "sections",

@@ -4,17 +4,10 @@ import json
 
 import pytest
 
-from cavga.cli import main
 from cavga.toml_files import write_toml
 
-from .conftest import small_config
+from .conftest import run_verb, small_config
 from .data.made_sets import classes, idx, lag, shanghaitech
-
-
-def run_verb(capsys, *arguments):
-    code = main([str(argument) for argument in arguments])
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
 
 
 @pytest.fixture

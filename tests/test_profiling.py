@@ -6,16 +6,9 @@ import time
 import pytest
 
 from cavga import AnomalyDetector
-from cavga.cli import main
 from cavga.profiling import STEPS, profile
 
-from .conftest import cavga
-
-
-def run_verb(capsys, *arguments):
-    code = main([str(argument) for argument in arguments])
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
+from .conftest import cavga, run_verb
 
 
 def test_an_exported_model_on_photographs(exported_model, category, tmp_path):

@@ -1,6 +1,5 @@
 """A folder that brings a model and cavga to a machine without network: wheels, sums and installers. No torch."""
 
-import hashlib
 import importlib.util
 import re
 import shutil
@@ -17,6 +16,7 @@ from packaging.utils import canonicalize_name
 
 from cavga._version import __version__
 from cavga.bundle_files import CHECK, INSTALL_BAT, INSTALL_SH, README
+from cavga.data.manifest import sha256_of
 from cavga.detector import AnomalyDetector
 from cavga.errors import CavgaError, ModelFileError, UsageError, unknown_name
 from cavga.model_file import ONNX_FILE, load_description
@@ -192,6 +192,5 @@ def _write_sums(folder: Path) -> None:
     """As `sha256sum --check` reads them."""
     lines = []
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        lines.append(f"{digest}  {path.relative_to(folder).as_posix()}\n")
+        lines.append(f"{sha256_of(path)}  {path.relative_to(folder).as_posix()}\n")
     (folder / SUMS_FILE).write_text("".join(lines), encoding="utf-8", newline="\n")

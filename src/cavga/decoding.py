@@ -1,9 +1,6 @@
-"""Photographs from files and arrays, decoded in threads and brought to what a model takes. No torch."""
+"""Photographs from files and arrays, brought to what a model takes. No torch."""
 
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cavga.data.images import NUM_DECODE_THREADS, read_image
+from cavga.data.images import read_image
 from cavga.engines.engine import Engine
 from cavga.errors import DataError
 from cavga.framing import Framing
@@ -33,20 +30,6 @@ class Prepared:
     photograph: NDArray[np.uint8]
     size: tuple[int, int]
     milliseconds: float
-
-
-def ahead(
-    sources: Iterable[Array | Path], prepare: Callable[[Array | Path], Prepared | FailedImage], *, most: int
-) -> Iterator[Prepared | FailedImage]:
-    """Prepare images in threads, at most so many ahead of the consumer."""
-    waiting: deque[Future[Prepared | FailedImage]] = deque()
-    with ThreadPoolExecutor(NUM_DECODE_THREADS) as pool:
-        for source in sources:
-            waiting.append(pool.submit(prepare, source))
-            if len(waiting) > most:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
 
 
 def prepare(source: Array | Path, engine: Engine, framing: Framing) -> Prepared | FailedImage:

@@ -14,18 +14,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cavga.ahead import ahead
 from cavga.calibration_file import load_thresholds
 from cavga.config import DEVICES
 from cavga.data.images import BATCH_SIZE, NUM_DECODE_THREADS, walk_images
-from cavga.decoding import FailedImage, Prepared, ahead, prepare, read
+from cavga.decoding import FailedImage, Prepared, prepare, read
 from cavga.engines.engine import Engine
+from cavga.engines.exported import load_exported
 from cavga.errors import DataError, MissingExtraError, ModelFileError, UsageError, unknown_name
 from cavga.framing import Framing, framing_of
-from cavga.model_file import ONNX_FILE, load_description
+from cavga.model_file import EXPORT_SUFFIXES, ONNX_FILE, load_description
 from cavga.regions import Region, find_regions
 
 Array = NDArray[Any]  # uint8, checked where it is used
-EXPORTED = (".onnx", ".xml", ".pt2")  # files of `cavga export`
 Source = Array | str | Path
 
 
@@ -81,7 +82,7 @@ class AnomalyDetector:
         path = Path(model)
         if device not in DEVICES:
             raise unknown_name("device", device, DEVICES)
-        if path.suffix.lower() in EXPORTED:
+        if path.suffix.lower() in EXPORT_SUFFIXES.values():
             return _exported(path, device)
         if (path / ONNX_FILE).is_file() and not _may_use_gpu(device):
             return _exported_of_run(path, device)
@@ -211,25 +212,7 @@ class AnomalyDetector:
 
 
 def _exported(path: Path, device: str) -> AnomalyDetector:
-    """A detector of an exported file, by its suffix."""
-    suffix = path.suffix.lower()
-    if suffix != ".onnx" and device == "cuda":
-        raise UsageError(
-            f"--device cuda: a {suffix} file runs on the processor here; use the run folder or an .onnx file"
-        )
-    if suffix == ".xml":
-        from cavga.engines.openvino_engine import OpenvinoEngine
-
-        openvino = OpenvinoEngine(path)
-        return AnomalyDetector(openvino, openvino.description)
-    if suffix == ".pt2":
-        from cavga.engines.program_engine import ProgramEngine
-
-        program = ProgramEngine(path)
-        return AnomalyDetector(program, program.description)
-    from cavga.engines.onnx_engine import OnnxEngine
-
-    engine = OnnxEngine(path, device)
+    engine = load_exported(path, device)
     return AnomalyDetector(engine, engine.description)
 
 

@@ -13,7 +13,6 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from cavga.data.dataset import as_images, resize
 from cavga.errors import ExportError
 from cavga.inference import InferenceGraph
 from cavga.model.encoder import Encoder
@@ -42,7 +41,7 @@ class ExportedGraph(nn.Module):
         self, photographs: Photographs, image_threshold: Tensor, pixel_threshold: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Uint8 photographs of any size; see the class."""
-        output = self.scoring.score_images(as_images(resize(photographs, self.scoring.image_size)))
+        output = self.scoring(photographs)
         is_anomalous = output.score >= image_threshold
         return output.score, is_anomalous, output.anomaly_map, output.anomaly_map >= pixel_threshold
 

@@ -1,6 +1,5 @@
 """`cavga export`: a run folder -> one file for another runtime, checked on real photographs before it is kept."""
 
-import hashlib
 import json
 import tempfile
 from collections.abc import Sequence
@@ -11,18 +10,26 @@ from typing import Any
 import onnx
 
 from cavga.data.images import read_image
-from cavga.data.manifest import read_manifest_paths
-from cavga.engines.engine import Engine, Photograph
-from cavga.engines.onnx_engine import OnnxEngine
+from cavga.data.manifest import read_manifest_paths, sha256_of
+from cavga.engines.engine import Photograph
+from cavga.engines.exported import load_exported
 from cavga.engines.torch_engine import TorchEngine, load_run
 from cavga.errors import DataError, UsageError
 from cavga.export import onnx_model, torch_program
 from cavga.export_check import ExportCheck, compare
 from cavga.files import atomic_write
-from cavga.model_file import DATA_FILE, MANIFEST_FILE, METADATA_KEY, ONNX_FILE, TRAINING_FOLDER, report_of
+from cavga.inference import InferenceGraph
+from cavga.model_file import (
+    DATA_FILE,
+    EXPORT_PRECISIONS,
+    EXPORT_SUFFIXES,
+    MANIFEST_FILE,
+    METADATA_KEY,
+    ONNX_FILE,
+    TRAINING_FOLDER,
+    report_of,
+)
 
-SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2"}
-PRECISIONS = {"onnx": ("fp32", "fp16", "int8"), "openvino": ("fp32", "int8"), "torch": ("fp32",)}
 NUM_CHECKED = 7  # photographs that the export is checked on
 NUM_MEASURED = 64  # photographs that the ranges of INT8 are measured on
 
@@ -46,13 +53,13 @@ def export_run(
     Nothing is written if fp32 differs from PyTorch; fp16 and INT8 are written with their differences. The report
     lies beside the file, with ".json" added to its name. Raises UsageError, DataError or ExportError.
     """
-    if format not in SUFFIXES or precision not in PRECISIONS[format]:
-        pairs = ", ".join(f"{name} {one}" for name, known in PRECISIONS.items() for one in known)
+    if format not in EXPORT_SUFFIXES or precision not in EXPORT_PRECISIONS[format]:
+        pairs = ", ".join(f"{name} {one}" for name, known in EXPORT_PRECISIONS.items() for one in known)
         raise UsageError(f"cannot export as {format} {precision}: expected one of {pairs}")
     stem = "model" if precision == "fp32" else f"model-{precision}"
-    target = output or run / f"{stem}{SUFFIXES[format]}"
-    if target.suffix.lower() != SUFFIXES[format]:
-        raise UsageError(f"--output {target}: expected a name that ends in {SUFFIXES[format]}")
+    target = output or run / f"{stem}{EXPORT_SUFFIXES[format]}"
+    if target.suffix.lower() != EXPORT_SUFFIXES[format]:
+        raise UsageError(f"--output {target}: expected a name that ends in {EXPORT_SUFFIXES[format]}")
     engine, description = load_run(run, "cpu")
     folder = _data_folder(run, data)
     photographs = _photographs(run, folder, NUM_CHECKED)
@@ -60,13 +67,13 @@ def export_run(
     with tempfile.TemporaryDirectory(prefix="cavga-") as scratch:
         draft = Path(scratch) / target.name
         _write(draft, engine, description, format, precision, measured)
-        check = compare(engine, _engine_of(draft), photographs, description["calibration"])
+        check = compare(engine, load_exported(draft, "cpu"), photographs, description["calibration"])
         if precision == "fp32":
             check.require_equality()
         for file in sorted(Path(scratch).iterdir(), key=lambda file: file == draft):  # the named one last
             atomic_write(target.with_name(file.name), file.read_bytes())
     report = {"format": format, "precision": precision, "check": check.as_dict(),
-              "weights_sha256": description["weights_sha256"], "sha256": _sha256(target)}  # fmt: skip
+              "weights_sha256": description["weights_sha256"], "sha256": sha256_of(target)}  # fmt: skip
     atomic_write(report_of(target), (json.dumps(report, indent=2) + "\n").encode())
     return Exported(target, format, precision, check)
 
@@ -80,8 +87,6 @@ def _write(
     measured: Sequence[Photograph],
 ) -> None:
     """One file of the format, two for OpenVINO."""
-    from cavga.inference import InferenceGraph
-
     assert isinstance(engine.graph, InferenceGraph)
     if format == "torch":
         path.write_bytes(torch_program(engine.graph, description))
@@ -101,19 +106,6 @@ def _write(
         converted = openvino.convert_model(Path(scratch) / ONNX_FILE)
     converted.set_rt_info(json.dumps(description, sort_keys=True), [METADATA_KEY])
     openvino.save_model(converted, path, compress_to_fp16=False)
-
-
-def _engine_of(path: Path) -> Engine:
-    """What runs an exported file."""
-    if path.suffix == ".onnx":
-        return OnnxEngine(path, "cpu")
-    if path.suffix == ".xml":
-        from cavga.engines.openvino_engine import OpenvinoEngine
-
-        return OpenvinoEngine(path)
-    from cavga.engines.program_engine import ProgramEngine
-
-    return ProgramEngine(path)
 
 
 def _data_folder(run: Path, data: Path | None) -> Path:
@@ -137,7 +129,3 @@ def _photographs(run: Path, folder: Path, count: int) -> list[Photograph]:
                         "say with --data which folder they are in now")  # fmt: skip
     step = max(1, len(found) // count)
     return [read_image(path) for path in found[::step][:count]]
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

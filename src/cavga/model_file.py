@@ -17,6 +17,8 @@ ROI_FILE = "roi.png"  # for people; a model takes its region of interest from it
 TRAINING_FOLDER = "training"
 DATA_FILE = "data_folder"  # in the training folder: where the photographs were when the run was trained
 MANIFEST_FILE = "manifest.csv"
+EXPORT_SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2"}  # of the files of `cavga export`, by format
+EXPORT_PRECISIONS = {"onnx": ("fp32", "fp16", "int8"), "openvino": ("fp32", "int8"), "torch": ("fp32",)}
 METADATA_KEY = "cavga"  # of an exported file, under which its description stands as JSON
 
 
@@ -45,13 +47,14 @@ def load_description(run: Path) -> dict[str, Any]:
         raise ModelFileError(f"{run}: {what}; `cavga train` writes one")
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-        found = document.pop("sha256")
+        is_intact = is_unchanged(document)
+        del document["sha256"]
         check_version(document, path)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, ModelFileError):
             raise
         raise ModelFileError(f"{path} is not a model description written by cavga") from None
-    if _document_hash(document) != found:
+    if not is_intact:
         raise ModelFileError(f"{path} was changed after it was written (its sha256 differs); train again")
     return document
 

@@ -5,10 +5,9 @@ resumed run repeats an undisturbed one.
 """
 
 import hashlib
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cavga.ahead import ahead
 from cavga.data.images import BATCH_SIZE, NUM_DECODE_THREADS, read_image
 from cavga.data.records import ImageRecord
 from cavga.errors import DataError
@@ -77,11 +77,10 @@ def cache_images(
         unfinished = path.with_suffix(".part")
         shape = (sum(counts), *size, 3)
         array = np.lib.format.open_memmap(unfinished, mode="w+", dtype=np.uint8, shape=shape)
-        with ThreadPoolExecutor(NUM_DECODE_THREADS) as pool:
-            start = 0
-            for count, pieces in zip(counts, _ahead(pool, records, framing), strict=True):
-                array[start : start + count] = pieces
-                start += count
+        start, pieces_of = 0, ahead(records, partial(_decode, framing=framing), most=NUM_DECODE_THREADS)
+        for count, pieces in zip(counts, pieces_of, strict=True):
+            array[start : start + count] = pieces
+            start += count
         array.flush()
         del array
         unfinished.replace(path)
@@ -182,17 +181,6 @@ def _turn(image: torch.Tensor, rng: np.random.Generator, is_square: bool) -> tor
     quarter_turns = int(rng.integers(0, 4)) if is_square else 0
     axes = [axis for axis, is_flipped in ((1, flip_rows), (2, flip_columns)) if is_flipped]
     return torch.rot90(image.flip(axes), quarter_turns, dims=(1, 2))
-
-
-def _ahead(pool: ThreadPoolExecutor, records: Sequence[ImageRecord], framing: Framing) -> Iterator[NDArray[np.uint8]]:
-    """The resized pieces of every photograph, decoded in threads, no more of them ahead than there are threads."""
-    waiting: deque[Future[NDArray[np.uint8]]] = deque()
-    for record in records:
-        waiting.append(pool.submit(_decode, record, framing))
-        if len(waiting) > NUM_DECODE_THREADS:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
 
 
 def _decode(record: ImageRecord, framing: Framing) -> NDArray[np.uint8]:

@@ -9,33 +9,20 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from cavga.engines.engine import Photograph, ResizedPhotograph, Scored
+from cavga.engines.engine import ExportedEngine, ResizedPhotograph, Scored
 from cavga.errors import ModelFileError, UsageError
-from cavga.model_file import METADATA_KEY, check_exported, check_version
-from cavga.resizing import resized
+from cavga.model_file import METADATA_KEY, check_version
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 QUIET = 4  # log fatal messages only: what is wrong is raised too
 
 
-class OnnxEngine:
+class OnnxEngine(ExportedEngine):
     """The graph of a `.onnx` file that `cavga export` wrote, with its thresholds as inputs."""
 
     def __init__(self, path: Path, device: str = "auto") -> None:
         self._session = _session(path, device)
-        self.description = _description(self._session, path)
-        calibration = self.description["calibration"]
-        self.image_threshold = float(calibration["image_threshold"])
-        self.pixel_threshold = float(calibration["pixel_threshold"])
-        height, width = self.description["preprocessing"]["image_size"]
-        self._image_size = (int(height), int(width))
-
-    @property
-    def image_size(self) -> tuple[int, int]:
-        return self._image_size
-
-    def resize(self, photograph: Photograph) -> ResizedPhotograph:
-        return resized(photograph, self._image_size)
+        super().__init__(_description(self._session, path))
 
     def score(self, photographs: Sequence[ResizedPhotograph]) -> Scored:
         inputs: dict[str, NDArray[Any]] = {
@@ -47,7 +34,6 @@ class OnnxEngine:
 
 
 def _session(path: Path, device: str) -> onnxruntime.InferenceSession:
-    check_exported(path)
     available = onnxruntime.get_available_providers()
     if device == "cuda" and CUDA not in available:
         raise UsageError("--device cuda: this ONNX Runtime has no CUDA: use --device cpu, or install onnxruntime-gpu")

@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from cavga.engines.engine import Photograph, ResizedPhotograph, Scored
+from cavga.engines.engine import ExportedEngine, ResizedPhotograph, Scored
 from cavga.errors import MissingExtraError, ModelFileError
-from cavga.model_file import METADATA_KEY, check_exported, check_version
-from cavga.resizing import resized
+from cavga.model_file import METADATA_KEY, check_version
 
 
-class OpenvinoEngine:
+class OpenvinoEngine(ExportedEngine):
     """The graph of an `.xml` file (with its `.bin` beside it) that `cavga export` wrote.
 
     OpenVINO knows no inputs with defaults: the thresholds are set here, on raw scores and maps.
@@ -24,29 +23,17 @@ class OpenvinoEngine:
             import openvino
         except ModuleNotFoundError:
             raise MissingExtraError(f"{path} needs openvino: pip install 'cavga[openvino]'") from None
-        check_exported(path)
         try:
             model = openvino.Core().read_model(path)
-            self.description: dict[str, Any] = json.loads(model.get_rt_info([METADATA_KEY]).astype(str))
-            check_version(self.description, path)
+            description: dict[str, Any] = json.loads(model.get_rt_info([METADATA_KEY]).astype(str))
+            check_version(description, path)
         except (RuntimeError, ValueError, KeyError) as error:
             reason = str(error).strip().splitlines()[-1]
             raise ModelFileError(f"{path} is no OpenVINO model that `cavga export` wrote: {reason}") from None
         # Its default on processors that have bf16 is bf16, and sums of squares need their digits.
         settings = {"INFERENCE_PRECISION_HINT": "f32"}
         self._compiled = openvino.compile_model(model, "CPU", settings)
-        calibration = self.description["calibration"]
-        self.image_threshold = float(calibration["image_threshold"])
-        self.pixel_threshold = float(calibration["pixel_threshold"])
-        height, width = self.description["preprocessing"]["image_size"]
-        self._image_size = (int(height), int(width))
-
-    @property
-    def image_size(self) -> tuple[int, int]:
-        return self._image_size
-
-    def resize(self, photograph: Photograph) -> ResizedPhotograph:
-        return resized(photograph, self._image_size)
+        super().__init__(description)
 
     def score(self, photographs: Sequence[ResizedPhotograph]) -> Scored:
         result = self._compiled({"photographs": np.stack(photographs)})

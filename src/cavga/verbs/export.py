@@ -4,10 +4,11 @@ import argparse
 from pathlib import Path
 
 from cavga.flags import one_of
+from cavga.model_file import EXPORT_PRECISIONS
 from cavga.verbs.outcome import Outcome
 
-FORMATS = ("onnx", "openvino", "torch")
-PRECISIONS = ("fp32", "fp16", "int8")
+FORMATS = tuple(EXPORT_PRECISIONS)
+PRECISIONS = EXPORT_PRECISIONS["onnx"]  # the format that has them all
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
