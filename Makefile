@@ -21,7 +21,7 @@ $(STAMP): pyproject.toml Makefile
 demo: $(STAMP)  ## train and evaluate on the bundled photographs, report in runs/demo
 	$(BIN)/cavga demo --output runs/demo
 
-test: $(STAMP)  ## style, types and tests; under 8 minutes on two cores
+test: $(STAMP)  ## style, types and tests; about 12 minutes on two cores
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
