@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from cavga.cells import TILE, Cell
+from cavga.cells.cell import TILE, Cell
 from cavga.data.catalog import load_catalog
 from cavga.data.images import read_image
 from cavga.detector import AnomalyDetector

@@ -7,17 +7,15 @@ import torch
 from cavga import benchmark
 from cavga.baselines.padim import PadimGraph
 from cavga.benchmark import has_converged, run_cell, run_table
-from cavga.cells import (
+from cavga.cells.at_128_px import (
     CONTAMINATION_SHARES,
-    Cell,
     contamination_cells,
-    demo_cells,
-    merge,
-    screw_cells,
     table8_cells,
     variant_cells,
     weak_cells,
 )
+from cavga.cells.cell import Cell, merge
+from cavga.cells.good_only import demo_cells, screw_cells
 from cavga.errors import DataError, ModelFileError, UsageError
 from cavga.model.variants import build
 

@@ -16,7 +16,9 @@ import numpy as np
 
 from cavga.baselines.padim import PadimGraph
 from cavga.baselines.patchcore import PatchcoreGraph
-from cavga.cells import CONTAMINATION_SHARES, TABLES, Cell
+from cavga.cells.at_128_px import CONTAMINATION_SHARES
+from cavga.cells.cell import Cell
+from cavga.cells.tables import TABLES
 from cavga.data.contamination import write_contaminated
 from cavga.data.dataset import cache_images
 from cavga.data.demo import TEXTURES, write_demo_data

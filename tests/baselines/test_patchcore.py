@@ -7,7 +7,7 @@ import torch
 from cavga import benchmark
 from cavga.baselines.patchcore import PatchcoreGraph, nearest_neighbours, reweighted
 from cavga.benchmark import run_table
-from cavga.cells import Cell
+from cavga.cells.cell import Cell
 from cavga.model.variants import build
 from cavga.presets import make_config
 

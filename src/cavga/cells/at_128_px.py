@@ -1,111 +1,15 @@
-"""The cells of every table: which model is trained on which data with which seed."""
+"""Tables at 128 px: the four variants, the paper's ablation, few labelled bad images, bad images among the good."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Sequence
 
-from cavga.config import RunConfig
+from cavga.cells.cell import SCREW, TILE, Cell, Overrides, merge
 from cavga.data.demo import TEXTURES
 from cavga.demo import TEXTURE_SETTINGS
-from cavga.presets import PRESETS, make_config
+from cavga.presets import PRESETS
 
-Overrides = dict[str, dict[str, Any]]
-SCREW = "mvtec_ad/screw"
-TILE = "magnetic_tile"
-JUICE = "mvtec_loco/juice_bottle"
-ELPV = "elpv_mono"
 PAPER_EPOCHS, PAPER_EPOCHS_TEXTURE = 5, 8  # of 150: what two cores can do
 CONTAMINATION_SHARES = (0.0, 0.02, 0.05, 0.1)  # bad / (good + bad) of what is labelled good
 CONTAMINATION_VARIANTS = ("r-s", "r-u")  # with `recommended`; the controls stand on the features of the first
-# What R of `paper` can be with weights that end at layer3, on two cores.
-FROZEN_PAPER: Overrides = {
-    "model": {"stages": (3,), "train_encoder": False, "latent_channels": 256},
-    "training": {"epochs": 4},
-}
-FROZEN_PAPER_NOTE = "R to layer3, frozen: the weights at hand end there; 4 epochs of 150"
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One row of a table."""
-
-    name: str
-    data: str
-    """Folder below the table's data root."""
-    method: str = "cavga"
-    """"cavga", or a control ("padim", "patchcore") on the features of the cell that `features_of` names."""
-    preset: str = "recommended"
-    overrides: Overrides = field(default_factory=dict)
-    seed: int = 0
-    features_of: str | None = None
-    without: str | None = None
-    """A cell of the same data and seed, run before, whose training images are left out of the test as well."""
-    contamination: float | None = None
-    """Share of the training images that are anomalous test images labelled good; None leaves the data as they are.
-
-    At any share, 0.0 too, the images of the largest one of CONTAMINATION_SHARES are not tested.
-    """
-    note: str = ""
-
-    @property
-    def folder(self) -> str:
-        """Where the cell's run lies below the output."""
-        return f"{self.name}/{self.data.replace('/', '-')}/seed-{self.seed}"
-
-    def config(self) -> RunConfig:
-        return make_config(self.preset, self.overrides, {"training": {"seed": self.seed}})
-
-
-def demo_cells(seeds: Sequence[int], _weights: str | None) -> list[Cell]:
-    """The demo's textures: good images only and made anomalies, what training the encoder and L_ae add, the control."""
-    made: Overrides = {"model": {"variant": "r-s"}, "training": {"epochs": 10}}
-    untrained: Overrides = {"model": {"weights": "none", "train_encoder": False}}
-    no_attention: Overrides = {"loss": {"attention_weight": 0.0}}
-    paper: Overrides = {"training": {"epochs": 15}}
-    cells = []
-    for seed in seeds:
-        for texture in TEXTURES:
-            for name, preset, extra, note in (
-                ("recommended", "recommended", {}, ""),
-                ("r-s, recommended", "recommended", made, "encoder, latent and C trained on made anomalies"),
-                ("untrained encoder", "recommended", untrained, "encoder random and frozen"),
-                ("without L_ae", "recommended", no_attention, "w_ae = 0"),
-                ("paper", "paper", paper, "15 epochs of 150; one seed"),
-            ):
-                if preset == "paper" and seed != seeds[0]:
-                    continue  # minutes a cell
-                overrides = merge(TEXTURE_SETTINGS, extra)
-                cells.append(Cell(name, texture, preset=preset, overrides=overrides, seed=seed, note=note))
-            cells.append(
-                Cell("PaDiM, same features", texture, "padim", overrides=TEXTURE_SETTINGS, seed=seed,
-                     features_of="recommended", note="control")
-            )  # fmt: skip
-    return cells
-
-
-def screw_cells(seeds: Sequence[int], weights: str | None) -> list[Cell]:
-    """MVTec's screw with ImageNet's ResNet-18: both presets, what training mu takes, and the control."""
-    source = weights or "imagenet"
-    base: Overrides = {"model": {"weights": source}}
-    cells = []
-    for seed in seeds:
-        for name, preset, extra, note in (
-            ("recommended", "recommended", {}, ""),
-            ("lower half of the spectrum", "recommended", {"model": {"spectrum": (0.5, 1.0)}}, "spectrum 0.5 to 1"),
-            ("standard prior", "recommended", {"model": {"prior": "standard"}}, "N(0, I) at every position"),
-            ("lower half, standard prior", "recommended", {"model": {"spectrum": (0.5, 1.0), "prior": "standard"}}, ""),
-            ("mu trained on", "recommended", {"model": {"train_latent": True}}, "whitened mu, then trained with Eq. 4"),
-            ("paper", "paper", FROZEN_PAPER, FROZEN_PAPER_NOTE),
-        ):
-            cells.append(Cell(name, SCREW, preset=preset, overrides=merge(base, extra), seed=seed, note=note))
-        cells.append(Cell("PaDiM, same features", SCREW, "padim", overrides=base, seed=seed,
-                          features_of="recommended", note="control"))  # fmt: skip
-    return cells
-
-
-def merge(first: Overrides, second: Overrides) -> Overrides:
-    """Two overrides, the second winning."""
-    return {name: {**first.get(name, {}), **second.get(name, {})} for name in {**first, **second}}
 
 
 def variant_cells(seeds: Sequence[int], weights: str | None) -> list[Cell]:
@@ -228,37 +132,3 @@ def _at_128_px(variant: str, preset: str, data: str, weights: str | None) -> tup
         # The weights at hand end at layer3.
         base, note = merge(base, {"model": {"stages": (3,), "latent_channels": 256}}), f"R to layer3, {note}"
     return base, note
-
-
-def accuracy_cells(seeds: Sequence[int], weights: str | None) -> list[Cell]:
-    """The good-images-only variants and both controls on the real sets at 256 px.
-
-    `r-s` with every seed; the others, which take hours in all on two cores, with the first one alone: the image scores
-    of `r-u` are those of `r-s`, and of a control the seed draws the first patch and the images that set thresholds.
-    """
-    base: Overrides = {"model": {"weights": weights or "imagenet"}}
-    r_s = merge(base, {"model": {"variant": "r-s"}})
-    cells = []
-    for seed in seeds:
-        for data in (TILE, SCREW, JUICE, ELPV):
-            cells.append(Cell("r-s, recommended", data, overrides=r_s, seed=seed))
-            if seed != seeds[0]:
-                continue
-            cells.append(Cell("r-u, recommended", data, overrides=base, seed=seed))
-            for name, method in (("PaDiM, same features", "padim"), ("PatchCore, same features", "patchcore")):
-                cells.append(Cell(name, data, method, overrides=base, seed=seed,
-                                  features_of="r-s, recommended", note="control"))  # fmt: skip
-            cells.append(Cell("r-u, paper", data, preset="paper", overrides=merge(base, FROZEN_PAPER), seed=seed,
-                              note=FROZEN_PAPER_NOTE))  # fmt: skip
-    return cells
-
-
-TABLES: dict[str, Callable[[Sequence[int], str | None], list[Cell]]] = {
-    "demo": demo_cells,
-    "screw": screw_cells,
-    "variants": variant_cells,
-    "table8": table8_cells,
-    "weak": weak_cells,
-    "accuracy": accuracy_cells,
-    "contamination": contamination_cells,
-}

@@ -1,0 +1,55 @@
+"""A cell of a table: which model is trained on which data with which seed."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from cavga.config import RunConfig
+from cavga.presets import make_config
+
+Overrides = dict[str, dict[str, Any]]
+SCREW = "mvtec_ad/screw"
+TILE = "magnetic_tile"
+JUICE = "mvtec_loco/juice_bottle"
+ELPV = "elpv_mono"
+# What R of `paper` can be with weights that end at layer3, on two cores.
+FROZEN_PAPER: Overrides = {
+    "model": {"stages": (3,), "train_encoder": False, "latent_channels": 256},
+    "training": {"epochs": 4},
+}
+FROZEN_PAPER_NOTE = "R to layer3, frozen: the weights at hand end there; 4 epochs of 150"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One row of a table."""
+
+    name: str
+    data: str
+    """Folder below the table's data root."""
+    method: str = "cavga"
+    """"cavga", or a control ("padim", "patchcore") on the features of the cell that `features_of` names."""
+    preset: str = "recommended"
+    overrides: Overrides = field(default_factory=dict)
+    seed: int = 0
+    features_of: str | None = None
+    without: str | None = None
+    """A cell of the same data and seed, run before, whose training images are left out of the test as well."""
+    contamination: float | None = None
+    """Share of the training images that are anomalous test images labelled good; None leaves the data as they are.
+
+    At any share, 0.0 too, the images of the largest one of CONTAMINATION_SHARES are not tested.
+    """
+    note: str = ""
+
+    @property
+    def folder(self) -> str:
+        """Where the cell's run lies below the output."""
+        return f"{self.name}/{self.data.replace('/', '-')}/seed-{self.seed}"
+
+    def config(self) -> RunConfig:
+        return make_config(self.preset, self.overrides, {"training": {"seed": self.seed}})
+
+
+def merge(first: Overrides, second: Overrides) -> Overrides:
+    """Two overrides, the second winning."""
+    return {name: {**first.get(name, {}), **second.get(name, {})} for name in {**first, **second}}
