@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from cavga.attention import grad_cam, latent_sum_cam
-from cavga.model.latent import LatentHead, local_mean, to_size
+from cavga.model.latent import LatentHead, to_size
 
 CHANNELS, STRIDES = [3, 4, 5], [4, 8, 16]
 
@@ -77,10 +77,16 @@ def test_a_local_head_sees_the_mean_of_neighbours():
     assert head.merged([features])[0, 0].tolist() == [[9, 6, 0], [6, 4, 0], [0, 0, 0]]
 
 
-def test_local_mean_is_average_pooling_without_the_padding():
+@pytest.mark.parametrize("size", [(6, 9), (12, 18), (3, 3)])
+def test_the_local_mean_is_average_pooling_without_the_padding(size):
     features = torch.randn(2, 5, 6, 9)
     expected = nn.functional.avg_pool2d(features, 3, stride=1, padding=1, count_include_pad=False)
-    assert torch.allclose(local_mean(features), expected, atol=1e-6)
+    assert torch.allclose(to_size(features, size, is_local=True), to_size(expected, size), atol=1e-6)
+
+
+def test_shrinking_takes_block_means():
+    features = torch.randn(2, 3, 8, 6)
+    assert torch.allclose(to_size(features, (4, 3)), nn.functional.avg_pool2d(features, 2), atol=1e-6)
 
 
 @pytest.mark.parametrize("size", [(8, 12), (12, 24), (4, 6)])

@@ -31,8 +31,9 @@ def resize(photographs: Photographs, size: tuple[int, int]) -> ResizedPhotograph
     """As `cavga.resizing.resized`, of a batch in torch, to the bit: what an exported graph begins with."""
     columns = _filter_weights(photographs.shape[2], size[1], photographs.device)
     rows = _filter_weights(photographs.shape[1], size[0], photographs.device)
-    narrow = _rounded(photographs.float().transpose(2, 3) @ columns.T)  # batch, height, 3, new width
-    small = _rounded(rows @ narrow.flatten(2))
+    lines = photographs.transpose(2, 3).float().flatten(0, 2)  # one product of all; exporters make many of a batch
+    narrow = _rounded(lines @ columns.T).view(photographs.shape[0], photographs.shape[1], 3 * size[1])
+    small = _rounded(rows @ narrow)
     return small.view(-1, size[0], 3, size[1]).transpose(2, 3).to(torch.uint8)
 
 

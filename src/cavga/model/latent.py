@@ -7,7 +7,6 @@ projecting after would cost a tenth of the encoder.
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional
 
 from cavga.shapes import FeatureMap, LatentMap, ResizedMap
 
@@ -15,36 +14,33 @@ from cavga.shapes import FeatureMap, LatentMap, ResizedMap
 LOG_OFFSET = 0.1
 
 
-def to_size(features: FeatureMap, size: tuple[int, int]) -> ResizedMap:
-    """A map at another size: block means if it is smaller, bilinear if it is larger."""
-    if features.shape[2] > size[0]:
-        return functional.avg_pool2d(features, features.shape[2] // size[0])
-    if features.shape[2] < size[0]:
-        # As two products: several times quicker on a CPU than interpolating hundreds of channels.
-        rows = _bilinear_weights(features.shape[2], size[0], features)
-        columns = _bilinear_weights(features.shape[3], size[1], features)
-        return rows @ (features @ columns.T)
-    return features
+def to_size(features: FeatureMap, size: tuple[int, int], *, is_local: bool = False) -> ResizedMap:
+    """A map at another size: block means if it is smaller, bilinear if it is larger.
+
+    `is_local`: of each cell's mean over its 3x3 neighbourhood; at the border over the neighbours that there are.
+    """
+    if features.shape[2:] == size and not is_local:
+        return features
+    # As two products: several times quicker on a CPU than pooling, and than interpolating hundreds of channels.
+    rows = _weights(features.shape[2], size[0], features, is_local=is_local)
+    columns = _weights(features.shape[3], size[1], features, is_local=is_local)
+    return rows @ (features @ columns.T)
 
 
-def local_mean(features: FeatureMap) -> FeatureMap:
-    """Each cell's mean over its 3x3 neighbourhood; at the border over the neighbours that there are."""
-    ones = torch.ones_like(features[:1, :1])
-    return _sum_of_neighbours(features) / _sum_of_neighbours(ones)
-
-
-def _sum_of_neighbours(features: FeatureMap) -> FeatureMap:
-    # Rows, then columns: three times quicker on a CPU than pooling with a 3x3 window.
-    padded = functional.pad(features, (1, 1, 1, 1))
-    rows = padded[:, :, :-2] + padded[:, :, 1:-1] + padded[:, :, 2:]
-    return rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]
-
-
-def _bilinear_weights(num_in: int, num_out: int, like: Tensor) -> Float[Tensor, "{num_out} {num_in}"]:
-    """The matrix that enlarges by bilinear interpolation, corners not aligned, borders repeated."""
-    centres = (torch.arange(num_out, device=like.device, dtype=like.dtype) + 0.5) * (num_in / num_out) - 0.5
-    distance = (centres.clamp(0, num_in - 1)[:, None] - torch.arange(num_in, device=like.device)).abs()
-    return (1 - distance).clamp_min(0)
+def _weights(num_in: int, num_out: int, like: Tensor, *, is_local: bool) -> Float[Tensor, "{num_out} {num_in}"]:
+    """The matrix that takes one axis of a map to another length."""
+    inputs = torch.arange(num_in, device=like.device)
+    outputs = torch.arange(num_out, device=like.device)
+    if num_in > num_out:
+        block = num_in // num_out
+        weights = ((inputs // block) == outputs[:, None]).to(like.dtype) / block
+    else:  # bilinear, corners not aligned, borders repeated
+        centres = ((outputs + 0.5) * (num_in / num_out) - 0.5).clamp(0, num_in - 1)
+        weights = (1 - (centres[:, None] - inputs).abs()).clamp_min(0).to(like.dtype)
+    if not is_local:
+        return weights
+    neighbours = ((inputs - inputs[:, None]).abs() <= 1).to(like.dtype)
+    return weights @ (neighbours / neighbours.sum(dim=1, keepdim=True))
 
 
 class LatentHead(nn.Module):
@@ -81,32 +77,35 @@ class LatentHead(nn.Module):
         return round(stages[0].shape[2] * scale), round(stages[0].shape[3] * scale)
 
     def forward(self, stages: list[Tensor]) -> LatentMap:
-        size = self.map_size(stages)
         latent: Tensor = self.bias.view(1, -1, 1, 1)
-        for features, projection in zip(self.prepared(stages), self.projections, strict=True):
+        for features, projection in zip(self._under_logarithm(stages), self.projections, strict=True):
             # Shrink before the projection and enlarge after it: fewer cells to project.
-            small = to_size(features, size) if features.shape[2] > size[0] else features
-            latent = latent + to_size(projection(small), size)
+            if features.shape[2] > self.map_size(stages)[0]:
+                latent = latent + projection(self._at_map_size(features, stages))
+            else:
+                latent = latent + self._at_map_size(projection(features), stages)
         return latent
 
     def merged(self, stages: list[Tensor]) -> FeatureMap:
         """What the head projects, as one map: the prepared stages at one size, concatenated."""
-        size = self.map_size(stages)
-        return torch.cat([to_size(features, size) for features in self.prepared(stages)], dim=1)
+        return torch.cat([self._at_map_size(features, stages) for features in self._under_logarithm(stages)], dim=1)
 
     def averaged(self, stages: list[Tensor]) -> list[Tensor]:
         """The stages averaged over 3x3 neighbours, if the head is local."""
-        if not self.is_local:
-            return stages
-        return [local_mean(features) for features in stages]
+        return [
+            to_size(features, (features.shape[2], features.shape[3]), is_local=self.is_local) for features in stages
+        ]
 
-    def prepared(self, stages: list[Tensor]) -> list[Tensor]:
-        """The averaged stages, under the logarithm if the head has one."""
-        averaged = self.averaged(stages)
+    def _under_logarithm(self, stages: list[Tensor]) -> list[Tensor]:
+        """The logarithm of the averaged stages, if the head has one; else the stages as they are."""
         if not self.is_log:
-            return averaged
-        pairs = zip(averaged, self.scales, strict=True)
+            return stages
+        pairs = zip(self.averaged(stages), self.scales, strict=True)
         return [(features.relu() / scale.view(1, -1, 1, 1) + LOG_OFFSET).log() for features, scale in pairs]
+
+    def _at_map_size(self, features: Tensor, stages: list[Tensor]) -> Tensor:
+        """A prepared stage, projected or not, at the latent's size; averaged over neighbours unless it has been."""
+        return to_size(features, self.map_size(stages), is_local=self.is_local and not self.is_log)
 
     @torch.no_grad()
     def set_projection(self, matrix: Float[Tensor, "latent features"], bias: Float[Tensor, " latent"]) -> None:

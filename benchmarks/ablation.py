@@ -1,0 +1,109 @@
+"""What each part of `recommended` adds: variant r-s with one part left out at a time.
+
+python benchmarks/ablation.py OUTPUT ROOT WEIGHTS [--seeds 0,1,2] [--datasets A,B]
+
+OUTPUT is that of `cavga benchmark`: rows with nothing left out are those of its tables demo and accuracy, and no
+finished row is run twice. ROOT holds magnetic_tile and mvtec_ad/screw. Writes benchmarks/results/ablation.json.
+"""
+
+import argparse
+import json
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from unittest.mock import patch
+
+from cavga import self_supervision
+from cavga.benchmark import run_cell
+from cavga.cells.cell import SCREW, TILE, Cell, Overrides, merge
+from cavga.cells.good_only import accuracy_cells, demo_cells
+from cavga.data import bold_kinds
+from cavga.data.bold_kinds import BOLD_MAKERS
+from cavga.data.demo import TEXTURES, write_demo_data
+from cavga.data.training_kinds import TRAINING_MAKERS
+
+RESULT = Path(__file__).parent / "results" / "ablation.json"
+FULL = "r-s, recommended"
+# With pretrained weights the image's score is the energy alone: makers and losses change nothing but the map there.
+END_TO_END: tuple[tuple[str, Overrides, str], ...] = (
+    ("without L and the decoder", {"loss": {"vae_weight": 0.0}}, "w_r = 0"),
+    ("without L_bce", {"loss": {"classification_weight": 0.0}}, "w_c = 0"),
+    ("without L_cga", {"loss": {"region_weight": 0.0}}, "region_weight = 0: labels of images alone"),
+    ("with L_adv", {"loss": {"adversarial_weight": 0.01}}, "w_adv = 0.01, as many steps"),
+)
+PRETRAINED: tuple[tuple[str, Overrides, str], ...] = (
+    ("without whitening", {"model": {"whitening": 0.0}}, "principal directions as they are"),
+    ("whitened wholly", {"model": {"whitening": 0.5}}, "every direction with a variance of 1"),
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A cell, the table whose folder it lies in, and the kind of made anomaly that is left out of its training."""
+
+    cell: Cell
+    table: str = "ablation"
+    without: str | None = None
+
+
+def main() -> None:
+    """Run what is not finished, one row after another, and write the file after each."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("output", type=Path)
+    parser.add_argument("root", type=Path)
+    parser.add_argument("weights")
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--datasets", default=",".join((*TEXTURES, TILE, SCREW)))
+    args = parser.parse_args()
+    write_demo_data(args.output / "data")
+    rows = []
+    for seed in map(int, args.seeds.split(",")):
+        for row in rows_of(seed, args.weights):
+            if row.cell.data in args.datasets.split(","):
+                rows.append(run_row(row, args.root, args.output))
+                content = {"table": "ablation", "machine": platform.machine(), "rows": rows}
+                RESULT.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def run_row(row: Row, root: Path, output: Path) -> dict[str, object]:
+    """As `cavga.benchmark.run_cell`, with a kind left out if the row says so."""
+    data = output / "data" if row.cell.data in TEXTURES else root
+    with left_out(row.without):
+        return run_cell(row.cell, data, output / row.table)
+
+
+def rows_of(seed: int, weights: str) -> Iterator[Row]:
+    """Every row of one seed: first those with nothing left out."""
+    for table, cells in (("demo", demo_cells((seed,), None)), ("accuracy", accuracy_cells((seed,), weights))):
+        for full in (cell for cell in cells if cell.name == FULL and cell.data in (*TEXTURES, TILE, SCREW)):
+            yield Row(full, table)
+            is_texture = full.data in TEXTURES
+            for name, overrides, note in END_TO_END if is_texture else PRETRAINED:
+                yield Row(_changed(full, name, overrides, note))
+            for kind in BOLD_MAKERS if is_texture else TRAINING_MAKERS:
+                yield Row(_changed(full, f"without made kind {kind}", {}, ""), without=kind)
+
+
+def _changed(full: Cell, name: str, overrides: Overrides, note: str) -> Cell:
+    return Cell(name, full.data, overrides=merge(full.overrides, overrides), seed=full.seed, note=note)
+
+
+@contextmanager
+def left_out(kind: str | None) -> Iterator[None]:
+    """Train without a kind of made anomaly; the shares of the others keep their ratios."""
+    bold = {name: maker for name, maker in BOLD_MAKERS.items() if name != kind}
+    total = sum(share for _, share in bold.values())
+    shares = [share / total for _, share in bold.values()]
+    kinds = tuple(name for name in TRAINING_MAKERS if name != kind)
+    with (
+        patch.object(bold_kinds, "BOLD_KINDS", tuple(bold)),
+        patch.object(bold_kinds, "SHARES", bold_kinds.SHARES if kind is None else shares),
+        patch.object(self_supervision, "TRAINING_KINDS", kinds),
+    ):
+        yield
+
+
+if __name__ == "__main__":
+    main()
