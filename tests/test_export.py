@@ -133,9 +133,11 @@ def test_other_formats_and_precisions(run, category, tmp_path, format, precision
         cavga.AnomalyDetector.load(exported.path, device="cuda")
 
 
-def test_int8_stays_in_the_encoder(run, tmp_path):
+def test_int8_stays_in_the_encoder_and_says_nothing_of_how_it_is_made(run, tmp_path, capfd, caplog):
     exported = export_run(run, tmp_path / "model.onnx", precision="int8")
+    assert (capfd.readouterr().err, caplog.text) == ("", "")
     model = onnx.load(exported.path)
+    assert {"image_threshold", "pixel_threshold"} <= {tensor.name for tensor in model.graph.initializer}  # defaults
     kinds = {node.op_type for node in model.graph.node}
     assert "QuantizeLinear" in kinds
     products = [node for node in model.graph.node if node.op_type == "MatMul"]
