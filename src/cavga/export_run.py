@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from cavga.errors import DataError, UsageError
 from cavga.export import onnx_model, torch_program
 from cavga.export_check import ExportCheck, compare
 from cavga.files import atomic_write
+from cavga.framing import Framing, framing_of
 from cavga.inference import InferenceGraph
 from cavga.model_file import (
     DATA_FILE,
@@ -49,7 +50,8 @@ def export_run(
 ) -> Exported:
     """Write the model of a run folder as one file; `output` defaults to RUN/model with the format's suffix.
 
-    The photographs it is checked on are some of those the run was made from, in `data` or where they were then.
+    The photographs it is checked on are some of those the run was made from, in `data` or where they were then; of a
+    model with tiles or a region of interest they are pieces of those, as it sees them.
     Nothing is written if fp32 differs from PyTorch; fp16 and INT8 are written with their differences. The report
     lies beside the file, with ".json" added to its name. Raises UsageError, DataError or ExportError.
     """
@@ -62,8 +64,9 @@ def export_run(
         raise UsageError(f"--output {target}: expected a name that ends in {EXPORT_SUFFIXES[format]}")
     engine, description = load_run(run, "cpu")
     folder = _data_folder(run, data)
-    photographs = _photographs(run, folder, NUM_CHECKED)
-    measured = _photographs(run, folder, NUM_MEASURED) if precision == "int8" else []
+    framing = framing_of(description, engine.image_size)
+    photographs = list(_seen(run, folder, framing, NUM_CHECKED))
+    measured = _seen(run, folder, framing, NUM_MEASURED)
     with tempfile.TemporaryDirectory(prefix="cavga-") as scratch:
         draft = Path(scratch) / target.name
         _write(draft, engine, description, format, precision, measured)
@@ -84,7 +87,7 @@ def _write(
     description: dict[str, Any],
     format: str,
     precision: str,
-    measured: Sequence[Photograph],
+    measured: Iterable[Photograph],
 ) -> None:
     """One file of the format, two for OpenVINO."""
     assert isinstance(engine.graph, InferenceGraph)
@@ -120,12 +123,23 @@ def _data_folder(run: Path, data: Path | None) -> Path:
     return folder
 
 
-def _photographs(run: Path, folder: Path, count: int) -> list[Photograph]:
-    """Some of the run's photographs, evenly spread."""
+def _seen(run: Path, folder: Path, framing: Framing, count: int) -> Iterator[Photograph]:
+    """So many of the run's photographs as the model sees them, evenly spread; of tiles, from all over them.
+
+    There are fewer if the photographs have no more pieces than that.
+    """
     paths = [folder / path for path in read_manifest_paths(run / MANIFEST_FILE)]
     found = [path for path in paths if path.is_file()]
     if not found:
         raise DataError(f"{folder} holds none of the {len(paths)} photographs in {run / MANIFEST_FILE}: "
                         "say with --data which folder they are in now")  # fmt: skip
-    step = max(1, len(found) // count)
-    return [read_image(path) for path in found[::step][:count]]
+    chosen = found[:: max(1, len(found) // count)][:count]
+    for i, path in enumerate(chosen):
+        photograph = read_image(path)
+        height, width = photograph.shape[:2]
+        framing.check_fit((height, width), str(path))
+        total = framing.num_pieces((height, width))
+        places = {place * total // count for place in range(i, count, len(chosen))}
+        for k, piece in enumerate(framing.pieces(photograph)):
+            if k in places:
+                yield piece.copy()  # a view would hold the whole photograph
