@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,15 @@ import onnx
 
 from cavga.data.images import read_image
 from cavga.data.manifest import read_manifest_paths, sha256_of
+from cavga.detector import AnomalyDetector
 from cavga.engines.engine import Photograph
 from cavga.engines.exported import load_exported
-from cavga.engines.torch_engine import TorchEngine, load_run
+from cavga.engines.torch_engine import TorchEngine
 from cavga.errors import DataError, UsageError
 from cavga.export import onnx_model, torch_program
 from cavga.export_check import ExportCheck, compare
 from cavga.files import atomic_write
-from cavga.framing import Framing, framing_of
+from cavga.framing import Framing
 from cavga.inference import InferenceGraph
 from cavga.model_file import (
     DATA_FILE,
@@ -37,12 +38,13 @@ NUM_MEASURED = 64  # photographs that the ranges of INT8 are measured on
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written, and how far it is from PyTorch."""
+    """What was written, and how far it is from PyTorch; `description` is what its metadata says of it."""
 
     path: Path
     format: str
     precision: str
     check: ExportCheck
+    description: Mapping[str, Any]
 
 
 def export_run(
@@ -50,6 +52,7 @@ def export_run(
 ) -> Exported:
     """Write the model of a run folder as one file; `output` defaults to RUN/model with the format's suffix.
 
+    It carries the thresholds in force: those of `cavga calibrate` if there are any, as for `AnomalyDetector.load`.
     The photographs it is checked on are some of those the run was made from, in `data` or where they were then; of a
     model with tiles or a region of interest they are pieces of those, as it sees them.
     Nothing is written if fp32 differs from PyTorch; fp16 and INT8 are written with their differences. The report
@@ -62,11 +65,12 @@ def export_run(
     target = output or run / f"{stem}{EXPORT_SUFFIXES[format]}"
     if target.suffix.lower() != EXPORT_SUFFIXES[format]:
         raise UsageError(f"--output {target}: expected a name that ends in {EXPORT_SUFFIXES[format]}")
-    engine, description = load_run(run, "cpu")
+    detector = AnomalyDetector.load_in_torch(run, device="cpu")
+    engine, description = detector.engine, detector.description
+    assert isinstance(engine, TorchEngine)
     folder = _data_folder(run, data)
-    framing = framing_of(description, engine.image_size)
-    photographs = list(_seen(run, folder, framing, NUM_CHECKED))
-    measured = _seen(run, folder, framing, NUM_MEASURED)
+    photographs = list(_seen(run, folder, detector.framing, NUM_CHECKED))
+    measured = _seen(run, folder, detector.framing, NUM_MEASURED)
     with tempfile.TemporaryDirectory(prefix="cavga-") as scratch:
         draft = Path(scratch) / target.name
         _write(draft, engine, description, format, precision, measured)
@@ -78,7 +82,7 @@ def export_run(
     report = {"format": format, "precision": precision, "check": check.as_dict(),
               "weights_sha256": description["weights_sha256"], "sha256": sha256_of(target)}  # fmt: skip
     atomic_write(report_of(target), (json.dumps(report, indent=2) + "\n").encode())
-    return Exported(target, format, precision, check)
+    return Exported(target, format, precision, check, description)
 
 
 def _write(

@@ -47,7 +47,9 @@ def quantized(model: onnx.ModelProto, photographs: Iterable[Photograph]) -> onnx
         quantize_static(
             source,
             target,
-            _Photographs(photographs, {name: np.array(onnx.numpy_helper.to_array(defaults[name])) for name in defaults}),
+            _Photographs(
+                photographs, {name: np.array(onnx.numpy_helper.to_array(defaults[name])) for name in defaults}
+            ),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=list(QUANTIZED),
             nodes_to_quantize=encoder_nodes(model),
