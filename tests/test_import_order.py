@@ -24,7 +24,7 @@ ROOMS = [
     "pixel_metrics", "calibration", "calibration_file",
     "engines.engine", "engines.onnx_engine", "engines.openvino_engine",
     "engines.program_engine", "engines.exported", "engines.torch_engine", "decoding", "detector",
-    "pictures", "page", "prediction_lines", "evaluation", "attention_figure", "report",
+    "map_scale", "pictures", "page", "prediction_lines", "evaluation", "attention_figure", "report",
     "map_files", "coco", "prediction", "bundle_files", "bundle", "runs", "calibrating",
     "drift", "profiling", "self_check", "sections",
     "thresholds",

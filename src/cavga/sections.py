@@ -13,6 +13,7 @@ from cavga.data.images import read_image
 from cavga.data.records import ANOMALOUS, NORMAL
 from cavga.detector import AnomalyDetector
 from cavga.evaluation import Evaluation, ScoredImage, has_known_mask, true_mask
+from cavga.map_scale import picture_scale
 from cavga.page import Case
 from cavga.pictures import resize_map
 from cavga.report import Section, choose_cases
@@ -112,7 +113,7 @@ def _case(position: int, image: ScoredImage, evaluation: Evaluation, detector: A
         is_anomalous=bool(image.is_anomalous),
         photograph=_photograph(image, size),
         anomaly_map=resize_map(anomaly_map, size),
-        pixel_threshold=detector.pixel_threshold,
+        scale=picture_scale(detector),
         mask=true_mask(image, size) if has_known_mask(image) else None,
     )
 
