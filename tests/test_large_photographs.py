@@ -21,7 +21,7 @@ from cavga.presets import make_config
 from cavga.roi import Roi
 from cavga.self_testing import self_test
 
-from .conftest import save_image
+from .conftest import run_verb, save_image
 
 TILE = 128
 
@@ -220,6 +220,13 @@ def test_an_exported_model_gives_what_pytorch_gives(data, tiled, tmp_path):
         assert one.score == pytest.approx(other.score, rel=1e-3)
         np.testing.assert_allclose(one.anomaly_map, other.anomaly_map, rtol=1e-3, atol=1e-3)
         assert (one.mask != other.mask).mean() < 1e-3
+
+
+def test_profile_says_how_many_tiles_it_has_timed(data, tiled, capsys):
+    flags = ("--repeats", 1, "--batch-sizes", 2, "--device", "cpu")
+    code, out, _ = run_verb(capsys, "profile", tiled, data / "test/good", *flags)
+    assert (code, f"3 photographs of yours, 6 tiles of {TILE} px each" in out) == (0, True)
+    assert "tiles/s" in out
 
 
 def test_what_checks_and_measures_an_export_is_what_the_model_sees(data, tiled):
