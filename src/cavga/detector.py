@@ -37,7 +37,7 @@ class Prediction:
     `score` is raw: compare it with `threshold`, not with 1. `anomaly_map` (float32) and `mask` (bool)
     have the model's input size; `image_size` is the photograph's own height and width. Of a model with tiles or a
     region of interest they have the frame of the whole photograph, as many pixels for each of its as in a piece
-    (cavga.framing); outside the region the map is 0 and nothing is masked.
+    (cavga.framing); outside the region the map is as low as inside, at most 0, and nothing is masked.
     """
 
     score: float
