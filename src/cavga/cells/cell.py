@@ -40,11 +40,35 @@ class Cell:
     At any share, 0.0 too, the images of the largest one of CONTAMINATION_SHARES are not tested.
     """
     note: str = ""
+    is_extra: bool = False
+    """On a data set that the paper does not have: left out where it is not there."""
 
     @property
     def folder(self) -> str:
         """Where the cell's run lies below the output."""
-        return f"{self.name}/{self.data.replace('/', '-')}/seed-{self.seed}"
+        place = self.data if self.chosen is None else f"{self.data}/{self.chosen}"
+        return f"{self.name}/{place.replace('/', '-')}/seed-{self.seed}"
+
+    @property
+    def set_name(self) -> str:
+        """The data set: the first folder below the data root."""
+        return self.data.partition("/")[0]
+
+    @property
+    def chosen(self) -> str | None:
+        """The category (scene) or normal class that is chosen within the folder."""
+        settings = self.overrides.get("data", {})
+        return settings.get("category") or settings.get("normal_class")
+
+    @property
+    def part(self) -> str | None:
+        """The category, scene or class of the data set; None where it is measured as a whole."""
+        return self.chosen or self.data.partition("/")[2] or None
+
+    @property
+    def kind(self) -> str:
+        """The variant of one of our models, the method of a control."""
+        return self.config().model.variant if self.method == "cavga" else self.method
 
     def config(self) -> RunConfig:
         return make_config(self.preset, self.overrides, {"training": {"seed": self.seed}})

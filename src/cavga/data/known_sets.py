@@ -39,6 +39,10 @@ _SOURCES = {  # name of a folder, its letters and digits alone -> where to get w
         "holds training and testing"
     ),
     "mvtecad": "MVTec AD is at www.mvtec.com/company/research/datasets/mvtec-ad: unpack it into mvtec_ad/<category>",
+    "magnetictile": (
+        "the magnetic tile defects are at github.com/abin24/Magnetic-tile-defect-datasets.: put them into magnetic_tile/ "
+        "as train/good, test/good, test/<defect> and ground_truth/<defect>"
+    ),
 }
 _OTHER_NAMES = {
     "fashion": "fashionmnist",
@@ -98,6 +102,8 @@ _MVTEC_AD = {
         "squeezed_teeth 16"
     ),
 }
+MVTEC_AD_CATEGORIES = tuple(_MVTEC_AD)
+SHANGHAITECH_SCENES = tuple(scene for scene, counts in _SHANGHAITECH.items() if counts[1])  # those with a test
 
 
 def where_to_get(path: str, *, otherwise: str = "check the path") -> str:
