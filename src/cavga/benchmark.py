@@ -67,9 +67,10 @@ def run_table(
     reported: ReportedTable | None = None,
     on_row: Callable[[Row], None] = lambda _row: None,
 ) -> TableRun:
-    """Run every cell of a table that is not finished; OUTPUT/<table>.json, .md, .csv and .html are rewritten after each.
+    """Run every cell of a table that is not finished.
 
-    Cells of data sets that are not there are left out and named in `absent`; raises DataError if none is there.
+    OUTPUT/<table>.json, .md, .csv and .html are rewritten after each. Cells of data sets that are not there are
+    left out and named in `absent`; raises DataError if none is there.
     """
     choice = choice or Choice()
     cells, absent = find_cells(table, output, data=data, choice=choice)

@@ -24,7 +24,7 @@ def reset_peak_memory() -> bool:
 
 
 def peak_memory_mb() -> float | None:
-    """The most memory the process has held since the reset, in MB (1e6 bytes), torch itself included; None if unknown."""
+    """The most memory the process has held since the reset, in MB (1e6 bytes); None if unknown."""
     try:
         lines = (_SELF / "status").read_text().splitlines()
     except OSError:

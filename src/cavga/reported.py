@@ -22,7 +22,7 @@ COUNTS = "count"  # the metric of Table 2
 
 @dataclass(frozen=True)
 class ReportedFigure:
-    """One figure and how far it can be trusted: "recalled+checked", "recalled", "recalled, low", or where it is from."""
+    """One figure, and how far it can be trusted ("recalled+checked", "recalled, low") or where it is from."""
 
     value: float
     trust: str

@@ -58,8 +58,8 @@ def marks(content: TableContent, lines: Sequence[Record]) -> list[str]:
     if reported and any(line.source == "reported" for line in lines):
         degrees = "; ".join(trust for trust in trusts(reported.grids))
         texts.append(
-            f"{REPORTED} {reported.mark} ({reported.source}). Not measured here; how surely it is remembered: {degrees}. "
-            "The paper's two or three decimals are filled up to three."
+            f"{REPORTED} {reported.mark} ({reported.source}). Not measured here; how surely it is remembered: "
+            f"{degrees}. The paper's two or three decimals are filled up to three."
         )
     if any(line.source == "given" for line in lines):
         texts.append(f"{GIVEN} Not measured here, nor recalled from the paper: from the file given with --reported.")

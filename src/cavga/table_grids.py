@@ -1,4 +1,4 @@
-"""Rows of finished cells and the paper's reported figures -> the grids of a table, each entry with what it stands for."""
+"""Finished cells and the paper's reported figures -> the grids of a table, each entry with what it stands for."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +14,8 @@ METRICS = {  # name -> (its place in metrics.json, what it is called)
     "image_auroc": ("image", "auroc", "image AUROC"),
     "balanced_accuracy": ("image", "balanced_accuracy", "balanced accuracy"),
 }
+REPORTED, MEASURED = "reported", "measured here"
+AS_IN_THE_PAPER, OTHERWISE = "measured here, preset paper", "measured here, not the paper's settings"
 GENERAL = ("image_auroc", "balanced_accuracy", "pixel_auroc", "iou")  # of tables that the paper does not have
 
 
@@ -22,9 +24,14 @@ class Column:
     """One method: reported, or measured here."""
 
     name: str
-    is_reported: bool
+    group: str
+    """REPORTED, or what kind of measurement it is."""
     counterpart: str | None = None
     """The reported column that a measured one is compared with."""
+
+    @property
+    def is_reported(self) -> bool:
+        return self.group == REPORTED
 
 
 @dataclass(frozen=True)
@@ -108,9 +115,12 @@ def _general(rows: Sequence[Row]) -> list[ReportedGrid]:
 
 
 def _grid(frame: ReportedGrid, rows: Sequence[Row], done: Sequence[Row], counterparts: dict[str, str]) -> Grid:
-    names = dict.fromkeys(row["cell"] for row in rows if _row_names(frame, row))
-    columns = [Column(name, True) for name in frame.columns]
-    columns += [Column(name, False, counterparts.get(name)) for name in names]
+    presets = {row["cell"]: row["preset"] for row in rows if _row_names(frame, row)}
+    names = sorted(presets, key=lambda name: presets[name] != "paper") if counterparts else list(presets)
+    columns = [Column(name, REPORTED) for name in frame.columns]
+    for name in names:
+        group = AS_IN_THE_PAPER if presets[name] == "paper" else OTHERWISE
+        columns.append(Column(name, group if counterparts else MEASURED, counterparts.get(name)))
     entries = {
         key: Entry(figure.value, trust=figure.trust, is_given=figure.is_given) for key, figure in frame.figures.items()
     }
@@ -155,7 +165,7 @@ def _entry(found: Iterable[tuple[float | None, Row]]) -> Entry | None:
 
 def _mean(rows: Sequence[Row], frame: ReportedGrid, metric: str) -> Entry | None:
     """The mean over the parts, by seed; of seeds that lack parts only if no seed has all, and then it says so."""
-    wanted = set(frame.parts.values()) or {None}
+    wanted: set[str | None] = set(frame.parts.values()) or {None}
     by_seed: dict[int, dict[str | None, tuple[float, Row]]] = {}
     for row in rows:
         name, part = set_and_part(row)

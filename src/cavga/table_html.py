@@ -7,6 +7,7 @@ from typing import Any
 
 from cavga.page import write_page
 from cavga.table_content import GIVEN, REPORTED, TableContent, compared, mark_of, marks, value_text
+from cavga.table_grids import REPORTED as REPORTED_GROUP
 from cavga.table_grids import Column, Grid
 from cavga.table_records import Record, origins
 
@@ -18,11 +19,13 @@ body {{ max-width: 112rem; }} .values {{ width: auto; }} .values td, .values th 
 .values th:first-child, .values td:first-child {{ position: sticky; left: 0; background: var(--ground);
   padding-left: 0; white-space: nowrap; }}
 .values thead .group {{ border-bottom: 2px solid var(--rule); text-align: left; color: var(--ink); font-weight: 600;
-  max-width: none; }} .values .group span {{ font-weight: 400; color: var(--dim); }}
+  max-width: none; }}
+.values .group span {{ font-weight: 400; color: var(--dim); }}
 .values .first {{ border-left: 2px solid var(--rule); }}
 .values .mean th, .values .mean td {{ border-top: 2px solid var(--dim); }}
 .values .mean + .mean th, .values .mean + .mean td {{ border-top: 0; }}
 [style] {{ background: color-mix(in srgb, var(--normal) calc(var(--rank) * {MOST_SHADE}%), transparent); }}
+.values td .hint {{ color: inherit; }}
 .lines td.text {{ white-space: normal; }} .lines .text {{ text-align: left; }} .fault {{ color: var(--bad); }}
 .marks p {{ margin: .35rem 0; max-width: 74rem; }} .key i {{ display: inline-block; width: 1.6rem; height: .8rem;
   border: 1px solid var(--rule); vertical-align: -.1rem; margin-right: .1rem; }}
@@ -41,7 +44,7 @@ def write_html(path: Path, content: TableContent, grids: Sequence[Grid], lines: 
     said = "".join(f"<p>{escape(text)}</p>" for text in marks(content, lines))
     below = f'<div class="marks hint"><p class="key">worst of a row {key} best, by rank</p>{said}</div>'
     details = [
-        f"<section><h2>{title}</h2>{_lines(rows)}</section>"
+        f"<section><h2>{title}</h2>{html_lines(rows)}</section>"
         for title, rows in (
             ("Measured beside reported, and what it cost", compared(lines)),
             ("Where the figures come from", list(origins(content.rows))),
@@ -57,20 +60,17 @@ def _items(texts: Iterable[str]) -> str:
 
 
 def _grid(grid: Grid, mark: str) -> str:
-    reported = f"reported {REPORTED} <span>({escape(mark)})</span>"
     groups = [
-        (name, [column for column in grid.columns if column.is_reported == is_reported])
-        for name, is_reported in ((reported, True), ("measured here", False))
+        (name, [column for column in grid.columns if column.group == name])
+        for name in dict.fromkeys(column.group for column in grid.columns)
     ]
-    firsts = {columns[0].name for _, columns in groups if columns}
+    titles = {REPORTED_GROUP: f"reported {REPORTED} <span>({escape(mark)})</span>"}
+    firsts = {columns[0].name for _, columns in groups}
     group = "".join(
-        f'<th scope="colgroup" colspan="{len(columns)}" class="group first">{name}</th>'
+        f'<th scope="colgroup" colspan="{len(columns)}" class="group first">{titles.get(name, name)}</th>'
         for name, columns in groups
-        if columns
     )
-    head = "".join(
-        f'<th scope="col"{_border(column, firsts)}>{_unbroken(column.name)}</th>' for column in grid.columns
-    )
+    head = "".join(f'<th scope="col"{_border(column, firsts)}>{_unbroken(column.name)}</th>' for column in grid.columns)
     rows = "".join(_row(grid, row, firsts) for row in grid.metrics)
     return (
         f'<h2>{escape(grid.title)}</h2><div class="scroll"><table class="values"><thead><tr><td></td>{group}</tr>'
@@ -101,13 +101,12 @@ def _border(column: Column, firsts: set[str]) -> str:
     return ' class="first"' if column.name in firsts else ""
 
 
-def _lines(rows: Sequence[dict[str, Any]]) -> str:
+def html_lines(rows: Sequence[dict[str, Any]]) -> str:
+    """A table of texts: column -> text."""
     kinds = {name: ' class="text"' if name in TEXTS else "" for name in rows[0]}
     head = "".join(f'<th scope="col"{kind}>{name}</th>' for name, kind in kinds.items())
     body = "".join(
         "<tr>" + "".join(f"<td{kinds[name]}>{escape(str(value))}</td>" for name, value in row.items()) + "</tr>"
         for row in rows
     )
-    return (
-        f'<div class="scroll"><table class="lines"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-    )
+    return f'<div class="scroll"><table class="lines"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'

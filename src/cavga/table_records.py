@@ -1,4 +1,4 @@
-"""What stands in a table, as lines: each measured value beside the reported one with its cost, and each cell's origin."""
+"""What stands in a table, as lines: each measured value beside the reported one, with its cost and its origin."""
 
 import csv
 import io
@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from statistics import mean
 from typing import Any
 
-from cavga.table_grids import METRICS, Column, Entry, Grid, Row, place_of
+from cavga.table_grids import METRICS, Column, Grid, Row, place_of
 
 
 @dataclass(frozen=True)

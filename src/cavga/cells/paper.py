@@ -18,7 +18,7 @@ def table3_cells(seeds: Sequence[int], weights: str | None) -> list[Cell]:
     Each row is tested on the official test images, but for those that a w variant drew to train on.
     """
     places: list[tuple[str, Overrides]] = [(f"mvtec_ad/{name}", {}) for name in MVTEC_AD_CATEGORIES]
-    cells = []
+    cells: list[Cell] = []
     for seed in seeds:
         for data, chosen in [*places, (TILE, {})]:
             cells += _cells(data, chosen, WEAK, seed, weights, controls=("padim", "patchcore"))
@@ -27,7 +27,7 @@ def table3_cells(seeds: Sequence[int], weights: str | None) -> list[Cell]:
 
 def table4_cells(seeds: Sequence[int], weights: str | None) -> list[Cell]:
     """The twelve scenes of mSTC that have a test. No controls: a memory of so many frames fits no machine at hand."""
-    cells = []
+    cells: list[Cell] = []
     for seed in seeds:
         for scene in SHANGHAITECH_SCENES:
             cells += _cells("shanghaitech", {"data": {"category": scene}}, WEAK, seed, weights, controls=())
