@@ -72,7 +72,7 @@ def test_a_cell_that_was_begun_and_not_finished_is_run_anew(small_table, categor
 def test_unknown_tables_and_missing_roots():
     from pathlib import Path
 
-    with pytest.raises(UsageError, match="expected one of .*demo"):
+    with pytest.raises(UsageError, match=r"expected one of .*demo"):
         run_table("demmo", Path("x"))
     with pytest.raises(UsageError, match="--data ROOT"):
         run_table("screw", Path("x"))

@@ -142,7 +142,7 @@ def run_cell(cell: Cell, root: Path, output: Path) -> Row:
         return _finished(run, row, settings)
     if run.exists():
         shutil.rmtree(run)  # begun and not finished
-    started, is_measured = time.monotonic(), reset_peak_memory()
+    started, is_measured, code = time.monotonic(), reset_peak_memory(), code_version()
     try:
         data = _data_of(cell, root, output)
         results = (_cavga if cell.method == "cavga" else _control)(cell, data, run, output)
@@ -155,7 +155,7 @@ def run_cell(cell: Cell, root: Path, output: Path) -> Row:
         "minutes": round((time.monotonic() - started) / 60, 2),
         "images_per_second": images_per_second(run / PREDICTIONS_FILE),
         "peak_memory_mb": peak_memory_mb() if is_measured else None,
-        "code": code_version(),
+        "code": code,
         "settings": settings,
         **results,
     }

@@ -101,7 +101,7 @@ def _grid(entry: dict[str, Any], *, shaky: bool) -> ReportedGrid:
     hidden = set() if shaky else set(entry["columns"] if is_shaky else entry.get("shaky_columns", ()))
     columns = tuple(column for column in entry["columns"] if column not in hidden)
     figures = {
-        (row, column): ReportedFigure(value, trust_of.get(column, entry["trust"]))
+        (row, column): ReportedFigure(float(value), trust_of.get(column, entry["trust"]))
         for row, values in entry["values"].items()
         for column, value in zip(entry["columns"], values, strict=True)
         if value is not None and column not in hidden

@@ -164,7 +164,7 @@ def _entry(found: Iterable[tuple[float | None, Row]]) -> Entry | None:
 
 
 def _mean(rows: Sequence[Row], frame: ReportedGrid, metric: str) -> Entry | None:
-    """The mean over the parts, by seed; of seeds that lack parts only if no seed has all, and then it says so."""
+    """The mean over the parts, by seed, of the seeds with the most parts; it says so where those are not all."""
     wanted: set[str | None] = set(frame.parts.values()) or {None}
     by_seed: dict[int, dict[str | None, tuple[float, Row]]] = {}
     for row in rows:
@@ -174,10 +174,10 @@ def _mean(rows: Sequence[Row], frame: ReportedGrid, metric: str) -> Entry | None
             by_seed.setdefault(row["seed"], {})[part] = (value, row)
     if not by_seed:
         return None
-    most = max(len(parts) for parts in by_seed.values())
-    used = [parts for parts in by_seed.values() if len(parts) == most]
-    # Seeds that lack parts may lack different ones: one of them is shown, not a mean of unlike things.
-    used = used if most == len(wanted) else used[:1]
+    fullest = max(by_seed.values(), key=len)
+    # Seeds that lack other parts would make a mean of unlike things.
+    used = [parts for parts in by_seed.values() if parts.keys() == fullest.keys()]
+    most = len(fullest)
     means = [mean(value for value, _ in parts.values()) for parts in used]
     return Entry(
         mean(means),

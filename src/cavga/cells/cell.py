@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from cavga.config import RunConfig
+from cavga.config import ModelConfig, RunConfig
 from cavga.presets import make_config
 
 Overrides = dict[str, dict[str, Any]]
@@ -68,7 +68,8 @@ class Cell:
     @property
     def kind(self) -> str:
         """The variant of one of our models, the method of a control."""
-        return self.config().model.variant if self.method == "cavga" else self.method
+        variant = self.overrides.get("model", {}).get("variant", ModelConfig.variant)
+        return variant if self.method == "cavga" else self.method
 
     def config(self) -> RunConfig:
         return make_config(self.preset, self.overrides, {"training": {"seed": self.seed}})
