@@ -329,7 +329,8 @@ def test_table_2_counts_what_is_there_beside_what_is_published(root, tmp_path, c
     assert rows["shanghaitech", "01"]["here"]["test clips"] == 1
     assert rows["MNIST", "7"]["published"]["train_normal"] == 6265
     text = (tmp_path / "table2.md").read_text("utf-8")
-    assert "| MVTec AD | total |" in text
+    assert "| MVTec AD | screw |  |  | 6 / 320 | 2 / 41 | 2 / 119 | not as published |" in text
+    assert "--shaky shows them" in text
     assert "3629" in text
     assert "train normal 3629 †, test normal 467 †, test anomalous 1258 †" in text
     assert "244875" not in text

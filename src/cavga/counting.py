@@ -32,8 +32,8 @@ SETS = {  # folder below the data root -> the row of its reported figures
 }
 NAMES = ("training clips", "test clips", "train_normal", "test_normal", "test_anomalous")
 TEXT = (
-    "Published numbers are those of the sets' owners; of LAG, of part 1 in the split of MedIAnomaly; of mSTC, of every "
-    "5th frame. Of mSTC the training frames are counted as clips: extracting them takes hours."
+    "Numbers are: here / published. Published numbers are those of the sets' owners; of LAG, of part 1 in the split of "
+    "MedIAnomaly; of mSTC, of every 5th frame, and of its training the clips: extracting their frames takes hours."
 )
 
 
@@ -99,26 +99,26 @@ def _write(
     title = reported.title if reported else COUNTS_TABLE
     said = [*_marks(reported), TEXT, *(reported.notes if reported else ())]
     missing = [item["message"] for item in absent] + [f"{r['set']}: {r['error']}" for r in rows if r["error"]]
-    head = list(lines[0])
-    markdown = [f"# {title}", markdown_table(head, [line.values() for line in lines]), _bullets(said)]
+    shown = list(map(_shown, lines))
+    markdown = [f"# {title}", markdown_table(list(shown[0]), [line.values() for line in shown]), _bullets(said)]
     markdown += [f"## What is not there\n\n{_bullets(missing)}"] if missing else []
     text = io.StringIO()
-    writer = csv.DictWriter(text, head, lineterminator="\n")
+    writer = csv.DictWriter(text, list(lines[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(lines)
     faults = "".join(f"<li>{escape(item)}</li>" for item in missing)
-    body = html_lines(lines) + "".join(f'<p class="hint">{escape(item)}</p>' for item in said)
+    body = html_lines(shown) + "".join(f'<p class="hint">{escape(item)}</p>' for item in said)
     body += f'<section><h2>What is not there</h2><ul class="fault">{faults}</ul></section>' if faults else ""
     content = json.dumps({"table": COUNTS_TABLE, "absent": list(absent), "rows": list(rows)}, indent=1) + "\n"
     paths = [output / f"{COUNTS_TABLE}.{suffix}" for suffix in ("json", "md", "csv", "html")]
     for path, part in zip(paths, (content, "\n\n".join(markdown) + "\n", text.getvalue()), strict=False):
         atomic_write(path, part.encode())
-    write_page(paths[-1], title, "<p>Numbers of images: here, and published.</p>", body, style=STYLE)
+    write_page(paths[-1], title, "<p>Numbers of images: here / published.</p>", body, style=STYLE)
     return paths
 
 
 def _line(row: dict[str, Any]) -> dict[str, str]:
-    """One part as it is shown: "280" where the count is the published one, else both."""
+    """One part, as the CSV file has it."""
     here, published = row["here"] or {}, row["published"]
     line = {"data set": SETS[row["set"]], "part": row["part"] or "all"}
     for name in NAMES:
@@ -127,6 +127,15 @@ def _line(row: dict[str, Any]) -> dict[str, str]:
     is_same = all(here.get(name) == count for name, count in published.items())
     line["note"] = row["error"] or ("not there" if row["here"] is None else "" if is_same else "not as published")
     return line
+
+
+def _shown(line: dict[str, str]) -> dict[str, str]:
+    """One part as it is read: "280 / 280" is what is here and what is published."""
+    shown = {name: line[name] for name in ("data set", "part")}
+    for name in (name.replace("_", " ") for name in NAMES):
+        here, published = line[name], line[f"{name}, published"]
+        shown[name] = f"{here or '-'} / {published}" if published else ""
+    return {**shown, "note": line["note"]}
 
 
 def _totals(name: str, rows: Sequence[dict[str, Any]], reported: ReportedTable | None) -> list[dict[str, str]]:
@@ -156,6 +165,8 @@ def _reported_of(row: str, reported: ReportedTable | None) -> str:
 
 
 def _marks(reported: ReportedTable | None) -> Iterable[str]:
+    if reported and reported.is_part_hidden:
+        yield "Figures of the paper that are remembered less surely are not shown; --shaky shows them."
     if reported:
         yield f"{REPORTED} {reported.mark} ({reported.source}). {GIVEN} from the file given with --reported."
 

@@ -67,6 +67,8 @@ class ReportedTable:
     source: str
     mark: str
     """What every recalled figure is marked with."""
+    is_part_hidden: bool
+    """Figures that are remembered less surely were left out."""
 
 
 def load_reported(table: str, *, shaky: bool = False, given: Path | None = None) -> ReportedTable | None:
@@ -85,8 +87,9 @@ def load_reported(table: str, *, shaky: bool = False, given: Path | None = None)
         figure = ReportedFigure(line["value"], f"given in {given.name if given else ''}", is_given=True)
         grids = [_with(grid, line["row"], line["column"], figure) for grid in grids]
     notes = tuple(entry["notes"])
+    is_part_hidden = not shaky and any("shaky" in grid or "shaky_columns" in grid for grid in entry["grids"])
     return ReportedTable(table, entry["title"], tuple(grids), entry["counterparts"], notes, content["source"],
-                         content["mark"])  # fmt: skip
+                         content["mark"], is_part_hidden)  # fmt: skip
 
 
 @cache

@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from cavga import table_grids
 from cavga._version import __version__
 from cavga.reported import ReportedTable, trusts
 from cavga.table_grids import Entry, Row
 from cavga.table_records import Record
 
 REPORTED, GIVEN = "†", "‡"  # marks of figures that were not measured here
+MARKS = {table_grids.REPORTED: REPORTED, table_grids.GIVEN: GIVEN}
 READING = (
     "IoU is of the anomalous class, over all test pixels at once; AUROC is of raw scores. The best value of a row, "
     "whichever column it is in, is bold. A mean over fewer parts than the paper's takes no part in that, and has no "
@@ -63,6 +65,8 @@ def marks(content: TableContent, lines: Sequence[Record]) -> list[str]:
         )
     if any(line.source == "given" for line in lines):
         texts.append(f"{GIVEN} Not measured here, nor recalled from the paper: from the file given with --reported.")
+    if reported and reported.is_part_hidden:
+        texts.append("Figures of the paper that are remembered less surely are not shown; --shaky shows them.")
     return [*texts, READING, *(reported.notes if reported else ())]
 
 

@@ -14,7 +14,7 @@ METRICS = {  # name -> (its place in metrics.json, what it is called)
     "image_auroc": ("image", "auroc", "image AUROC"),
     "balanced_accuracy": ("image", "balanced_accuracy", "balanced accuracy"),
 }
-REPORTED, MEASURED = "reported", "measured here"
+REPORTED, GIVEN, MEASURED = "reported", "given", "measured here"
 AS_IN_THE_PAPER, OTHERWISE = "measured here, preset paper", "measured here, not the paper's settings"
 GENERAL = ("image_auroc", "balanced_accuracy", "pixel_auroc", "iou")  # of tables that the paper does not have
 
@@ -25,13 +25,13 @@ class Column:
 
     name: str
     group: str
-    """REPORTED, or what kind of measurement it is."""
+    """REPORTED, GIVEN (a column of the user's file alone), or what kind of measurement it is."""
     counterpart: str | None = None
     """The reported column that a measured one is compared with."""
 
     @property
     def is_reported(self) -> bool:
-        return self.group == REPORTED
+        return self.group in (REPORTED, GIVEN)
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,8 @@ def _general(rows: Sequence[Row]) -> list[ReportedGrid]:
 def _grid(frame: ReportedGrid, rows: Sequence[Row], done: Sequence[Row], counterparts: dict[str, str]) -> Grid:
     presets = {row["cell"]: row["preset"] for row in rows if _row_names(frame, row)}
     names = sorted(presets, key=lambda name: presets[name] != "paper") if counterparts else list(presets)
-    columns = [Column(name, REPORTED) for name in frame.columns]
+    recalled = {column for (_, column), figure in frame.figures.items() if not figure.is_given}
+    columns = [Column(name, REPORTED if name in recalled else GIVEN) for name in frame.columns]
     for name in names:
         group = AS_IN_THE_PAPER if presets[name] == "paper" else OTHERWISE
         columns.append(Column(name, group if counterparts else MEASURED, counterparts.get(name)))

@@ -5,14 +5,14 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from cavga import table_grids
 from cavga.page import write_page
 from cavga.table_content import GIVEN, REPORTED, TableContent, compared, mark_of, marks, value_text
-from cavga.table_grids import REPORTED as REPORTED_GROUP
 from cavga.table_grids import Column, Grid
 from cavga.table_records import Record, origins
 
 MOST_SHADE = 55  # % of colour behind the best value of a row: text stays readable on it
-TEXTS = {"model", "reported", "note", "code", "data", "images", "thresholds"}  # set to the left
+TEXTS = {"model", "part", "reported", "note", "code", "data", "images", "thresholds"}  # set to the left
 STYLE = f"""
 body {{ max-width: 112rem; }} .values {{ width: auto; }} .values td, .values th {{ padding: .3rem .55rem; }}
 .values thead th {{ vertical-align: bottom; max-width: 7.5rem; min-width: 3.6rem; overflow-wrap: normal; }}
@@ -64,7 +64,10 @@ def _grid(grid: Grid, mark: str) -> str:
         (name, [column for column in grid.columns if column.group == name])
         for name in dict.fromkeys(column.group for column in grid.columns)
     ]
-    titles = {REPORTED_GROUP: f"reported {REPORTED} <span>({escape(mark)})</span>"}
+    titles = {
+        table_grids.REPORTED: f"reported {REPORTED} <span>({escape(mark)})</span>",
+        table_grids.GIVEN: f"given {GIVEN}",
+    }
     firsts = {columns[0].name for _, columns in groups}
     group = "".join(
         f'<th scope="colgroup" colspan="{len(columns)}" class="group first">{titles.get(name, name)}</th>'

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from cavga.files import atomic_write
-from cavga.table_content import REPORTED, TableContent, compared, mark_of, marks, value_text
+from cavga.table_content import MARKS, TableContent, compared, mark_of, marks, value_text
 from cavga.table_grids import Grid, make_grids
 from cavga.table_html import write_html
 from cavga.table_records import Record, as_csv, origins, records
@@ -25,7 +25,7 @@ def write_table(output: Path, content: TableContent) -> list[Path]:
 def _markdown(content: TableContent, grids: Sequence[Grid], lines: Sequence[Record]) -> str:
     parts = [f"# {content.title}", content.state]
     for grid in grids:
-        head = ["", *(f"{column.name} {REPORTED if column.is_reported else ''}".strip() for column in grid.columns)]
+        head = ["", *(f"{column.name} {MARKS.get(column.group, '')}".strip() for column in grid.columns)]
         parts += [f"## {grid.title}", markdown_table(head, [_grid_row(grid, row) for row in grid.metrics])]
     parts.append("\n".join(f"- {text}" for text in marks(content, lines)))
     for title, texts in content.trouble:

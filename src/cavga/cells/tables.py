@@ -28,4 +28,4 @@ COUNTS_TABLE = "table2"  # nothing is trained for it
 def folder_of(table: str, epochs: int | None) -> str:
     """The folder below the output that holds a table's runs; runs that were cut to fewer epochs have their own."""
     name = FOLDERS.get(table, table)
-    return name if epochs is None else f"{name}, {epochs} epochs"
+    return name if epochs is None else f"{name}-epochs-{epochs}"

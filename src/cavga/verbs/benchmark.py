@@ -56,6 +56,7 @@ def run(args: argparse.Namespace) -> Outcome:
     from cavga.cells.tables import COUNTS_TABLE
     from cavga.counting import count_table
     from cavga.reported import load_reported
+    from cavga.table_grids import place_of
 
     choice = Choice(args.seeds, args.weights, args.datasets, args.categories, args.variants, args.preset, args.epochs)
     reported = load_reported(args.table, shaky=args.shaky, given=args.reported)
@@ -67,7 +68,7 @@ def run(args: argparse.Namespace) -> Outcome:
 
     def show(row: dict[str, Any]) -> None:
         if not args.json:
-            name = ", ".join(filter(None, (row["cell"], row["data"], row.get("part"), f"seed {row['seed']}")))
+            name = f"{row['cell']}, {place_of(row)}, seed {row['seed']}"
             print(f"{name}: {row['error'] or table_line('', row['metrics'])}", file=sys.stderr)
 
     done = run_table(args.table, args.output, data=args.data, choice=choice, reported=reported, on_row=show)
@@ -75,9 +76,10 @@ def run(args: argparse.Namespace) -> Outcome:
 
 
 def _outcome(rows: list[dict[str, Any]], absent: list[dict[str, str]], files: list[Path], *, what: str) -> Outcome:
-    failed = [f"{row.get('cell', row.get('set'))}: {row['error']}" for row in rows if row["error"]]
+    failed = [f"{row.get('cell') or row['set']}: {row['error']}" for row in rows if row["error"]]
     problems = [*(item["message"] for item in absent), *failed]
-    text = f"{len(rows) - len(failed)} of {len(rows)} {what}: {', '.join(map(str, files))}"
+    num_absent = sum("here" in row and row["here"] is None and not row["error"] for row in rows)  # of Table 2
+    text = f"{len(rows) - len(failed) - num_absent} of {len(rows)} {what}: {', '.join(map(str, files))}"
     result = {"rows": rows, "absent": absent, "files": [str(path) for path in files]}
     return Outcome(text, result, problems, IN_PART if failed else BAD_DATA if absent else DONE)
 
