@@ -12,30 +12,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from cavga.baselines.padim import PadimGraph
-from cavga.baselines.patchcore import PatchcoreGraph
 from cavga.cells.at_128_px import CONTAMINATION_SHARES
 from cavga.cells.cell import Cell
 from cavga.cells.tables import TABLES
+from cavga.controls import run_control
 from cavga.data.contamination import write_contaminated
-from cavga.data.dataset import cache_images
 from cavga.data.demo import TEXTURES, write_demo_data
-from cavga.data.records import hold_out
-from cavga.detector import AnomalyDetector
-from cavga.engines.torch_engine import TorchEngine, load_run
+from cavga.data.one_class import letters_of
 from cavga.errors import CavgaError, DataError, ModelFileError, UsageError, unknown_name
-from cavga.evaluating import evaluate, evaluate_detector
+from cavga.evaluating import evaluate
 from cavga.files import atomic_write
-from cavga.inference import InferenceGraph
 from cavga.model_file import MANIFEST_FILE
 from cavga.pipeline import train
-from cavga.runs import gather
-from cavga.thresholds import set_thresholds
 
 ROW_FILE = "row.json"
-CONTROLS: dict[str, type[PadimGraph] | type[PatchcoreGraph]] = {"padim": PadimGraph, "patchcore": PatchcoreGraph}
 CONVERGED = 0.01  # relative change of the objective from one epoch to the next
 
 
@@ -74,11 +64,12 @@ def _cells(table: str, seeds: Sequence[int], weights: str | None, datasets: Sequ
     if table not in TABLES:
         raise unknown_name("table", table, TABLES)
     cells = TABLES[table](seeds, weights)
-    known = list(dict.fromkeys(cell.data for cell in cells))
+    known = {letters_of(cell.data): cell.data for cell in cells}
     for name in datasets:
-        if name not in known:
-            raise unknown_name("data set", name, known)
-    return [cell for cell in cells if not datasets or cell.data in datasets]
+        if letters_of(name) not in known:
+            raise unknown_name("data set", name, known.values())
+    wanted = {known[letters_of(name)] for name in datasets}
+    return [cell for cell in cells if not wanted or cell.data in wanted]
 
 
 def _check(table: str, output: Path, *, data: Path | None, weights: str | None, needed: Sequence[str]) -> None:
@@ -100,6 +91,8 @@ def run_cell(cell: Cell, root: Path, output: Path) -> dict[str, Any]:
         return json.loads((run / ROW_FILE).read_text(encoding="utf-8"))
     row: dict[str, Any] = {"cell": cell.name, "data": cell.data, "method": cell.method, "preset": cell.preset,
                            "seed": cell.seed, "note": cell.note}  # fmt: skip
+    if cell.normal_class is not None:
+        row["normal_class"] = cell.normal_class
     if cell.contamination is not None:
         row["contamination"] = cell.contamination
     if run.exists():
@@ -107,7 +100,7 @@ def run_cell(cell: Cell, root: Path, output: Path) -> dict[str, Any]:
     started = time.monotonic()
     try:
         data = _data_of(cell, root, output)
-        results = (_cavga if cell.method == "cavga" else _control)(cell, data, run, output)
+        results = (_cavga if cell.method == "cavga" else run_control)(cell, data, run, output)
     except CavgaError as error:
         return {**row, "error": str(error)}
     row |= {"error": None, "minutes": round((time.monotonic() - started) / 60, 2), **results}
@@ -143,34 +136,3 @@ def has_converged(totals: Sequence[float]) -> bool | None:
         return None
     steps = zip(totals[-3:-1], totals[-2:], strict=True)
     return all(abs(after - before) < CONVERGED * abs(before) for before, after in steps)
-
-
-def _control(cell: Cell, data: Path, run: Path, output: Path) -> dict[str, Any]:
-    """Fit a control on the features of another cell's run, calibrate and evaluate it in the same way.
-
-    Where our own rows use folds, which would be dear here, thresholds come from a control without the images held
-    out, and one that is fitted to all of them is evaluated: so every row learns from the same images.
-    """
-    base = Cell(cell.features_of or "", cell.data, seed=cell.seed)
-    engine, description = load_run(output / base.folder, "auto")
-    config = cell.config()
-    inputs = gather(data, config)
-    fitted, held = inputs.train, inputs.calibration
-    if not held:
-        fitted, held = hold_out(inputs.train, fraction=config.data.calibration_fraction, seed=cell.seed)
-    assert isinstance(engine.graph, InferenceGraph)
-    graph = CONTROLS[cell.method](engine.graph.model, image_size=config.data.image_size, seed=cell.seed)
-    images = cache_images(inputs.train, inputs.hashes_of(inputs.train), size=config.data.image_size, folder=run)
-    chosen = set(fitted)
-    is_fitted = np.array([record in chosen for record in inputs.train])
-    graph.fit(images[is_fitted], engine.device)
-    calibration = set_thresholds(graph, replace(inputs, train=fitted, calibration=held), config, engine.device)
-    if not is_fitted.all():
-        graph.fit(images, engine.device)
-    description = {**description, "preset": "control", "calibration": calibration.as_dict()}
-    control = AnomalyDetector(TorchEngine(graph, engine.device), description)
-    metrics = evaluate_detector(control, inputs.catalog, run, used=dict.fromkeys(inputs.hashes.values(), "")).metrics
-    del images
-    for cache in run.glob("images-*"):
-        cache.unlink()
-    return {"metrics": metrics}
