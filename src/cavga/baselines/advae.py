@@ -4,7 +4,7 @@ Liu et al., "Towards Visually Explaining Variational Autoencoders" (CVPR 2020): 
 its latent units at an early layer of the encoder; high is anomalous. As in the authors' code the units' sum is
 explained, the gradient is divided by its root mean square and the map is the absolute value; unlike there, each
 image's gradient by its own, for a score must not depend on the batch. The image's score, which the paper has none of,
-is that of any map here: the mean of its highest 1 %.
+is that of any map here: the mean of its highest 1 %. Nothing in its training makes attention high on anomalies.
 """
 
 import torch

@@ -69,9 +69,12 @@ class GammaVaeGraph(ScoringGraph):
         """x_T of every image, in [0, 1]; its energy is at most that of the image."""
         current, (energy, direction) = images, self._descent(images, images)
         step = images.new_full((len(images), 1, 1, 1), STEP)
-        for _ in range(NUM_STEPS):
+        for remaining in reversed(range(NUM_STEPS)):
             following = (current - step * direction).clamp(0, 1)
-            new_energy, new_direction = self._descent(following, images)
+            # After the last step there is nowhere to go: no backward pass.
+            new_energy, new_direction = (
+                self._descent(following, images) if remaining else (self.energy(following, images)[0], direction)
+            )
             is_lower = (new_energy < energy)[:, None, None, None]
             current = torch.where(is_lower, following, current)
             direction = torch.where(is_lower, new_direction, direction)
