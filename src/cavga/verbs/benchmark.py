@@ -11,7 +11,7 @@ from cavga.verbs.outcome import DONE, IN_PART, Outcome
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "example: cavga benchmark demo --output runs/benchmark"
-    parser.add_argument("table", metavar="TABLE", help="demo, screw, variants, table8 or weak")
+    parser.add_argument("table", metavar="TABLE", help="demo, screw, variants, table7, table8 or weak")
     parser.add_argument(
         "--data", type=Path, default=None, metavar="ROOT", help="folder that holds mvtec_ad/screw and magnetic_tile"
     )
