@@ -268,6 +268,14 @@ def test_the_page_fetches_nothing_and_shades_by_rank(small_tables, trainings, ro
     assert screw.count("<td") == 13
 
 
+def test_a_measured_method_with_a_reported_ones_name_stands_beside_it(trainings, root, tmp_path, monkeypatch):
+    cells = [Cell("ADVAE", "mvtec_ad/screw", overrides=SMALL), Cell("AVID, ours", "mvtec_ad/screw", overrides=SMALL)]
+    monkeypatch.setitem(TABLES, "table3", lambda seeds, weights: cells)
+    run_table("table3", tmp_path, data=root, reported=load_reported("table3"))
+    values = {line["column"]: line["value"] for line in read_csv(tmp_path / "table3.csv") if line["row"] == "screw"}
+    assert (values["ADVAE"], values["ADVAE (measured)"], values["AVID, ours"]) == ("0.17", "0.6", "0.6")
+
+
 def test_fewer_epochs_are_said_and_kept_apart(small_tables, trainings, root, tmp_path):
     choice = Choice(categories=("screw",), epochs=1)
     cut = run_table("table3", tmp_path, data=root, choice=choice).rows

@@ -13,38 +13,27 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from cavga.baselines.padim import PadimGraph
-from cavga.baselines.patchcore import PatchcoreGraph
 from cavga.cells.at_128_px import CONTAMINATION_SHARES
 from cavga.cells.cell import Cell
 from cavga.cells.choosing import Choice, choose_cells
 from cavga.cells.tables import folder_of
 from cavga.config import as_dict
+from cavga.controls import run_control
 from cavga.data.contamination import write_contaminated
-from cavga.data.dataset import cache_images
 from cavga.data.demo import TEXTURES, write_demo_data
 from cavga.data.known_sets import where_to_get
-from cavga.data.records import hold_out
-from cavga.detector import AnomalyDetector
-from cavga.engines.torch_engine import TorchEngine, load_run
 from cavga.errors import CavgaError, DataError, ModelFileError, UsageError
-from cavga.evaluating import evaluate, evaluate_detector
+from cavga.evaluating import evaluate
 from cavga.files import atomic_write
-from cavga.inference import InferenceGraph
 from cavga.measuring import code_version, images_per_second, peak_memory_mb, reset_peak_memory
 from cavga.model_file import MANIFEST_FILE
 from cavga.pipeline import train
 from cavga.reported import ReportedTable
-from cavga.runs import gather
 from cavga.table_content import TableContent
 from cavga.table_grids import Row
 from cavga.table_pages import write_table
-from cavga.thresholds import set_thresholds
 
 ROW_FILE, PREDICTIONS_FILE = "row.json", "predictions.jsonl"
-CONTROLS: dict[str, type[PadimGraph] | type[PatchcoreGraph]] = {"padim": PadimGraph, "patchcore": PatchcoreGraph}
 CONVERGED = 0.01  # relative change of the objective from one epoch to the next
 
 
@@ -135,6 +124,8 @@ def run_cell(cell: Cell, root: Path, output: Path) -> Row:
     run = output / cell.folder
     row: Row = {"cell": cell.name, "data": cell.data, "part": cell.part, "method": cell.method,
                 "preset": cell.preset, "seed": cell.seed, "note": cell.note}  # fmt: skip
+    if cell.normal_class is not None:
+        row["normal_class"] = cell.normal_class
     if cell.contamination is not None:
         row["contamination"] = cell.contamination
     settings = _settings_of(cell)
@@ -145,7 +136,7 @@ def run_cell(cell: Cell, root: Path, output: Path) -> Row:
     started, is_measured, code = time.monotonic(), reset_peak_memory(), code_version()
     try:
         data = _data_of(cell, root, output)
-        results = (_cavga if cell.method == "cavga" else _control)(cell, data, run, output)
+        results = (_cavga if cell.method == "cavga" else run_control)(cell, data, run, output)
     except CavgaError as error:
         return {**row, "error": str(error)}
     except (RuntimeError, MemoryError) as error:  # torch, out of memory: the other cells are still worth running
@@ -210,34 +201,3 @@ def has_converged(totals: Sequence[float]) -> bool | None:
         return None
     steps = zip(totals[-3:-1], totals[-2:], strict=True)
     return all(abs(after - before) < CONVERGED * abs(before) for before, after in steps)
-
-
-def _control(cell: Cell, data: Path, run: Path, output: Path) -> dict[str, Any]:
-    """Fit a control on the features of another cell's run, calibrate and evaluate it in the same way.
-
-    Where our own rows use folds, which would be dear here, thresholds come from a control without the images held
-    out, and one that is fitted to all of them is evaluated: so every row learns from the same images.
-    """
-    base = Cell(cell.features_of or "", cell.data, seed=cell.seed)
-    engine, description = load_run(output / base.folder, "auto")
-    config = cell.config()
-    inputs = gather(data, config)
-    fitted, held = inputs.train, inputs.calibration
-    if not held:
-        fitted, held = hold_out(inputs.train, fraction=config.data.calibration_fraction, seed=cell.seed)
-    assert isinstance(engine.graph, InferenceGraph)
-    graph = CONTROLS[cell.method](engine.graph.model, image_size=config.data.image_size, seed=cell.seed)
-    images = cache_images(inputs.train, inputs.hashes_of(inputs.train), size=config.data.image_size, folder=run)
-    chosen = set(fitted)
-    is_fitted = np.array([record in chosen for record in inputs.train])
-    graph.fit(images[is_fitted], engine.device)
-    calibration = set_thresholds(graph, replace(inputs, train=fitted, calibration=held), config, engine.device)
-    if not is_fitted.all():
-        graph.fit(images, engine.device)
-    description = {**description, "preset": "control", "calibration": calibration.as_dict()}
-    control = AnomalyDetector(TorchEngine(graph, engine.device), description)
-    metrics = evaluate_detector(control, inputs.catalog, run, used=dict.fromkeys(inputs.hashes.values(), "")).metrics
-    del images
-    for cache in run.glob("images-*"):
-        cache.unlink()
-    return {"metrics": metrics}

@@ -13,6 +13,7 @@ from cavga.cells.choosing import Choice
 from cavga.cells.tables import COUNTS_TABLE
 from cavga.data.catalog import load_catalog
 from cavga.data.known_sets import found_counts, parts_of, published_counts, where_to_get
+from cavga.data.one_class import letters_of
 from cavga.data.video import count_scene, find_shanghaitech
 from cavga.errors import CavgaError, UsageError, unknown_name
 from cavga.files import atomic_write
@@ -56,11 +57,12 @@ def count_table(output: Path, *, data: Path | None, choice: Choice, reported: Re
         raise UsageError(f"table {COUNTS_TABLE} needs --data ROOT, the folder that holds {', '.join(SETS)}")
     if output.is_file():
         raise UsageError(f"--output {output} is a file: expected a folder")
+    known = {letters_of(name): name for name in SETS}
     for name in choice.datasets:
-        if name not in SETS:
+        if letters_of(name) not in known:
             raise unknown_name("data set", name, SETS)
     rows, absent = [], []
-    for name in choice.datasets or SETS:
+    for name in [known[letters_of(name)] for name in choice.datasets] or SETS:
         of_set = [_count(data, name, part) for part in parts_of(name)]
         lacking = [str(row["part"] or name) for row in of_set if row["here"] is None and row["error"] is None]
         rows += of_set

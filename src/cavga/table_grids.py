@@ -94,7 +94,7 @@ def make_grids(rows: Sequence[Row], reported: ReportedTable | None) -> list[Grid
 def set_and_part(row: Row) -> tuple[str, str | None]:
     """The data set of a row, and its category, scene or class; rows of earlier versions name their folder alone."""
     name, _, rest = row["data"].partition("/")
-    return name, row.get("part", rest or None)
+    return name, row.get("part", row.get("normal_class", rest or None))
 
 
 def place_of(row: Row) -> str:
@@ -118,10 +118,12 @@ def _grid(frame: ReportedGrid, rows: Sequence[Row], done: Sequence[Row], counter
     presets = {row["cell"]: row["preset"] for row in rows if _row_names(frame, row)}
     names = sorted(presets, key=lambda name: presets[name] != "paper") if counterparts else list(presets)
     recalled = {column for (_, column), figure in frame.figures.items() if not figure.is_given}
+    # A control may have the name of a reported column.
+    titles = {name: f"{name} (measured)" if name in frame.columns else name for name in names}
     columns = [Column(name, REPORTED if name in recalled else GIVEN) for name in frame.columns]
     for name in names:
         group = AS_IN_THE_PAPER if presets[name] == "paper" else OTHERWISE
-        columns.append(Column(name, group if counterparts else MEASURED, counterparts.get(name)))
+        columns.append(Column(titles[name], group if counterparts else MEASURED, counterparts.get(name)))
     entries = {
         key: Entry(figure.value, trust=figure.trust, is_given=figure.is_given) for key, figure in frame.figures.items()
     }
@@ -129,10 +131,10 @@ def _grid(frame: ReportedGrid, rows: Sequence[Row], done: Sequence[Row], counter
         of_cell = [row for row in done if row["cell"] == name]
         for row_name in (*frame.parts, *frame.extra):
             found = _over_seeds([row for row in of_cell if row_name in _row_names(frame, row)], frame.metric)
-            entries |= {(row_name, name): found} if found else {}
+            entries |= {(row_name, titles[name]): found} if found else {}
         for row_name, metric in frame.means.items():
             found = _mean(of_cell, frame, metric)
-            entries |= {(row_name, name): found} if found else {}
+            entries |= {(row_name, titles[name]): found} if found else {}
     metrics = {**dict.fromkeys(frame.parts, frame.metric), **frame.means, **dict.fromkeys(frame.extra, frame.metric)}
     shown = {row for row, _ in entries}
     metrics = {row: metric for row, metric in metrics.items() if row in shown}

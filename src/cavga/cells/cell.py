@@ -27,13 +27,15 @@ class Cell:
     data: str
     """Folder below the table's data root."""
     method: str = "cavga"
-    """"cavga", or a control ("padim", "patchcore") on the features of the cell that `features_of` names."""
+    """"cavga", or a control of cavga.controls; some stand on the features of the cell that `features_of` names."""
     preset: str = "recommended"
     overrides: Overrides = field(default_factory=dict)
     seed: int = 0
     features_of: str | None = None
     without: str | None = None
     """A cell of the same data and seed, run before, whose training images are left out of the test as well."""
+    normal_class: str | None = None
+    """Of a set of several classes the one that is normal."""
     contamination: float | None = None
     """Share of the training images that are anomalous test images labelled good; None leaves the data as they are.
 
@@ -46,8 +48,8 @@ class Cell:
     @property
     def folder(self) -> str:
         """Where the cell's run lies below the output."""
-        place = self.data if self.chosen is None else f"{self.data}/{self.chosen}"
-        return f"{self.name}/{place.replace('/', '-')}/seed-{self.seed}"
+        chosen = "" if self.chosen is None else f", {self.chosen}"
+        return f"{self.name}/{self.data.replace('/', '-')}{chosen}/seed-{self.seed}"
 
     @property
     def set_name(self) -> str:
@@ -57,8 +59,7 @@ class Cell:
     @property
     def chosen(self) -> str | None:
         """The category (scene) or normal class that is chosen within the folder."""
-        settings = self.overrides.get("data", {})
-        return settings.get("category") or settings.get("normal_class")
+        return self.normal_class or self.overrides.get("data", {}).get("category")
 
     @property
     def part(self) -> str | None:
@@ -72,7 +73,8 @@ class Cell:
         return variant if self.method == "cavga" else self.method
 
     def config(self) -> RunConfig:
-        return make_config(self.preset, self.overrides, {"training": {"seed": self.seed}})
+        chosen: Overrides = {} if self.normal_class is None else {"data": {"normal_class": self.normal_class}}
+        return make_config(self.preset, self.overrides, chosen, {"training": {"seed": self.seed}})
 
 
 def merge(first: Overrides, second: Overrides) -> Overrides:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from cavga.cells.cell import Cell, merge
 from cavga.cells.tables import COUNTS_TABLE, TABLES
 from cavga.config import epochs_of
+from cavga.data.one_class import letters_of
 from cavga.errors import UsageError, unknown_name
 
 
@@ -36,7 +37,7 @@ def choose_cells(table: str, choice: Choice) -> list[Cell]:
     if choice.epochs is not None and choice.epochs < 1:
         raise UsageError(f"--epochs must be at least 1, got {choice.epochs}")
     cells = TABLES[table](choice.seeds, choice.weights)
-    _check_names("data set", choice.datasets, [name for cell in cells for name in (cell.data, cell.set_name)])
+    choice = replace(choice, datasets=_data_names(choice.datasets, cells))
     _check_names("category", choice.categories, [cell.part for cell in cells if cell.part])
     _check_names("variant", choice.variants, [cell.kind for cell in cells])
     if choice.preset is not None:
@@ -46,6 +47,15 @@ def choose_cells(table: str, choice: Choice) -> list[Cell]:
         raise UsageError(f"table {table} has no cell of all that was asked for: leave out a restriction")
     chosen = _with_needed(cells, wanted)
     return chosen if choice.epochs is None else [_cut(cell, choice.epochs) for cell in chosen]
+
+
+def _data_names(names: Sequence[str], cells: Sequence[Cell]) -> list[str]:
+    """Data sets as their folders are called, however they are spelled ("fashion_mnist")."""
+    known = {letters_of(name): name for cell in cells for name in (cell.data, cell.set_name)}
+    for name in names:
+        if letters_of(name) not in known:
+            raise unknown_name("data set", name, known.values())
+    return [known[letters_of(name)] for name in names]
 
 
 def _check_names(what: str, names: Sequence[str], known: Iterable[str]) -> None:

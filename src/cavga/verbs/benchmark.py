@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 TABLES = (
     "the paper's: table2 (numbers of images), table3 and table6 (MVTec AD, the same runs), table4 (mSTC), "
-    "table5 (LAG), table8 (ablation); our own: demo, screw, variants, weak, accuracy, contamination"
+    "table5 (LAG), table7 (one class normal), table8 (ablation); our own: demo, screw, variants, weak, accuracy, "
+    "contamination"
 )
 ROOT = "folder that holds mvtec_ad/<category>, shanghaitech, lag, MNIST, FashionMNIST, cifar10, magnetic_tile"
 
