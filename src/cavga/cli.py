@@ -16,6 +16,11 @@ from cavga.flags import OneLineParser
 from cavga.verbs import benchmark, bundle, calibrate, check, demo, drift, evaluate, export, predict, profile, train
 from cavga.verbs.outcome import FAILED, INTERRUPTED, Outcome
 
+_HINTS = {  # verb -> how an interrupted one goes on
+    "train": "; the same command with --resume goes on from the last checkpoint, or from the start if there is none",
+    "benchmark": "; the same command goes on with the cell that was begun",
+}
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit code."""
@@ -28,8 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except CavgaError as error:
         return _complain(str(error), error.exit_code)
     except KeyboardInterrupt:
-        hint = "; the same command with --resume goes on from the last checkpoint, or from the start if there is none"
-        return _complain("interrupted" + (hint if arguments[:1] == ["train"] else ""), INTERRUPTED)
+        return _complain("interrupted" + _HINTS.get(arguments[0] if arguments else "", ""), INTERRUPTED)
     except ModuleNotFoundError as error:
         if error.name not in ("torch", "torchvision", "sklearn", "scipy", "jaxtyping", "skimage", "onnx", "onnxscript"):
             raise
@@ -53,7 +57,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         "calibrate": (calibrate.add_flags, "set the thresholds of a trained model by new photographs of good parts"),
         "drift": (drift.add_flags, "say whether the scores of now are still like those that set the thresholds"),
         "profile": (profile.add_flags, "measure where the time of a prediction goes"),
-        "benchmark": (benchmark.add_flags, "run every cell of a table and write its rows"),
+        "benchmark": (benchmark.add_flags, "measure a table of the paper, or one of our own, and write it as a page"),
     }
     parser = OneLineParser(prog="cavga", description="Anomaly detection and localization from good images (CAVGA).")
     parser.add_argument("--version", action="version", version=f"cavga {__version__}")

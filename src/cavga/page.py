@@ -45,15 +45,15 @@ class Case:
     mask: NDArray[np.bool_] | None
 
 
-def write_page(path: Path, title: str, header: str, body: str) -> None:
-    """Write a page; `title` is escaped here, `header` (below the title) and `body` are HTML already."""
+def write_page(path: Path, title: str, header: str, body: str, *, style: str = "") -> None:
+    """Write a page; `title` is escaped here, `header` (below the title) and `body` are HTML already, `style` is CSS."""
     page = (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark">'
         '<meta http-equiv="Content-Security-Policy" '
         "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">"
-        f"<title>{escape(title)}</title><style>{STYLE}</style></head>\n"
+        f"<title>{escape(title)}</title><style>{STYLE}{style}</style></head>\n"
         f"<body><header><h1>{escape(title)}</h1>{header}</header>\n<main>{body}</main></body></html>\n"
     )
     # A file name that is no valid text (a lone surrogate, from a Linux folder) must not lose the page.
