@@ -21,7 +21,7 @@ ROOMS = [
     "checkpoint", "training_log", "objectives", "training", "whitening", "first_filters",
     "inference", "classification", "prior_fitting",
     "self_supervision", "fitting", "significance", "metrics",
-    "pixel_metrics", "calibration", "calibration_file",
+    "pixel_metrics", "pixel_counts_file", "calibration", "calibration_file",
     "engines.engine", "engines.onnx_engine", "engines.openvino_engine",
     "engines.program_engine", "engines.exported", "engines.torch_engine", "decoding", "detector",
     "pictures", "page", "prediction_lines", "evaluation", "attention_figure", "report",
