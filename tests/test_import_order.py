@@ -5,7 +5,7 @@ from pathlib import Path
 
 SOURCE = Path(__file__).parent.parent / "src" / "cavga"
 ROOMS = [
-    "_version", "errors", "files", "model_file", "resizing", "regions",
+    "_version", "errors", "files", "name_matching", "model_file", "resizing", "regions",
     "shapes", "networks", "setting", "config", "toml_files", "presets", "flags", "printing",
     "data.images", "ahead", "roi", "framing", "data.records", "data.manifest", "data.reading",
     "data.known_sets", "data.unpack",
@@ -21,18 +21,18 @@ ROOMS = [
     "checkpoint", "training_log", "objectives", "training", "whitening", "first_filters",
     "inference", "classification", "prior_fitting",
     "self_supervision", "fitting", "significance", "metrics",
-    "pixel_metrics", "pixel_counts_file", "calibration", "calibration_file",
+    "pixel_metrics", "pixel_counts_file", "paired_bootstrap", "calibration", "calibration_file",
     "engines.engine", "engines.onnx_engine", "engines.openvino_engine",
     "engines.program_engine", "engines.exported", "engines.torch_engine", "decoding", "detector",
-    "pictures", "page", "prediction_lines", "evaluation", "attention_figure", "report",
-    "map_files", "coco", "prediction", "bundle_files", "bundle", "runs", "calibrating",
+    "pictures", "page", "prediction_lines", "evaluation_files", "comparing", "evaluation", "attention_figure", "report",
+    "map_files", "score_file", "foreign_maps", "coco", "prediction", "bundle_files", "bundle", "runs", "calibrating",
     "drift", "profiling", "self_check", "sections",
     "thresholds",
-    "export", "export_check", "quantization", "export_run", "pipeline", "evaluating",
+    "export", "export_check", "quantization", "export_run", "pipeline", "evaluating", "evaluating_maps",
     "self_test_images", "self_test_page", "self_testing", "progress", "demo",
     "baselines.blur", "baselines.padim", "baselines.patchcore", "cells", "benchmark",
     "verbs.outcome", "verbs.demo", "verbs.check", "verbs.train", "verbs.evaluate", "verbs.export", "verbs.predict",
-    "verbs.bundle", "verbs.calibrate", "verbs.drift", "verbs.profile", "verbs.benchmark",
+    "verbs.bundle", "verbs.calibrate", "verbs.compare", "verbs.drift", "verbs.profile", "verbs.benchmark",
     "cli", "__main__",
 ]  # fmt: skip
 OUTSIDE = {"__init__", "engines.__init__", "verbs.__init__", "data.__init__", "model.__init__", "baselines.__init__"}
