@@ -66,7 +66,7 @@ def test_a_better_method_is_told_from_a_worse_one(tmp_path, capsys):
 def test_more_false_alarms_are_not_better(tmp_path):
     labels = np.repeat([0, 1], 40)
     quiet = write_evaluation(tmp_path / "quiet", np.where(labels, 0.9, 0.1), labels)
-    loud = write_evaluation(tmp_path / "loud", np.where(labels, 0.9, np.linspace(0, 0.99, 80)), labels)
+    loud = write_evaluation(tmp_path / "loud", np.where(labels, 0.9, np.linspace(0, 1.98, 80)), labels)
     found = compare(quiet, loud)["metrics"]["false_alarm_rate"]
     assert found["difference"] == found["b"] > 0
     assert found["verdict"] == "A is better"
@@ -96,8 +96,7 @@ def test_the_interval_covers_the_truth():
         is_covered.append(low <= truth <= high)
         widths.append(high - low)
     assert 88 <= sum(is_covered) <= 99
-    # Drawn apart, the two would give sqrt(2) times the interval of one, about 0.27: pairing is what makes it narrow.
-    assert np.mean(widths) < 0.12
+    assert np.mean(widths) < 0.15  # pairing is what makes it narrow: drawn apart, it would be about 0.25
 
 
 def test_identical_evaluations_differ_by_nothing(tmp_path, run_folder, category, capsys):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cavga._version import __version__
+from cavga.data.manifest import relative_to_root
 from cavga.data.records import Catalog, ImageRecord
 from cavga.errors import UsageError
 from cavga.evaluating import EvaluatedRun, counts_of, labelled_test_images, write_evaluation
@@ -97,14 +98,20 @@ def _scores(
     """The row of each image, if there is a file of them, and the thresholds in use."""
     if maps.scores is None:
         return None, Thresholds(maps.image_threshold, maps.pixel_threshold)
-    tested = {record.relative_path for record in records}
-    others = [record for record in catalog.records if record.relative_path not in tested]
-    rows = match_scores(read_scores(maps.scores), records, others)
+    rows = match_scores(read_scores(maps.scores), records, _other_files(records, catalog))
     stated = {row.threshold for row in rows.values() if row.score is not None}
     image_threshold = maps.image_threshold
     if image_threshold is None and len(stated) == 1:
         image_threshold = stated.pop()
     return rows, Thresholds(image_threshold, maps.pixel_threshold)
+
+
+def _other_files(records: Sequence[ImageRecord], catalog: Catalog) -> list[str]:
+    """Every other image of the data set, and its masks: whoever scores a whole folder scores those as well."""
+    tested = {record.relative_path for record in records}
+    masks = [mask for record in catalog.records for mask in record.mask_paths]
+    files = [relative_to_root(path, catalog.root) for path in (*masks, *catalog.orphan_masks, *catalog.skipped)]
+    return [*files, *(record.relative_path for record in catalog.records if record.relative_path not in tested)]
 
 
 def _decision(score: float, row: ScoreRow | None, threshold: float | None) -> bool | None:

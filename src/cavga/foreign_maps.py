@@ -75,13 +75,13 @@ def map_name(record: ImageRecord) -> str:
 
 
 def match_scores(
-    rows: Sequence[ScoreRow], records: Sequence[ImageRecord], others: Sequence[ImageRecord]
+    rows: Sequence[ScoreRow], records: Sequence[ImageRecord], others: Sequence[str]
 ) -> dict[int, ScoreRow]:
-    """The row of every test image that has one, by the image's position; rows of `others` are passed over.
+    """The row of every test image that has one, by the image's position; rows of `others`, paths, are passed over.
 
     Raises DataError for a row that may mean several images or none, and for the second of one image.
     """
-    names, other_names = (ImageNames([record.relative_path for record in part]) for part in (records, others))
+    names, other_names = ImageNames([record.relative_path for record in records]), ImageNames(others)
     matched: dict[int, ScoreRow] = {}
     for row in rows:
         found = names.find(row.image)

@@ -58,7 +58,7 @@ class GreyScale:
         # Half a grey goes up, not to the even neighbour: the threshold lies at 32767.5.
         return np.clip(np.floor(share * TOP_GREY + 0.5), 0, TOP_GREY).astype(np.uint16)
 
-    def values(self, greys: AnomalyMap) -> AnomalyMap:
+    def values(self, greys: NDArray[np.uint16]) -> AnomalyMap:
         """The values that greys stand for; what was clipped stays so."""
         low = self.threshold - self.reach
         return (low + greys.astype(np.float64) / TOP_GREY * 2 * self.reach).astype(np.float32)

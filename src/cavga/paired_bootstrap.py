@@ -4,11 +4,11 @@ The same images are drawn for both methods, so what makes an image hard for both
 and anomalous images are drawn apart, as many of each as there are. Higher scores are more anomalous. No torch.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from cavga.metrics import auroc_of_counts, average_precision_of_counts, chunk_sizes, percentile_interval
 
@@ -46,7 +46,7 @@ class PixelsOf:
 
 
 def paired_differences(
-    pairs: Mapping[str, tuple[Statistic, Statistic]], is_anomalous: Sequence[bool], *, seed: int = SEED
+    pairs: Mapping[str, tuple[Statistic, Statistic]], is_anomalous: ArrayLike, *, seed: int = SEED
 ) -> dict[str, Difference]:
     """B - A of every statistic (of A, of B) over the images whose labels are given.
 
@@ -69,19 +69,19 @@ def paired_differences(
     return result
 
 
-def auroc_of(scores: Sequence[float], is_anomalous: Sequence[bool]) -> Statistic:
+def auroc_of(scores: ArrayLike, is_anomalous: ArrayLike) -> Statistic:
     """The area under the ROC curve of images."""
     count = _counter(scores, is_anomalous)
     return lambda draws: auroc_of_counts(*count(draws))
 
 
-def average_precision_of(scores: Sequence[float], is_anomalous: Sequence[bool]) -> Statistic:
+def average_precision_of(scores: ArrayLike, is_anomalous: ArrayLike) -> Statistic:
     """The average precision of images."""
     count = _counter(scores, is_anomalous)
     return lambda draws: average_precision_of_counts(*count(draws))
 
 
-def share_called(called: Sequence[bool], among: Sequence[bool]) -> Statistic:
+def share_called(called: ArrayLike, among: ArrayLike) -> Statistic:
     """The share of the images `among` which is called anomalous: recall, or the false alarm rate."""
     chosen = np.asarray(among, dtype=np.float64)
     hits = chosen * np.asarray(called, dtype=np.float64)
@@ -121,7 +121,7 @@ def _draws(rng: np.random.Generator, labels: NDArray[np.bool_], size: int) -> Dr
     return draws
 
 
-def _counter(scores: Sequence[float], is_anomalous: Sequence[bool]) -> Callable[[Draws], tuple[Floats, Floats]]:
+def _counter(scores: ArrayLike, is_anomalous: ArrayLike) -> Callable[[Draws], tuple[Floats, Floats]]:
     """What counts the drawn normal and anomalous images of each distinct score, ascending."""
     values, labels = np.asarray(scores, dtype=np.float64), np.asarray(is_anomalous, dtype=np.bool_)
     order = np.argsort(values, kind="stable")
