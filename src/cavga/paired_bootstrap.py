@@ -46,7 +46,11 @@ class PixelsOf:
 
 
 def paired_differences(
-    pairs: Mapping[str, tuple[Statistic, Statistic]], is_anomalous: ArrayLike, *, seed: int = SEED
+    pairs: Mapping[str, tuple[Statistic, Statistic]],
+    is_anomalous: ArrayLike,
+    *,
+    seed: int = SEED,
+    num_resamples: int = NUM_RESAMPLES,
 ) -> dict[str, Difference]:
     """B - A of every statistic (of A, of B) over the images whose labels are given.
 
@@ -56,7 +60,7 @@ def paired_differences(
     rng = np.random.default_rng(seed)
     whole = np.ones((1, len(labels)))
     found: dict[str, list[Floats]] = {name: [] for name in pairs}
-    for size in chunk_sizes(NUM_RESAMPLES, len(labels)):
+    for size in chunk_sizes(num_resamples, len(labels)):
         draws = _draws(rng, labels, size)
         with np.errstate(invalid="ignore", divide="ignore"):  # no image with a defect among those drawn
             for name, (of_a, of_b) in pairs.items():

@@ -139,7 +139,7 @@ def _sentence(section: Section) -> str:
     parts = []
     for label, name, verb in _WORDS:
         num_called, total = _num_called(section, label)
-        if num_called is None and total:
+        if num_called is None and (total or not section.scores):
             return f"{len(section.scores)} images were scored; without a threshold none was judged."
         if total:
             was = "was" if num_called == 1 else "were"
