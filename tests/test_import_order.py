@@ -5,7 +5,7 @@ from pathlib import Path
 
 SOURCE = Path(__file__).parent.parent / "src" / "cavga"
 ROOMS = [
-    "_version", "errors", "files", "model_file", "resizing", "regions",
+    "_version", "errors", "files", "name_matching", "model_file", "resizing", "regions",
     "shapes", "networks", "setting", "config", "toml_files", "presets", "flags", "printing",
     "data.images", "ahead", "roi", "framing", "data.records", "data.manifest", "data.reading",
     "data.known_sets", "data.unpack",
@@ -21,14 +21,14 @@ ROOMS = [
     "checkpoint", "training_log", "objectives", "training", "whitening", "first_filters",
     "inference", "classification", "prior_fitting",
     "self_supervision", "fitting", "significance", "metrics",
-    "pixel_metrics", "calibration", "calibration_file",
+    "pixel_metrics", "pixel_counts_file", "paired_bootstrap", "calibration", "calibration_file",
     "engines.engine", "engines.onnx_engine", "engines.openvino_engine",
     "engines.program_engine", "engines.exported", "engines.torch_engine", "decoding", "detector",
-    "pictures", "page", "prediction_lines", "evaluation", "attention_figure", "report",
-    "map_files", "coco", "prediction", "bundle_files", "bundle", "runs", "calibrating",
+    "pictures", "page", "prediction_lines", "evaluation_files", "comparing", "evaluation", "attention_figure", "report",
+    "map_files", "score_file", "foreign_maps", "coco", "prediction", "bundle_files", "bundle", "runs", "calibrating",
     "drift", "profiling", "self_check", "sections",
     "thresholds",
-    "export", "export_check", "quantization", "export_run", "pipeline", "evaluating",
+    "export", "export_check", "quantization", "export_run", "pipeline", "evaluating", "evaluating_maps",
     "self_test_images", "self_test_page", "self_testing", "progress", "demo",
     "reported", "measuring", "table_grids", "table_records", "table_content", "table_html", "table_pages",
     "baselines.blur", "baselines.padim", "baselines.patchcore", "baselines.autoencoder", "baselines.ae_l2",
@@ -36,7 +36,7 @@ ROOMS = [
     "cells.cell", "cells.at_128_px", "cells.good_only", "cells.small_images", "cells.paper", "cells.tables",
     "cells.choosing", "controls", "benchmark", "estimating", "counting",
     "verbs.outcome", "verbs.demo", "verbs.check", "verbs.train", "verbs.evaluate", "verbs.export", "verbs.predict",
-    "verbs.bundle", "verbs.calibrate", "verbs.drift", "verbs.profile", "verbs.benchmark",
+    "verbs.bundle", "verbs.calibrate", "verbs.compare", "verbs.drift", "verbs.profile", "verbs.benchmark",
     "cli", "__main__",
 ]  # fmt: skip
 OUTSIDE = {

@@ -13,7 +13,20 @@ from collections.abc import Sequence
 from cavga._version import __version__
 from cavga.errors import CavgaError, UsageError, unknown_name
 from cavga.flags import OneLineParser
-from cavga.verbs import benchmark, bundle, calibrate, check, demo, drift, evaluate, export, predict, profile, train
+from cavga.verbs import (
+    benchmark,
+    bundle,
+    calibrate,
+    check,
+    compare,
+    demo,
+    drift,
+    evaluate,
+    export,
+    predict,
+    profile,
+    train,
+)
 from cavga.verbs.outcome import FAILED, INTERRUPTED, Outcome
 
 _HINTS = {  # verb -> how an interrupted one goes on
@@ -50,11 +63,12 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         "demo": (demo.add_flags, "train and evaluate on the bundled photographs"),
         "check": (check.add_flags, "list what is in a data set and everything wrong with it"),
         "train": (train.add_flags, "learn what normal looks like from good images"),
-        "evaluate": (evaluate.add_flags, "measure a trained run on labelled test images"),
+        "evaluate": (evaluate.add_flags, "measure a trained run, or maps made elsewhere, on labelled test images"),
         "export": (export.add_flags, "write a trained model as one file for runtimes without torch"),
         "predict": (predict.add_flags, "score images and folders"),
         "bundle": (bundle.add_flags, "collect a model and all that predicting needs, for a machine without network"),
         "calibrate": (calibrate.add_flags, "set the thresholds of a trained model by new photographs of good parts"),
+        "compare": (compare.add_flags, "say whether one of two evaluations of the same images is better"),
         "drift": (drift.add_flags, "say whether the scores of now are still like those that set the thresholds"),
         "profile": (profile.add_flags, "measure where the time of a prediction goes"),
         "benchmark": (benchmark.add_flags, "measure a table of the paper, or one of our own, and write it as a page"),

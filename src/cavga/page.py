@@ -31,13 +31,16 @@ VERDICTS = {
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """One image to show; `label` is 0 (good), 1 (defective) or None, `mask` None where it is not known."""
+    """One image to show; `label` is 0 (good), 1 (defective) or None, `mask` None where it is not known.
+
+    `threshold` is None where the decision is not by one, `pixel_threshold` not a number where there is none.
+    """
 
     path: str
     label: int | None
     defect_type: str | None
     score: float
-    threshold: float
+    threshold: float | None
     is_anomalous: bool
     photograph: NDArray[np.uint8]
     anomaly_map: NDArray[np.float32]
@@ -78,8 +81,9 @@ def note_list(notes: Sequence[str]) -> str:
 
 
 def fact_line(name: str, facts: Mapping[str, Any] | None) -> str:
-    """Keys and values on one quiet line."""
-    texts = [f"{escape(key.replace('_', ' '))} {escape(str(value))}" for key, value in (facts or {}).items()]
+    """Keys and values on one quiet line; what is not known is not there."""
+    known = [(key, value) for key, value in (facts or {}).items() if value is not None]
+    texts = [f"{escape(key.replace('_', ' '))} {escape(str(value))}" for key, value in known]
     return f'<p class="hint">{name}: {" · ".join(texts)}</p>' if texts else ""
 
 
@@ -113,10 +117,10 @@ def _case(case: Case) -> str:
     )
     verdict = VERDICTS[case.label, case.is_anomalous]
     truth = {0: "good", 1: case.defect_type or "defective", None: "no label"}[case.label]
-    sign = "≥" if case.is_anomalous else "&lt;"
+    cut = "" if case.threshold is None else f" {'≥' if case.is_anomalous else '&lt;'} {case.threshold:.4g}"
     return (
         f'<figure class="case">{picture_row(pictures, alts)}<figcaption>'
         f'<b class="{verdict.split()[0]}">{verdict}</b><span class="name">{name}</span>'
-        f'<span class="hint">{escape(truth)} · score {case.score:.4g} {sign} {case.threshold:.4g}</span>'
+        f'<span class="hint">{escape(truth)} · score {case.score:.4g}{cut}</span>'
         "</figcaption></figure>"
     )
