@@ -21,7 +21,7 @@ def test_help_and_version_load_no_torch():
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
     shown = cavga("--help")
     assert shown.returncode == 0
-    assert {"demo", "check", "train", "evaluate", "predict", "calibrate", "drift", "profile"} <= set(
+    assert {"demo", "check", "train", "evaluate", "predict", "calibrate", "compare", "drift", "profile"} <= set(
         shown.stdout.split()
     )
     assert cavga("--version").stdout.startswith("cavga 0.")
@@ -29,7 +29,20 @@ def test_help_and_version_load_no_torch():
 
 @pytest.mark.parametrize(
     "verb",
-    ["demo", "check", "train", "evaluate", "export", "predict", "bundle", "calibrate", "drift", "profile", "benchmark"],
+    [
+        "demo",
+        "check",
+        "train",
+        "evaluate",
+        "export",
+        "predict",
+        "bundle",
+        "calibrate",
+        "compare",
+        "drift",
+        "profile",
+        "benchmark",
+    ],
 )
 def test_every_verb_has_help_with_an_example(verb, capsys):
     with pytest.raises(SystemExit) as caught:

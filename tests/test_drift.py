@@ -122,6 +122,8 @@ def test_predictions_of_another_threshold_are_pointed_out(run_folder, tmp_path, 
         path = write_predictions(tmp_path / "p.jsonl", description["scores"], threshold=threshold)
         code, out, _ = run_verb(capsys, "drift", path, "--against", run_folder)
         assert (code, "another threshold" in out) == (0, is_other)
+        _, out, _ = run_verb(capsys, "drift", path, "--against", run_folder, "--json")
+        assert (json.loads(out)["caveat"] is not None) == is_other
 
 
 def test_a_model_without_scores_is_refused(run_folder, tmp_path, capsys):

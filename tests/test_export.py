@@ -21,7 +21,7 @@ from cavga.errors import DataError, ExportError, ModelFileError, UsageError
 from cavga.export import onnx_model
 from cavga.export_check import compare
 from cavga.export_run import Exported, export_run
-from cavga.model_file import load_description
+from cavga.model_file import check_exported, exported_hashes, load_description
 from cavga.pipeline import train
 from cavga.presets import make_config
 from cavga.verbs.export import threshold_lines
@@ -220,6 +220,39 @@ def test_a_damaged_graph_and_one_of_other_weights_are_refused(run, tmp_path):
     (copy / "model.onnx.json").unlink()
     with pytest.raises(ModelFileError, match="not of this run's weights"):
         cavga.AnomalyDetector.load(copy)
+
+
+def test_metadata_that_is_no_description_is_refused_in_one_line(run, tmp_path):
+    for text in ("nonsense", "{}", "[1]"):
+        model = onnx.load(run / "model.onnx")
+        onnx.helper.set_model_props(model, {"cavga": text})
+        onnx.save(model, tmp_path / "model.onnx")
+        with pytest.raises(ModelFileError, match="not one that `cavga export` wrote, or damaged"):
+            cavga.AnomalyDetector.load(tmp_path / "model.onnx")
+
+
+def test_the_weights_of_an_openvino_model_are_checked_too(tmp_path):
+    for name, content in (("model.xml", b"xml"), ("model.bin", b"weights")):
+        (tmp_path / name).write_bytes(content)
+    report = tmp_path / "model.xml.json"
+    report.write_text(json.dumps(exported_hashes(tmp_path / "model.xml")))
+    check_exported(tmp_path / "model.xml")
+    (tmp_path / "model.bin").write_bytes(b"weightz")
+    with pytest.raises(ModelFileError, match=r"model\.bin is damaged"):
+        check_exported(tmp_path / "model.xml")
+    report.write_text(
+        json.dumps({"sha256": exported_hashes(tmp_path / "model.xml")["sha256"]})
+    )  # of an earlier version
+    check_exported(tmp_path / "model.xml")
+    (tmp_path / "model.bin").unlink()
+    with pytest.raises(ModelFileError, match=r"model\.bin is missing"):
+        check_exported(tmp_path / "model.xml")
+
+
+def test_a_program_that_is_cut_off_is_refused_in_one_line(tmp_path):
+    (tmp_path / "model.pt2").write_bytes(b"PK\x03\x04 cut off")
+    with pytest.raises(ModelFileError, match="no program that `cavga export` wrote"):
+        cavga.AnomalyDetector.load(tmp_path / "model.pt2")
 
 
 def test_a_calibrated_run_is_exported_with_its_new_thresholds_and_the_command_says_so(run, tmp_path, capsys):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cavga.map_scale import MapScale
+from cavga.map_scale import MapScale, scale_of_maps
 from cavga.pictures import (
     HEAT_COLOURS,
     LEFT,
@@ -102,7 +102,7 @@ def test_the_tint_starts_at_half_the_threshold_and_grows():
 
 def test_an_overlay_without_a_threshold_has_no_line():
     photograph = np.full((40, 40, 3), 128, dtype=np.uint8)
-    assert not has_colour(overlay(photograph, square_map(), MapScale(float("nan"), float("nan"))), MODEL_COLOUR).any()
+    assert not has_colour(overlay(photograph, square_map(), MapScale(0.5, 0.5, is_known=False)), MODEL_COLOUR).any()
 
 
 def test_the_map_is_brought_to_the_photographs_size_and_the_line_grows_with_it():
@@ -185,3 +185,13 @@ def test_the_legend_gives_the_scale_in_numbers():
     assert "0.25 = threshold" in legend(MapScale(0.25, 0.25))
     assert "0.5 and above" in legend(MapScale(0.25, 0.25))
     assert "-4 and below" in legend(MapScale(-1.5, 2.5))
+    assert "= threshold" not in legend(MapScale(-1.5, 2.5, is_known=False))
+
+
+def test_maps_of_an_unknown_model_have_one_scale_of_all_that_are_shown():
+    maps = [map_of([-3.0, 1.0]), map_of([0.0, 5.0])]
+    assert scale_of_maps(maps, 0.5) == HALF
+    assert scale_of_maps(maps, -1.0) == MapScale(-1.0, 6.0)
+    assert scale_of_maps(maps, None) == MapScale(1.0, 4.0, is_known=False)
+    assert scale_of_maps([], None).reach > 0
+    assert scale_of_maps([map_of([2.0, 2.0])], None).reach > 0

@@ -1,42 +1,50 @@
 """Cells of a table: a configuration -> a run folder -> one JSON row; no finished cell is run twice.
 
-docs/results.md is written from the rows by benchmarks/render_results.py.
+The table's pages are written after every cell (table_pages.py), docs/results.md by benchmarks/render_results.py.
 """
 
+import hashlib
 import json
 import platform
 import shutil
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from cavga.baselines.padim import PadimGraph
-from cavga.baselines.patchcore import PatchcoreGraph
 from cavga.cells.at_128_px import CONTAMINATION_SHARES
 from cavga.cells.cell import Cell
-from cavga.cells.tables import TABLES
+from cavga.cells.choosing import Choice, choose_cells
+from cavga.cells.tables import folder_of
+from cavga.config import as_dict
+from cavga.controls import run_control
 from cavga.data.contamination import write_contaminated
-from cavga.data.dataset import cache_images
 from cavga.data.demo import TEXTURES, write_demo_data
-from cavga.data.records import hold_out
-from cavga.detector import AnomalyDetector
-from cavga.engines.torch_engine import TorchEngine, load_run
-from cavga.errors import CavgaError, DataError, ModelFileError, UsageError, unknown_name
-from cavga.evaluating import evaluate, evaluate_detector
+from cavga.data.known_sets import where_to_get
+from cavga.errors import CavgaError, DataError, ModelFileError, UsageError
+from cavga.evaluating import evaluate
 from cavga.files import atomic_write
-from cavga.inference import InferenceGraph
+from cavga.measuring import code_version, images_per_second, peak_memory_mb, reset_peak_memory
 from cavga.model_file import MANIFEST_FILE
 from cavga.pipeline import train
-from cavga.runs import gather
-from cavga.thresholds import set_thresholds
+from cavga.reported import ReportedTable
+from cavga.table_content import TableContent
+from cavga.table_grids import Row
+from cavga.table_pages import write_table
 
-ROW_FILE = "row.json"
-CONTROLS: dict[str, type[PadimGraph] | type[PatchcoreGraph]] = {"padim": PadimGraph, "patchcore": PatchcoreGraph}
+ROW_FILE, PREDICTIONS_FILE = "row.json", "predictions.jsonl"
 CONVERGED = 0.01  # relative change of the objective from one epoch to the next
+
+
+@dataclass(frozen=True)
+class TableRun:
+    """What `run_table` did."""
+
+    rows: list[Row]
+    absent: list[dict[str, str]]
+    """Data sets that are not there: `data` and `message`."""
+    files: list[Path]
 
 
 def run_table(
@@ -44,75 +52,124 @@ def run_table(
     output: Path,
     *,
     data: Path | None = None,
-    seeds: Sequence[int] = (0,),
-    weights: str | None = None,
-    datasets: Sequence[str] = (),
-    on_row: Callable[[dict[str, Any]], None] = lambda _row: None,
-) -> list[dict[str, Any]]:
-    """Run every cell of a table that is not finished; OUTPUT/<table>.json is rewritten after each.
+    choice: Choice | None = None,
+    reported: ReportedTable | None = None,
+    on_row: Callable[[Row], None] = lambda _row: None,
+) -> TableRun:
+    """Run every cell of a table that is not finished.
 
-    `datasets` restricts the table to some of its data sets.
+    OUTPUT/<table>.json, .md, .csv and .html are rewritten after each. Cells of data sets that are not there are
+    left out and named in `absent`; raises DataError if none is there.
     """
-    cells = _cells(table, seeds, weights, datasets)
-    needed = sorted({cell.data for cell in cells} - set(TEXTURES))
-    _check(table, output, data=data, weights=weights, needed=needed)
-    if len(needed) < len({cell.data for cell in cells}):
+    choice = choice or Choice()
+    cells, absent = find_cells(table, output, data=data, choice=choice)
+    if any(cell.data in TEXTURES for cell in cells):
         write_demo_data(output / "data")
-    rows = []
+    folder, rows, files = output / folder_of(table, choice.epochs), [], []
     for cell in cells:
         root = output / "data" if cell.data in TEXTURES else data
-        row = run_cell(cell, root or output, output / table)
+        row = run_cell(cell, root or output, folder)
         rows.append(row)
-        content = {"table": table, "machine": platform.machine(), "rows": rows}
-        atomic_write(output / f"{table}.json", (json.dumps(content, indent=1) + "\n").encode())
+        content: dict[str, Any] = {"table": table, "machine": platform.machine(), "absent": absent, "rows": rows}
+        path = output / f"{table}.json"
+        atomic_write(path, (json.dumps(content, indent=1) + "\n").encode())
+        files = [path, *write_table(output, TableContent(table, rows, len(cells), absent, reported))]
         on_row(row)
-    return rows
+    return TableRun(rows, absent, files)
 
 
-def _cells(table: str, seeds: Sequence[int], weights: str | None, datasets: Sequence[str]) -> list[Cell]:
-    """The cells of a table on some of its data sets, or on all."""
-    if table not in TABLES:
-        raise unknown_name("table", table, TABLES)
-    cells = TABLES[table](seeds, weights)
-    known = list(dict.fromkeys(cell.data for cell in cells))
-    for name in datasets:
-        if name not in known:
-            raise unknown_name("data set", name, known)
-    return [cell for cell in cells if not datasets or cell.data in datasets]
+def find_cells(
+    table: str, output: Path, *, data: Path | None, choice: Choice
+) -> tuple[list[Cell], list[dict[str, str]]]:
+    """The cells whose data is there, and the data sets that are not; raises what no cell could be run with.
 
-
-def _check(table: str, output: Path, *, data: Path | None, weights: str | None, needed: Sequence[str]) -> None:
-    """Refuse what no cell could be run with, before an earlier table is touched."""
+    Nothing is written, so that an earlier table stays.
+    """
+    cells = choose_cells(table, choice)
+    needed = sorted({cell.data for cell in cells} - set(TEXTURES))
     if needed and data is None:
         raise UsageError(f"table {table} needs --data ROOT, the folder that holds {', '.join(needed)}")
     if output.is_file():
         raise UsageError(f"--output {output} is a file: expected a folder")
-    if data is not None and needed and not any((data / name).is_dir() for name in needed):
-        raise DataError(f"{data} holds none of {', '.join(needed)}: expected --data ROOT with these folders in it")
+    there = [cell for cell in cells if cell.data in TEXTURES or (data is not None and (data / cell.data).is_dir())]
+    if data is not None and not there:
+        wanted = [cell for cell in cells if not cell.is_extra] or cells
+        raise DataError(f"{data} holds none of {', '.join(needed)}: {_where({cell.set_name for cell in wanted})}")
+    weights = choice.weights
     if weights not in (None, "imagenet", "none") and not Path(str(weights)).is_file():
         raise ModelFileError(f"no such weights file: {weights}")
+    lacking = [cell for cell in cells if cell not in there and not cell.is_extra]
+    return there, _absent(data or Path(), cells, lacking)
 
 
-def run_cell(cell: Cell, root: Path, output: Path) -> dict[str, Any]:
+def _absent(root: Path, cells: Sequence[Cell], lacking: Sequence[Cell]) -> list[dict[str, str]]:
+    """One line for each data set of which something is not there."""
+    absent = []
+    for name in dict.fromkeys(cell.set_name for cell in lacking):
+        folders = dict.fromkeys(cell.data for cell in lacking if cell.set_name == name)
+        wanted = {cell.data for cell in cells if cell.set_name == name}
+        what = f"{root / name} is not there"
+        if len(folders) < len(wanted):
+            what = f"{root}: {len(folders)} of {len(wanted)} folders are not there ({', '.join(folders)})"
+        absent.append({"data": name, "message": f"{what}: {_where([name])}"})
+    return absent
+
+
+def _where(names: Iterable[str]) -> str:
+    return "; ".join(where_to_get(name, otherwise=f"put it into {name}/ there") for name in sorted(names))
+
+
+def run_cell(cell: Cell, root: Path, output: Path) -> Row:
     """One row: from its file if the cell is finished, else computed; a failure is a row that says why."""
     run = output / cell.folder
-    if (run / ROW_FILE).is_file():
-        return json.loads((run / ROW_FILE).read_text(encoding="utf-8"))
-    row: dict[str, Any] = {"cell": cell.name, "data": cell.data, "method": cell.method, "preset": cell.preset,
-                           "seed": cell.seed, "note": cell.note}  # fmt: skip
+    row: Row = {"cell": cell.name, "data": cell.data, "part": cell.part, "method": cell.method,
+                "preset": cell.preset, "seed": cell.seed, "note": cell.note}  # fmt: skip
+    if cell.normal_class is not None:
+        row["normal_class"] = cell.normal_class
     if cell.contamination is not None:
         row["contamination"] = cell.contamination
+    settings = _settings_of(cell)
+    if (run / ROW_FILE).is_file():
+        return _finished(run, row, settings)
     if run.exists():
         shutil.rmtree(run)  # begun and not finished
-    started = time.monotonic()
+    started, is_measured, code = time.monotonic(), reset_peak_memory(), code_version()
     try:
         data = _data_of(cell, root, output)
-        results = (_cavga if cell.method == "cavga" else _control)(cell, data, run, output)
+        results = (_cavga if cell.method == "cavga" else run_control)(cell, data, run, output)
     except CavgaError as error:
         return {**row, "error": str(error)}
-    row |= {"error": None, "minutes": round((time.monotonic() - started) / 60, 2), **results}
+    except (RuntimeError, MemoryError) as error:  # torch, out of memory: the other cells are still worth running
+        return {**row, "error": f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"}
+    row |= {
+        "error": None,
+        "minutes": round((time.monotonic() - started) / 60, 2),
+        "images_per_second": images_per_second(run / PREDICTIONS_FILE),
+        "peak_memory_mb": peak_memory_mb() if is_measured else None,
+        "code": code,
+        "settings": settings,
+        **results,
+    }
     atomic_write(run / ROW_FILE, (json.dumps(row, indent=1) + "\n").encode())
     return row
+
+
+def _settings_of(cell: Cell) -> str:
+    """One sha256 for all that a cell's figures depend on besides data and code."""
+    config = as_dict(cell.config())
+    config["training"].pop("device")
+    config["model"]["weights"] = Path(config["model"]["weights"]).name
+    parts = [config, cell.method, cell.features_of, cell.without, cell.contamination]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _finished(run: Path, row: Row, settings: str) -> Row:
+    """The row of a finished cell; a failure if it was run with other settings than are asked for now."""
+    found: Row = json.loads((run / ROW_FILE).read_text(encoding="utf-8"))
+    if found.get("settings", settings) == settings:  # rows of earlier versions do not say
+        return found
+    problem = "holds this cell with other settings; choose another --output, or remove that folder to run it anew"
+    return {**row, "error": f"{run} {problem}"}
 
 
 def _data_of(cell: Cell, root: Path, output: Path) -> Path:
@@ -130,7 +187,8 @@ def _data_of(cell: Cell, root: Path, output: Path) -> Path:
 def _cavga(cell: Cell, data: Path, run: Path, output: Path) -> dict[str, Any]:
     train(data, run, cell.config(), with_export=False)
     without = [output / replace(cell, name=cell.without).folder] if cell.without else []
-    metrics = evaluate(run, data, without=without).metrics
+    category = cell.config().data.category  # a normal class is taken from the run itself
+    metrics = evaluate(run, data, category=category, without=without).metrics
     log = [json.loads(line) for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
     losses = {key: value for key, value in log[-1].items() if isinstance(value, float)}
     converged = has_converged([line["total"] for line in log])
@@ -143,34 +201,3 @@ def has_converged(totals: Sequence[float]) -> bool | None:
         return None
     steps = zip(totals[-3:-1], totals[-2:], strict=True)
     return all(abs(after - before) < CONVERGED * abs(before) for before, after in steps)
-
-
-def _control(cell: Cell, data: Path, run: Path, output: Path) -> dict[str, Any]:
-    """Fit a control on the features of another cell's run, calibrate and evaluate it in the same way.
-
-    Where our own rows use folds, which would be dear here, thresholds come from a control without the images held
-    out, and one that is fitted to all of them is evaluated: so every row learns from the same images.
-    """
-    base = Cell(cell.features_of or "", cell.data, seed=cell.seed)
-    engine, description = load_run(output / base.folder, "auto")
-    config = cell.config()
-    inputs = gather(data, config)
-    fitted, held = inputs.train, inputs.calibration
-    if not held:
-        fitted, held = hold_out(inputs.train, fraction=config.data.calibration_fraction, seed=cell.seed)
-    assert isinstance(engine.graph, InferenceGraph)
-    graph = CONTROLS[cell.method](engine.graph.model, image_size=config.data.image_size, seed=cell.seed)
-    images = cache_images(inputs.train, inputs.hashes_of(inputs.train), size=config.data.image_size, folder=run)
-    chosen = set(fitted)
-    is_fitted = np.array([record in chosen for record in inputs.train])
-    graph.fit(images[is_fitted], engine.device)
-    calibration = set_thresholds(graph, replace(inputs, train=fitted, calibration=held), config, engine.device)
-    if not is_fitted.all():
-        graph.fit(images, engine.device)
-    description = {**description, "preset": "control", "calibration": calibration.as_dict()}
-    control = AnomalyDetector(TorchEngine(graph, engine.device), description)
-    metrics = evaluate_detector(control, inputs.catalog, run, used=dict.fromkeys(inputs.hashes.values(), "")).metrics
-    del images
-    for cache in run.glob("images-*"):
-        cache.unlink()
-    return {"metrics": metrics}

@@ -13,8 +13,26 @@ from collections.abc import Sequence
 from cavga._version import __version__
 from cavga.errors import CavgaError, UsageError, unknown_name
 from cavga.flags import OneLineParser
-from cavga.verbs import benchmark, bundle, calibrate, check, demo, drift, evaluate, export, predict, profile, train
+from cavga.verbs import (
+    benchmark,
+    bundle,
+    calibrate,
+    check,
+    compare,
+    demo,
+    drift,
+    evaluate,
+    export,
+    predict,
+    profile,
+    train,
+)
 from cavga.verbs.outcome import FAILED, INTERRUPTED, Outcome
+
+_HINTS = {  # verb -> how an interrupted one goes on
+    "train": "; the same command with --resume goes on from the last checkpoint, or from the start if there is none",
+    "benchmark": "; the same command goes on with the cell that was begun",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -28,8 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except CavgaError as error:
         return _complain(str(error), error.exit_code)
     except KeyboardInterrupt:
-        hint = "; the same command with --resume goes on from the last checkpoint, or from the start if there is none"
-        return _complain("interrupted" + (hint if arguments[:1] == ["train"] else ""), INTERRUPTED)
+        return _complain("interrupted" + _HINTS.get(arguments[0] if arguments else "", ""), INTERRUPTED)
     except ModuleNotFoundError as error:
         if error.name not in ("torch", "torchvision", "sklearn", "scipy", "jaxtyping", "skimage", "onnx", "onnxscript"):
             raise
@@ -46,14 +63,15 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         "demo": (demo.add_flags, "train and evaluate on the bundled photographs"),
         "check": (check.add_flags, "list what is in a data set and everything wrong with it"),
         "train": (train.add_flags, "learn what normal looks like from good images"),
-        "evaluate": (evaluate.add_flags, "measure a trained run on labelled test images"),
+        "evaluate": (evaluate.add_flags, "measure a trained run, or maps made elsewhere, on labelled test images"),
         "export": (export.add_flags, "write a trained model as one file for runtimes without torch"),
         "predict": (predict.add_flags, "score images and folders"),
         "bundle": (bundle.add_flags, "collect a model and all that predicting needs, for a machine without network"),
         "calibrate": (calibrate.add_flags, "set the thresholds of a trained model by new photographs of good parts"),
+        "compare": (compare.add_flags, "say whether one of two evaluations of the same images is better"),
         "drift": (drift.add_flags, "say whether the scores of now are still like those that set the thresholds"),
         "profile": (profile.add_flags, "measure where the time of a prediction goes"),
-        "benchmark": (benchmark.add_flags, "run every cell of a table and write its rows"),
+        "benchmark": (benchmark.add_flags, "measure a table of the paper, or one of our own, and write it as a page"),
     }
     parser = OneLineParser(prog="cavga", description="Anomaly detection and localization from good images (CAVGA).")
     parser.add_argument("--version", action="version", version=f"cavga {__version__}")

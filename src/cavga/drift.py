@@ -201,4 +201,15 @@ def as_dict(drift: Drift, predictions: Predictions, calibration: Calibration) ->
         "parts": [part.as_dict() for part in drift.parts],
         "direction": drift.direction,
         "verdict": drift.verdict,
+        "caveat": caveat(predictions, calibration),
     }
+
+
+def caveat(predictions: Predictions, calibration: Calibration) -> str | None:
+    """What to look into before the verdict is believed: the predictions may be another model's."""
+    if predictions.thresholds == {calibration.image_threshold}:
+        return None
+    return (
+        f"predicted with another threshold than the {calibration.image_threshold:.6g} of this model, which is used "
+        "here: if the predictions are another model's, the verdict means nothing; predict again with this one"
+    )

@@ -1,4 +1,4 @@
-"""A detector and a data set -> metrics.json, predictions.jsonl, report.html."""
+"""A detector and a data set -> metrics.json, predictions.jsonl, pixel_counts.npz, report.html."""
 
 import json
 import tempfile
@@ -7,15 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from cavga.calibrating import calibrated_on
 from cavga.data.manifest import sha256_of
-from cavga.data.records import ANOMALOUS, NORMAL, Catalog
+from cavga.data.records import ANOMALOUS, NORMAL, Catalog, ImageRecord
 from cavga.detector import AnomalyDetector
 from cavga.engines.torch_engine import TorchEngine
 from cavga.errors import DataError, UsageError
 from cavga.evaluation import Evaluation, ScoredImage, evaluate_records, has_known_mask
 from cavga.files import atomic_write
 from cavga.model_file import load_description
+from cavga.pixel_counts_file import PIXEL_COUNTS_FILE, PixelCounts, save_pixel_counts
 from cavga.prediction_lines import jsonl, prediction_line
 from cavga.report import Section, write_report
 from cavga.runs import load_like_run, used_images
@@ -43,6 +46,8 @@ def evaluate(
     device: str = "auto",
 ) -> EvaluatedRun:
     """Evaluate a run on the labelled test images of `data`; writes metrics.json, predictions.jsonl, report.html.
+
+    With masks it writes pixel_counts.npz too, for `cavga.comparing`.
 
     Images that the run, or one of the runs in `without`, was trained or calibrated on are left out, by
     content; an exported file knows only which ones set its thresholds later. `output` defaults to the run folder.
@@ -87,6 +92,24 @@ def evaluate_detector(
     `used` maps the sha256 of images to leave out. `without` names the other runs
     whose images are among those, for metrics.json.
     """
+    records, excluded = labelled_test_images(catalog, used)
+    folder = tempfile.TemporaryDirectory(prefix="cavga-")
+    with folder:
+        evaluation = evaluate_records(
+            detector, records, folder=folder, at_original_size=at_original_size, expects_masks=catalog.expects_masks
+        )
+        metrics = _complete(evaluation, detector, excluded=excluded)
+        metrics["provenance"]["without"] = list(without)
+        section = make_section(catalog.title, metrics, evaluation, detector, class_attention)
+    write_evaluation(output, metrics, evaluation, section)
+    return EvaluatedRun(metrics, section, evaluation.problems)
+
+
+def labelled_test_images(catalog: Catalog, used: Mapping[str, str]) -> tuple[list[ImageRecord], int]:
+    """The labelled test images without those whose sha256 is in `used`, and how many those are.
+
+    Raises DataError if none is left.
+    """
     labelled = [record for record in catalog.split("test") if record.label is not None]
     records = [record for record in labelled if not record.path.is_file() or sha256_of(record.path) not in used]
     if not records:
@@ -94,19 +117,33 @@ def evaluate_detector(
             f"{catalog.root} holds no labelled test images that were not trained on: expected them in "
             "test/good and test/<defect>, or split test in a manifest"
         )
-    folder = tempfile.TemporaryDirectory(prefix="cavga-")
-    with folder:
-        evaluation = evaluate_records(
-            detector, records, folder=folder, at_original_size=at_original_size, expects_masks=catalog.expects_masks
-        )
-        metrics = _complete(evaluation, detector, excluded=len(labelled) - len(records))
-        metrics["provenance"]["without"] = list(without)
-        section = make_section(catalog.title, metrics, evaluation, detector, class_attention)
-    lines = [_line(image, detector.image_threshold) for image in evaluation.images]
+    return records, len(labelled) - len(records)
+
+
+def write_evaluation(output: Path, metrics: Mapping[str, Any], evaluation: Evaluation, section: Section) -> None:
+    """Write metrics.json, predictions.jsonl, report.html, and pixel_counts.npz if there is an anomalous pixel."""
+    threshold = metrics["image"]["threshold"]
     atomic_write(output / "metrics.json", (json.dumps(metrics, indent=2) + "\n").encode())
-    atomic_write(output / "predictions.jsonl", jsonl(lines))
+    atomic_write(output / "predictions.jsonl", jsonl(_line(image, threshold) for image in evaluation.images))
+    counts = evaluation.pixel_counts.by_bin()
+    if len(counts):
+        rows = np.flatnonzero([has_known_mask(image) for image in evaluation.images])
+        edges, cut = evaluation.pixel_counts.edges, metrics["pixel"]["threshold"]
+        save_pixel_counts(output / PIXEL_COUNTS_FILE, PixelCounts(rows, counts, edges, cut))
+    else:
+        (output / PIXEL_COUNTS_FILE).unlink(missing_ok=True)  # of an older evaluation, which is no longer here
     write_report(output / "report.html", f"cavga: {section.title}", [section])
-    return EvaluatedRun(metrics, section, evaluation.problems)
+
+
+def counts_of(evaluation: Evaluation) -> dict[str, int]:
+    """The `counts` of metrics.json that are of the test images."""
+    scored = [image for image in evaluation.images if image.score is not None]
+    return {
+        "test_normal": sum(image.record.label == NORMAL for image in scored),
+        "test_anomalous": sum(image.record.label == ANOMALOUS for image in scored),
+        "with_mask": sum(image.record.label == ANOMALOUS and has_known_mask(image) for image in scored),
+        "unreadable": len(evaluation.images) - len(scored),
+    }
 
 
 def _class_attention_of(model: Path, detector: AnomalyDetector) -> ClassAttentionOf | None:
@@ -123,17 +160,14 @@ def _class_attention_of(model: Path, detector: AnomalyDetector) -> ClassAttentio
 
 def _complete(evaluation: Evaluation, detector: AnomalyDetector, *, excluded: int) -> dict[str, Any]:
     """metrics.json: the metrics with counts and provenance."""
-    scored = [image for image in evaluation.images if image.score is not None]
-    origin = detector.description["provenance"]
+    origin, tested = detector.description["provenance"], counts_of(evaluation)
     counts = {
         "train": origin["train"],
         "train_anomalous": origin.get("train_anomalous", 0),  # not in runs from before the w variants
         "calibration": detector.description["calibration"]["num_images"],
-        "test_normal": sum(image.record.label == NORMAL for image in scored),
-        "test_anomalous": sum(image.record.label == ANOMALOUS for image in scored),
-        "with_mask": sum(image.record.label == ANOMALOUS and has_known_mask(image) for image in scored),
+        **{key: tested[key] for key in ("test_normal", "test_anomalous", "with_mask")},
         "excluded": excluded,
-        "unreadable": len(evaluation.images) - len(scored),
+        "unreadable": tested["unreadable"],
     }
     description = {key: detector.description[key] for key in ("variant", "preset", "calibration")}
     description["calibration"] = {key: value for key, value in description["calibration"].items() if key != "scores"}
@@ -141,8 +175,8 @@ def _complete(evaluation: Evaluation, detector: AnomalyDetector, *, excluded: in
     return {**evaluation.metrics, "counts": counts, "provenance": source}
 
 
-def _line(image: ScoredImage, threshold: float) -> dict[str, Any]:
-    return prediction_line(
+def _line(image: ScoredImage, threshold: float | None) -> dict[str, Any]:
+    line = prediction_line(
         image.record.relative_path,
         score=image.score,
         threshold=threshold,
@@ -150,3 +184,6 @@ def _line(image: ScoredImage, threshold: float) -> dict[str, Any]:
         error=image.error,
         milliseconds=image.milliseconds,
     )
+    is_anomalous = image.is_anomalous if threshold is None else line["is_anomalous"]
+    path = image.record.path
+    return {**line, "is_anomalous": is_anomalous, "sha256": sha256_of(path) if path.is_file() else None}

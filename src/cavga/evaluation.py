@@ -1,14 +1,13 @@
-"""Detector + labelled test images -> metrics.json and predictions.jsonl.
+"""Scores and anomaly maps of labelled test images, from a detector or from elsewhere -> every metric.
 
-Metrics see raw scores. Whatever cannot be computed is null. Images that the run was trained or
-calibrated on are left out, by content.
+Metrics see raw scores. Whatever cannot be computed is null.
 """
 
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +20,34 @@ from cavga.detector import AnomalyDetector
 from cavga.errors import DataError
 from cavga.metrics import auroc, auroc_interval, image_metrics, share_interval
 from cavga.pictures import resize_map
-from cavga.pixel_metrics import PixelHistogram, pixel_metrics
+from cavga.pixel_metrics import PerImageCounts, PixelHistogram, pixel_metrics
 
 AnomalyMap = NDArray[np.float32]
 MaskArray = NDArray[np.bool_]
+
+
+@runtime_checkable
+class Result(Protocol):
+    """What is known of one image: a Prediction, or a score and a map that were made elsewhere."""
+
+    @property
+    def score(self) -> float: ...
+    @property
+    def is_anomalous(self) -> bool | None: ...
+    @property
+    def anomaly_map(self) -> AnomalyMap: ...
+    @property
+    def image_size(self) -> tuple[int, int]: ...
+    @property
+    def milliseconds(self) -> float | None: ...
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """From which score on an image, from which value on a pixel is called anomalous; None: not known."""
+
+    image: float | None
+    pixel: float | None
 
 
 @dataclass(frozen=True)
@@ -41,11 +64,15 @@ class ScoredImage:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Everything that one evaluation found; `maps` lie on disk and are gone with their folder."""
+    """Everything that one evaluation found; `maps` lie on disk and are gone with their folder.
+
+    `pixel_counts` has the images with a known mask, in order.
+    """
 
     metrics: dict[str, Any]
     images: tuple[ScoredImage, ...]
     maps: "StoredMaps"
+    pixel_counts: PerImageCounts
 
     @property
     def problems(self) -> list[str]:
@@ -63,8 +90,29 @@ def evaluate_records(
 ) -> Evaluation:
     """Score labelled records and compute every metric that they allow; maps are kept in `folder`."""
     maps = StoredMaps(Path(folder.name), default_shape=detector.image_size)
+    evaluation = evaluate_results(
+        detector.results(record.path for record in records),
+        records,
+        Thresholds(detector.image_threshold, detector.pixel_threshold),
+        maps=maps,
+        at_original_size=at_original_size,
+        expects_masks=expects_masks,
+    )
+    paper_rule = _paper_rule(evaluation, detector.description["calibration"])
+    return replace(evaluation, metrics=evaluation.metrics | paper_rule)
+
+
+def evaluate_results(
+    results: Iterable[Result | FailedImage],
+    records: Sequence[ImageRecord],
+    thresholds: Thresholds,
+    *,
+    maps: "StoredMaps",
+    at_original_size: bool,
+    expects_masks: bool,
+) -> Evaluation:
+    """Every metric of results, one for each record; `maps` is empty, and has their maps afterwards."""
     images = []
-    results = detector.results(record.path for record in records)
     for i, (record, result) in enumerate(zip(records, results, strict=True)):
         if isinstance(result, FailedImage):
             images.append(ScoredImage(record, None, None, None, error=result.error))
@@ -74,8 +122,8 @@ def evaluate_records(
         images.append(
             ScoredImage(record, result.score, result.is_anomalous, result.milliseconds, mask_error=mask_error)
         )
-    pixel_source = PixelSource(images, maps, at_original_size=at_original_size)
-    return Evaluation(_all_metrics(images, pixel_source, detector), tuple(images), maps)
+    metrics, pixel_counts = _all_metrics(images, PixelSource(images, maps, at_original_size), thresholds)
+    return Evaluation(metrics, tuple(images), maps, pixel_counts)
 
 
 class StoredMaps:
@@ -157,13 +205,15 @@ def _mask_error(record: ImageRecord, image_size: tuple[int, int], *, expects_mas
     return None
 
 
-def _all_metrics(images: Sequence[ScoredImage], pixels: PixelSource, detector: AnomalyDetector) -> dict[str, Any]:
+def _all_metrics(
+    images: Sequence[ScoredImage], pixels: PixelSource, thresholds: Thresholds
+) -> tuple[dict[str, Any], PerImageCounts]:
     scored = [image for image in images if image.score is not None]
     scores = np.array([image.score for image in scored], dtype=np.float64)
     labels = np.array([image.record.label for image in scored], dtype=np.int64)
-    report = pixel_metrics(pixels.pairs, detector.pixel_threshold)
+    report = pixel_metrics(pixels.pairs, thresholds.pixel)
     metrics: dict[str, Any] = {
-        "image": image_metrics(scores, labels, detector.image_threshold),
+        "image": image_metrics(scores, labels, thresholds.image, decisions=_decisions(scored)),
         "pixel": {**report.metrics, "resolution": pixels.resolution()},
         "by_defect_type": _by_defect_type(scored, pixels),
         "intervals": {
@@ -173,23 +223,40 @@ def _all_metrics(images: Sequence[ScoredImage], pixels: PixelSource, detector: A
             "false_alarm_rate": _share_interval(scored, NORMAL),
         },
     }
-    calibration = detector.description["calibration"]
-    if calibration["threshold_rule"] == "fixed" and len(scores):
-        # Paper: s_a is normalised between 0 and 1 and cut at 0.5; only the test set can be meant, which
-        # makes every decision depend on the other test images. A classifier decides by itself.
-        is_class = calibration["image_score"] == "class"
-        cut = 0.0 if is_class else float((scores.min() + scores.max()) / 2)
-        metrics["paper_rule"] = {
-            "transductive": not is_class,
-            "image": image_metrics(scores, labels, cut),
-            "pixel": report.metrics,  # the rule's pixel threshold is 0.5 already
-        }
-    return metrics
+    return metrics, report.per_image
+
+
+def _paper_rule(evaluation: Evaluation, calibration: Mapping[str, Any]) -> dict[str, Any]:
+    """The metrics by the paper's rule, for a model that has it; {} for others.
+
+    Paper: s_a is normalised between 0 and 1 and cut at 0.5; only the test set can be meant, which
+    makes every decision depend on the other test images. A classifier decides by itself.
+    """
+    scored = [image for image in evaluation.images if image.score is not None]
+    if calibration["threshold_rule"] != "fixed" or not scored:
+        return {}
+    scores = np.array([image.score for image in scored], dtype=np.float64)
+    labels = np.array([image.record.label for image in scored], dtype=np.int64)
+    is_class = calibration["image_score"] == "class"
+    cut = 0.0 if is_class else float((scores.min() + scores.max()) / 2)
+    rule = {
+        "transductive": not is_class,
+        "image": image_metrics(scores, labels, cut),
+        "pixel": evaluation.metrics["pixel"],  # the rule's pixel threshold is 0.5 already
+    }
+    return {"paper_rule": rule}
+
+
+def _decisions(scored: Sequence[ScoredImage]) -> list[bool] | None:
+    """Whether each image is called anomalous; None where nobody decided."""
+    found = [image.is_anomalous for image in scored if image.is_anomalous is not None]
+    return found if len(found) == len(scored) else None
 
 
 def _share_interval(scored: Sequence[ScoredImage], label: int) -> list[float] | None:
     """The exact 95 % interval of the share of one label's images that are called anomalous."""
-    return share_interval([bool(image.is_anomalous) for image in scored if image.record.label == label])
+    decisions = _decisions([image for image in scored if image.record.label == label])
+    return None if decisions is None else share_interval(decisions)
 
 
 def _by_defect_type(scored: Sequence[ScoredImage], pixels: PixelSource) -> dict[str, dict[str, Any]]:
@@ -197,6 +264,7 @@ def _by_defect_type(scored: Sequence[ScoredImage], pixels: PixelSource) -> dict[
     result = {}
     for name in sorted({image.record.defect_type for image in scored if image.record.defect_type}):
         found = [image for image in scored if image.record.defect_type == name]
+        decisions = _decisions(found)
         scores = np.array(normal + [image.score for image in found], dtype=np.float64)
         labels = np.array([NORMAL] * len(normal) + [ANOMALOUS] * len(found))
         histogram = PixelHistogram()
@@ -205,7 +273,7 @@ def _by_defect_type(scored: Sequence[ScoredImage], pixels: PixelSource) -> dict[
         result[name] = {
             "count": len(found),
             "image_auroc": auroc(scores, labels),
-            "recall": float(np.mean([bool(image.is_anomalous) for image in found])),
+            "recall": None if decisions is None else float(np.mean(decisions)),
             "pixel_auroc": histogram.auroc(),
             "aupro": histogram.aupro(),
         }

@@ -10,7 +10,7 @@ from typing import Any
 import onnx
 
 from cavga.data.images import read_image
-from cavga.data.manifest import read_manifest_paths, sha256_of
+from cavga.data.manifest import read_manifest_paths
 from cavga.detector import AnomalyDetector
 from cavga.engines.engine import Photograph
 from cavga.engines.exported import load_exported
@@ -29,6 +29,7 @@ from cavga.model_file import (
     METADATA_KEY,
     ONNX_FILE,
     TRAINING_FOLDER,
+    exported_hashes,
     report_of,
 )
 
@@ -80,7 +81,7 @@ def export_run(
         for file in sorted(Path(scratch).iterdir(), key=lambda file: file == draft):  # the named one last
             atomic_write(target.with_name(file.name), file.read_bytes())
     report = {"format": format, "precision": precision, "check": check.as_dict(),
-              "weights_sha256": description["weights_sha256"], "sha256": sha256_of(target)}  # fmt: skip
+              "weights_sha256": description["weights_sha256"], **exported_hashes(target)}  # fmt: skip
     atomic_write(report_of(target), (json.dumps(report, indent=2) + "\n").encode())
     return Exported(target, format, precision, check, description)
 

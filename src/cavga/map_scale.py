@@ -1,6 +1,7 @@
 """The scale on which a model's maps are drawn: one for all of its images. No torch."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,10 +19,14 @@ LOG_ODDS_REACH = 8.0  # of a classifier's map: 3000 to 1 for and against, and 16
 
 @dataclass(frozen=True)
 class MapScale:
-    """From `reach` below the pixel threshold to `reach` above it; the threshold is half way."""
+    """From `reach` below the pixel threshold to `reach` above it; the threshold is half way.
+
+    `is_known`: False where there is no threshold, and what is half way means nothing.
+    """
 
     threshold: float
     reach: float
+    is_known: bool = True
 
     @property
     def minimum(self) -> float:
@@ -65,3 +70,17 @@ def picture_scale(detector: AnomalyDetector) -> MapScale:
     reach = 2 * (threshold - float(np.median(scores)))
     is_usable = calibration.image_score == "map" and 0 < reach < math.inf
     return MapScale(threshold, reach if is_usable else LOG_ODDS_REACH)
+
+
+def scale_of_maps(maps: Iterable[AnomalyMap], threshold: float | None) -> MapScale:
+    """The scale of maps whose model is not known: 0 to twice the threshold, if that is above 0.
+
+    Else as far to both sides of the threshold as the highest value lies above it; without one, lowest to highest value.
+    """
+    if threshold is not None and threshold > 0:
+        return MapScale(threshold, threshold)
+    ends = [(float(anomaly_map.min()), float(anomaly_map.max())) for anomaly_map in maps]
+    low, high = min((low for low, _ in ends), default=0.0), max((high for _, high in ends), default=0.0)
+    if threshold is not None:
+        return MapScale(threshold, high - threshold if high > threshold else 1.0)
+    return MapScale((low + high) / 2, (high - low) / 2 or 1.0, is_known=False)

@@ -23,30 +23,25 @@ Counts = Floats  # one number per distinct score, in ascending order of score; e
 Keys = NDArray[np.uint32]
 
 
-def image_metrics(scores: ArrayLike, labels: ArrayLike, threshold: float) -> dict[str, float | None]:
+def image_metrics(
+    scores: ArrayLike, labels: ArrayLike, threshold: float | None, *, decisions: Sequence[bool] | None = None
+) -> dict[str, float | None]:
     """All image-level metrics; labels are 0 (normal) or 1 (anomalous).
 
     Ranking metrics and balanced_accuracy need both classes, f1 and recall an anomalous image,
     false_alarm_rate a normal one. f1_max_oracle takes the best threshold of these very images.
+    `decisions` are taken where there is no threshold; with neither, only the ranking can be measured.
     """
     values, is_anomalous = _checked(scores, labels)
-    predicted = at_or_above(values, threshold)
-    num_anomalous, num_normal = int(is_anomalous.sum()), int((~is_anomalous).sum())
-    num_hits, num_alarms = int(predicted[is_anomalous].sum()), int(predicted[~is_anomalous].sum())
-    recall = _ratio(num_hits, num_anomalous)
-    false_alarm_rate = _ratio(num_alarms, num_normal)
-    balanced = None if recall is None or false_alarm_rate is None else (recall + 1 - false_alarm_rate) / 2
     ranking = _ranking_metrics(values, is_anomalous)
+    called = np.asarray(decisions, dtype=np.bool_) if decisions is not None else None
+    predicted = called if threshold is None else at_or_above(values, threshold)
     return {
         "auroc": ranking["auroc"],
         "average_precision": ranking["average_precision"],
-        "accuracy": _ratio(num_hits + num_normal - num_alarms, len(values)),
-        "balanced_accuracy": balanced,
-        "f1": _ratio(2 * num_hits, num_hits + num_alarms + num_anomalous) if num_anomalous else None,
-        "recall": recall,
-        "false_alarm_rate": false_alarm_rate,
+        **_decision_metrics(predicted, is_anomalous),
         "f1_max_oracle": ranking["f1_max_oracle"],
-        "threshold": float(threshold),
+        "threshold": None if threshold is None else float(threshold),
     }
 
 
@@ -105,8 +100,8 @@ def at_or_above(scores: NDArray[Any], threshold: float) -> NDArray[np.bool_]:
 
 
 def num_at_or_above(counts: Counts) -> Counts:
-    """For each distinct score, how many (or how much) lie at or above it."""
-    return np.cumsum(counts[::-1])[::-1]
+    """For each distinct score, how many (or how much) lie at or above it; along the last axis."""
+    return np.cumsum(counts[..., ::-1], axis=-1)[..., ::-1]
 
 
 def auroc_of_counts(normal: Counts, anomalous: Counts) -> Floats:
@@ -116,11 +111,11 @@ def auroc_of_counts(normal: Counts, anomalous: Counts) -> Floats:
     return np.asarray((anomalous * num_below).sum(axis=-1) / num_pairs)
 
 
-def average_precision_of_counts(normal: Counts, anomalous: Counts) -> float:
-    """Sum of (step in recall) x precision from the highest score down, as scikit-learn defines it."""
+def average_precision_of_counts(normal: Counts, anomalous: Counts) -> Floats:
+    """Sum of (step in recall) x precision from the highest score down, as scikit-learn defines it; last axis."""
     hits = num_at_or_above(anomalous)
-    precision = hits / (hits + num_at_or_above(normal))
-    return float((anomalous * precision).sum() / anomalous.sum())
+    precision = hits / np.maximum(hits + num_at_or_above(normal), 1)  # in a resample a score may have no image
+    return np.asarray((anomalous * precision).sum(axis=-1) / anomalous.sum(axis=-1))
 
 
 def aupro_of_counts(normal: Counts, region_weight: Floats, *, num_regions: int) -> float:
@@ -189,6 +184,23 @@ def _ranking_metrics(values: NDArray[Any], is_anomalous: NDArray[np.bool_]) -> d
         "auroc": float(sklearn_metrics.roc_auc_score(is_anomalous, values)),
         "average_precision": float(sklearn_metrics.average_precision_score(is_anomalous, values)),
         "f1_max_oracle": float((2 * precision * recall / denominator).max()),
+    }
+
+
+def _decision_metrics(predicted: NDArray[np.bool_] | None, is_anomalous: NDArray[np.bool_]) -> dict[str, float | None]:
+    if predicted is None:
+        return dict.fromkeys(("accuracy", "balanced_accuracy", "f1", "recall", "false_alarm_rate"))
+    num_anomalous, num_normal = int(is_anomalous.sum()), int((~is_anomalous).sum())
+    num_hits, num_alarms = int(predicted[is_anomalous].sum()), int(predicted[~is_anomalous].sum())
+    recall = _ratio(num_hits, num_anomalous)
+    false_alarm_rate = _ratio(num_alarms, num_normal)
+    balanced = None if recall is None or false_alarm_rate is None else (recall + 1 - false_alarm_rate) / 2
+    return {
+        "accuracy": _ratio(num_hits + num_normal - num_alarms, len(is_anomalous)),
+        "balanced_accuracy": balanced,
+        "f1": _ratio(2 * num_hits, num_hits + num_alarms + num_anomalous) if num_anomalous else None,
+        "recall": recall,
+        "false_alarm_rate": false_alarm_rate,
     }
 
 

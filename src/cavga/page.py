@@ -32,13 +32,16 @@ VERDICTS = {
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """One image to show; `label` is 0 (good), 1 (defective) or None, `mask` None where it is not known."""
+    """One image to show; `label` is 0 (good), 1 (defective) or None, `mask` None where it is not known.
+
+    `threshold` is None where the decision is not by one; `scale` is the same for all cases of a page's section.
+    """
 
     path: str
     label: int | None
     defect_type: str | None
     score: float
-    threshold: float
+    threshold: float | None
     is_anomalous: bool
     photograph: NDArray[np.uint8]
     anomaly_map: NDArray[np.float32]
@@ -46,15 +49,15 @@ class Case:
     mask: NDArray[np.bool_] | None
 
 
-def write_page(path: Path, title: str, header: str, body: str) -> None:
-    """Write a page; `title` is escaped here, `header` (below the title) and `body` are HTML already."""
+def write_page(path: Path, title: str, header: str, body: str, *, style: str = "") -> None:
+    """Write a page; `title` is escaped here, `header` (below the title) and `body` are HTML already, `style` is CSS."""
     page = (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark">'
         '<meta http-equiv="Content-Security-Policy" '
         "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">"
-        f"<title>{escape(title)}</title><style>{STYLE}</style></head>\n"
+        f"<title>{escape(title)}</title><style>{STYLE}{style}</style></head>\n"
         f"<body><header><h1>{escape(title)}</h1>{header}</header>\n<main>{body}</main></body></html>\n"
     )
     # A file name that is no valid text (a lone surrogate, from a Linux folder) must not lose the page.
@@ -79,8 +82,9 @@ def note_list(notes: Sequence[str]) -> str:
 
 
 def fact_line(name: str, facts: Mapping[str, Any] | None) -> str:
-    """Keys and values on one quiet line."""
-    texts = [f"{escape(key.replace('_', ' '))} {escape(str(value))}" for key, value in (facts or {}).items()]
+    """Keys and values on one quiet line; what is not known is not there."""
+    known = [(key, value) for key, value in (facts or {}).items() if value is not None]
+    texts = [f"{escape(key.replace('_', ' '))} {escape(str(value))}" for key, value in known]
     return f'<p class="hint">{name}: {" · ".join(texts)}</p>' if texts else ""
 
 
@@ -114,10 +118,10 @@ def _case(case: Case) -> str:
     )
     verdict = VERDICTS[case.label, case.is_anomalous]
     truth = {0: "good", 1: case.defect_type or "defective", None: "no label"}[case.label]
-    sign = "≥" if case.is_anomalous else "&lt;"
+    cut = "" if case.threshold is None else f" {'≥' if case.is_anomalous else '&lt;'} {case.threshold:.4g}"
     return (
         f'<figure class="case">{picture_row(pictures, alts)}<figcaption>'
         f'<b class="{verdict.split()[0]}">{verdict}</b><span class="name">{name}</span>'
-        f'<span class="hint">{escape(truth)} · score {case.score:.4g} {sign} {case.threshold:.4g}</span>'
+        f'<span class="hint">{escape(truth)} · score {case.score:.4g}{cut}</span>'
         "</figcaption></figure>"
     )

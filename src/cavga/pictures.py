@@ -101,14 +101,15 @@ def heatmap(anomaly_map: AnomalyMap, scale: MapScale) -> Picture:
 
 
 def overlay(photograph: Picture, anomaly_map: AnomalyMap, scale: MapScale) -> Picture:
-    """The photograph in grey, tinted from a quarter of the scale on, with a line round map >= threshold."""
+    """The photograph in grey, tinted from a quarter of the scale on, with a line round map >= threshold if known."""
     resized = resize_map(anomaly_map, photograph.shape[:2])
     share = scale.shares(resized)
     opacity = MAX_TINT * np.clip((share - TINT_START) / (1 - TINT_START), 0, 1)[..., None]
     grey = np.asarray(Image.fromarray(photograph).convert("L"), dtype=np.float64)[..., None]
     blended = (1 - opacity) * grey + opacity * _coloured(share)
     picture = np.rint(blended).astype(np.uint8)
-    picture[_inner_line(resized >= scale.threshold, _line_width(resized.shape))] = MODEL_COLOUR
+    if scale.is_known:
+        picture[_inner_line(resized >= scale.threshold, _line_width(resized.shape))] = MODEL_COLOUR
     return picture
 
 
@@ -174,7 +175,7 @@ def score_histogram(
 def legend(scale: MapScale) -> str:
     """HTML: what the lines and colours of a case mean."""
     lowest = "0" if scale.minimum == 0 else f"{scale.minimum:.3g} and below"
-    ticks = (lowest, f"{scale.threshold:.3g} = threshold", f"{scale.maximum:.3g} and above")
+    ticks = (lowest, f"{scale.threshold:.3g} = threshold" if scale.is_known else "", f"{scale.maximum:.3g} and above")
     gradient = ", ".join(_css(colour) for colour in HEAT_COLOURS)
     return (
         '<div class="legend"><p>Each case: photograph, overlay, anomaly map</p>'

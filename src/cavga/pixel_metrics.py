@@ -41,28 +41,31 @@ Maps = Callable[[], Iterator[tuple[AnomalyMap, Mask]]]  # starts one pass over t
 
 @dataclass(frozen=True)
 class PixelReport:
-    """The `pixel` part of metrics.json, and the 95 % interval of its AUROC."""
+    """The `pixel` part of metrics.json, the 95 % interval of its AUROC, and the counts that the two come from."""
 
     metrics: dict[str, float | list[int] | None]
     auroc_interval: list[float] | None
+    per_image: "PerImageCounts"
 
 
-def pixel_metrics(maps: Maps, threshold: float) -> PixelReport:
+def pixel_metrics(maps: Maps, threshold: float | None) -> PixelReport:
     """All pixel-level metrics at `threshold`; `maps` is called twice, once per pass.
 
     resolution is [H, W], or None where the maps differ in size; iou_*_oracle take the best single
-    threshold of this very set. Without an anomalous pixel none can be told.
+    threshold of this very set. Without an anomalous pixel none can be told, without a threshold no
+    other IoU.
     """
     histogram = PixelHistogram(threshold)
     ious, is_anomalous, shapes = [], [], set()
     for anomaly_map, mask in maps():
         histogram.update(anomaly_map, mask)
-        ious.append(image_iou(at_or_above(anomaly_map, threshold), mask))
+        if threshold is not None:
+            ious.append(image_iou(at_or_above(anomaly_map, threshold), mask))
         is_anomalous.append(bool(mask.any()))
         shapes.add(anomaly_map.shape)
     # With the threshold in use among the candidates, no oracle can be worse than it.
-    edges = np.union1d(histogram.candidate_thresholds(), np.float32(threshold))
-    per_image = PerImageCounts(edges)
+    given = [] if threshold is None else [threshold]
+    per_image = PerImageCounts(np.union1d(histogram.candidate_thresholds(), np.array(given, dtype=np.float32)))
     if any(is_anomalous):
         for anomaly_map, mask in maps():
             per_image.update(anomaly_map, mask)
@@ -71,14 +74,14 @@ def pixel_metrics(maps: Maps, threshold: float) -> PixelReport:
         "average_precision": histogram.average_precision(),
         "aupro": histogram.aupro(),
         "iou_dataset": histogram.iou(),
-        "iou_per_image": iou_per_image(ious, is_anomalous),
+        "iou_per_image": iou_per_image(ious, is_anomalous) if ious else None,
         "iou_dataset_oracle": _first(histogram.oracle_iou()),
         "iou_per_image_oracle": _first(per_image.oracle_iou()),
         "iou_uflow": iou_uflow(ious) if any(is_anomalous) else None,  # else 1 for calling nothing
-        "threshold": float(threshold),
+        "threshold": None if threshold is None else float(threshold),
         "resolution": list(shapes.pop()) if len(shapes) == 1 else None,
     }
-    return PixelReport(metrics, per_image.auroc_interval())
+    return PixelReport(metrics, per_image.auroc_interval(), per_image)
 
 
 class PixelHistogram:
@@ -131,7 +134,7 @@ class PixelHistogram:
         """Average precision of all pixels; None if one class is missing."""
         if not self._has_both():
             return None
-        return average_precision_of_counts(*self._counts[:2])
+        return float(average_precision_of_counts(*self._counts[:2]))
 
     def aupro(self) -> float | None:
         """Per-region overlap (8-connected regions); see aupro_of_counts."""
@@ -224,13 +227,13 @@ class PerImageCounts:
 
     def num_at_or_above(self) -> NDArray[np.int64]:
         """Pixel counts, images x edges x 2 (normal, anomalous)."""
-        by_bin = self._by_bin()
+        by_bin = self.by_bin()
         above = np.cumsum(by_bin[:, :, ::-1], axis=2)[:, :, ::-1][:, :, 1:]  # bin 0 is below every edge
         return above.transpose(0, 2, 1)
 
     def oracle_iou(self) -> tuple[float, float] | None:
         """Best mean IoU over anomalous images at one edge for all, and the edge; None without such images."""
-        num_anomalous = self._by_bin()[:, 1].sum(axis=1)  # (images,)
+        num_anomalous = self.by_bin()[:, 1].sum(axis=1)  # (images,)
         chosen = num_anomalous > 0
         if not chosen.any() or not len(self.edges):
             return None
@@ -246,7 +249,7 @@ class PerImageCounts:
         Pixels of one image are not independent, so drawing pixels would promise too much. Resamples
         without both classes are left out; None below two images or without both classes.
         """
-        by_bin = self._by_bin().astype(np.float64)  # exact below 2^53, and matrix products are fast
+        by_bin = self.by_bin().astype(np.float64)  # exact below 2^53, and matrix products are fast
         num_images = len(by_bin)
         if num_images < 2 or not by_bin.sum(axis=(0, 2)).all():
             return None
@@ -260,7 +263,8 @@ class PerImageCounts:
         samples = np.concatenate(areas)
         return percentile_interval(samples) if samples.size else None
 
-    def _by_bin(self) -> NDArray[np.int64]:
+    def by_bin(self) -> NDArray[np.int64]:
+        """Pixel counts, images x 2 (normal, anomalous) x edges + 1: below the first edge, from each edge on."""
         return np.stack(self._counts) if self._counts else np.zeros((0, 2, len(self.edges) + 1), np.int64)
 
 

@@ -11,17 +11,18 @@ def prediction_line(
     path: str,
     *,
     score: float | None,
-    threshold: float,
+    threshold: float | None,
     label: int | None,
     error: str | None,
     milliseconds: float | None,
 ) -> dict[str, Any]:
-    """One line of predictions.jsonl."""
+    """One line of predictions.jsonl; without a threshold nothing is decided."""
+    is_anomalous = None if score is None or threshold is None else score >= threshold
     return {
         "path": path,
         "score": score,
         "threshold": threshold,
-        "is_anomalous": None if score is None else score >= threshold,
+        "is_anomalous": is_anomalous,
         "label": label,
         "error": error,
         "milliseconds": None if milliseconds is None else round(milliseconds, 3),

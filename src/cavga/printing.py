@@ -40,3 +40,31 @@ def _share_line(name: str, share: dict[str, Any]) -> str:
         return f"{line}{'-':>8}"
     low, high = share["interval"]
     return f"{line}{share['rate']:>8.0%}   {low:.0%} to {high:.0%}"
+
+
+def comparison_lines(result: dict[str, Any]) -> list[str]:
+    """What a comparison found, as a table."""
+    images = result["images"]
+    lines = [
+        f"A: {result['a']}",
+        f"B: {result['b']}",
+        f"{images['common']} images in both: {images['normal']} good, {images['anomalous']} anomalous; not used: "
+        f"{images['only_in_a']} that only A has, {images['only_in_b']} that only B has",
+        f"{'':<24}{'A':>8}{'B':>8}{'B - A':>9}   95 % interval",
+    ]
+    for name, found in result["metrics"].items():
+        low, high = found["interval"]
+        lines.append(
+            f"{_shown(name):<24}{found['a']:>8.3f}{found['b']:>8.3f}{found['difference']:>+9.3f}   "
+            f"{f'{low:+.3f} to {high:+.3f}':<18}  {found['verdict']}"
+        )
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in result["not_available"].items():
+        by_reason.setdefault(reason, []).append(_shown(name))
+    lines += [f"{', '.join(names)}: not available: {reason}" for reason, names in by_reason.items()]
+    lines += [f"warning: {result['warning']}"] if result["warning"] else []
+    return [*lines, result["verdict"]]
+
+
+def _shown(name: str) -> str:
+    return name.replace("_", " ").replace("auroc", "AUROC").replace("iou", "IoU")

@@ -120,10 +120,13 @@ def _section(section: Section, index: int) -> str:
 
 
 def _num_called(section: Section, label: int | None) -> tuple[int | None, int]:
-    """How many images with this label are called anomalous (None without a threshold), of how many."""
+    """How many images with this label are called anomalous (None if nobody decided), of how many."""
     scores = [score for score, known in section.scores if known == label]
     threshold = _number(section.metrics, "image", "threshold")
-    return (None if threshold is None else sum(score >= threshold for score in scores)), len(scores)
+    if threshold is not None:
+        return sum(score >= threshold for score in scores), len(scores)
+    rate = None if label is None else _number(section.metrics, "image", ("false_alarm_rate", "recall")[label])
+    return (None if rate is None else round(rate * len(scores))), len(scores)
 
 
 def _share(section: Section, label: int | None) -> str:
@@ -136,7 +139,7 @@ def _sentence(section: Section) -> str:
     parts = []
     for label, name, verb in _WORDS:
         num_called, total = _num_called(section, label)
-        if num_called is None:
+        if num_called is None and (total or not section.scores):
             return f"{len(section.scores)} images were scored; without a threshold none was judged."
         if total:
             was = "was" if num_called == 1 else "were"

@@ -1,6 +1,6 @@
 """An evaluation as a section of the report: its figures, and the cases worth looking at."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,8 @@ from cavga.calibration import Calibration
 from cavga.data.images import read_image
 from cavga.data.records import ANOMALOUS, NORMAL
 from cavga.detector import AnomalyDetector
-from cavga.evaluation import Evaluation, ScoredImage, has_known_mask, true_mask
-from cavga.map_scale import picture_scale
+from cavga.evaluation import Evaluation, ScoredImage, Thresholds, has_known_mask, true_mask
+from cavga.map_scale import MapScale, picture_scale, scale_of_maps
 from cavga.page import Case
 from cavga.pictures import resize_map
 from cavga.report import Section, choose_cases
@@ -32,9 +32,7 @@ def make_section(
     class_attention: ClassAttentionOf | None,
 ) -> Section:
     """The report's section of one evaluation, with the cases worth looking at; attention where it is given."""
-    scored = [(i, image) for i, image in enumerate(evaluation.images) if image.score is not None]
-    decisions = [(float(image.score or 0.0), image.record.label, bool(image.is_anomalous)) for _, image in scored]
-    cases = [_case(*scored[k], evaluation, detector) for k in choose_cases(decisions)]
+    thresholds = Thresholds(detector.image_threshold, detector.pixel_threshold)
     calibration = Calibration.from_dict(detector.description["calibration"])
     notes = [
         calibration.promise(),
@@ -42,9 +40,35 @@ def make_section(
         *_decisions(detector, calibration),
         *_suspicious(detector),
     ]
-    notes += evaluation.problems
-    scores = [(score, label) for score, label, _ in decisions]
-    return Section(title, metrics, scores, cases, notes, _attention(evaluation, detector, class_attention))
+    attention = _attention(evaluation, detector, class_attention)
+    return section_of(
+        title, metrics, evaluation, thresholds, notes=notes, attention=attention, scale=picture_scale(detector)
+    )
+
+
+def section_of(
+    title: str,
+    metrics: dict[str, Any],
+    evaluation: Evaluation,
+    thresholds: Thresholds,
+    *,
+    notes: Sequence[str],
+    attention: Sequence[AttentionCase] = (),
+    scale: MapScale | None = None,
+) -> Section:
+    """The section with these notes and the problems of the evaluation; no cases where nothing was decided.
+
+    Without a model's `scale` of maps it is that of the cases.
+    """
+    scored = [(i, image) for i, image in enumerate(evaluation.images) if image.score is not None]
+    scores = [(float(image.score or 0.0), image.record.label) for _, image in scored]
+    cases = []
+    if all(image.is_anomalous is not None for _, image in scored):
+        decisions = [(*pair, bool(image.is_anomalous)) for pair, (_, image) in zip(scores, scored, strict=True)]
+        chosen = [scored[k] for k in choose_cases(decisions)]
+        scale = scale or scale_of_maps((evaluation.maps[i] for i, _ in chosen), thresholds.pixel)
+        cases = [_case(i, image, evaluation, thresholds, scale) for i, image in chosen]
+    return Section(title, metrics, scores, cases, [*notes, *evaluation.problems], attention)
 
 
 def _attention(
@@ -101,7 +125,7 @@ def _suspicious(detector: AnomalyDetector) -> list[str]:
     return [f"training images least like the others: {listed}; have a look at them"] if found else []
 
 
-def _case(position: int, image: ScoredImage, evaluation: Evaluation, detector: AnomalyDetector) -> Case:
+def _case(position: int, image: ScoredImage, evaluation: Evaluation, thresholds: Thresholds, scale: MapScale) -> Case:
     anomaly_map = evaluation.maps[position]
     size = _shown_size(anomaly_map.shape)
     return Case(
@@ -109,11 +133,11 @@ def _case(position: int, image: ScoredImage, evaluation: Evaluation, detector: A
         label=image.record.label,
         defect_type=image.record.defect_type,
         score=float(image.score or 0.0),
-        threshold=detector.image_threshold,
+        threshold=thresholds.image,
         is_anomalous=bool(image.is_anomalous),
         photograph=_photograph(image, size),
         anomaly_map=resize_map(anomaly_map, size),
-        scale=picture_scale(detector),
+        scale=scale,
         mask=true_mask(image, size) if has_known_mask(image) else None,
     )
 

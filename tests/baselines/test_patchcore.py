@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from cavga import benchmark
 from cavga.baselines.patchcore import PatchcoreGraph, nearest_neighbours, reweighted
 from cavga.benchmark import run_table
 from cavga.cells.cell import Cell
+from cavga.cells.tables import TABLES
 from cavga.model.variants import build
 from cavga.presets import make_config
 
@@ -133,8 +133,8 @@ def test_it_is_calibrated_and_evaluated_as_a_cell(category, tmp_path, monkeypatc
         Cell("ours", category.name, overrides=overrides),
         Cell("control", category.name, "patchcore", overrides=overrides, features_of="ours"),
     ]
-    monkeypatch.setitem(benchmark.TABLES, "small", lambda seeds, weights: cells)
-    ours, control = run_table("small", tmp_path, data=category.parent)
+    monkeypatch.setitem(TABLES, "small", lambda seeds, weights: cells)
+    ours, control = run_table("small", tmp_path, data=category.parent).rows
     assert control["error"] is None
     assert control["method"] == "patchcore"
     assert control["metrics"]["image"]["auroc"] is not None

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from cavga.config import RunConfig
+from cavga.config import ModelConfig, RunConfig
 from cavga.presets import make_config
 
 Overrides = dict[str, dict[str, Any]]
@@ -27,27 +27,54 @@ class Cell:
     data: str
     """Folder below the table's data root."""
     method: str = "cavga"
-    """"cavga", or a control ("padim", "patchcore") on the features of the cell that `features_of` names."""
+    """"cavga", or a control of cavga.controls; some stand on the features of the cell that `features_of` names."""
     preset: str = "recommended"
     overrides: Overrides = field(default_factory=dict)
     seed: int = 0
     features_of: str | None = None
     without: str | None = None
     """A cell of the same data and seed, run before, whose training images are left out of the test as well."""
+    normal_class: str | None = None
+    """Of a set of several classes the one that is normal."""
     contamination: float | None = None
     """Share of the training images that are anomalous test images labelled good; None leaves the data as they are.
 
     At any share, 0.0 too, the images of the largest one of CONTAMINATION_SHARES are not tested.
     """
     note: str = ""
+    is_extra: bool = False
+    """On a data set that the paper does not have: left out where it is not there."""
 
     @property
     def folder(self) -> str:
         """Where the cell's run lies below the output."""
-        return f"{self.name}/{self.data.replace('/', '-')}/seed-{self.seed}"
+        chosen = "" if self.chosen is None else f", {self.chosen}"
+        return f"{self.name}/{self.data.replace('/', '-')}{chosen}/seed-{self.seed}"
+
+    @property
+    def set_name(self) -> str:
+        """The data set: the first folder below the data root."""
+        return self.data.partition("/")[0]
+
+    @property
+    def chosen(self) -> str | None:
+        """The category (scene) or normal class that is chosen within the folder."""
+        return self.normal_class or self.overrides.get("data", {}).get("category")
+
+    @property
+    def part(self) -> str | None:
+        """The category, scene or class of the data set; None where it is measured as a whole."""
+        return self.chosen or self.data.partition("/")[2] or None
+
+    @property
+    def kind(self) -> str:
+        """The variant of one of our models, the method of a control."""
+        variant = self.overrides.get("model", {}).get("variant", ModelConfig.variant)
+        return variant if self.method == "cavga" else self.method
 
     def config(self) -> RunConfig:
-        return make_config(self.preset, self.overrides, {"training": {"seed": self.seed}})
+        chosen: Overrides = {} if self.normal_class is None else {"data": {"normal_class": self.normal_class}}
+        return make_config(self.preset, self.overrides, chosen, {"training": {"seed": self.seed}})
 
 
 def merge(first: Overrides, second: Overrides) -> Overrides:

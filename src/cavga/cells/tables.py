@@ -5,13 +5,29 @@ from collections.abc import Callable, Sequence
 from cavga.cells.at_128_px import contamination_cells, table8_cells, variant_cells, weak_cells
 from cavga.cells.cell import Cell
 from cavga.cells.good_only import accuracy_cells, demo_cells, screw_cells
+from cavga.cells.paper import table3_cells, table4_cells, table5_cells
+from cavga.cells.small_images import table7_cells
 
 TABLES: dict[str, Callable[[Sequence[int], str | None], list[Cell]]] = {
+    "table3": table3_cells,
+    "table4": table4_cells,
+    "table5": table5_cells,
+    "table6": table3_cells,
     "demo": demo_cells,
     "screw": screw_cells,
     "variants": variant_cells,
+    "table7": table7_cells,
     "table8": table8_cells,
     "weak": weak_cells,
     "accuracy": accuracy_cells,
     "contamination": contamination_cells,
 }
+# Tables of the same cells keep them in one folder, so that none is run twice.
+FOLDERS = {"table3": "mvtec_ad", "table6": "mvtec_ad"}
+COUNTS_TABLE = "table2"  # nothing is trained for it
+
+
+def folder_of(table: str, epochs: int | None) -> str:
+    """The folder below the output that holds a table's runs; runs that were cut to fewer epochs have their own."""
+    name = FOLDERS.get(table, table)
+    return name if epochs is None else f"{name}-epochs-{epochs}"

@@ -39,6 +39,10 @@ _SOURCES = {  # name of a folder, its letters and digits alone -> where to get w
         "holds training and testing"
     ),
     "mvtecad": "MVTec AD is at www.mvtec.com/company/research/datasets/mvtec-ad: unpack it into mvtec_ad/<category>",
+    "magnetictile": (
+        "the magnetic tile defects are at github.com/abin24/Magnetic-tile-defect-datasets.: put them into "
+        "magnetic_tile/ as train/good, test/good, test/<defect> and ground_truth/<defect>"
+    ),
 }
 _OTHER_NAMES = {
     "fashion": "fashionmnist",
@@ -56,6 +60,14 @@ _OTHER_NAMES = {
 _NUM_TEST = 10_000  # of MNIST, Fashion-MNIST and CIFAR-10
 _MNIST_TRAIN = (5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949)
 _MNIST_TEST = (980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009)
+
+_ONE_CLASS = {  # folder -> title, classes, how many of each are in the training split and in the test split
+    "MNIST": ("MNIST", MNIST_CLASSES, _MNIST_TRAIN, _MNIST_TEST),
+    "FashionMNIST": ("Fashion-MNIST", FASHION_MNIST_CLASSES, (6000,) * 10, (1000,) * 10),
+    "cifar10": ("CIFAR-10", CIFAR10_CLASSES, (5000,) * 10, (1000,) * 10),
+}
+_LAG = {"train_normal": 1500, "test_normal": 811, "test_anomalous": 811}
+_CLIP_COUNTS = ("training clips", "test clips", "test_normal", "test_anomalous")
 
 # scene -> training clips, test clips, every 5th test frame of each clip: normal, anomalous
 _SHANGHAITECH = {
@@ -98,6 +110,8 @@ _MVTEC_AD = {
         "squeezed_teeth 16"
     ),
 }
+MVTEC_AD_CATEGORIES = tuple(_MVTEC_AD)
+SHANGHAITECH_SCENES = tuple(scene for scene, counts in _SHANGHAITECH.items() if counts[1])  # those with a test
 
 
 def where_to_get(path: str, *, otherwise: str = "check the path") -> str:
@@ -110,12 +124,33 @@ def where_to_get(path: str, *, otherwise: str = "check the path") -> str:
     return otherwise
 
 
+def published_counts(set_name: str, part: str | None) -> dict[str, int]:
+    """Published numbers of images (of mSTC, clips) of a data set by its folder's name, by those of `found_counts`."""
+    if set_name == "mvtec_ad":
+        good, test_good, *types = _MVTEC_AD[part or ""].split()
+        bad = sum(int(count) for count in types[1::2])
+        return {"train_normal": int(good), "test_normal": int(test_good), "test_anomalous": bad}
+    if set_name == "shanghaitech":
+        return dict(zip(_CLIP_COUNTS, _SHANGHAITECH[part or ""], strict=True))
+    if set_name == "lag":
+        return dict(_LAG)
+    classes, train, test = _ONE_CLASS[set_name][1:]
+    k = classes.index(part or "")
+    return {"train_normal": train[k], "test_normal": test[k], "test_anomalous": _NUM_TEST - test[k]}
+
+
+def parts_of(set_name: str) -> tuple[str | None, ...]:
+    """The categories, scenes or classes of a data set by its folder's name; (None,) of one without."""
+    known = {"mvtec_ad": MVTEC_AD_CATEGORIES, "shanghaitech": tuple(_SHANGHAITECH), "lag": (None,)}
+    return known[set_name] if set_name in known else _ONE_CLASS[set_name][1]
+
+
 def official_counts(catalog: Catalog) -> tuple[str, dict[str, int]] | None:
     """The set that a catalog is of, and its published counts by the names of `found_counts`; None if unknown."""
     if catalog.layout == "mvtec":
         return _mvtec_ad(catalog)
     if catalog.layout == "lag":
-        return "LAG (part 1, split of MedIAnomaly)", {"train_normal": 1500, "test_normal": 811, "test_anomalous": 811}
+        return "LAG (part 1, split of MedIAnomaly)", dict(_LAG)
     if catalog.layout == "shanghaitech":
         return _shanghaitech(catalog)
     return _one_class(catalog)
@@ -148,8 +183,7 @@ def _mvtec_ad(catalog: Catalog) -> tuple[str, dict[str, int]] | None:
 def _shanghaitech(catalog: Catalog) -> tuple[str, dict[str, int]] | None:
     if catalog.category not in _SHANGHAITECH:
         return None
-    names = ("training clips", "test clips", "test_normal", "test_anomalous")
-    counts = dict(zip(names, _SHANGHAITECH[catalog.category], strict=True))
+    counts = dict(zip(_CLIP_COUNTS, _SHANGHAITECH[catalog.category], strict=True))
     return f"mSTC (every 5th frame) scene {catalog.category}", counts
 
 
@@ -159,11 +193,7 @@ def _one_class(catalog: Catalog) -> tuple[str, dict[str, int]] | None:
         return None
     normal = catalog.category or ""
     names = {normal} | {record.defect_type for record in catalog.records if record.defect_type}
-    for title, classes, train, test in (
-        ("MNIST", MNIST_CLASSES, _MNIST_TRAIN, _MNIST_TEST),
-        ("Fashion-MNIST", FASHION_MNIST_CLASSES, (6000,) * 10, (1000,) * 10),
-        ("CIFAR-10", CIFAR10_CLASSES, (5000,) * 10, (1000,) * 10),
-    ):
+    for title, classes, train, test in _ONE_CLASS.values():
         if names == set(classes) or (catalog.layout != "classes" and names <= set(classes)):
             k = classes.index(normal)
             counts = {"train_normal": train[k], "test_normal": test[k], "test_anomalous": _NUM_TEST - test[k]}

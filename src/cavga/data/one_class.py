@@ -79,13 +79,14 @@ def choose_class(wanted: str | None, names: Sequence[str], data: Path) -> str:
         return wanted
     if wanted.isdecimal() and int(wanted) < len(names):
         return names[int(wanted)]
-    alike = [name for name in names if _letters(name) == _letters(wanted)]
+    alike = [name for name in names if letters_of(name) == letters_of(wanted)]
     if len(alike) == 1:
         return alike[0]
     raise unknown_name("class", wanted, names)
 
 
-def _letters(name: str) -> str:
+def letters_of(name: str) -> str:
+    """The letters and digits of a name alone, in lower case: what remains however it is spelled."""
     return "".join(letter for letter in name.casefold() if letter.isalnum())
 
 

@@ -59,6 +59,22 @@ def load_shanghaitech(root: Path, *, category: str | None) -> Catalog:
     )
 
 
+def count_scene(root: Path, scene: str) -> dict[str, int]:
+    """Clips and test images of one scene, by the names of known_sets; nothing is extracted."""
+    videos = [path for path in _files(root / "training/videos") if path.suffix.lower() == ".avi"]
+    clips = [path for path in subfolders(root / "testing/frames") if _scene(path) == scene]
+    labels: list[NDArray[np.bool_]] = []
+    for clip in clips:
+        labels.append(_frame_mask(root / f"testing/test_frame_mask/{clip.name}.npy", len(_numbered(clip)))[::STRIDE])
+    num_test, num_anomalous = (sum(map(count, labels)) for count in (len, np.count_nonzero))
+    return {
+        "training clips": sum(_scene(path) == scene for path in videos),
+        "test clips": len(clips),
+        "test_normal": int(num_test - num_anomalous),
+        "test_anomalous": int(num_anomalous),
+    }
+
+
 def _choose_scene(root: Path, scenes: set[str], category: str | None) -> str:
     names = sorted(scenes)
     if not names:

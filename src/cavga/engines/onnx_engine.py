@@ -51,6 +51,8 @@ def _description(session: onnxruntime.InferenceSession, path: Path) -> dict[str,
     try:
         description = json.loads(session.get_modelmeta().custom_metadata_map[METADATA_KEY])
         check_version(description, path)
-    except KeyError:
-        raise ModelFileError(f"{path} is an ONNX model, but not one that `cavga export` wrote") from None
+    except (ValueError, KeyError, TypeError) as error:
+        if isinstance(error, ModelFileError):
+            raise
+        raise ModelFileError(f"{path} is an ONNX model, but not one that `cavga export` wrote, or damaged") from None
     return description

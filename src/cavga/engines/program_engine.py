@@ -2,6 +2,7 @@
 
 import io
 import json
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ class ProgramEngine(ExportedEngine):
             program = torch.export.load(io.BytesIO(path.read_bytes()), extra_files=extra)
             description: dict[str, Any] = json.loads(extra[METADATA_KEY])
             check_version(description, path)
-        except (RuntimeError, ValueError, KeyError, AssertionError) as error:
+        except (RuntimeError, ValueError, KeyError, AssertionError, zipfile.BadZipFile) as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise ModelFileError(f"{path} is no program that `cavga export` wrote: {reason}") from None
         self._module = program.module()

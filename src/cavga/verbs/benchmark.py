@@ -1,51 +1,120 @@
-"""`cavga benchmark`: run every cell of a table and write its rows."""
+"""`cavga benchmark`: a table of the paper, or one of our own, with its rows measured here."""
 
 import argparse
+import logging
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from cavga.flags import one_of
 from cavga.printing import table_line
-from cavga.verbs.outcome import DONE, IN_PART, Outcome
+from cavga.verbs.outcome import BAD_DATA, DONE, IN_PART, Outcome
+
+if TYPE_CHECKING:
+    from cavga.cells.choosing import Choice
+    from cavga.estimating import Estimate
+
+TABLES = (
+    "the paper's: table2 (numbers of images), table3 and table6 (MVTec AD, the same runs), table4 (mSTC), "
+    "table5 (LAG), table7 (one class normal), table8 (ablation); our own: demo, screw, variants, weak, accuracy, "
+    "contamination"
+)
+ROOT = "folder that holds mvtec_ad/<category>, shanghaitech, lag, MNIST, FashionMNIST, cifar10, magnetic_tile"
 
 
+# fmt: off
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    parser.epilog = "example: cavga benchmark demo --output runs/benchmark"
-    parser.add_argument("table", metavar="TABLE", help="demo, screw, variants, table8 or weak")
-    parser.add_argument(
-        "--data", type=Path, default=None, metavar="ROOT", help="folder that holds mvtec_ad/screw and magnetic_tile"
-    )
-    parser.add_argument(
-        "--datasets", type=_names, default=(), metavar="A,B", help="only these data sets of the table, by their folder"
-    )
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for the runs and TABLE.json")
+    parser.epilog = "example: cavga benchmark table3 --data data --output runs/tables --categories screw --epochs 5"
+    parser.add_argument("table", metavar="TABLE", help=TABLES)
+    parser.add_argument("--data", type=Path, default=None, metavar="ROOT", help=ROOT)
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR",
+                        help="folder for the runs and TABLE.json, .md, .csv, .html; finished runs in it are kept")
+    parser.add_argument("--datasets", type=_names, default=(), metavar="A,B", help="only these folders of ROOT")
+    parser.add_argument("--categories", "--classes", type=_names, default=(), metavar="A,B",
+                        help="only these categories, scenes or normal classes")
+    parser.add_argument("--variants", type=_names, default=(), metavar="A,B",
+                        help="only these variants and controls (r-u, d-w, padim), and what they stand on")
+    parser.add_argument("--preset", type=one_of("preset", ("paper", "recommended")), default=None,
+                        metavar="paper|recommended", help="only rows of this preset (controls: recommended)")
     parser.add_argument("--seeds", type=_seeds, default=(0,), metavar="0,1,2", help="default 0")
-    parser.add_argument(
-        "--weights", default=None, metavar="imagenet|FILE", help="weights of encoder r, the demo's textures apart"
-    )
+    parser.add_argument("--epochs", type=int, default=None, metavar="N",
+                        help="train no longer than this; rows that would have trained longer say so")
+    parser.add_argument("--weights", default=None, metavar="imagenet|FILE",
+                        help="weights of encoder r, the demo's textures apart")
+    parser.add_argument("--reported", type=Path, default=None, metavar="FILE.csv",
+                        help="figures beside ours, or in place of the recalled ones: table,row,column,value")
+    parser.add_argument("--shaky", action="store_true",
+                        help="show the figures of the paper too that are remembered less surely")
+    parser.add_argument("--estimate", action="store_true",
+                        help="time one short cell, say what the table takes, and run nothing else")
     parser.set_defaults(run=run)
+# fmt: on
 
 
 def run(args: argparse.Namespace) -> Outcome:
     from cavga.benchmark import run_table
+    from cavga.cells.choosing import Choice
+    from cavga.cells.tables import COUNTS_TABLE
+    from cavga.counting import count_table
+    from cavga.reported import load_reported
+    from cavga.table_grids import place_of
+
+    choice = Choice(args.seeds, args.weights, args.datasets, args.categories, args.variants, args.preset, args.epochs)
+    reported = load_reported(args.table, shaky=args.shaky, given=args.reported)
+    if args.table == COUNTS_TABLE and not args.estimate:
+        counts = count_table(args.output, data=args.data, choice=choice, reported=reported)
+        return _outcome(counts.rows, counts.absent, counts.files, what="parts counted")
+    if args.estimate:
+        return _estimate(args, choice)
 
     def show(row: dict[str, Any]) -> None:
         if not args.json:
-            name = f"{row['cell']}, {row['data']}, seed {row['seed']}"
+            name = f"{row['cell']}, {place_of(row)}, seed {row['seed']}"
             print(f"{name}: {row['error'] or table_line('', row['metrics'])}", file=sys.stderr)
 
-    rows = run_table(
-        args.table,
-        args.output,
-        data=args.data,
-        seeds=args.seeds,
-        weights=args.weights,
-        datasets=args.datasets,
-        on_row=show,
+    done = run_table(args.table, args.output, data=args.data, choice=choice, reported=reported, on_row=show)
+    return _outcome(done.rows, done.absent, done.files, what="cells finished")
+
+
+def _outcome(rows: list[dict[str, Any]], absent: list[dict[str, str]], files: list[Path], *, what: str) -> Outcome:
+    failed = [f"{row.get('cell') or row['set']}: {row['error']}" for row in rows if row["error"]]
+    problems = [*(item["message"] for item in absent), *failed]
+    num_absent = sum("here" in row and row["here"] is None and not row["error"] for row in rows)  # of Table 2
+    text = f"{len(rows) - len(failed) - num_absent} of {len(rows)} {what}: {', '.join(map(str, files))}"
+    result = {"rows": rows, "absent": absent, "files": [str(path) for path in files]}
+    return Outcome(text, result, problems, IN_PART if failed else BAD_DATA if absent else DONE)
+
+
+def _estimate(args: argparse.Namespace, choice: "Choice") -> Outcome:
+    from cavga.estimating import estimate_table
+
+    logging.getLogger("cavga").setLevel(logging.WARNING)  # what the timed cell has to say is of no use to anyone
+    found = estimate_table(args.table, args.output, data=args.data, choice=choice)
+    problems = [item["message"] for item in found.absent]
+    return Outcome(_estimate_text(found), found.as_dict(), problems, BAD_DATA if problems else DONE)
+
+
+def _estimate_text(found: "Estimate") -> str:
+    if found.timing is None:
+        return f"{found.table}: all {found.num_finished} cells are finished"
+    names = dict.fromkeys(cell.cell for cell in found.cells)
+    lines = [
+        f"timed: {found.timing.cell} on {found.timing.data}, one epoch of a few images: {found.timing.seconds:.0f} s"
+    ]
+    for name in names:
+        of_name = [cell for cell in found.cells if cell.cell == name]
+        each = sum(cell.minutes for cell in of_name) / len(of_name)
+        basis = "as finished ones" if of_name[0].basis == "finished" else "scaled by images and epochs"
+        lines.append(f"  {name}: {len(of_name)} cells, {each:.1f} minutes each ({basis})")
+    hours = found.minutes / 60
+    lines.append(
+        f"{len(found.cells)} cells to run, {found.num_finished} finished: about {found.minutes:.0f} minutes "
+        f"({hours:.1f} hours), one after the other on this machine"
     )
-    failed = [f"{row['cell']}: {row['error']}" for row in rows if row["error"]]
-    text = f"{len(rows) - len(failed)} of {len(rows)} cells finished: {args.output / args.table}.json"
-    return Outcome(text, {"rows": rows}, failed, IN_PART if failed else DONE)
+    lines.append(
+        "A cell of another kind than the timed one may take several times more or less: finished cells correct it."
+    )
+    return "\n".join(lines)
 
 
 def _names(text: str) -> tuple[str, ...]:

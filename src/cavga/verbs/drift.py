@@ -20,7 +20,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> Outcome:
-    from cavga.drift import as_dict, calibration_of, compare, read_predictions
+    from cavga.drift import as_dict, calibration_of, caveat, compare, read_predictions
 
     predictions = read_predictions(args.predictions)
     calibration = calibration_of(args.against)
@@ -33,11 +33,6 @@ def run(args: argparse.Namespace) -> Outcome:
         + ("no rate was promised" if promised is None else f"promised: {promised:.1%} of good ones"),
         f"below the threshold: {_distance(drift.whole)}",
     ]
-    if predictions.thresholds != {calibration.image_threshold}:
-        lines.append(
-            f"predicted with another threshold than the {calibration.image_threshold:.6g} of {args.against}, "
-            "which is used here: if by another model, predict again"
-        )
     if drift.parts:
         lines.append(
             f"{'part':<6}{'images':>8}{'called':>9}{'p median':>10}   0.5 if nothing changed, lower: higher scores"
@@ -46,7 +41,9 @@ def run(args: argparse.Namespace) -> Outcome:
             f"{number:<6}{part.num_images:>8}{_share(part):>9}{part.median_p_value:>10.2f}"
             for number, part in enumerate(drift.parts, start=1)
         ]
-    return Outcome("\n".join([*lines, drift.verdict]), dict(as_dict(drift, predictions, calibration)))
+    reason = caveat(predictions, calibration)
+    verdict = drift.verdict if reason is None else f"{drift.verdict}; but {reason}"
+    return Outcome("\n".join([*lines, verdict]), dict(as_dict(drift, predictions, calibration)))
 
 
 def _share(part: "Part") -> str:

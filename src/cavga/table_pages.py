@@ -1,0 +1,54 @@
+"""A table's files: Markdown, CSV, and one self-contained HTML page."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from cavga.files import atomic_write
+from cavga.table_content import MARKS, TableContent, compared, mark_of, marks, value_text
+from cavga.table_grids import Grid, make_grids
+from cavga.table_html import write_html
+from cavga.table_records import Record, as_csv, origins, records
+
+
+def write_table(output: Path, content: TableContent) -> list[Path]:
+    """Write OUTPUT/<table>.md, .csv and .html, each whole; returns their paths."""
+    grids = make_grids(content.rows, content.reported)
+    lines = records(content.name, grids, mark="" if content.reported is None else content.reported.mark)
+    paths = [output / f"{content.name}.{suffix}" for suffix in ("md", "csv", "html")]
+    atomic_write(paths[0], _markdown(content, grids, lines).encode())
+    atomic_write(paths[1], as_csv(lines).encode())
+    write_html(paths[2], content, grids, lines)
+    return paths
+
+
+def _markdown(content: TableContent, grids: Sequence[Grid], lines: Sequence[Record]) -> str:
+    parts = [f"# {content.title}", content.state]
+    for grid in grids:
+        head = ["", *(f"{column.name} {MARKS.get(column.group, '')}".strip() for column in grid.columns)]
+        parts += [f"## {grid.title}", markdown_table(head, [_grid_row(grid, row) for row in grid.metrics])]
+    parts.append("\n".join(f"- {text}" for text in marks(content, lines)))
+    for title, texts in content.trouble:
+        parts += [f"## {title}", "\n".join(f"- {text}" for text in texts)]
+    for title, rows in (
+        ("Measured beside reported, and what it cost", compared(lines)),
+        ("Where the figures come from", list(origins(content.rows))),
+    ):
+        if rows:
+            parts += [f"## {title}", markdown_table(list(rows[0]), [row.values() for row in rows])]
+    return "\n\n".join(parts) + "\n"
+
+
+def _grid_row(grid: Grid, row: str) -> list[str]:
+    best, cells = grid.best(row), [grid.label(row)]
+    for column in grid.columns:
+        entry = grid.entries.get((row, column.name))
+        text = value_text(entry)
+        cells.append(f"{f'**{text}**' if column.name in best else text} {mark_of(entry)}".strip())
+    return cells
+
+
+def markdown_table(head: Sequence[str], rows: Iterable[Iterable[Any]]) -> str:
+    """A table in Markdown."""
+    body = ["| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in rows]
+    return "\n".join(["| " + " | ".join(head) + " |", "|" + " --- |" * len(head), *body])
