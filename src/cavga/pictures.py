@@ -175,14 +175,14 @@ def score_histogram(
 
 def legend(threshold: float) -> str:
     """HTML: what the lines and colours of a case mean."""
-    ticks = ("0", f"{threshold:.3g} = threshold", f"{2 * threshold:.3g} and above")
-    if not _is_scale(threshold):
-        ticks = ("0", "", "its own maximum")
+    on_scale = ("0", f"{threshold:.3g} = threshold", f"{2 * threshold:.3g} and above")
+    ticks = on_scale if _is_scale(threshold) else ("0", "", "its own maximum")
     gradient = ", ".join(_css(colour) for colour in HEAT_COLOURS)
     return (
         '<div class="legend"><p>Each case: photograph, overlay, anomaly map</p>'
         f'<p><i style="border-color:{_css(TRUTH_COLOUR)}"></i>true defect, from the mask</p>'
-        f'<p><i style="border-color:{_css(MODEL_COLOUR)}"></i>marked by the model: map ≥ threshold</p>'
+        f'<p{" hidden" if math.isnan(threshold) else ""}><i style="border-color:{_css(MODEL_COLOUR)}"></i>marked by '
+        "the model: map ≥ threshold</p>"
         f'<div class="scale"><div style="background:linear-gradient(to right, {gradient})"></div>'
         f"<p>{''.join(f'<span>{tick}</span>' for tick in ticks)}</p></div></div>"
     )
