@@ -17,11 +17,11 @@ from cavga.data.dataset import TrainingImages, as_images
 from cavga.data.images import read_image
 from cavga.engines.torch_engine import load_run
 from cavga.export import OPSET, onnx_model
-from cavga.export_run import SUFFIXES, export_run
+from cavga.export_run import export_run
 from cavga.fitting import fit_whitened
 from cavga.inference import graph_of
 from cavga.model.variants import build
-from cavga.model_file import FORMAT_VERSION
+from cavga.model_file import EXPORT_SUFFIXES, FORMAT_VERSION
 from cavga.presets import make_config
 
 SIZE = (256, 256)
@@ -66,7 +66,7 @@ def runner(path: Path, format: str) -> Runner:
 def exported(folder: Path, format: str, precision: str = "fp32") -> Path:
     """Where an export lies."""
     stem = "model" if precision == "fp32" else f"model-{precision}"
-    return folder / f"{stem}{SUFFIXES[format]}"
+    return folder / f"{stem}{EXPORT_SUFFIXES[format]}"
 
 
 def write_ours(run: Path, data: Path, folder: Path) -> None:

@@ -14,6 +14,7 @@ from cavga.data.demo import TEXTURES
 from cavga.data.images import read_image, read_mask
 from cavga.data.records import ANOMALOUS
 from cavga.detector import AnomalyDetector
+from cavga.map_scale import picture_scale
 from cavga.pictures import panels
 
 SIDE = 192  # px a panel
@@ -35,7 +36,7 @@ def texture_panels(demo: Path, texture: str) -> list[np.ndarray]:
     chosen = int(np.argsort([p.score for p in predictions])[9 * len(predictions) // 10])
     record, prediction = records[chosen], predictions[chosen]
     photograph, mask = read_image(record.path), read_mask(record.mask_paths)
-    return list(panels(photograph, prediction.anomaly_map, detector.pixel_threshold, mask, longer_side=SIDE))
+    return list(panels(photograph, prediction.anomaly_map, picture_scale(detector), mask, longer_side=SIDE))
 
 
 def _spaced(pictures: list[np.ndarray]) -> list[np.ndarray]:

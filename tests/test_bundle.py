@@ -15,6 +15,8 @@ import pytest
 
 import cavga
 from cavga import bundle
+from cavga.calibration import Calibration
+from cavga.calibration_file import NewThresholds, save_thresholds
 from cavga.cli import main
 from cavga.model_file import METADATA_KEY, load_description, save_description
 
@@ -160,6 +162,18 @@ def test_a_bundle_holds_what_the_other_machine_needs(run, tmp_path, capsys, with
     collected = next(call for call in without_packages if call[0] == "download")
     assert {"--only-binary=:all:", "3.12"} <= set(collected)
     assert any(platform.endswith(part) or part.endswith(platform.removeprefix("linux")) for part in collected)
+
+
+def test_a_calibrated_model_is_bundled_with_its_thresholds(run, tmp_path, capsys, without_packages):
+    copy = shutil.copytree(run, tmp_path / "run")
+    new = Calibration("conformal", 9, 1, 0.1, 0.1, 0.1, 7.0, 8.0, 1.0, 6.0)
+    photographs = {"count": 9, "folder": "new lamp", "sha256": "", "sha256s": []}
+    save_thresholds(copy, NewThresholds(new, "0", photographs, {}, "2020-01-01", "1"))
+    assert main(["bundle", str(copy), "--output", str(tmp_path / "out"), *LINUX]) == 0
+    assert "those of `cavga calibrate`" in capsys.readouterr().out
+    detector = cavga.AnomalyDetector.load(tmp_path / "out/model.onnx")
+    assert (detector.image_threshold, detector.pixel_threshold) == (7.0, 8.0)
+    assert "model.onnx.calibration.json" in (tmp_path / "out/SHA256SUMS").read_text()
 
 
 def test_the_check_refuses_another_python_and_damaged_files(run, tmp_path, without_packages):

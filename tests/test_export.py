@@ -1,6 +1,7 @@
 """Exports of real runs, checked, loaded and run. One export of each kind is shared: they take seconds."""
 
 import json
+import logging
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,18 +12,22 @@ import onnx
 import pytest
 
 import cavga
+from cavga.calibrating import calibrated_on
+from cavga.data.images import read_image
+from cavga.data.manifest import sha256_of
 from cavga.engines.onnx_engine import OnnxEngine
 from cavga.engines.torch_engine import load_run
 from cavga.errors import DataError, ExportError, ModelFileError, UsageError
 from cavga.export import onnx_model
 from cavga.export_check import compare
-from cavga.export_run import export_run
-from cavga.model_file import check_exported, exported_hashes
+from cavga.export_run import Exported, export_run
+from cavga.model_file import check_exported, exported_hashes, load_description
 from cavga.pipeline import train
 from cavga.presets import make_config
+from cavga.verbs.export import threshold_lines
 
 from .conftest import cavga as command
-from .conftest import small_config, texture
+from .conftest import run_verb, save_image, small_config, texture
 
 
 def photograph(seed: int, *, size: int = 48) -> np.ndarray:
@@ -134,9 +139,12 @@ def test_other_formats_and_precisions(run, category, tmp_path, format, precision
         cavga.AnomalyDetector.load(exported.path, device="cuda")
 
 
-def test_int8_stays_in_the_encoder(run, tmp_path):
+def test_int8_stays_in_the_encoder_and_says_nothing_of_how_it_is_made(run, tmp_path, capfd, caplog):
     exported = export_run(run, tmp_path / "model.onnx", precision="int8")
+    assert capfd.readouterr().err == ""
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
     model = onnx.load(exported.path)
+    assert {"image_threshold", "pixel_threshold"} <= {tensor.name for tensor in model.graph.initializer}  # defaults
     kinds = {node.op_type for node in model.graph.node}
     assert "QuantizeLinear" in kinds
     products = [node for node in model.graph.node if node.op_type == "MatMul"]
@@ -247,11 +255,52 @@ def test_a_program_that_is_cut_off_is_refused_in_one_line(tmp_path):
         cavga.AnomalyDetector.load(tmp_path / "model.pt2")
 
 
-def test_the_command_says_how_far_the_file_is_from_pytorch(run, tmp_path):
-    done = command("export", run, "--output", tmp_path / "model.onnx")
-    assert done.returncode == 0, done.stderr
+def test_a_calibrated_run_is_exported_with_its_new_thresholds_and_the_command_says_so(run, tmp_path, capsys):
+    copy = shutil.copytree(run, tmp_path / "run")
+    trained = cavga.AnomalyDetector.load(copy)
+    good = [save_image(tmp_path / f"new lamp/{i}.png", photograph(500 + i) // 2) for i in range(5)]
+    code, out, _ = run_verb(capsys, "calibrate", copy, tmp_path / "new lamp")
+    assert (code, f"{copy / 'model.onnx'}, used by itself" in out) == (0, True)
+    done = command("export", copy)
+    assert (done.returncode, done.stderr) == (0, "")
+    calibrated, exported = cavga.AnomalyDetector.load(copy), cavga.AnomalyDetector.load(copy / "model.onnx")
+    new = calibrated.image_threshold
+    assert new != trained.image_threshold
+    assert (
+        f"thresholds: image {new:.6g}, mask {calibrated.pixel_threshold:.6g}, set by `cavga calibrate`" in done.stdout
+    )
+    assert "5 photographs of new lamp/" in done.stdout
     assert "against PyTorch" in done.stdout
-    assert (tmp_path / "model.onnx").is_file()
+    assert (exported.image_threshold, exported.pixel_threshold) == (new, calibrated.pixel_threshold)
+    scores, are_anomalous = decisions_of(copy / "model.onnx", np.stack([read_image(path) for path in good]))
+    assert (are_anomalous == (scores >= np.float32(new))).all()
+    assert calibrated_on(exported.description) == sorted(sha256_of(path) for path in good)
+    assert run_verb(capsys, "calibrate", copy, "--reset")[0] == 0
+    for detector in (cavga.AnomalyDetector.load(copy), cavga.AnomalyDetector.load_in_torch(copy, device="cpu")):
+        assert detector.image_threshold == trained.image_threshold  # whatever the file beside it was exported with
+        assert detector.pixel_threshold == trained.pixel_threshold
+    code, _, err = run_verb(capsys, "bundle", copy, "--output", tmp_path / "b", "--platform", "linux_x86_64")
+    assert (code, "was exported with other thresholds" in err) == (1, True)
+
+
+def decisions_of(path: Path, photographs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Scores and decisions by the thresholds that the file itself carries."""
+    import onnxruntime
+
+    return onnxruntime.InferenceSession(path).run(["score", "is_anomalous"], {"photographs": photographs})
+
+
+def test_the_command_names_thresholds_of_the_training_int8_and_a_calibration_beside(run, tmp_path):
+    description, path = load_description(run), tmp_path / "model.onnx"
+    exported = Exported(path, "onnx", "int8", None, description)
+    lines = "\n".join(threshold_lines(exported))
+    threshold = description["calibration"]["image_threshold"]
+    assert f"thresholds: image {threshold:.6g}" in lines
+    assert "those of the training" in lines
+    assert f"cavga calibrate {path} GOOD_PHOTOS" in lines
+    assert "--reset" not in lines
+    path.with_name("model.onnx.calibration.json").touch()
+    assert f"cavga calibrate {path} --reset" in "\n".join(threshold_lines(exported))
 
 
 def test_training_ends_with_an_export(category, tmp_path):

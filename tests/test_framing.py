@@ -148,6 +148,21 @@ def test_what_is_outside_a_mask_is_never_seen_and_never_marked(tile):
     np.testing.assert_allclose(result.anomaly_map[mask], photograph[..., 0][mask], atol=1e-3)
 
 
+@pytest.mark.parametrize("tile", [None, 64])
+def test_a_map_below_0_is_nowhere_higher_outside_than_inside(tile):
+    """As log-odds may be: its peak sets the threshold of the mask, and 0 would be above that."""
+    roi = Roi(16, 20, 128, 128, drawn(200, 240, slice(20, 148), slice(16, 144)))
+    layout = Framing((128, 128) if tile is None else (64, 64), tile=tile, roi=roi).layout((200, 240))
+    side = 128 if tile is None else 64
+    rng = np.random.default_rng(0)
+    pieces = [rng.uniform(-5, -2, (side, side)).astype(np.float32) for _ in layout.places]
+    whole = layout.whole(pieces)
+    assert layout.inside is not None
+    assert whole.max() == whole[layout.inside].max() < -2
+    assert (whole[~layout.inside] == whole[layout.inside].min()).all()
+    assert layout.mask(whole, float(whole.max())).sum() == 1
+
+
 def test_tiles_without_anything_of_the_mask_are_left_out():
     mask = drawn(128, 640, slice(0, 128), slice(0, 20)) | drawn(128, 640, slice(0, 128), slice(600, 640))
     framing = Framing((64, 64), tile=128, roi=Roi(0, 0, 640, 128, mask))

@@ -8,16 +8,20 @@ import pytest
 from PIL import Image
 
 import cavga
+from cavga import export_run as export_run_module
 from cavga import training
 from cavga.data.images import read_image
 from cavga.engines.torch_engine import TorchEngine
 from cavga.errors import DataError, ResumeError
 from cavga.evaluating import evaluate
+from cavga.export_run import export_run
+from cavga.framing import Framing
 from cavga.pipeline import train
 from cavga.presets import make_config
+from cavga.roi import Roi
 from cavga.self_testing import self_test
 
-from .conftest import save_image
+from .conftest import run_verb, save_image
 
 TILE = 128
 
@@ -201,24 +205,45 @@ def test_the_same_run_again_and_one_that_was_interrupted_end_with_the_same_bits(
 
 def test_an_exported_model_gives_what_pytorch_gives(data, tiled, tmp_path):
     import jaxtyping
-    import onnx
 
-    from cavga.engines.torch_engine import load_run
-    from cavga.export import onnx_model
-
-    engine, description = load_run(tiled, "cpu")
     jaxtyping.config.update("jaxtyping_disable", True)  # checks of shapes cannot be traced
     try:
-        onnx.save(onnx_model(engine.graph, description), tmp_path / "model.onnx")
+        check = export_run(tiled, tmp_path / "model.onnx").check
     finally:
         jaxtyping.config.update("jaxtyping_disable", False)
+    assert (check.num_photographs, check.sizes[0]) == (7, (TILE, TILE))  # on tiles, not on whole photographs
     exported = cavga.AnomalyDetector.load(tmp_path / "model.onnx")
     paths = sorted((data / "test").rglob("*.png"))
-    pairs = zip(exported.predict(paths), cavga.AnomalyDetector(engine, description).predict(paths), strict=True)
+    in_torch = cavga.AnomalyDetector.load_in_torch(tiled, device="cpu")
+    pairs = zip(exported.predict(paths), in_torch.predict(paths), strict=True)
     for one, other in pairs:
         assert one.score == pytest.approx(other.score, rel=1e-3)
         np.testing.assert_allclose(one.anomaly_map, other.anomaly_map, rtol=1e-3, atol=1e-3)
         assert (one.mask != other.mask).mean() < 1e-3
+
+
+def test_profile_says_how_many_tiles_it_has_timed(data, tiled, capsys):
+    flags = ("--repeats", 1, "--batch-sizes", 2, "--device", "cpu")
+    code, out, _ = run_verb(capsys, "profile", tiled, data / "test/good", *flags)
+    assert (code, f"3 photographs of yours, 6 tiles of {TILE} px each" in out) == (0, True)
+    assert "tiles/s" in out
+
+
+def test_what_checks_and_measures_an_export_is_what_the_model_sees(data, tiled):
+    tiles = list(export_run_module._seen(tiled, data, Framing((64, 64), tile=TILE), 18))
+    assert len(tiles) == 18
+    assert {tile.shape for tile in tiles} == {(TILE, TILE, 3)}
+    corners = [surface(*SIZE, i)[y : y + TILE, x : x + TILE] for i in range(NUM_TRAIN) for y, x in
+               ((y, x) for y in (0, 96) for x in (0, 96, 192))]  # fmt: skip
+    places = [next(i for i, corner in enumerate(corners) if (corner == tile).all()) for tile in tiles]
+    assert len(set(places)) == 18  # three of every photograph, and all six places of a tile
+    assert {place // 6 for place in places} == set(range(NUM_TRAIN))
+    assert {place % 6 for place in places} == set(range(6))
+    assert len(list(export_run_module._seen(tiled, data, Framing((64, 64), tile=TILE), 64))) == 6 * NUM_TRAIN
+    region = Framing((64, 64), roi=Roi(60, 20, 100, 50))
+    assert {part.shape for part in export_run_module._seen(tiled, data, region, 4)} == {(50, 100, 3)}
+    whole = list(export_run_module._seen(tiled, data, Framing((64, 64)), 4))
+    assert (whole[0] == surface(*SIZE, 0)).all()
 
 
 # --- a region of interest ---

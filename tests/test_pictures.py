@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cavga.map_scale import MapScale, scale_of_maps
 from cavga.pictures import (
     HEAT_COLOURS,
     LEFT,
@@ -22,6 +23,8 @@ from cavga.pictures import (
     resize_mask,
     score_histogram,
 )
+
+HALF, ONE = MapScale(0.5, 0.5), MapScale(1.0, 1.0)  # from 0 to twice the threshold
 
 
 def map_of(*rows):
@@ -43,7 +46,7 @@ def luminance(colours):
 
 
 def test_the_scale_runs_from_0_to_twice_the_threshold_and_is_clipped():
-    picture = heatmap(map_of([-1.0, 0.0, 0.5, 1.0, 7.0]), 0.5)
+    picture = heatmap(map_of([-1.0, 0.0, 0.5, 1.0, 7.0]), HALF)
     assert picture.dtype == np.uint8
     assert picture.shape == (1, 5, 3)
     assert tuple(picture[0, 0]) == tuple(picture[0, 1]) == HEAT_COLOURS[0]
@@ -52,32 +55,34 @@ def test_the_scale_runs_from_0_to_twice_the_threshold_and_is_clipped():
 
 
 def test_a_value_has_the_same_colour_whatever_else_is_in_the_image():
-    alone, beside = heatmap(map_of([0.3, 0.1]), 0.5), heatmap(map_of([0.3, 90.0]), 0.5)
+    alone, beside = heatmap(map_of([0.3, 0.1]), HALF), heatmap(map_of([0.3, 90.0]), HALF)
     np.testing.assert_array_equal(alone[0, 0], beside[0, 0])
 
 
 def test_lightness_only_grows_along_the_scale():
-    ramp = heatmap(np.linspace(0, 1, 256, dtype=np.float32)[None], 0.5)[0]
+    ramp = heatmap(np.linspace(0, 1, 256, dtype=np.float32)[None], HALF)[0]
     assert (np.diff(luminance(ramp)) >= 0).all()
     assert (np.diff(luminance(HEAT_COLOURS)) > 0).all()
 
 
-@pytest.mark.parametrize("threshold", [0.0, -1.0, float("nan"), float("inf")])
-def test_without_a_usable_threshold_the_maximum_is_the_top(threshold):
-    picture = heatmap(map_of([0.0, 2.0, 4.0]), threshold)
-    assert tuple(picture[0, 0]) == HEAT_COLOURS[0]
-    assert tuple(picture[0, 2]) == HEAT_COLOURS[-1]
-    assert (heatmap(map_of([-2.0, -1.0]), threshold) == np.array(HEAT_COLOURS[0])).all()
+def test_a_scale_may_lie_below_0():
+    picture = heatmap(map_of([-9.0, -4.0, -1.5, 1.0, 2.0]), MapScale(-1.5, 2.5))
+    assert tuple(picture[0, 0]) == tuple(picture[0, 1]) == HEAT_COLOURS[0]
+    assert np.abs(picture[0, 2].astype(int) - HEAT_COLOURS[4]).max() <= 1
+    assert tuple(picture[0, 3]) == tuple(picture[0, 4]) == HEAT_COLOURS[-1]
+    photograph = np.full((40, 40, 3), 128, dtype=np.uint8)
+    picture = overlay(photograph, square_map(low=-2.8, high=-1.0), MapScale(-1.5, 2.5))
+    assert has_colour(picture, MODEL_COLOUR)[10:20, 10:20].sum() == 36
+    assert (picture[30:, 30:] == 128).all()
 
 
 def test_a_faulty_value_does_not_look_normal():
-    assert tuple(heatmap(map_of([float("nan"), 0.0]), 0.5)[0, 0]) == HEAT_COLOURS[-1]
-    assert tuple(heatmap(map_of([float("nan"), 0.0]), 0.0)[0, 0]) == HEAT_COLOURS[-1]
+    assert tuple(heatmap(map_of([float("nan"), 0.0]), HALF)[0, 0]) == HEAT_COLOURS[-1]
 
 
 def test_the_overlay_draws_a_line_at_the_threshold_and_leaves_the_rest_grey():
     photograph = np.full((40, 40, 3), (200, 100, 50), dtype=np.uint8)
-    picture = overlay(photograph, square_map(), 1.0)
+    picture = overlay(photograph, square_map(), ONE)
     expected = np.zeros((40, 40), dtype=bool)
     expected[10:20, 10:20] = True
     expected[11:19, 11:19] = False  # exactly at the threshold counts as inside
@@ -89,7 +94,7 @@ def test_the_overlay_draws_a_line_at_the_threshold_and_leaves_the_rest_grey():
 
 def test_the_tint_starts_at_half_the_threshold_and_grows():
     photograph = np.full((1, 5, 3), 128, dtype=np.uint8)
-    picture = overlay(photograph, map_of([0.0, 0.49, 0.6, 0.7, 0.8]), 1.0).astype(int)
+    picture = overlay(photograph, map_of([0.0, 0.49, 0.6, 0.7, 0.8]), ONE).astype(int)
     assert (picture[0, :2] == 128).all()
     distance = np.abs(picture[0] - 128).sum(axis=-1)
     assert 0 < distance[2] < distance[3] < distance[4]
@@ -97,12 +102,12 @@ def test_the_tint_starts_at_half_the_threshold_and_grows():
 
 def test_an_overlay_without_a_threshold_has_no_line():
     photograph = np.full((40, 40, 3), 128, dtype=np.uint8)
-    assert not has_colour(overlay(photograph, square_map(), float("nan")), MODEL_COLOUR).any()
+    assert not has_colour(overlay(photograph, square_map(), MapScale(0.5, 0.5, is_known=False)), MODEL_COLOUR).any()
 
 
 def test_the_map_is_brought_to_the_photographs_size_and_the_line_grows_with_it():
     photograph = np.full((480, 960, 3), 128, dtype=np.uint8)
-    line = has_colour(overlay(photograph, square_map(), 0.5), MODEL_COLOUR)
+    line = has_colour(overlay(photograph, square_map(), HALF), MODEL_COLOUR)
     assert line.shape == (480, 960)
     across = np.flatnonzero(line[180])  # 15 / 40 of the height: the middle of the square
     assert len(across) == 16  # 8 px on either side
@@ -145,7 +150,7 @@ def test_a_resized_map_keeps_values_beyond_the_range_of_bytes():
 
 def test_panels_have_one_size_and_keep_the_shape_of_the_photograph():
     photograph = np.full((50, 100, 3), 128, dtype=np.uint8)
-    pictures = panels(photograph, square_map(), 0.5, np.zeros((50, 100), dtype=bool), longer_side=64)
+    pictures = panels(photograph, square_map(), HALF, np.zeros((50, 100), dtype=bool), longer_side=64)
     assert [picture.shape for picture in pictures] == [(32, 64, 3)] * 3
     assert {picture.dtype for picture in pictures} == {np.dtype(np.uint8)}
 
@@ -176,6 +181,17 @@ def test_no_finite_score_no_histogram():
 
 
 def test_the_legend_gives_the_scale_in_numbers():
-    assert "0.25 = threshold" in legend(0.25)
-    assert "0.5 and above" in legend(0.25)
-    assert "its own maximum" in legend(float("nan"))
+    assert ">0<" in legend(MapScale(0.25, 0.25))
+    assert "0.25 = threshold" in legend(MapScale(0.25, 0.25))
+    assert "0.5 and above" in legend(MapScale(0.25, 0.25))
+    assert "-4 and below" in legend(MapScale(-1.5, 2.5))
+    assert "= threshold" not in legend(MapScale(-1.5, 2.5, is_known=False))
+
+
+def test_maps_of_an_unknown_model_have_one_scale_of_all_that_are_shown():
+    maps = [map_of([-3.0, 1.0]), map_of([0.0, 5.0])]
+    assert scale_of_maps(maps, 0.5) == HALF
+    assert scale_of_maps(maps, -1.0) == MapScale(-1.0, 6.0)
+    assert scale_of_maps(maps, None) == MapScale(1.0, 4.0, is_known=False)
+    assert scale_of_maps([], None).reach > 0
+    assert scale_of_maps([map_of([2.0, 2.0])], None).reach > 0

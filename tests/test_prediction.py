@@ -13,12 +13,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cavga.calibration import Calibration
 from cavga.cli import main
 from cavga.config import as_dict
 from cavga.decoding import FailedImage
 from cavga.detector import AnomalyDetector, Prediction
 from cavga.errors import CavgaError, DataError, UsageError
-from cavga.map_files import LOG_ODDS_REACH, GreyScale
+from cavga.map_files import grey_scale, greys, scale_text
+from cavga.map_scale import LOG_ODDS_REACH, MapScale, picture_scale
+from cavga.pictures import TINT_START
 from cavga.prediction import PredictionOutputs, predict_to_folder
 from cavga.presets import make_config
 
@@ -295,18 +298,32 @@ def test_16_bit_maps_are_on_the_models_scale_and_say_which(photographs, tmp_path
 
 def test_the_threshold_lies_in_the_middle_of_the_greys_and_what_is_beyond_them_is_clipped():
     for threshold in (0.1, 0.5, 1.0, 37.3):
-        scale = GreyScale(float(np.float32(threshold)), float(np.float32(threshold)))
+        scale = MapScale(float(np.float32(threshold)), float(np.float32(threshold)))
         at = np.float32(threshold)
         values = np.array([[-1, 0, np.nextafter(at, np.float32(0)), at, 2 * at, 9 * at, np.nan]], dtype=np.float32)
-        assert scale.greys(values).tolist() == [[0, 0, 32767, 32768, 65535, 65535, 65535]]
+        assert greys(values, scale).tolist() == [[0, 0, 32767, 32768, 65535, 65535, 65535]]
 
 
 def test_a_map_of_log_odds_has_a_scale_of_its_own():
-    scale = GreyScale.of(Told(variant="r-s", pixel_threshold=-1.5))
-    assert scale == GreyScale(-1.5, LOG_ODDS_REACH)
-    assert json.loads(scale.description())["minimum"] == -9.5
+    scale = grey_scale(Told(variant="r-s", pixel_threshold=-1.5))
+    assert scale == MapScale(-1.5, LOG_ODDS_REACH)
+    assert json.loads(scale_text(scale))["minimum"] == -9.5
     at = np.array([[-9.5, np.nextafter(np.float32(-1.5), np.float32(-2)), -1.5, 6.5]], dtype=np.float32)
-    assert scale.greys(at).tolist() == [[0, 32767, 32768, 65535]]
+    assert greys(at, scale).tolist() == [[0, 32767, 32768, 65535]]
+
+
+def test_pictures_have_one_scale_a_model_from_what_set_its_thresholds():
+    assert picture_scale(Told(pixel_threshold=0.7)) == MapScale(0.7, 0.7)
+    detector = Told(variant="r-s", pixel_threshold=-1.0)
+    calibration = Calibration("conformal", 3, 1, 0.1, 0.1, 0.1, -1.5, -1.0, -9.0, -1.5, scores=(-9.0, -2.25, -1.5))
+    detector.description["calibration"] = calibration.as_dict()
+    scale = picture_scale(detector)
+    assert (scale.minimum, scale.maximum) == (-3.5, 1.5)
+    # The hottest hundredth of a typical good image is where the tint begins, whatever the extremes.
+    assert scale.shares(np.array([-2.25], np.float32)) == TINT_START
+    for other in ({"image_score": "class"}, {"scores": (), "score_min": -0.5, "score_max": -0.5}):
+        detector.description["calibration"] = {**calibration.as_dict(), **other}
+        assert picture_scale(detector) == MapScale(-1.0, LOG_ODDS_REACH)
 
 
 @pytest.mark.parametrize("threshold", [0.0, -1.0, float("inf"), float("nan")])

@@ -2,13 +2,20 @@ import json
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 
+import numpy as np
 import pytest
 
 from cavga import AnomalyDetector
-from cavga.profiling import STEPS, profile
+from cavga.engines.engine import Scored
+from cavga.errors import DataError
+from cavga.framing import Framing
+from cavga.profiling import STEPS, noise_size, profile
+from cavga.resizing import resized
+from cavga.roi import Roi
 
-from .conftest import cavga, run_verb
+from .conftest import cavga, run_verb, save_image, texture
 
 
 def test_an_exported_model_on_photographs(exported_model, category, tmp_path):
@@ -53,6 +60,57 @@ def test_time_is_charged_to_the_step_that_takes_it(run_folder, category):
     assert steps["total"]["p50"] > steps["forward"]["p50"]
     assert measured.batches[1].milliseconds > 120
     assert measured.batches[1].images_per_second < 1 / 0.03
+
+
+class Slow:
+    """An engine that takes a while for every image, and longer for every batch."""
+
+    image_size = (16, 16)
+    image_threshold = pixel_threshold = 1.0
+
+    def __init__(self):
+        self.batches = []
+
+    def resize(self, piece):
+        return resized(piece, self.image_size)
+
+    def score(self, photographs):
+        self.batches.append(len(photographs))
+        time.sleep(0.002 * len(photographs))
+        maps = np.zeros((len(photographs), 16, 16), np.float32)
+        return Scored(np.zeros(len(photographs), np.float32), maps, maps >= 1)
+
+
+@pytest.mark.parametrize(
+    ("framing", "pieces"),
+    [
+        (Framing((16, 16), tile=32), [16, 9]),
+        (Framing((16, 16), tile=32, roi=Roi(8, 8, 60, 40)), [6]),
+        (Framing((16, 16), roi=Roi(8, 8, 60, 40)), [1]),
+    ],
+)
+def test_what_is_timed_is_what_prediction_does_with_tiles_and_regions(framing, pieces, tmp_path):
+    path = save_image(tmp_path / "large.png", texture(1, size=128))
+    engine = Slow()
+    detector = AnomalyDetector(engine, {"variant": "r-u"}, framing)
+    next(detector.predict(path))
+    assert engine.batches == pieces
+    engine.batches.clear()
+    measured = profile(detector, [path], batch_sizes=(2,), repeats=2)
+    assert engine.batches[: len(pieces)] == pieces
+    assert measured.as_dict()["pieces_per_photograph"] == sum(pieces)
+    assert measured.steps()["forward"]["p50"] >= 2 * sum(pieces)
+    assert measured.steps()["postprocess"]["p50"] < measured.steps()["forward"]["p50"] + 20
+    height, width = noise_size(framing)
+    framing.check_fit((height, width), "noise")
+    with pytest.raises(DataError, match="region of interest") if framing.roi else nullcontext():
+        small = save_image(tmp_path / "small.png", texture(1, size=40))
+        profile(detector, [small], batch_sizes=(1,), repeats=1)
+
+
+def test_noise_is_of_the_size_of_the_mask():
+    framing = Framing((16, 16), roi=Roi(0, 0, 30, 20, np.ones((20, 30), np.bool_)))
+    assert noise_size(framing) == (20, 30)
 
 
 def test_peak_memory_is_in_mebibytes():

@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from cavga.map_scale import MapScale
 from cavga.pictures import resize_map
 from cavga.report import Case, Section, choose_cases, write_report
 
@@ -41,7 +42,7 @@ def make_case(path="test/stain/000.png", label=1, score=0.9, **changes):
         "is_anomalous": score >= 0.5,
         "photograph": np.full((16, 24, 3), 100, dtype=np.uint8),
         "anomaly_map": np.linspace(0, 1, 16 * 24, dtype=np.float32).reshape(16, 24),
-        "pixel_threshold": 0.4,
+        "scale": MapScale(0.4, 0.4),
         "mask": np.zeros((16, 24), dtype=bool),
     }
     return Case(**{**values, **changes})
@@ -202,9 +203,9 @@ def test_unlabelled_images_are_counted(tmp_path):
     assert "Of 3 unlabelled images 2 were called anomalous." in text
 
 
-def test_a_case_without_mask_or_scale(tmp_path):
-    case = make_case(mask=None, pixel_threshold=float("nan"), anomaly_map=np.full((4, 4), np.nan, dtype=np.float32))
-    assert "its own maximum" in page_of(tmp_path, make_section(cases=[case]))
+def test_a_case_without_mask_on_another_scale(tmp_path):
+    case = make_case(mask=None, scale=MapScale(-1.5, 2.5), anomaly_map=np.full((4, 4), np.nan, dtype=np.float32))
+    assert "-4 and below" in page_of(tmp_path, make_section(cases=[case]))
 
 
 def test_many_notes_are_folded(tmp_path):

@@ -11,6 +11,7 @@ import pytest
 
 import cavga
 from cavga.cli import main
+from cavga.config import as_dict
 from cavga.data.images import read_image
 from cavga.data.makers import CONTRASTS, KINDS, SIZES
 from cavga.data.records import ImageRecord
@@ -19,6 +20,7 @@ from cavga.errors import DataError, ModelFileError, UsageError
 from cavga.evaluating import evaluate
 from cavga.framing import Framing
 from cavga.pipeline import train
+from cavga.presets import make_config
 from cavga.printing import self_test_lines
 from cavga.self_testing import Anomaly, Tally, Trial, _plan, _result, _worth_showing, self_test
 
@@ -64,6 +66,7 @@ class Knowing(AnomalyDetector):
         self.framing = Framing(untouched.shape[:2])
         self.description = dict.fromkeys(("variant", "preset", "weights_sha256")) | {"provenance": {}}
         self.description["calibration"] = {"false_alarm_rate": 0.05}
+        self.description["config"] = as_dict(make_config("recommended"))
 
     def results(self, sources):
         for pixels in sources:

@@ -7,10 +7,11 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
+from cavga.map_scale import MapScale
 from cavga.page import picture_row
 from cavga.pictures import heatmap, outline, resize_map
 
-MIDDLE = 0.5  # of the scale of the maps' colours, which runs from 0 to 1
+SCALE = MapScale(0.5, 0.5)  # 0 to 1
 COLUMNS = ("photograph", "attention of normal, A^cn", "attention of anomalous, A^ca")
 
 
@@ -41,7 +42,7 @@ def attention_figure(cases: Sequence[AttentionCase]) -> str:
 def _row(case: AttentionCase) -> str:
     size = case.photograph.shape[:2]
     photograph = case.photograph if case.mask is None else outline(case.photograph, case.mask)
-    maps = [heatmap(resize_map(attention, size), MIDDLE) for attention in (case.normal, case.anomalous)]
+    maps = [heatmap(resize_map(attention, size), SCALE) for attention in (case.normal, case.anomalous)]
     name = escape(case.path)
     pictures = picture_row((photograph, *maps), [f"{column}: {name}" for column in COLUMNS])
     means = f"mean A^cn {case.normal.mean():.3f}, mean A^ca {case.anomalous.mean():.3f}"

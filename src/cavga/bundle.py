@@ -16,8 +16,10 @@ from packaging.utils import canonicalize_name
 
 from cavga._version import __version__
 from cavga.bundle_files import CHECK, INSTALL_BAT, INSTALL_SH, README
+from cavga.calibration_file import calibration_path
 from cavga.data.manifest import sha256_of
 from cavga.detector import AnomalyDetector
+from cavga.engines.engine import ExportedEngine
 from cavga.errors import CavgaError, ModelFileError, UsageError, unknown_name
 from cavga.model_file import ONNX_FILE, load_description
 
@@ -47,10 +49,14 @@ PLATFORMS = {
 
 @dataclass(frozen=True)
 class BundleSummary:
-    """What `make_bundle` wrote; `num_bytes` is the size of the whole folder."""
+    """What `make_bundle` wrote; `num_bytes` is the size of the whole folder.
+
+    `is_calibrated`: with the thresholds of `cavga calibrate`, in model.onnx.calibration.json.
+    """
 
     num_wheels: int
     num_bytes: int
+    is_calibrated: bool
 
 
 def this_python() -> str:
@@ -83,6 +89,8 @@ def make_bundle(model: Path, output: Path, *, platform: str, python: str) -> Bun
         wheels = folder / "wheels"
         wheels.mkdir(parents=True)
         shutil.copyfile(exported, folder / ONNX_FILE)
+        if is_calibrated := calibration_path(model).is_file():
+            shutil.copyfile(calibration_path(model), calibration_path(folder / ONNX_FILE))
         _collect(_own_wheel(Path(scratch)), wheels, platform, python)
         _write_installers(folder, platform, python)
         _write_sums(folder)
@@ -90,7 +98,7 @@ def make_bundle(model: Path, output: Path, *, platform: str, python: str) -> Bun
             output.rmdir()
         folder.rename(output)
     sizes = [path.stat().st_size for path in output.rglob("*") if path.is_file()]
-    return BundleSummary(len(list((output / "wheels").iterdir())), sum(sizes))
+    return BundleSummary(len(list((output / "wheels").iterdir())), sum(sizes), is_calibrated)
 
 
 def exported_file(model: Path) -> Path:
@@ -100,7 +108,13 @@ def exported_file(model: Path) -> Path:
         if path != model:
             load_description(model)  # says what is wrong with what is no run folder
         raise ModelFileError(f"{path}: no such model; `cavga export` writes one")
-    AnomalyDetector.load(model, device="cpu")
+    detector = AnomalyDetector.load(model, device="cpu")
+    assert isinstance(detector.engine, ExportedEngine)
+    has_own = detector.engine.description["calibration"] == detector.description["calibration"]
+    if not has_own and not calibration_path(model).is_file():
+        raise ModelFileError(
+            f"{path} was exported with other thresholds than {model} has now: `cavga export {model}` writes it again"
+        )
     return path
 
 

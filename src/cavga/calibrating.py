@@ -12,7 +12,13 @@ import numpy as np
 
 from cavga._version import __version__
 from cavga.calibration import Calibration, calibrate, num_needed
-from cavga.calibration_file import NewThresholds, calibration_path, load_thresholds, save_thresholds
+from cavga.calibration_file import (
+    NEW_THRESHOLDS_KEY,
+    NewThresholds,
+    calibration_path,
+    load_thresholds,
+    save_thresholds,
+)
 from cavga.config import CalibrationConfig
 from cavga.data.manifest import sha256_of
 from cavga.decoding import FailedImage
@@ -87,7 +93,7 @@ def calibrate_model(
 
 
 def reset(model: str | Path) -> Path | None:
-    """Go back to the thresholds of the training; returns the file that was removed, None if there was none."""
+    """Go back to the model's own thresholds; returns the file that was removed, None if there was none."""
     if not Path(model).exists():
         raise ModelFileError(f"{model}: no such model")
     path = calibration_path(Path(model))
@@ -98,7 +104,7 @@ def reset(model: str | Path) -> Path | None:
 
 
 def calibration_in_force(model: Path, description: Mapping[str, Any]) -> Calibration:
-    """The calibration that `AnomalyDetector.load` uses; the training's where calibration.json is not usable."""
+    """The calibration that `AnomalyDetector.load` uses; its own where calibration.json is not usable."""
     try:
         again = load_thresholds(model, description["weights_sha256"])
     except ModelFileError:  # to be replaced
@@ -106,10 +112,10 @@ def calibration_in_force(model: Path, description: Mapping[str, Any]) -> Calibra
     return Calibration.from_dict(description["calibration"]) if again is None else again.calibration
 
 
-def calibrated_on(model: Path, description: Mapping[str, Any]) -> list[str]:
-    """The sha256 of the photographs that set the thresholds after training; raises ModelFileError."""
-    again = load_thresholds(model, description["weights_sha256"])
-    return [] if again is None else list(again.photographs["sha256s"])
+def calibrated_on(description: Mapping[str, Any]) -> list[str]:
+    """The sha256 of the photographs that set the thresholds after training, by the description of a loaded model."""
+    again = description.get(NEW_THRESHOLDS_KEY)
+    return [] if again is None else list(again["photographs"]["sha256s"])
 
 
 @dataclass

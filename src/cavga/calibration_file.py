@@ -15,6 +15,7 @@ from cavga.files import atomic_write
 from cavga.model_file import is_unchanged, sealed
 
 CALIBRATION_FILE = "calibration.json"
+NEW_THRESHOLDS_KEY = "new_thresholds"  # of a description whose thresholds are not the training's: their source
 FORMAT_VERSION = 1
 
 
@@ -32,6 +33,11 @@ class NewThresholds:
     replaces: Mapping[str, Any]
     date: str
     cavga: str
+
+    def described(self) -> dict[str, Any]:
+        """What goes into a model's description with these thresholds."""
+        source = {name: getattr(self, name) for name in ("photographs", "replaces", "date", "cavga")}
+        return {"calibration": self.calibration.as_dict(), NEW_THRESHOLDS_KEY: source}
 
 
 def calibration_path(model: Path) -> Path:

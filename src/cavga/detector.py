@@ -37,7 +37,7 @@ class Prediction:
     `score` is raw: compare it with `threshold`, not with 1. `anomaly_map` (float32) and `mask` (bool)
     have the model's input size; `image_size` is the photograph's own height and width. Of a model with tiles or a
     region of interest they have the frame of the whole photograph, as many pixels for each of its as in a piece
-    (cavga.framing); outside the region the map is 0 and nothing is masked.
+    (cavga.framing); outside the region the map is as low as inside, at most 0, and nothing is masked.
     """
 
     score: float
@@ -68,17 +68,11 @@ class AnomalyDetector:
         Raises ModelFileError if the model or its calibration.json is missing, damaged or not one of ours,
         MissingExtraError if it takes torch and there is none.
         """
-        detector = cls.load_as_trained(model, device=device)
-        again = load_thresholds(Path(model), detector.description["weights_sha256"])
-        if again is not None:
-            detector.description = {**detector.description, "calibration": again.calibration.as_dict()}
-            detector.engine.image_threshold = again.calibration.image_threshold
-            detector.engine.pixel_threshold = again.calibration.pixel_threshold
-        return detector
+        return _with_new_thresholds(cls.load_as_trained(model, device=device), Path(model))
 
     @classmethod
     def load_as_trained(cls, model: str | Path, *, device: str = "auto") -> "AnomalyDetector":
-        """As `load`, with the thresholds that training set."""
+        """As `load`, with the model's own thresholds: those of its training, or that it was exported with."""
         path = Path(model)
         if device not in DEVICES:
             raise unknown_name("device", device, DEVICES)
@@ -86,20 +80,12 @@ class AnomalyDetector:
             return _exported(path, device)
         if (path / ONNX_FILE).is_file() and not _may_use_gpu(device):
             return _exported_of_run(path, device)
-        return cls.load_in_torch(path, device=device)
+        return _run_in_torch(path, device)
 
     @classmethod
     def load_in_torch(cls, run: str | Path, *, device: str = "auto") -> "AnomalyDetector":
-        """The model of a run folder in PyTorch: for a GPU, and for what an exported graph does not hold."""
-        if find_spec("torch") is None:
-            load_description(Path(run))  # what is no run folder needs no torch
-            raise MissingExtraError(
-                f"{run} holds no {ONNX_FILE}: `cavga export` writes one where cavga[train] is installed"
-            )
-        from cavga.engines.torch_engine import load_run
-
-        engine, description = load_run(Path(run), device)
-        return cls(engine, description)
+        """As `load`, a run folder in PyTorch: for a GPU, and for what an exported graph does not hold."""
+        return _with_new_thresholds(_run_in_torch(Path(run), device), Path(run))
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -223,7 +209,32 @@ def _exported_of_run(run: Path, device: str) -> AnomalyDetector:
         raise ModelFileError(
             f"{run / ONNX_FILE} is not of this run's weights: `cavga export {run}` writes it again, or remove it"
         )
+    # Its own may be others: it was exported while others were in force.
+    detector.engine.image_threshold = description["calibration"]["image_threshold"]
+    detector.engine.pixel_threshold = description["calibration"]["pixel_threshold"]
     return AnomalyDetector(detector.engine, description)
+
+
+def _run_in_torch(run: Path, device: str) -> AnomalyDetector:
+    if find_spec("torch") is None:
+        load_description(run)  # what is no run folder needs no torch
+        raise MissingExtraError(
+            f"{run} holds no {ONNX_FILE}: `cavga export` writes one where cavga[train] is installed"
+        )
+    from cavga.engines.torch_engine import load_run
+
+    engine, description = load_run(run, device)
+    return AnomalyDetector(engine, description)
+
+
+def _with_new_thresholds(detector: AnomalyDetector, model: Path) -> AnomalyDetector:
+    """With the thresholds of `cavga calibrate` in force, if there are any."""
+    again = load_thresholds(model, detector.description["weights_sha256"])
+    if again is not None:
+        detector.description = {**detector.description, **again.described()}
+        detector.engine.image_threshold = again.calibration.image_threshold
+        detector.engine.pixel_threshold = again.calibration.pixel_threshold
+    return detector
 
 
 def _may_use_gpu(device: str) -> bool:

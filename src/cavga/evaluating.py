@@ -61,7 +61,7 @@ def evaluate(
     model = Path(run)
     detector = AnomalyDetector.load(model, device=device)
     used = used_images(model, detector.description) if model.is_dir() else {}
-    used |= dict.fromkeys(calibrated_on(model, detector.description), "calibration")
+    used |= dict.fromkeys(calibrated_on(detector.description), "calibration")
     others = [without] if isinstance(without, str | Path) else without
     for other in map(Path, others):
         used |= used_images(other, load_description(other))

@@ -60,7 +60,7 @@ class _InHalf(nn.Module):
 def onnx_model(graph: InferenceGraph, description: Mapping[str, Any], *, in_half: bool = False) -> onnx.ModelProto:
     """The graph as ONNX, thresholds with defaults, the model's description in its metadata under `METADATA_KEY`."""
     module = ExportedGraph(graph, in_half=in_half)
-    with _quiet():
+    with quiet():
         try:
             program = torch.onnx.export(
                 module,
@@ -89,7 +89,7 @@ def onnx_model(graph: InferenceGraph, description: Mapping[str, Any], *, in_half
 def torch_program(graph: InferenceGraph, description: Mapping[str, Any]) -> bytes:
     """The graph as a `torch.export` program (.pt2)."""
     free = dict.fromkeys(range(3), torch.export.Dim.DYNAMIC)
-    with _quiet():
+    with quiet():
         program = torch.export.export(ExportedGraph(graph), _traced_inputs(), dynamic_shapes=(free, {}, {}))
     file = io.BytesIO()
     torch.export.save(program, file, extra_files=_metadata(description))
@@ -105,9 +105,10 @@ def _metadata(description: Mapping[str, Any]) -> dict[str, str]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Without torch's remarks on its own exporter."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+def quiet() -> Iterator[None]:
+    """Without what exporters say of themselves: errors are raised, and the rest is not for who uses the model."""
+    # ONNX Runtime's quantization speaks through the root.
+    loggers = [logging.getLogger(name) for name in ("root", "torch.onnx", "onnxscript", "onnx_ir")]
     before = [logger.level for logger in loggers]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

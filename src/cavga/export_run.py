@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,15 @@ import onnx
 
 from cavga.data.images import read_image
 from cavga.data.manifest import read_manifest_paths
+from cavga.detector import AnomalyDetector
 from cavga.engines.engine import Photograph
 from cavga.engines.exported import load_exported
-from cavga.engines.torch_engine import TorchEngine, load_run
+from cavga.engines.torch_engine import TorchEngine
 from cavga.errors import DataError, UsageError
 from cavga.export import onnx_model, torch_program
 from cavga.export_check import ExportCheck, compare
 from cavga.files import atomic_write
+from cavga.framing import Framing
 from cavga.inference import InferenceGraph
 from cavga.model_file import (
     DATA_FILE,
@@ -37,12 +39,13 @@ NUM_MEASURED = 64  # photographs that the ranges of INT8 are measured on
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written, and how far it is from PyTorch."""
+    """What was written, and how far it is from PyTorch; `description` is what its metadata says of it."""
 
     path: Path
     format: str
     precision: str
     check: ExportCheck
+    description: Mapping[str, Any]
 
 
 def export_run(
@@ -50,7 +53,9 @@ def export_run(
 ) -> Exported:
     """Write the model of a run folder as one file; `output` defaults to RUN/model with the format's suffix.
 
-    The photographs it is checked on are some of those the run was made from, in `data` or where they were then.
+    It carries the thresholds in force: those of `cavga calibrate` if there are any, as for `AnomalyDetector.load`.
+    The photographs it is checked on are some of those the run was made from, in `data` or where they were then; of a
+    model with tiles or a region of interest they are pieces of those, as it sees them.
     Nothing is written if fp32 differs from PyTorch; fp16 and INT8 are written with their differences. The report
     lies beside the file, with ".json" added to its name. Raises UsageError, DataError or ExportError.
     """
@@ -61,10 +66,12 @@ def export_run(
     target = output or run / f"{stem}{EXPORT_SUFFIXES[format]}"
     if target.suffix.lower() != EXPORT_SUFFIXES[format]:
         raise UsageError(f"--output {target}: expected a name that ends in {EXPORT_SUFFIXES[format]}")
-    engine, description = load_run(run, "cpu")
+    detector = AnomalyDetector.load_in_torch(run, device="cpu")
+    engine, description = detector.engine, detector.description
+    assert isinstance(engine, TorchEngine)
     folder = _data_folder(run, data)
-    photographs = _photographs(run, folder, NUM_CHECKED)
-    measured = _photographs(run, folder, NUM_MEASURED) if precision == "int8" else []
+    photographs = list(_seen(run, folder, detector.framing, NUM_CHECKED))
+    measured = _seen(run, folder, detector.framing, NUM_MEASURED)
     with tempfile.TemporaryDirectory(prefix="cavga-") as scratch:
         draft = Path(scratch) / target.name
         _write(draft, engine, description, format, precision, measured)
@@ -76,7 +83,7 @@ def export_run(
     report = {"format": format, "precision": precision, "check": check.as_dict(),
               "weights_sha256": description["weights_sha256"], **exported_hashes(target)}  # fmt: skip
     atomic_write(report_of(target), (json.dumps(report, indent=2) + "\n").encode())
-    return Exported(target, format, precision, check)
+    return Exported(target, format, precision, check, description)
 
 
 def _write(
@@ -85,7 +92,7 @@ def _write(
     description: dict[str, Any],
     format: str,
     precision: str,
-    measured: Sequence[Photograph],
+    measured: Iterable[Photograph],
 ) -> None:
     """One file of the format, two for OpenVINO."""
     assert isinstance(engine.graph, InferenceGraph)
@@ -121,12 +128,23 @@ def _data_folder(run: Path, data: Path | None) -> Path:
     return folder
 
 
-def _photographs(run: Path, folder: Path, count: int) -> list[Photograph]:
-    """Some of the run's photographs, evenly spread."""
+def _seen(run: Path, folder: Path, framing: Framing, count: int) -> Iterator[Photograph]:
+    """So many of the run's photographs as the model sees them, evenly spread; of tiles, from all over them.
+
+    There are fewer if the photographs have no more pieces than that.
+    """
     paths = [folder / path for path in read_manifest_paths(run / MANIFEST_FILE)]
     found = [path for path in paths if path.is_file()]
     if not found:
         raise DataError(f"{folder} holds none of the {len(paths)} photographs in {run / MANIFEST_FILE}: "
                         "say with --data which folder they are in now")  # fmt: skip
-    step = max(1, len(found) // count)
-    return [read_image(path) for path in found[::step][:count]]
+    chosen = found[:: max(1, len(found) // count)][:count]
+    for i, path in enumerate(chosen):
+        photograph = read_image(path)
+        height, width = photograph.shape[:2]
+        framing.check_fit((height, width), str(path))
+        total = framing.num_pieces((height, width))
+        places = {place * total // count for place in range(i, count, len(chosen))}
+        for k, piece in enumerate(framing.pieces(photograph)):
+            if k in places:
+                yield piece.copy()  # a view would hold the whole photograph

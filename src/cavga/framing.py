@@ -54,7 +54,11 @@ class Layout:
             yield part[y : y + self.rows.length, x : x + self.columns.length]
 
     def whole(self, maps: Iterable[AnomalyMap]) -> AnomalyMap:
-        """The frame's map from those of the pieces, taken one at a time; 0 outside the region of interest."""
+        """The frame's map from those of the pieces, taken one at a time.
+
+        Outside the region of interest it is 0, or the lowest value inside where that is below 0: nowhere more anomalous
+        than inside.
+        """
         rows, columns = self.rows, self.columns
         frame = np.zeros((rows.frame_length, columns.frame_length), dtype=np.float32)
         for (i, k), piece in zip(self.places, maps, strict=True):
@@ -62,7 +66,7 @@ class Layout:
             weights = rows.weights[i][:, None] * columns.weights[k]
             frame[y : y + rows.map_length, x : x + columns.map_length] += weights * self._shrunk(piece)
         if self.inside is not None:
-            frame[~self.inside] = 0
+            frame[~self.inside] = frame[self.inside].min(initial=0)  # of log-odds 0 may lie above the threshold
         return frame
 
     def mask(self, whole: AnomalyMap, threshold: float) -> NDArray[np.bool_]:

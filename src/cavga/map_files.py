@@ -1,8 +1,6 @@
 """Anomaly maps as files: TIFF as `cavga predict` writes it, and the formats that others use."""
 
 import json
-import math
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,75 +9,62 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.TiffImagePlugin import IMAGEDESCRIPTION
 
-from cavga.config import is_trained_on_made
 from cavga.data.images import load_image, read_bytes
 from cavga.detector import AnomalyDetector
 from cavga.errors import DataError, UsageError
 from cavga.files import atomic_writer
-from cavga.presets import from_dict
-
-AnomalyMap = NDArray[np.float32]  # H x W
+from cavga.map_scale import LOG_ODDS_REACH, AnomalyMap, MapScale, has_log_odds, has_natural_scale
 
 MAP_SUFFIXES = (".npy", ".tif", ".tiff", ".png")  # compared in lower case
 CONTENT = "anomaly map"  # says in the tag ImageDescription that it is ours
 TOP_GREY = 65535
-LOG_ODDS_REACH = 8.0  # of a classifier's map: 3000 to 1 for and against, and steps of 0.0002
 
 
-@dataclass(frozen=True)
-class GreyScale:
-    """What the greys 0 to 65535 of a 16-bit map stand for: `reach` below the pixel threshold to `reach` above it."""
+def grey_scale(detector: AnomalyDetector) -> MapScale:
+    """What the greys 0 to 65535 of a model's 16-bit maps stand for: 0 to twice the pixel threshold.
 
-    threshold: float
-    reach: float
-
-    @classmethod
-    def of(cls, detector: AnomalyDetector) -> "GreyScale":
-        """The scale of a model, the same for all of its images: 0 to twice the pixel threshold.
-
-        A map of a classifier's log-odds has no natural 0: LOG_ODDS_REACH to both sides of the threshold.
-        Raises UsageError where the threshold is not above 0 for another map.
-        """
-        threshold = detector.pixel_threshold
-        is_log_odds = is_trained_on_made(from_dict(detector.description["config"]).model)
-        reach = LOG_ODDS_REACH if is_log_odds else threshold
-        if not (math.isfinite(threshold) and reach > 0):
-            raise UsageError(
-                f"--maps uint16: greys go from 0 to twice the model's pixel threshold, which is {threshold:g} here; "
-                "use --maps float32"
-            )
-        return cls(threshold, reach)
-
-    def greys(self, anomaly_map: AnomalyMap) -> NDArray[np.uint16]:
-        """A map as greys, linear, clipped; from 32768 on a value is at or above the threshold."""
-        values = anomaly_map.astype(np.float64)
-        values[np.isnan(values)] = np.inf  # a faulty value must not look normal
-        share = (values - self.threshold + self.reach) / (2 * self.reach)
-        # Half a grey goes up, not to the even neighbour: the threshold lies at 32767.5.
-        return np.clip(np.floor(share * TOP_GREY + 0.5), 0, TOP_GREY).astype(np.uint16)
-
-    def values(self, greys: NDArray[np.uint16]) -> AnomalyMap:
-        """The values that greys stand for; what was clipped stays so."""
-        low = self.threshold - self.reach
-        return (low + greys.astype(np.float64) / TOP_GREY * 2 * self.reach).astype(np.float32)
-
-    def description(self) -> str:
-        """JSON for the file's tag ImageDescription, so that values can be had back without the model."""
-        return json.dumps(
-            {
-                "content": CONTENT,
-                "value": "minimum + grey / 65535 * (maximum - minimum), clipped",
-                "minimum": self.threshold - self.reach,
-                "maximum": self.threshold + self.reach,
-                "threshold": self.threshold,
-            }
+    A map of a classifier's log-odds has no natural 0: LOG_ODDS_REACH to both sides of the threshold.
+    Raises UsageError where the threshold is not above 0 for another map.
+    """
+    threshold = detector.pixel_threshold
+    if has_log_odds(detector):
+        return MapScale(threshold, LOG_ODDS_REACH)
+    if not has_natural_scale(detector):
+        raise UsageError(
+            f"--maps uint16: greys go from 0 to twice the model's pixel threshold, which is {threshold:g} here; "
+            "use --maps float32"
         )
+    return MapScale(threshold, threshold)
 
 
-def save_map(path: Path, anomaly_map: AnomalyMap, scale: GreyScale | None) -> None:
+def greys(anomaly_map: AnomalyMap, scale: MapScale) -> NDArray[np.uint16]:
+    """A map as greys, linear, clipped; from 32768 on a value is at or above the threshold."""
+    # Half a grey goes up, not to the even neighbour: the threshold lies at 32767.5.
+    return np.floor(scale.shares(anomaly_map) * TOP_GREY + 0.5).astype(np.uint16)
+
+
+def values_of(greys: NDArray[np.uint16], scale: MapScale) -> AnomalyMap:
+    """The values that greys stand for; what was clipped stays so."""
+    return (scale.minimum + greys.astype(np.float64) / TOP_GREY * 2 * scale.reach).astype(np.float32)
+
+
+def scale_text(scale: MapScale) -> str:
+    """JSON for a file's tag ImageDescription, so that values can be had back without the model."""
+    return json.dumps(
+        {
+            "content": CONTENT,
+            "value": "minimum + grey / 65535 * (maximum - minimum), clipped",
+            "minimum": scale.minimum,
+            "maximum": scale.maximum,
+            "threshold": scale.threshold,
+        }
+    )
+
+
+def save_map(path: Path, anomaly_map: AnomalyMap, scale: MapScale | None) -> None:
     """Write one map as a TIFF: 16-bit greys on a scale that the file states, or raw 32-bit float values without one."""
-    picture = Image.fromarray(anomaly_map if scale is None else scale.greys(anomaly_map))
-    tags = {} if scale is None else {IMAGEDESCRIPTION: scale.description()}
+    picture = Image.fromarray(anomaly_map if scale is None else greys(anomaly_map, scale))
+    tags = {} if scale is None else {IMAGEDESCRIPTION: scale_text(scale)}
     with atomic_writer(path) as file:
         picture.save(file, "TIFF", compression="tiff_deflate", tiffinfo=tags)
 
@@ -125,15 +110,15 @@ def _read_picture(path: Path) -> NDArray[Any]:
     values = np.asarray(picture)
     tags = getattr(picture, "tag_v2", {})
     scale = _scale_in(str(tags.get(IMAGEDESCRIPTION, "")))
-    return values if scale is None else scale.values(values)
+    return values if scale is None else values_of(values, scale)
 
 
-def _scale_in(description: str) -> GreyScale | None:
+def _scale_in(description: str) -> MapScale | None:
     """The scale that `save_map` stated, None where it is not one."""
     try:
         stated = json.loads(description)
         if stated["content"] != CONTENT:
             return None
-        return GreyScale(float(stated["threshold"]), (float(stated["maximum"]) - float(stated["minimum"])) / 2)
+        return MapScale(float(stated["threshold"]), (float(stated["maximum"]) - float(stated["minimum"])) / 2)
     except (ValueError, KeyError, TypeError):
         return None

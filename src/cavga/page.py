@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cavga.files import atomic_write
+from cavga.map_scale import MapScale
 from cavga.pictures import STYLE, data_uri, legend, panels
 
 NOT_COMPUTABLE = '<span class="none">not computable</span>'
@@ -33,7 +34,7 @@ VERDICTS = {
 class Case:
     """One image to show; `label` is 0 (good), 1 (defective) or None, `mask` None where it is not known.
 
-    `threshold` is None where the decision is not by one, `pixel_threshold` not a number where there is none.
+    `threshold` is None where the decision is not by one; `scale` is the same for all cases of a page's section.
     """
 
     path: str
@@ -44,7 +45,7 @@ class Case:
     is_anomalous: bool
     photograph: NDArray[np.uint8]
     anomaly_map: NDArray[np.float32]
-    pixel_threshold: float
+    scale: MapScale
     mask: NDArray[np.bool_] | None
 
 
@@ -92,7 +93,7 @@ def gallery(title: str, cases: Sequence[Case]) -> str:
     if not cases:
         return ""
     return (
-        f"<h3>{escape(title)}</h3>{legend(cases[0].pixel_threshold)}"
+        f"<h3>{escape(title)}</h3>{legend(cases[0].scale)}"
         f'<div class="gallery">{"".join(_case(case) for case in cases)}</div>'
     )
 
@@ -107,7 +108,7 @@ def picture_row(pictures: Sequence[NDArray[np.uint8]], alts: Sequence[str]) -> s
 
 
 def _case(case: Case) -> str:
-    pictures = panels(case.photograph, case.anomaly_map, case.pixel_threshold, case.mask, longer_side=PANEL_SIDE)
+    pictures = panels(case.photograph, case.anomaly_map, case.scale, case.mask, longer_side=PANEL_SIDE)
     name = escape(case.path)
     has_outline = case.mask is not None and case.mask.any()
     alts = (

@@ -1,7 +1,7 @@
 """What a result looks like: heatmap, overlay and outline (arrays in, arrays out), and the look of the report.
 
-One scale for all images of a model: 0 is dark, the threshold is half way, twice the threshold and
-above is bright. So a normal image looks dark, and two pictures can be compared. No torch, no matplotlib.
+One scale for all images of a model (cavga.map_scale): its lower end and below is dark, the threshold is half way, its
+upper end and above is bright. So a normal image looks dark, and two pictures can be compared. No torch, no matplotlib.
 """
 
 import base64
@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+from cavga.map_scale import MapScale
 
 Picture = NDArray[np.uint8]  # H x W x 3
 AnomalyMap = NDArray[np.float32]  # H x W
@@ -25,7 +27,7 @@ HEAT_COLOURS = (
 )  # fmt: skip
 MODEL_COLOUR = (255, 225, 25)  # yellow: where the model marks a defect
 TRUTH_COLOUR = (0, 220, 255)  # cyan: where the defect truly is
-TINT_START = 0.25  # of the scale, which is half the threshold: below it the overlay shows the photograph alone
+TINT_START = 0.25  # of the scale, half way to the threshold: below it the overlay shows the photograph alone
 MAX_TINT = 0.6  # opacity at the top of the scale: what lies below stays visible
 PIXELS_PER_LINE_WIDTH = 120  # so that a line looks alike on every photograph
 JPEG_QUALITY = 85
@@ -93,24 +95,21 @@ _TABLE = np.stack(
 )
 
 
-def heatmap(anomaly_map: AnomalyMap, threshold: float) -> Picture:
-    """The map in colours, 0 to twice the threshold, clipped.
-
-    Where the threshold gives no scale (not finite, or not above 0) the map's own maximum is the top:
-    such pictures cannot be compared with each other.
-    """
-    return _coloured(_on_scale(anomaly_map, threshold))
+def heatmap(anomaly_map: AnomalyMap, scale: MapScale) -> Picture:
+    """The map in colours on the scale, clipped."""
+    return _coloured(scale.shares(anomaly_map))
 
 
-def overlay(photograph: Picture, anomaly_map: AnomalyMap, threshold: float) -> Picture:
-    """The photograph in grey, tinted from half the threshold on, with a line round map >= threshold."""
+def overlay(photograph: Picture, anomaly_map: AnomalyMap, scale: MapScale) -> Picture:
+    """The photograph in grey, tinted from a quarter of the scale on, with a line round map >= threshold if known."""
     resized = resize_map(anomaly_map, photograph.shape[:2])
-    share = _on_scale(resized, threshold)
+    share = scale.shares(resized)
     opacity = MAX_TINT * np.clip((share - TINT_START) / (1 - TINT_START), 0, 1)[..., None]
     grey = np.asarray(Image.fromarray(photograph).convert("L"), dtype=np.float64)[..., None]
     blended = (1 - opacity) * grey + opacity * _coloured(share)
     picture = np.rint(blended).astype(np.uint8)
-    picture[_inner_line(resized >= threshold, _line_width(resized.shape))] = MODEL_COLOUR
+    if scale.is_known:
+        picture[_inner_line(resized >= scale.threshold, _line_width(resized.shape))] = MODEL_COLOUR
     return picture
 
 
@@ -122,15 +121,15 @@ def outline(photograph: Picture, mask: Mask) -> Picture:
 
 
 def panels(
-    photograph: Picture, anomaly_map: AnomalyMap, threshold: float, mask: Mask | None, *, longer_side: int
+    photograph: Picture, anomaly_map: AnomalyMap, scale: MapScale, mask: Mask | None, *, longer_side: int
 ) -> tuple[Picture, Picture, Picture]:
     """Photograph (outlined where the mask is known), overlay and heatmap, scaled to `longer_side` pixels."""
     height, width = photograph.shape[:2]
-    scale = longer_side / max(height, width)
-    size = (max(1, round(height * scale)), max(1, round(width * scale)))
+    factor = longer_side / max(height, width)
+    size = (max(1, round(height * factor)), max(1, round(width * factor)))
     photo = np.asarray(Image.fromarray(photograph).resize(size[::-1], Image.Resampling.LANCZOS))
     first = photo if mask is None else outline(photo, mask)
-    return first, overlay(photo, anomaly_map, threshold), heatmap(resize_map(anomaly_map, size), threshold)
+    return first, overlay(photo, anomaly_map, scale), heatmap(resize_map(anomaly_map, size), scale)
 
 
 def resize_map(anomaly_map: AnomalyMap, size: tuple[int, ...]) -> AnomalyMap:
@@ -173,15 +172,15 @@ def score_histogram(
     )
 
 
-def legend(threshold: float) -> str:
+def legend(scale: MapScale) -> str:
     """HTML: what the lines and colours of a case mean."""
-    on_scale = ("0", f"{threshold:.3g} = threshold", f"{2 * threshold:.3g} and above")
-    ticks = on_scale if _is_scale(threshold) else ("0", "", "its own maximum")
+    lowest = "0" if scale.minimum == 0 else f"{scale.minimum:.3g} and below"
+    ticks = (lowest, f"{scale.threshold:.3g} = threshold" if scale.is_known else "", f"{scale.maximum:.3g} and above")
     gradient = ", ".join(_css(colour) for colour in HEAT_COLOURS)
     return (
         '<div class="legend"><p>Each case: photograph, overlay, anomaly map</p>'
         f'<p><i style="border-color:{_css(TRUTH_COLOUR)}"></i>true defect, from the mask</p>'
-        f'<p{" hidden" if math.isnan(threshold) else ""}><i style="border-color:{_css(MODEL_COLOUR)}"></i>marked by '
+        f'<p{" hidden" if not scale.is_known else ""}><i style="border-color:{_css(MODEL_COLOUR)}"></i>marked by '
         "the model: map ≥ threshold</p>"
         f'<div class="scale"><div style="background:linear-gradient(to right, {gradient})"></div>'
         f"<p>{''.join(f'<span>{tick}</span>' for tick in ticks)}</p></div></div>"
@@ -248,20 +247,6 @@ def _padded_range(values: Sequence[float]) -> tuple[float, float]:
     # Equal scores still need a width that their own precision can divide into bins.
     padding = max(0.03 * (high - low), 1e-6 * max(abs(low), abs(high)), 1e-9)
     return low - padding, high + padding
-
-
-def _on_scale(anomaly_map: AnomalyMap, threshold: float) -> NDArray[np.float64]:
-    """The map as a share of the scale, in [0, 1]."""
-    values = anomaly_map.astype(np.float64)
-    values[np.isnan(values)] = np.inf  # a faulty value must not look normal
-    top = 2 * threshold
-    if not _is_scale(threshold):
-        top = values[np.isfinite(values)].max(initial=0.0)
-    return np.clip(values / top, 0, 1) if top > 0 else np.where(values == np.inf, 1.0, 0.0)
-
-
-def _is_scale(threshold: float) -> bool:
-    return math.isfinite(threshold) and threshold > 0
 
 
 def _css(colour: tuple[int, int, int]) -> str:

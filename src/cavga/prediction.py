@@ -18,7 +18,8 @@ from cavga.decoding import FailedImage
 from cavga.detector import AnomalyDetector, Prediction, images_of
 from cavga.errors import UsageError, unknown_name
 from cavga.files import atomic_writer
-from cavga.map_files import GreyScale, save_map
+from cavga.map_files import grey_scale, save_map
+from cavga.map_scale import MapScale, picture_scale
 from cavga.model_file import MODEL_FILE
 from cavga.pictures import overlay, resize_map
 from cavga.prediction_lines import jsonl, prediction_line, region_line
@@ -91,9 +92,10 @@ def predict_to_folder(
     before anything is written, if an input is missing or holds no image, and UsageError if the model has no scale
     for the maps that are asked for.
     """
-    scale = GreyScale.of(detector) if outputs.maps == "uint16" else None
+    scale = grey_scale(detector) if outputs.maps == "uint16" else None
     for _ in _inputs(inputs, named=False):
         pass  # what is missing is found now, not after hours of scoring
+    drawn = picture_scale(detector) if outputs.overlays else None
     cut = detector.image_threshold if threshold is None else threshold
     num_images, num_anomalous, num_failed, failed = 0, 0, 0, list[str]()
     coco_file = coco_writer(output / "coco.json") if outputs.coco else nullcontext()
@@ -113,9 +115,9 @@ def predict_to_folder(
             if outputs.maps:
                 anomaly_map = resize_map(result.anomaly_map, result.image_size)
                 save_map(output / "maps" / f"{image.name}.tiff", anomaly_map, scale)
-            if outputs.overlays:
+            if drawn:
                 path = output / "overlays" / f"{image.name}.png"
-                _save_overlay(path, image.path, result, detector.pixel_threshold)
+                _save_overlay(path, image.path, result, drawn)
     return PredictionSummary(num_images, num_anomalous, num_failed, tuple(failed))
 
 
@@ -166,7 +168,7 @@ def _failed_line(image: _Input, result: FailedImage, threshold: float) -> dict[s
     return {**line, "num_regions": None, "regions": None}
 
 
-def _save_overlay(path: Path, photograph: Path, result: Prediction, threshold: float) -> None:
-    picture = overlay(read_image(photograph), np.asarray(result.anomaly_map), threshold)
+def _save_overlay(path: Path, photograph: Path, result: Prediction, scale: MapScale) -> None:
+    picture = overlay(read_image(photograph), np.asarray(result.anomaly_map), scale)
     with atomic_writer(path) as file:
         Image.fromarray(picture).save(file, "PNG")

@@ -6,20 +6,25 @@ import re
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from itertools import cycle, islice, pairwise
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from cavga._version import __version__
-from cavga.data.images import read_image
+from cavga.data.images import BATCH_SIZE, NUM_DECODE_THREADS
+from cavga.decoding import FailedImage, Prepared, read
 from cavga.detector import AnomalyDetector
 from cavga.engines.engine import ResizedPhotograph
+from cavga.errors import DataError
+from cavga.framing import Framing, Size
 from cavga.pictures import resize_map
 from cavga.prediction_lines import jsonl, prediction_line
 
@@ -34,7 +39,10 @@ PACKAGES = ("numpy", "pillow", "onnxruntime", "openvino", "torch")
 
 @dataclass(frozen=True)
 class BatchSpeed:
-    """The forward pass of one batch size: the median of its batches, and the process's peak memory until then."""
+    """The forward pass of one batch size: the median of its batches, and the process's peak memory until then.
+
+    Its images are what the model sees, tiles of a model with tiles.
+    """
 
     batch_size: int
     images_per_second: float
@@ -44,9 +52,13 @@ class BatchSpeed:
 
 @dataclass(frozen=True)
 class Profile:
-    """Milliseconds of every step of one photograph, one row a photograph; then speed by batch size."""
+    """Milliseconds of every step of one photograph, one row a photograph; then speed by batch size.
+
+    `num_pieces`: how many pieces each of those photographs has, 1 without tiles.
+    """
 
     milliseconds: dict[str, list[float]]
+    num_pieces: tuple[int, ...]
     batches: tuple[BatchSpeed, ...]
     machine: dict[str, Any]
 
@@ -63,7 +75,8 @@ class Profile:
         peak = self.batches[-1].peak_mebibytes if self.batches else peak_mebibytes()
         return {
             "milliseconds": self.steps(),
-            "photographs_timed": len(self.milliseconds["forward"]),
+            "photographs_timed": len(self.num_pieces),
+            "pieces_per_photograph": round(float(np.mean(self.num_pieces)), 1),
             "batches": [vars(batch) for batch in self.batches],
             "peak_mebibytes": peak,
             "machine": self.machine,
@@ -73,24 +86,37 @@ class Profile:
 def profile(detector: AnomalyDetector, paths: Sequence[Path], *, batch_sizes: Sequence[int], repeats: int) -> Profile:
     """Time `repeats` predictions, one after another, over and over `paths`; then the forward pass of batches.
 
-    Postprocess is the decision and the mask at the photograph's own size; the map's own mask comes out of the forward
-    pass. Raises DataError at a photograph that cannot be read.
+    Each does what `AnomalyDetector.results` does with one photograph, tiles and a region of interest included: these
+    are cut in the step resize and laid together in postprocess, which is the decision and the mask at the photograph's
+    own size too. Raises DataError at a photograph that cannot be read or does not fit the region.
     """
-    with tempfile.TemporaryDirectory(prefix="cavga-") as folder:
+    with tempfile.TemporaryDirectory(prefix="cavga-") as folder, ThreadPoolExecutor(NUM_DECODE_THREADS) as pool:
         lines = Path(folder) / "predictions.jsonl"
-        timed = [_timed_steps(detector, path, lines) for path in islice(cycle(paths), repeats + NUM_WARM_UP)]
-    milliseconds = {name: [row[i] for row in timed[NUM_WARM_UP:]] for i, name in enumerate(STEPS)}
-    ready = [detector.engine.resize(read_image(path)) for path in paths[: max(batch_sizes)]]
+        chosen = list(islice(cycle(paths), repeats + NUM_WARM_UP))
+        timed = [_timed_steps(detector, path, lines, pool) for path in chosen][NUM_WARM_UP:]
+    milliseconds = {name: [spent[name] * 1000 for spent, _ in timed] for name in STEPS}
+    ready = list(islice(_pieces(detector, paths), max(batch_sizes)))
     batches = tuple(_batch_speed(detector, ready, size, repeats) for size in sorted(set(batch_sizes)))
-    return Profile(milliseconds, batches, machine(detector))
+    return Profile(milliseconds, tuple(num_pieces for _, num_pieces in timed), batches, machine(detector))
 
 
-def make_noise(folder: Path) -> list[Path]:
+def noise_size(framing: Framing) -> Size:
+    """Height and width of noise that fits a model's region of interest, if it has one."""
+    roi = framing.roi
+    if roi is None:
+        return NOISE_SIDE, NOISE_SIDE
+    if roi.mask is not None:
+        height, width = roi.mask.shape
+        return height, width
+    return max(NOISE_SIDE, roi.y + roi.height), max(NOISE_SIDE, roi.x + roi.width)
+
+
+def make_noise(folder: Path, size: Size) -> list[Path]:
     """PNG files of noise, for want of photographs; how long others take to decode depends on what they are."""
     rng = np.random.default_rng(0)
     paths = [folder / f"{i}.png" for i in range(NUM_NOISE)]
     for path in paths:
-        Image.fromarray(rng.integers(0, 256, (NOISE_SIDE, NOISE_SIDE, 3), dtype=np.uint8)).save(path)
+        Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)).save(path)
     return paths
 
 
@@ -102,6 +128,7 @@ def machine(detector: AnomalyDetector) -> dict[str, Any]:
         "engine": engine,
         "variant": detector.description["variant"],
         "image_size": [height, width],
+        "tile": detector.framing.tile,
         "processor": _processor(),
         "cores": _num_cores(),
         "threads": sys.modules["torch"].get_num_threads() if engine == "torch" else None,  # None: the engine's choice
@@ -125,23 +152,60 @@ def peak_mebibytes() -> float | None:
     return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)  # macOS counts bytes, others KiB
 
 
-def _timed_steps(detector: AnomalyDetector, path: Path, lines: Path) -> list[float]:
-    """Milliseconds of each of STEPS, for one photograph."""
-    clock = [time.perf_counter()]
-    photograph = read_image(path)
-    clock.append(time.perf_counter())
-    resized = detector.engine.resize(photograph)
-    clock.append(time.perf_counter())
-    scored = detector.engine.score([resized])
-    clock.append(time.perf_counter())
-    score, threshold = float(scored.scores[0]), detector.image_threshold
-    _ = resize_map(scored.maps[0], photograph.shape[:2]) >= detector.pixel_threshold
+class _Stopwatch:
+    """Seconds by step: each lap goes to the step that it ends."""
+
+    def __init__(self) -> None:
+        self.spent = dict.fromkeys(STEPS, 0.0)
+        self._last = time.perf_counter()
+
+    def lap(self, step: str) -> None:
+        now = time.perf_counter()
+        self.spent[step] += now - self._last
+        self._last = now
+
+
+def _timed_steps(
+    detector: AnomalyDetector, path: Path, lines: Path, pool: ThreadPoolExecutor
+) -> tuple[dict[str, float], int]:
+    """Seconds of each of STEPS, for one photograph, and how many pieces it has."""
+    watch, framing, scores = _Stopwatch(), detector.framing, list[float]()
+    photograph = _read(path, framing)
+    watch.lap("decode")
+
+    def maps() -> Iterator[NDArray[np.float32]]:
+        pieces = framing.pieces(photograph.photograph)
+        while batch := list(islice(pieces, BATCH_SIZE)):
+            resized = list(pool.map(detector.engine.resize, batch))
+            watch.lap("resize")
+            scored = detector.engine.score(resized)
+            watch.lap("forward")
+            scores.extend(scored.scores.tolist())
+            yield from scored.maps
+            watch.lap("postprocess")  # what was made of the maps meanwhile
+
+    anomaly_map = next(maps()) if framing.is_plain else framing.layout(photograph.size).whole(maps())
+    score, threshold = max(scores), detector.image_threshold
+    _ = resize_map(anomaly_map, photograph.size) >= detector.pixel_threshold
     line = prediction_line(path.as_posix(), score=score, threshold=threshold, label=None, error=None, milliseconds=None)
-    clock.append(time.perf_counter())
+    watch.lap("postprocess")
     with lines.open("ab") as file:
         file.write(jsonl([line]))
-    clock.append(time.perf_counter())
-    return [(after - before) * 1000 for before, after in pairwise(clock)]
+    watch.lap("write")
+    return watch.spent, len(scores)
+
+
+def _read(path: Path, framing: Framing) -> Prepared:
+    photograph = read(path, framing)
+    if isinstance(photograph, FailedImage):
+        raise DataError(photograph.error)
+    return photograph
+
+
+def _pieces(detector: AnomalyDetector, paths: Sequence[Path]) -> Iterator[ResizedPhotograph]:
+    """What the model sees of the photographs."""
+    for path in paths:
+        yield from map(detector.engine.resize, detector.framing.pieces(_read(path, detector.framing).photograph))
 
 
 def _batch_speed(

@@ -1,6 +1,5 @@
 """An evaluation as a section of the report: its figures, and the cases worth looking at."""
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ from cavga.data.images import read_image
 from cavga.data.records import ANOMALOUS, NORMAL
 from cavga.detector import AnomalyDetector
 from cavga.evaluation import Evaluation, ScoredImage, Thresholds, has_known_mask, true_mask
+from cavga.map_scale import MapScale, picture_scale, scale_of_maps
 from cavga.page import Case
 from cavga.pictures import resize_map
 from cavga.report import Section, choose_cases
@@ -41,7 +41,9 @@ def make_section(
         *_suspicious(detector),
     ]
     attention = _attention(evaluation, detector, class_attention)
-    return section_of(title, metrics, evaluation, thresholds, notes=notes, attention=attention)
+    return section_of(
+        title, metrics, evaluation, thresholds, notes=notes, attention=attention, scale=picture_scale(detector)
+    )
 
 
 def section_of(
@@ -52,14 +54,20 @@ def section_of(
     *,
     notes: Sequence[str],
     attention: Sequence[AttentionCase] = (),
+    scale: MapScale | None = None,
 ) -> Section:
-    """The section with these notes and the problems of the evaluation; no cases where nothing was decided."""
+    """The section with these notes and the problems of the evaluation; no cases where nothing was decided.
+
+    Without a model's `scale` of maps it is that of the cases.
+    """
     scored = [(i, image) for i, image in enumerate(evaluation.images) if image.score is not None]
     scores = [(float(image.score or 0.0), image.record.label) for _, image in scored]
     cases = []
     if all(image.is_anomalous is not None for _, image in scored):
         decisions = [(*pair, bool(image.is_anomalous)) for pair, (_, image) in zip(scores, scored, strict=True)]
-        cases = [_case(*scored[k], evaluation, thresholds) for k in choose_cases(decisions)]
+        chosen = [scored[k] for k in choose_cases(decisions)]
+        scale = scale or scale_of_maps((evaluation.maps[i] for i, _ in chosen), thresholds.pixel)
+        cases = [_case(i, image, evaluation, thresholds, scale) for i, image in chosen]
     return Section(title, metrics, scores, cases, [*notes, *evaluation.problems], attention)
 
 
@@ -117,7 +125,7 @@ def _suspicious(detector: AnomalyDetector) -> list[str]:
     return [f"training images least like the others: {listed}; have a look at them"] if found else []
 
 
-def _case(position: int, image: ScoredImage, evaluation: Evaluation, thresholds: Thresholds) -> Case:
+def _case(position: int, image: ScoredImage, evaluation: Evaluation, thresholds: Thresholds, scale: MapScale) -> Case:
     anomaly_map = evaluation.maps[position]
     size = _shown_size(anomaly_map.shape)
     return Case(
@@ -129,7 +137,7 @@ def _case(position: int, image: ScoredImage, evaluation: Evaluation, thresholds:
         is_anomalous=bool(image.is_anomalous),
         photograph=_photograph(image, size),
         anomaly_map=resize_map(anomaly_map, size),
-        pixel_threshold=math.nan if thresholds.pixel is None else thresholds.pixel,  # no scale, no outline
+        scale=scale,
         mask=true_mask(image, size) if has_known_mask(image) else None,
     )
 

@@ -23,6 +23,7 @@ from cavga.detector import AnomalyDetector
 from cavga.errors import DataError, UsageError
 from cavga.files import atomic_write
 from cavga.framing import Framing
+from cavga.map_scale import picture_scale
 from cavga.metrics import auroc, auroc_interval, share_interval
 from cavga.page import Case
 from cavga.pixel_metrics import PixelHistogram
@@ -277,6 +278,6 @@ def _case(trial: Trial, detector: AnomalyDetector) -> Case:
         is_anomalous=trial.is_anomalous,
         photograph=made[0],
         anomaly_map=prediction.anomaly_map,
-        pixel_threshold=detector.pixel_threshold,
+        scale=picture_scale(detector),
         mask=made[1],
     )

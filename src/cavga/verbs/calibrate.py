@@ -6,6 +6,7 @@ from pathlib import Path
 from cavga.config import DEVICES
 from cavga.errors import UsageError
 from cavga.flags import one_of
+from cavga.model_file import ONNX_FILE
 from cavga.verbs.outcome import DONE, IN_PART, Outcome
 
 
@@ -21,7 +22,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
             f"--{name}false-alarm-rate", type=_rate, default=None, metavar="RATE",
             help=f"share of normal images {'that ' if not name else ''}{what} (default: as it is)",
         )  # fmt: skip
-    parser.add_argument("--reset", action="store_true", help="go back to the thresholds that training set")
+    parser.add_argument("--reset", action="store_true", help="go back to the model's own thresholds")
     parser.add_argument("--device", type=one_of("device", DEVICES), default="auto", metavar="|".join(DEVICES))
     parser.set_defaults(run=run)
 
@@ -54,6 +55,7 @@ def run(args: argparse.Namespace) -> Outcome:
         f"({done.num_called_before / count:.0%})",
         new.promise(),
         f"new thresholds: {done.path} (`cavga calibrate {args.model} --reset` goes back)",
+        *_exported_of(args.model),
     ]
     result = {
         "old": old.as_dict(),
@@ -74,9 +76,17 @@ def _reset(args: argparse.Namespace) -> Outcome:
     from cavga.calibrating import reset
 
     path = reset(args.model)
-    text = f"{args.model} has the thresholds that training set"
+    text = f"{args.model} has the thresholds that {'training set' if args.model.is_dir() else 'it was exported with'}"
     text += " already: there is no calibration to remove" if path is None else f" again: {path} was removed"
-    return Outcome(text, {"removed": None if path is None else str(path)})
+    return Outcome("\n".join([text, *_exported_of(args.model)]), {"removed": None if path is None else str(path)})
+
+
+def _exported_of(model: Path) -> list[str]:
+    """What to know of a run's exported file: it carries its thresholds with it."""
+    exported = model / ONNX_FILE
+    if not exported.is_file():
+        return []
+    return [f"{exported}, used by itself, has those it was exported with: `cavga export {model}` writes it again"]
 
 
 def _rate(text: str) -> float:

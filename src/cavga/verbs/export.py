@@ -1,11 +1,17 @@
 """`cavga export`: write a trained model as one file for runtimes without torch."""
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from cavga.calibration_file import NEW_THRESHOLDS_KEY, calibration_path
 from cavga.flags import one_of
 from cavga.model_file import EXPORT_PRECISIONS
 from cavga.verbs.outcome import Outcome
+
+if TYPE_CHECKING:
+    from cavga.export_run import Exported
 
 FORMATS = tuple(EXPORT_PRECISIONS)
 PRECISIONS = EXPORT_PRECISIONS["onnx"]  # the format that has them all
@@ -36,10 +42,51 @@ def run(args: argparse.Namespace) -> Outcome:
 
     exported = export_run(args.run_folder, args.output, format=args.format, precision=args.precision, data=args.data)
     check = exported.check
-    text = (
-        f"{exported.path}: {exported.format} {exported.precision}, checked on {check.num_photographs} photographs "
-        f"against PyTorch\nscores differ by at most {check.score_difference:.1e}, maps by {check.map_difference:.1e} "
-        f"of their thresholds; {check.decisions_changed} decisions and {check.mask_pixels_changed} mask pixels changed"
-    )
-    return Outcome(text, {"path": str(exported.path), "format": exported.format, "precision": exported.precision,
-                          "check": check.as_dict()})  # fmt: skip
+    pieces = "tiles" if "tile" in exported.description["preprocessing"] else "photographs"
+    lines = [
+        f"{exported.path}: {exported.format} {exported.precision}, checked on {check.num_photographs} {pieces} "
+        "against PyTorch",
+        f"scores differ by at most {check.score_difference:.1e}, maps by {check.map_difference:.1e} "
+        f"of their thresholds; {check.decisions_changed} decisions and {check.mask_pixels_changed} mask pixels changed",
+        *threshold_lines(exported),
+    ]
+    result = {
+        "path": str(exported.path),
+        "format": exported.format,
+        "precision": exported.precision,
+        "thresholds": _thresholds(exported.description),
+        "check": check.as_dict(),
+    }
+    return Outcome("\n".join(lines), result)
+
+
+def _thresholds(description: Mapping[str, Any]) -> dict[str, Any]:
+    """Which thresholds the file carries, and what set them."""
+    again = description.get(NEW_THRESHOLDS_KEY)
+    values = {name: description["calibration"][name] for name in ("image_threshold", "pixel_threshold")}
+    source = None if again is None else {name: again["photographs"][name] for name in ("count", "folder")}
+    return {
+        **values,
+        "set_by": "training" if again is None else "calibrate",
+        "date": None if again is None else again["date"],
+        "photographs": source,
+    }
+
+
+def threshold_lines(exported: "Exported") -> list[str]:
+    """Which thresholds the file carries, and what else is to know of them."""
+    carried = _thresholds(exported.description)
+    source = "those of the training"
+    if carried["set_by"] == "calibrate":
+        photographs = carried["photographs"]
+        source = (
+            f"set by `cavga calibrate` on {carried['date'][:10]} from {photographs['count']} photographs of "
+            f"{photographs['folder']}/"
+        )
+    lines = [f"thresholds: image {carried['image_threshold']:.6g}, mask {carried['pixel_threshold']:.6g}, {source}"]
+    if exported.precision == "int8":
+        lines.append(f"INT8 shifts scores: `cavga calibrate {exported.path} GOOD_PHOTOS` sets thresholds of its own")
+    beside = calibration_path(exported.path)
+    if beside.is_file():
+        lines.append(f"{beside} is there and goes before them: `cavga calibrate {exported.path} --reset` removes it")
+    return lines

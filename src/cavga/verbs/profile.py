@@ -16,7 +16,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "example: cavga profile runs/screw data/screw/test --output profile.json"
     parser.add_argument("model", type=Path, metavar="MODEL", help="run folder or exported file")
     parser.add_argument(
-        "images", type=Path, nargs="*", metavar="IMAGE_OR_FOLDER", help="photographs; default: 1024 x 1024 px of noise"
+        "images", type=Path, nargs="*", metavar="IMAGE_OR_FOLDER", help="photographs; default: noise, 1024 x 1024 px"
     )
     parser.add_argument(
         "--batch-sizes", type=_batch_sizes, default=(1, 4, 16), metavar="N,N,..",
@@ -35,13 +35,15 @@ def run(args: argparse.Namespace) -> Outcome:
         raise UsageError(f"--output {args.output} is a folder: expected a file to write")
     from cavga.detector import AnomalyDetector, images_of
     from cavga.files import atomic_write
-    from cavga.profiling import make_noise, profile
+    from cavga.profiling import make_noise, noise_size, profile
 
+    given = list(images_of(args.images))
+    detector = AnomalyDetector.load(args.model, device=args.device)
+    size = None if given else noise_size(detector.framing)
     with tempfile.TemporaryDirectory(prefix="cavga-") as folder:
-        paths = list(images_of(args.images)) if args.images else make_noise(Path(folder))
-        detector = AnomalyDetector.load(args.model, device=args.device)
+        paths = given if size is None else make_noise(Path(folder), size)
         measured = profile(detector, paths, batch_sizes=args.batch_sizes, repeats=args.repeats)
-    images = {"images": len(paths), "is_noise": not args.images}
+    images = {"images": len(paths), "is_noise": size is not None, "noise_size": None if size is None else list(size)}
     result = {**measured.as_dict(), **images}
     if args.output is not None:
         atomic_write(args.output, (json.dumps(result, indent=2) + "\n").encode())
@@ -49,7 +51,13 @@ def run(args: argparse.Namespace) -> Outcome:
 
 
 def _lines(result: dict[str, Any]) -> list[str]:
-    machine, what = result["machine"], "made of noise, 1024 x 1024 px" if result["is_noise"] else "of yours"
+    machine, what = result["machine"], "of yours"
+    if result["is_noise"]:
+        what = f"made of noise, {result['noise_size'][1]} x {result['noise_size'][0]} px"
+    seen = "images"
+    if machine["tile"] is not None:
+        what += f", {result['pieces_per_photograph']:g} tiles of {machine['tile']} px each"
+        seen = "tiles"
     height, width = machine["image_size"]
     threads = "" if machine["threads"] is None else f", {machine['threads']} threads"
     lines = [
@@ -60,7 +68,7 @@ def _lines(result: dict[str, Any]) -> list[str]:
     ]
     for name, values in result["milliseconds"].items():
         lines.append(f"{name:<14}{values['p50']:>10.2f}{values['p95']:>10.2f}{values['p99']:>10.2f}")
-    lines.append(f"{'forward pass':<14}{'images/s':>10}{'ms':>10}")
+    lines.append(f"{'forward pass':<14}{f'{seen}/s':>10}{'ms':>10}")
     for batch in result["batches"]:
         name = f"batch of {batch['batch_size']}"
         lines.append(f"{name:<14}{batch['images_per_second']:>10.1f}{batch['milliseconds']:>10.2f}")
