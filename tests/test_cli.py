@@ -242,6 +242,21 @@ def test_ctrl_c_is_exit_130_and_resumable(category, tmp_path):
     assert "Traceback" not in err
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGTERM to catch")
+def test_sigterm_is_exit_143_and_leaves_nothing_half_done(run_folder, tmp_path):
+    for i in range(2000):
+        save_image(tmp_path / f"photographs/{i:04d}.png", texture(i % 3))
+    command = [sys.executable, "-m", "cavga", "predict", run_folder, tmp_path / "photographs", "--output"]
+    process = subprocess.Popen([*map(str, command), str(tmp_path / "p")], stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("p/.*.tmp")) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (143, "cavga: terminated\n")
+    assert not list((tmp_path / "p").iterdir())
+
+
 def test_a_full_disk_is_one_line(run_folder, category, capsys, tmp_path, monkeypatch):
     def full(*_arguments):
         raise OSError(28, "No space left on device", "predictions.jsonl")
