@@ -24,7 +24,7 @@ ROOMS = [
     "pixel_metrics", "pixel_counts_file", "paired_bootstrap", "calibration", "calibration_file",
     "engines.engine", "engines.onnx_engine", "engines.openvino_engine",
     "engines.program_engine", "engines.exported", "engines.torch_engine", "decoding", "detector",
-    "map_scale", "pictures", "page", "prediction_lines", "evaluation_files", "comparing", "evaluation",
+    "map_scale", "pictures", "overlays", "page", "prediction_lines", "evaluation_files", "comparing", "evaluation",
     "attention_figure", "report",
     "map_files", "score_file", "foreign_maps", "coco",
     "prediction_folder", "prediction", "bundle_files", "bundle", "runs", "calibrating",

@@ -18,9 +18,10 @@ from cavga.detector import AnomalyDetector, Prediction, images_of
 from cavga.errors import UsageError, unknown_name
 from cavga.files import atomic_writer
 from cavga.map_files import grey_scale, save_map
-from cavga.map_scale import MapScale, picture_scale
+from cavga.map_scale import picture_scale
 from cavga.model_file import MODEL_FILE
-from cavga.pictures import overlay, resize_map
+from cavga.overlays import captioned_overlay
+from cavga.pictures import resize_map
 from cavga.prediction_folder import PICTURES, prediction_folder
 from cavga.prediction_lines import jsonl, prediction_line, region_line
 from cavga.regions import MAX_REGIONS, Region, count_regions
@@ -116,7 +117,9 @@ def predict_to_folder(
                 anomaly_map = resize_map(result.anomaly_map, result.image_size)
                 save_map(folder.picture(image.pictures, "map"), anomaly_map, scale)
             if drawn:
-                _save_overlay(folder.picture(image.pictures, "overlay"), image.path, result, drawn)
+                roi = None if detector.framing.roi is None else detector.framing.roi.marked(result.image_size)
+                picture = captioned_overlay(read_image(image.path), result, cut, drawn, roi)
+                save_picture(folder.picture(image.pictures, "overlay"), picture)
     return PredictionSummary(num_images, num_anomalous, num_failed, tuple(failed))
 
 
@@ -171,10 +174,6 @@ def _failed_line(image: _Input, result: FailedImage, threshold: float) -> dict[s
         image.shown, score=None, threshold=threshold, label=None, error=result.error, milliseconds=None
     )
     return {**line, "num_regions": None, "regions": None, **dict.fromkeys(image.pictures)}
-
-
-def _save_overlay(path: Path, photograph: Path, result: Prediction, scale: MapScale) -> None:
-    save_picture(path, overlay(read_image(photograph), np.asarray(result.anomaly_map), scale))
 
 
 def save_picture(path: Path, picture: NDArray[np.uint8]) -> None:

@@ -13,7 +13,7 @@ class Terminated(KeyboardInterrupt):
 
 @contextmanager
 def sigterm_raises() -> Iterator[None]:
-    """Within the block SIGTERM raises Terminated, where nobody else handles it; a second one waits for no clearing up."""
+    """Within the block SIGTERM raises Terminated, where nobody else handles it; a second one stops at once."""
     is_ours = (
         threading.current_thread() is threading.main_thread()  # no other one may set handlers
         and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
