@@ -48,16 +48,21 @@ def test_every_verb_has_help_with_an_example(verb, capsys):
     with pytest.raises(SystemExit) as caught:
         main([verb, "--help"])
     assert caught.value.code == 0
-    assert f"example: cavga {verb}" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert f"example: cavga {verb}" in shown
+    assert ("run folder, or a file that `cavga export` wrote" in " ".join(shown.split())) == (
+        verb in ("predict", "evaluate")
+    )
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ((), "no command given"),
-        (("trian", "x"), "expected one of train"),
+        (("trian", "x"), "expected one of train, demo, check, evaluate, export"),
+        (("xyz",), "expected one of demo, check, train, evaluate, export"),
         (("train", "DATA"), "--output"),
-        (("train", "DATA", "--output", "OUT", "--variant", "r-v"), "expected one of r-w, r-u"),
+        (("train", "DATA", "--output", "OUT", "--variant", "r-v"), "expected one of r-s, r-u, r-w, d-s, d-u, d-w"),
         (("train", "DATA", "--output", "OUT", "--image-size", "33"), "multiple of 32"),
         (("predict", "MODEL"), "IMAGE_OR_FOLDER"),
         (("check", "DATA", "--layout", "mvtek"), "expected one of mvtec"),
@@ -210,6 +215,8 @@ def test_a_damaged_model_is_exit_1_in_one_line(run_folder, category, capsys, tmp
         model = tmp_path / "nothing"
     code, _, err = run_verb(capsys, "predict", model, category / "test", "--output", tmp_path / "p")
     assert code == 1
+    if damage == "foreign":
+        assert err == f"cavga: expected a run folder or an exported .onnx, .xml or .pt2 file, found {model}\n"
     assert is_one_complaint(err)
     assert not (tmp_path / "p").exists()
 

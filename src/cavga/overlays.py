@@ -10,6 +10,8 @@ from cavga.detector import Prediction
 from cavga.map_scale import MapScale
 from cavga.pictures import Picture, outer_line, overlay
 
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
 ROI_COLOUR = (255, 255, 255)
 GROUND, INK = (20, 23, 27), (230, 232, 235)
 DECISION_COLOURS = {True: (238, 136, 102), False: (119, 170, 221)}  # as in reports
@@ -46,10 +48,10 @@ def _different(name: str, value: float, other_name: str, other: float) -> list[s
 def _with_caption(picture: Picture, parts: Sequence[str], first_colour: tuple[int, int, int]) -> Picture:
     """The picture above a strip of text, in as few lines as its width allows; the first part in a colour of its own."""
     height, width = picture.shape[:2]
-    font = ImageFont.load_default(max(SMALLEST_FONT, width // PIXELS_PER_FONT_SIZE))
-    margin = int(font.size // 3)
+    font_size = max(SMALLEST_FONT, width // PIXELS_PER_FONT_SIZE)
+    font, margin = ImageFont.load_default(font_size), font_size // 3
     lines = _lines(parts, font, width - 2 * margin)
-    line_height = int(1.3 * font.size)
+    line_height = int(1.3 * font_size)
     needed = max(round(font.getlength(line)) for line in lines) + 2 * margin
     page = Image.new("RGB", (max(width, needed), height + line_height * len(lines) + margin), GROUND)
     page.paste(Image.fromarray(picture))
@@ -60,7 +62,7 @@ def _with_caption(picture: Picture, parts: Sequence[str], first_colour: tuple[in
     return np.asarray(page)
 
 
-def _lines(parts: Sequence[str], font: ImageFont.FreeTypeFont, width: int) -> list[str]:
+def _lines(parts: Sequence[str], font: Font, width: int) -> list[str]:
     lines = [parts[0]]
     for part in parts[1:]:
         longer = lines[-1] + GAP + part
