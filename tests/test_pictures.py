@@ -188,6 +188,7 @@ def test_the_legend_gives_the_scale_in_numbers():
     assert "0.5 and above" in legend(MapScale(0.25, 0.25))
     assert "-4 and below" in legend(MapScale(-1.5, 2.5))
     assert "= threshold" not in legend(MapScale(-1.5, 2.5, is_known=False))
+    assert ("<p hidden>" in legend(ONE), "<p hidden>" in legend(MapScale(1.0, 1.0, is_known=False))) == (False, True)
 
 
 def test_maps_of_an_unknown_model_have_one_scale_of_all_that_are_shown():

@@ -418,6 +418,7 @@ def test_a_map_of_log_odds_has_a_scale_of_its_own():
 
 def test_pictures_have_one_scale_a_model_from_what_set_its_thresholds():
     assert picture_scale(Told(pixel_threshold=0.7)) == MapScale(0.7, 0.7)
+    assert picture_scale(AnomalyDetector(NoEngine(0.7), {"variant": "ae_l2"})) == MapScale(0.7, 0.7)  # a control
     detector = Told(variant="r-s", pixel_threshold=-1.0)
     calibration = Calibration("conformal", 3, 1, 0.1, 0.1, 0.1, -1.5, -1.0, -9.0, -1.5, scores=(-9.0, -2.25, -1.5))
     detector.description["calibration"] = calibration.as_dict()

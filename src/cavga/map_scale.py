@@ -47,7 +47,8 @@ class MapScale:
 
 def has_log_odds(detector: AnomalyDetector) -> bool:
     """Whether a model's map is its classifier's log-odds, which have no natural 0."""
-    return is_trained_on_made(from_dict(detector.description["config"]).model)
+    config = detector.description.get("config")  # controls have none
+    return config is not None and is_trained_on_made(from_dict(config).model)
 
 
 def has_natural_scale(detector: AnomalyDetector) -> bool:

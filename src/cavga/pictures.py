@@ -180,7 +180,7 @@ def legend(scale: MapScale) -> str:
     return (
         '<div class="legend"><p>Each case: photograph, overlay, anomaly map</p>'
         f'<p><i style="border-color:{_css(TRUTH_COLOUR)}"></i>true defect, from the mask</p>'
-        f'<p{" hidden" if not scale.is_known else ""}><i style="border-color:{_css(MODEL_COLOUR)}"></i>marked by '
+        f'<p{"" if scale.is_known else " hidden"}><i style="border-color:{_css(MODEL_COLOUR)}"></i>marked by '
         "the model: map ≥ threshold</p>"
         f'<div class="scale"><div style="background:linear-gradient(to right, {gradient})"></div>'
         f"<p>{''.join(f'<span>{tick}</span>' for tick in ticks)}</p></div></div>"
