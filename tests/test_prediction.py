@@ -19,11 +19,13 @@ from cavga.config import as_dict
 from cavga.decoding import FailedImage
 from cavga.detector import AnomalyDetector, Prediction
 from cavga.errors import CavgaError, DataError, UsageError
+from cavga.framing import Framing
 from cavga.map_files import grey_scale, greys, scale_text
 from cavga.map_scale import LOG_ODDS_REACH, MapScale, picture_scale
 from cavga.pictures import TINT_START
 from cavga.prediction import PredictionOutputs, predict_to_folder
 from cavga.presets import make_config
+from cavga.roi import Roi
 
 from .conftest import save_image, texture
 
@@ -181,6 +183,19 @@ def test_a_line_names_no_pictures_that_were_not_asked_for_or_could_not_be_made(p
     predict_to_folder(failed, [photographs], tmp_path / "out", outputs=BOTH)
     assert [pictures_of(line) for line in lines_of(tmp_path / "out")] == [[None, None]] * 3
     assert files_in(tmp_path / "out") == ["coco.json", "predictions.jsonl"]
+
+
+def test_overlays_show_the_border_of_the_region_of_interest(photographs, tmp_path):
+    detector = Told(lambda _path: prediction(squares()))
+    detector.framing = Framing((32, 32), roi=Roi(10, 20, 40, 30))
+    predict_to_folder(detector, [photographs], tmp_path / "out", outputs=PredictionOutputs(overlays=True))
+    with Image.open(tmp_path / "out/overlays/0.png") as picture:
+        is_white = (np.asarray(picture)[:64, :96] == 255).all(axis=2)
+    assert is_white[19, 10:50].all()
+    assert is_white[50, 10:50].all()
+    assert is_white[20:50, 9].all()
+    assert is_white[20:50, 50].all()
+    assert is_white.sum() == 2 * 40 + 2 * 30
 
 
 def test_what_an_earlier_prediction_left_goes_and_what_is_the_users_stays(photographs, tmp_path):
