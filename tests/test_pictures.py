@@ -220,7 +220,7 @@ def test_a_caption_says_score_threshold_and_decision_below_the_photograph(width,
     monkeypatch.setattr(ImageDraw.ImageDraw, "text", note)
     picture = captioned(1.2, width=width)
     words = " ".join(written).split()
-    assert " ".join(words[: words.index("outline:")]) == "anomalous score 1.2 threshold 1.2"  # its own is 9
+    assert " ".join(words[: words.index("outline")]) == "anomalous score 1.2 threshold 1.2"  # its own is 9
     plain = overlay(np.full((60, width, 3), 90, np.uint8), square_map(), MapScale(0.5, 0.5))
     np.testing.assert_array_equal(picture[:60, :width], plain)
     written.clear()

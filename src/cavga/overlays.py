@@ -35,7 +35,7 @@ def captioned_overlay(
     is_anomalous = prediction.score >= threshold
     parts = ["anomalous" if is_anomalous else "normal", *_different("score", prediction.score, "threshold", threshold)]
     if prediction.mask.any():
-        parts.append(f"outline: map from {scale.threshold:.4g} on")
+        parts.append(f"outline from {scale.threshold:.3g}")
     return _with_caption(picture, parts, DECISION_COLOURS[is_anomalous])
 
 
