@@ -131,7 +131,7 @@ def test_image_sizes_that_are_none(text):
     [
         (["--image-size", "100"], "multiple of 32"),
         (["--image-size", "2048"], "multiple of 32 from 32 to 1024"),
-        (["--variant", "r-v"], "unknown variant 'r-v': expected one of r-w, r-u"),
+        (["--variant", "r-v"], "unknown variant 'r-v': expected one of r-s, r-u, r-w, d-s"),
         (["--preset", "papr"], "expected one of paper, recommended"),
         (["--stages", "3,1"], "rising numbers from 0 to 4"),
         (["--stages", "5"], "rising numbers from 0 to 4"),

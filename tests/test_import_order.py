@@ -5,7 +5,7 @@ from pathlib import Path
 
 SOURCE = Path(__file__).parent.parent / "src" / "cavga"
 ROOMS = [
-    "_version", "errors", "files", "name_matching", "model_file", "resizing", "regions",
+    "_version", "errors", "stopping", "files", "name_matching", "model_file", "resizing", "regions",
     "shapes", "networks", "setting", "config", "toml_files", "presets", "flags", "printing",
     "data.images", "ahead", "roi", "framing", "data.records", "data.manifest", "data.reading",
     "data.known_sets", "data.unpack",
@@ -24,9 +24,10 @@ ROOMS = [
     "pixel_metrics", "pixel_counts_file", "paired_bootstrap", "calibration", "calibration_file",
     "engines.engine", "engines.onnx_engine", "engines.openvino_engine",
     "engines.program_engine", "engines.exported", "engines.torch_engine", "decoding", "detector",
-    "map_scale", "pictures", "page", "prediction_lines", "evaluation_files", "comparing", "evaluation",
+    "map_scale", "pictures", "overlays", "page", "prediction_lines", "evaluation_files", "comparing", "evaluation",
     "attention_figure", "report",
-    "map_files", "score_file", "foreign_maps", "coco", "prediction", "bundle_files", "bundle", "runs", "calibrating",
+    "map_files", "score_file", "foreign_maps", "coco",
+    "prediction_folder", "prediction", "bundle_files", "bundle", "runs", "calibrating",
     "drift", "profiling", "self_check", "sections",
     "thresholds",
     "export", "export_check", "quantization", "export_run", "pipeline", "evaluating", "evaluating_maps",

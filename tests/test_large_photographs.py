@@ -1,5 +1,8 @@
 """Tiles and regions of interest from training to prediction, with models that train in a second."""
 
+import base64
+import hashlib
+import io
 import json
 import shutil
 
@@ -324,3 +327,48 @@ def test_photographs_that_do_not_fit_stop_training_and_name_themselves(data, tmp
         for result in cavga.AnomalyDetector.load(run).results([data / "test/good/000.png", surface(100, 100, 1)])
     ]
     assert kinds == ["Prediction", "FailedImage"]
+
+
+@pytest.mark.parametrize("kind", ["tile", "roi", "both"])
+def test_an_exported_file_is_scored_outside_cavga_as_the_document_says(exported_model, tmp_path, kind):
+    """docs/large-photographs.md, "Outside cavga", with nothing but the metadata and the graph."""
+    onnx, onnxruntime = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
+    drawn = np.zeros((70, 110), dtype=np.uint8)
+    drawn[6:60, 10:95] = 255
+    drawn[20:30, 50:60] = 0
+    buffer = io.BytesIO()
+    Image.fromarray(drawn).save(buffer, "PNG")
+    png = buffer.getvalue()
+    mask = {"png": base64.b64encode(png).decode(), "sha256": hashlib.sha256(png).hexdigest()}
+    fields = ({"tile": 32, "tile_overlap": 8} if kind != "roi" else {}) | (
+        {"roi": {"rectangle": [10, 6, 85, 54], "mask": mask}} if kind != "tile" else {}
+    )
+    model = onnx.load(exported_model)
+    for item in model.metadata_props:
+        description = json.loads(item.value)
+        description["preprocessing"] |= fields
+        item.value = json.dumps(description)
+    onnx.save(model, tmp_path / "model.onnx")
+    photograph = np.random.default_rng(0).integers(0, 256, (70, 110, 3), dtype=np.uint8)
+    photograph[40:52, 70:80] = 255
+    (expected,) = cavga.AnomalyDetector.load(tmp_path / "model.onnx", device="cpu").predict(photograph)
+
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    said = json.loads(session.get_modelmeta().custom_metadata_map["cavga"])["preprocessing"]
+    part = photograph.copy()
+    if "roi" in said:
+        inside = np.asarray(Image.open(io.BytesIO(base64.b64decode(said["roi"]["mask"]["png"])))) > 0
+        part[~inside] = 128
+        x, y, width, height = said["roi"]["rectangle"]
+        part = part[y : y + height, x : x + width]
+    starts, lengths = [], []
+    for side in part.shape[:2]:
+        length = min(said.get("tile", side), side)
+        step = length - said.get("tile_overlap", 0)
+        starts.append([*range(0, side - length, step), side - length])
+        lengths.append(length)
+    tiles = [part[y : y + lengths[0], x : x + lengths[1]] for y in starts[0] for x in starts[1]]
+    scores = [float(session.run(["score"], {"photographs": tile[None]})[0].max()) for tile in tiles]
+    assert max(scores) == pytest.approx(expected.score, rel=1e-5)
+    (alone,) = session.run(["score"], {"photographs": photograph[None]})[0]
+    assert abs(alone - expected.score) > 0.01 * expected.score  # the graph alone says something else

@@ -19,11 +19,13 @@ from cavga.config import as_dict
 from cavga.decoding import FailedImage
 from cavga.detector import AnomalyDetector, Prediction
 from cavga.errors import CavgaError, DataError, UsageError
+from cavga.framing import Framing
 from cavga.map_files import grey_scale, greys, scale_text
 from cavga.map_scale import LOG_ODDS_REACH, MapScale, picture_scale
 from cavga.pictures import TINT_START
 from cavga.prediction import PredictionOutputs, predict_to_folder
 from cavga.presets import make_config
+from cavga.roi import Roi
 
 from .conftest import save_image, texture
 
@@ -153,6 +155,101 @@ def test_lines_are_written_as_results_come(photographs, tmp_path):
     assert not any(name == "predictions.jsonl" for files in seen for name, _ in files)
     assert [files[0][1] > 5000 for files in seen] == [False, True, True]
     assert files_in(tmp_path / "out") == ["predictions.jsonl"]
+
+
+def pictures_of(line):
+    return [line["overlay"], line["map"]]
+
+
+BOTH = PredictionOutputs(maps="float32", overlays=True, coco=True)
+
+
+def test_a_line_names_its_pictures_even_where_two_photographs_share_a_name(photographs, tmp_path):
+    save_image(photographs / "0.bmp", np.full((64, 96, 3), 255, dtype=np.uint8))
+    predict_to_folder(Told(lambda _path: prediction(squares((20, 20)))), [photographs], tmp_path / "out", outputs=BOTH)
+    by_path = {line["path"].removeprefix(f"{photographs.as_posix()}/"): line for line in lines_of(tmp_path / "out")}
+    assert pictures_of(by_path["0.bmp"]) == ["overlays/0.png", "maps/0.tiff"]
+    assert pictures_of(by_path["0.png"]) == ["overlays/0-2.png", "maps/0-2.tiff"]
+    assert pictures_of(by_path["sub/2.png"]) == ["overlays/sub/2.png", "maps/sub/2.tiff"]
+    for name, grey in (("0.bmp", 255), ("0.png", 0)):
+        with Image.open(tmp_path / "out" / by_path[name]["overlay"]) as picture:
+            assert picture.getpixel((0, 0)) == (grey, grey, grey)
+
+
+def test_a_line_names_no_pictures_that_were_not_asked_for_or_could_not_be_made(photographs, tmp_path):
+    predict_to_folder(Told(), [photographs], tmp_path / "out", outputs=PredictionOutputs(overlays=True))
+    assert all("overlay" in line and "map" not in line for line in lines_of(tmp_path / "out"))
+    failed = Told(lambda path: FailedImage(f"{path.name}: is empty"))
+    predict_to_folder(failed, [photographs], tmp_path / "out", outputs=BOTH)
+    assert [pictures_of(line) for line in lines_of(tmp_path / "out")] == [[None, None]] * 3
+    assert files_in(tmp_path / "out") == ["coco.json", "predictions.jsonl"]
+
+
+def test_overlays_show_the_border_of_the_region_of_interest(photographs, tmp_path):
+    detector = Told(lambda _path: prediction(squares()))
+    detector.framing = Framing((32, 32), roi=Roi(10, 20, 40, 30))
+    predict_to_folder(detector, [photographs], tmp_path / "out", outputs=PredictionOutputs(overlays=True))
+    with Image.open(tmp_path / "out/overlays/0.png") as picture:
+        is_white = (np.asarray(picture)[:64, :96] == 255).all(axis=2)
+    assert is_white[19, 10:50].all()
+    assert is_white[50, 10:50].all()
+    assert is_white[20:50, 9].all()
+    assert is_white[20:50, 50].all()
+    assert is_white.sum() == 2 * 40 + 2 * 30
+
+
+def test_what_an_earlier_prediction_left_goes_and_what_is_the_users_stays(photographs, tmp_path):
+    output = tmp_path / "out"
+    predict_to_folder(Told(), [photographs], output, outputs=BOTH)
+    ours = ("overlays/0.png", "maps/0.tiff", "coco.json")
+    assert set(ours) < set(files_in(output))
+    for name in ("notes.txt", "overlays/mine.png", "maps/sub/mine.tiff"):
+        (output / name).parent.mkdir(parents=True, exist_ok=True)
+        (output / name).write_bytes(b"mine")
+    # What somebody wrote into the lines is no reason to remove files elsewhere.
+    (tmp_path / "precious.png").write_bytes(b"mine")
+    with (output / "predictions.jsonl").open("a") as lines:
+        for name in ("overlays/../../precious.png", str(tmp_path / "precious.png"), "notes.txt", 5, "", "overlays"):
+            lines.write(json.dumps({"overlay": name}) + "\n")
+        lines.write("no json\n[]\n")
+    predict_to_folder(Told(), [photographs / "sub"], output)
+    users = ["maps/sub/mine.tiff", "notes.txt", "overlays/mine.png"]
+    assert files_in(output) == sorted(["predictions.jsonl", *users])
+    assert not (output / "overlays/sub").exists()
+    assert (tmp_path / "precious.png").exists()
+    (output / "coco.json").write_text('{"info": {"description": "labelled by hand"}}')
+    predict_to_folder(Told(), [photographs / "sub"], output, outputs=PredictionOutputs(overlays=True))
+    assert files_in(output) == sorted(["coco.json", "overlays/2.png", "predictions.jsonl", *users])
+
+
+def test_a_stopped_run_leaves_no_lines_that_lie_and_the_next_one_clears_up(photographs, tmp_path):
+    output = tmp_path / "out"
+    predict_to_folder(Told(), [photographs / "sub"], output, outputs=BOTH)
+
+    def make(path):
+        if path.name == "1.png":
+            raise KeyboardInterrupt
+        return prediction(squares())
+
+    with pytest.raises(KeyboardInterrupt):
+        predict_to_folder(Told(make), [photographs], output, outputs=BOTH)
+    assert files_in(output) == [".unfinished.jsonl", "maps/0.tiff", "overlays/0.png"]
+    predict_to_folder(Told(), [photographs / "sub"], output)
+    assert files_in(output) == ["predictions.jsonl"]
+    assert [path.name for path in output.iterdir()] == ["predictions.jsonl"]
+
+
+def test_a_run_that_is_stopped_before_its_first_picture_keeps_the_earlier_one(photographs, tmp_path):
+    output = tmp_path / "out"
+    predict_to_folder(Told(), [photographs], output, outputs=BOTH)
+    older = {name: (output / name).read_bytes() for name in files_in(output)}
+
+    def stop(_path):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        predict_to_folder(Told(stop), [photographs], output, outputs=BOTH)
+    assert {name: (output / name).read_bytes() for name in files_in(output)} == older
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, DataError("the disk is gone"), OSError(5, "Input/output error")])
@@ -302,6 +399,28 @@ def test_the_threshold_lies_in_the_middle_of_the_greys_and_what_is_beyond_them_i
         at = np.float32(threshold)
         values = np.array([[-1, 0, np.nextafter(at, np.float32(0)), at, 2 * at, 9 * at, np.nan]], dtype=np.float32)
         assert greys(values, scale).tolist() == [[0, 0, 32767, 32768, 65535, 65535, 65535]]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit of a file's size")
+@pytest.mark.parametrize("kind", ["map", "overlay"])
+def test_a_picture_that_does_not_fit_on_the_disk_is_one_line_that_names_it(tmp_path, kind):
+    # The limit is of a file's size: like a full disk it stops a write half way, and needs no disk.
+    write = {
+        "map": "from cavga.map_files import save_map; save_map(Path('0.tiff'), noise, None)",
+        "overlay": "from cavga.prediction import save_picture; save_picture(Path('0.png'), picture)",
+    }[kind]
+    code = (
+        "import resource, numpy as np; from pathlib import Path; from cavga.errors import CavgaError\n"
+        "noise = np.random.default_rng(0).random((300, 300), np.float32)\n"
+        "picture = noise.view(np.uint8).reshape(300, 400, 3)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        f"try:\n    {write}\nexcept CavgaError as error:\n    print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
+    name = {"map": "0.tiff", "overlay": "0.png"}[kind]
+    assert done.stdout == f"cannot write {name}: File too large; free space or choose another place\n"
+    assert done.stderr == ""
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_map_of_log_odds_has_a_scale_of_its_own():

@@ -21,7 +21,13 @@ Photograph read_ppm(const char* path) {
     std::string kind;
     int64_t largest = 0;
     Photograph photograph{};
-    file >> kind >> photograph.width >> photograph.height >> largest;
+    if (!file) throw std::runtime_error(std::string(path) + " does not exist, or cannot be opened");
+    file >> kind;
+    std::string comment;
+    for (int64_t* number : {&photograph.width, &photograph.height, &largest}) {
+        while ((file >> std::ws).peek() == '#') std::getline(file, comment);
+        file >> *number;
+    }
     file.get();  // one blank, then the pixels
     if (!file || kind != "P6" || largest != 255) throw std::runtime_error(std::string(path) + " is no 8-bit PPM (P6)");
     photograph.rgb.resize(3 * photograph.width * photograph.height);
@@ -39,6 +45,9 @@ int main(int argc, char** argv) try {
     auto description = session.GetModelMetadata().LookupCustomMetadataMapAllocated("cavga", allocator);
     const char* found = description ? std::strstr(description.get(), "\"image_threshold\": ") : nullptr;
     if (!found) throw std::runtime_error("not a model that `cavga export` wrote");
+    // Tiles and a region of interest are not in the graph: its score of a whole photograph would be another one.
+    if (std::strstr(description.get(), "\"tile_overlap\": ") || std::strstr(description.get(), "\"roi\": {"))
+        throw std::runtime_error("this model has tiles or a region of interest, which this sample does not cut");
     const char* given = argc > 3 ? argv[3] : std::strchr(found, ' ');
     char* end;
     float threshold = std::strtof(given, &end);

@@ -12,7 +12,9 @@ import { InferenceSession, Tensor } from "onnxruntime-node";
 
 function readPpm(path) {
   const bytes = readFileSync(path);
-  const header = /^P6\s+(\d+)\s+(\d+)\s+255\s/.exec(bytes.subarray(0, 64).toString("latin1"));
+  const blank = "(?:\\s|#.*\\n)+"; // and comments
+  const start = bytes.subarray(0, 4096).toString("latin1");
+  const header = new RegExp(`^P6${blank}(\\d+)${blank}(\\d+)${blank}255\\s`).exec(start);
   if (!header) throw new Error(`${path} is no 8-bit PPM (P6)`);
   const [width, height] = [Number(header[1]), Number(header[2])];
   const rgb = new Uint8Array(bytes.subarray(header[0].length, header[0].length + 3 * width * height));
@@ -23,15 +25,20 @@ function readPpm(path) {
 // The model's description is JSON in its metadata, with the threshold that its training set. onnxruntime-node does not
 // show metadata, but strings stand in an ONNX file as they are.
 function trainedThreshold(model) {
-  const found = /"image_threshold": ([-+.\deE]+)/.exec(model.toString("latin1"));
+  const description = model.toString("latin1");
+  const found = /"image_threshold": ([-+.\deE]+)/.exec(description);
   if (!found) throw new Error("not a model that `cavga export` wrote");
+  // Tiles and a region of interest are not in the graph: its score of a whole photograph would be another one.
+  if (/"tile_overlap": |"roi": \{/.test(description))
+    throw new Error("this model has tiles or a region of interest, which this sample does not cut");
   return Number(found[1]);
 }
 
 async function main(modelPath, photographPath, givenThreshold) {
   if (!photographPath) throw new Error("usage: node predict.mjs model.onnx photograph.ppm [threshold]");
   const model = readFileSync(modelPath);
-  const threshold = givenThreshold === undefined ? trainedThreshold(model) : Number(givenThreshold);
+  const trained = trainedThreshold(model);
+  const threshold = givenThreshold === undefined ? trained : Number(givenThreshold);
   if (!Number.isFinite(threshold)) throw new Error(`the threshold must be a number, got ${givenThreshold}`);
   const { height, width, rgb } = readPpm(photographPath);
   const session = await InferenceSession.create(model, { logSeverityLevel: 3 }); // errors alone

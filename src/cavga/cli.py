@@ -1,6 +1,6 @@
 """The `cavga` command: a verb reads its flags, calls one library function, prints the result.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 bad data, 4 done in part, 130 interrupted.
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 bad data, 4 done in part, 130 interrupted, 143 terminated.
 """
 
 import argparse
@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from cavga._version import __version__
 from cavga.errors import CavgaError, UsageError, unknown_name
 from cavga.flags import OneLineParser
+from cavga.stopping import Terminated, sigterm_raises
 from cavga.verbs import (
     benchmark,
     bundle,
@@ -27,7 +28,7 @@ from cavga.verbs import (
     profile,
     train,
 )
-from cavga.verbs.outcome import FAILED, INTERRUPTED, Outcome
+from cavga.verbs.outcome import FAILED, INTERRUPTED, TERMINATED, Outcome
 
 _HINTS = {  # verb -> how an interrupted one goes on
     "train": "; the same command with --resume goes on from the last checkpoint, or from the start if there is none",
@@ -42,11 +43,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         args = parse(arguments)
         logging.basicConfig(stream=sys.stderr, format="cavga: %(message)s", level=logging.WARNING)
         logging.getLogger("cavga").setLevel(logging.WARNING if args.json else logging.INFO)
-        outcome: Outcome = args.run(args)
+        with sigterm_raises():
+            outcome: Outcome = args.run(args)
     except CavgaError as error:
         return _complain(str(error), error.exit_code)
-    except KeyboardInterrupt:
-        return _complain("interrupted" + _HINTS.get(arguments[0] if arguments else "", ""), INTERRUPTED)
+    except KeyboardInterrupt as stop:
+        word, exit_code = ("terminated", TERMINATED) if isinstance(stop, Terminated) else ("interrupted", INTERRUPTED)
+        return _complain(word + _HINTS.get(arguments[0] if arguments else "", ""), exit_code)
     except ModuleNotFoundError as error:
         if error.name not in ("torch", "torchvision", "sklearn", "scipy", "jaxtyping", "skimage", "onnx", "onnxscript"):
             raise

@@ -12,6 +12,7 @@ from cavga.prediction_lines import as_json
 from cavga.regions import Region
 
 CATEGORY = {"id": 1, "name": "anomaly", "supercategory": "anomaly"}
+INFO = {"description": "Regions that cavga marks"}
 
 
 class CocoFile:
@@ -46,13 +47,22 @@ def coco_writer(path: Path) -> Iterator[CocoFile]:
     # Two lists grow at once: one in the file itself, the other beside it, because a folder for
     # temporary files may lie in memory.
     with atomic_writer(path) as file, tempfile.TemporaryFile(dir=path.parent) as images:
-        head = {"info": {"description": "Regions that cavga marks"}, "licenses": [], "categories": [CATEGORY]}
+        head = {"info": INFO, "licenses": [], "categories": [CATEGORY]}
         file.write(as_json(head)[:-1] + b',\n"annotations": [')
         yield CocoFile(file, images)
         file.write(b'],\n"images": [')
         images.seek(0)
         shutil.copyfileobj(images, file)
         file.write(b"]}\n")
+
+
+def is_coco_file(path: Path) -> bool:
+    """Whether there is a file that `coco_writer` wrote, by how it begins."""
+    start = as_json({"info": INFO})[:-1]
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(start)) == start
 
 
 class _Items:

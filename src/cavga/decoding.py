@@ -1,7 +1,7 @@
 """Photographs from files and arrays, brought to what a model takes. No torch."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,10 @@ Array = NDArray[Any]  # uint8, checked where it is used
 
 @dataclass(frozen=True)
 class FailedImage:
-    """An image that cannot be read or does not fit the region of interest, and why."""
+    """An image that cannot be read or does not fit the region of interest, and why; `path` is None for an array."""
 
     error: str
+    path: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Prepared:
     photograph: NDArray[np.uint8]
     size: tuple[int, int]
     milliseconds: float
+    path: Path | None = None
 
 
 def prepare(source: Array | Path, engine: Engine, framing: Framing) -> Prepared | FailedImage:
@@ -39,7 +41,7 @@ def prepare(source: Array | Path, engine: Engine, framing: Framing) -> Prepared 
         return whole
     started = time.perf_counter()
     resized = engine.resize(next(framing.pieces(whole.photograph)))
-    return Prepared(resized, whole.size, whole.milliseconds + (time.perf_counter() - started) * 1000)
+    return replace(whole, photograph=resized, milliseconds=whole.milliseconds + (time.perf_counter() - started) * 1000)
 
 
 def read(source: Array | Path, framing: Framing) -> Prepared | FailedImage:
@@ -48,15 +50,15 @@ def read(source: Array | Path, framing: Framing) -> Prepared | FailedImage:
     if isinstance(source, np.ndarray):
         if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3 or 0 in source.shape:
             return FailedImage(f"expected a uint8 array of shape (height, width, 3), got {source.dtype} {source.shape}")
-        photograph, name = source, "an array"
+        photograph, name, path = source, "an array", None
     else:
         try:
-            photograph, name = read_image(source), str(source)
+            photograph, name, path = read_image(source), str(source), source
         except DataError as error:
-            return FailedImage(str(error))
+            return FailedImage(str(error), source)
     height, width = photograph.shape[:2]
     try:
         framing.check_fit((height, width), name)
     except DataError as error:
-        return FailedImage(str(error))
-    return Prepared(photograph, (height, width), (time.perf_counter() - started) * 1000)
+        return FailedImage(str(error), path)
+    return Prepared(photograph, (height, width), (time.perf_counter() - started) * 1000, path)

@@ -37,7 +37,8 @@ class Prediction:
     `score` is raw: compare it with `threshold`, not with 1. `anomaly_map` (float32) and `mask` (bool)
     have the model's input size; `image_size` is the photograph's own height and width. Of a model with tiles or a
     region of interest they have the frame of the whole photograph, as many pixels for each of its as in a piece
-    (cavga.framing); outside the region the map is as low as inside, at most 0, and nothing is masked.
+    (cavga.framing); outside the region the map is as low as inside, at most 0, and nothing is masked. `path` is the
+    photograph's file, None for an array.
     """
 
     score: float
@@ -47,6 +48,7 @@ class Prediction:
     mask: NDArray[np.bool_]
     image_size: tuple[int, int]
     milliseconds: float
+    path: Path | None = None
 
     def regions(self) -> list[Region]:
         """The regions of the mask in pixels of the photograph, the largest score first; found anew at each call."""
@@ -78,6 +80,8 @@ class AnomalyDetector:
             raise unknown_name("device", device, DEVICES)
         if path.suffix.lower() in EXPORT_SUFFIXES.values():
             return _exported(path, device)
+        if path.is_file():
+            raise ModelFileError(f"expected a run folder or an exported .onnx, .xml or .pt2 file, found {path}")
         if (path / ONNX_FILE).is_file() and not _may_use_gpu(device):
             return _exported_of_run(path, device)
         return _run_in_torch(path, device)
@@ -104,10 +108,10 @@ class AnomalyDetector:
         """One prediction per image, in order.
 
         Takes uint8 arrays (height, width, 3) in RGB, paths, a folder (searched recursively), or any
-        iterable of them, and holds no more than a few batches of it. Raises DataError at an image that
-        cannot be read; `results` goes on instead.
+        iterable of them, and holds no more than a few batches of it. An image that cannot be read raises
+        DataError and ends the iteration: for folders of which that may be so take `results`, which goes on.
         """
-        for result in self.results(_flatten(images)):
+        for result in self.results(images):
             if isinstance(result, FailedImage):
                 raise DataError(result.error)
             yield result
@@ -129,8 +133,9 @@ class AnomalyDetector:
             raise DataError(ready.error)
         return explain(ready.photograph)
 
-    def results(self, sources: Iterable[Array | Path]) -> Iterator[Prediction | FailedImage]:
-        """As `predict`, with a FailedImage in the place of an image that cannot be read."""
+    def results(self, images: Iterable[Source] | Source) -> Iterator[Prediction | FailedImage]:
+        """As `predict`, with a FailedImage (`error`, `path`) in the place of an image that cannot be read."""
+        sources = _flatten(images)
         if self.framing.tile is not None:
             yield from self._results_of_tiles(sources)
             return
@@ -164,7 +169,8 @@ class AnomalyDetector:
         anomaly_map = layout.whole(maps())
         mask, score, threshold = layout.mask(anomaly_map, self.pixel_threshold), max(scores), self.image_threshold
         milliseconds = (time.perf_counter() - started) * 1000 + photograph.milliseconds
-        return Prediction(score, threshold, score >= threshold, anomaly_map, mask, photograph.size, milliseconds)
+        is_anomalous, size, path = score >= threshold, photograph.size, photograph.path
+        return Prediction(score, threshold, is_anomalous, anomaly_map, mask, size, milliseconds, path)
 
     def _score(self, batch: list[Prepared | FailedImage]) -> Iterator[Prediction | FailedImage]:
         ready = [item for item in batch if isinstance(item, Prepared)]
@@ -193,6 +199,7 @@ class AnomalyDetector:
                 mask=mask,
                 image_size=item.size,
                 milliseconds=milliseconds + item.milliseconds,
+                path=item.path,
             )
             position += 1
 

@@ -14,6 +14,8 @@ CavgaError                 1   something failed; the message says what and what 
 import difflib
 from collections.abc import Iterable
 
+ALIKE = 0.6  # from here on a name is likely a slip of the finger away
+
 
 class CavgaError(Exception):
     """Root of the tree: catch this to catch every error that cavga raises on purpose."""
@@ -54,7 +56,7 @@ class MissingExtraError(CavgaError, ImportError):
 
 
 def unknown_name(what: str, got: str, known: Iterable[str]) -> UsageError:
-    """The error for a name that is not in a list: says the valid ones, nearest first."""
-    names = list(known)
-    nearest = difflib.get_close_matches(got, names, n=len(names), cutoff=0.0)
-    return UsageError(f"unknown {what} {got!r}: expected one of {', '.join(nearest)}")
+    """The error for a name that is not in a list: says the valid ones as they are listed, those like it first."""
+    likeness = {name: difflib.SequenceMatcher(None, got, name).ratio() for name in known}
+    names = sorted(likeness, key=lambda name: -likeness[name] if likeness[name] >= ALIKE else 0.0)
+    return UsageError(f"unknown {what} {got!r}: expected one of {', '.join(names)}")

@@ -1,5 +1,6 @@
 """Anomaly maps as files: TIFF as `cavga predict` writes it, and the formats that others use."""
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from PIL.TiffImagePlugin import IMAGEDESCRIPTION
 from cavga.data.images import load_image, read_bytes
 from cavga.detector import AnomalyDetector
 from cavga.errors import DataError, UsageError
-from cavga.files import atomic_writer
+from cavga.files import atomic_write
 from cavga.map_scale import LOG_ODDS_REACH, AnomalyMap, MapScale, has_log_odds, has_natural_scale
 
 MAP_SUFFIXES = (".npy", ".tif", ".tiff", ".png")  # compared in lower case
@@ -65,8 +66,10 @@ def save_map(path: Path, anomaly_map: AnomalyMap, scale: MapScale | None) -> Non
     """Write one map as a TIFF: 16-bit greys on a scale that the file states, or raw 32-bit float values without one."""
     picture = Image.fromarray(anomaly_map if scale is None else greys(anomaly_map, scale))
     tags = {} if scale is None else {IMAGEDESCRIPTION: scale_text(scale)}
-    with atomic_writer(path) as file:
-        picture.save(file, "TIFF", compression="tiff_deflate", tiffinfo=tags)
+    # Not straight into the file: libtiff writes to its descriptor, and of a full disk it says "encoder error -2".
+    content = io.BytesIO()
+    picture.save(content, "TIFF", compression="tiff_deflate", tiffinfo=tags)
+    atomic_write(path, content.getvalue())
 
 
 def read_map(path: Path) -> AnomalyMap:

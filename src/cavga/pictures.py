@@ -116,7 +116,7 @@ def overlay(photograph: Picture, anomaly_map: AnomalyMap, scale: MapScale) -> Pi
 def outline(photograph: Picture, mask: Mask) -> Picture:
     """The photograph with a line just outside the true mask, so that the defect itself stays visible."""
     picture = photograph.copy()
-    picture[_outer_line(resize_mask(mask, photograph.shape[:2]), _line_width(photograph.shape))] = TRUTH_COLOUR
+    picture[outer_line(resize_mask(mask, photograph.shape[:2]), _line_width(photograph.shape))] = TRUTH_COLOUR
     return picture
 
 
@@ -267,7 +267,7 @@ def _inner_line(mask: Mask, width: int) -> Mask:
     return mask & _grown(outside, width)[width:-width, width:-width]
 
 
-def _outer_line(mask: Mask, width: int) -> Mask:
+def outer_line(mask: Mask, width: int) -> Mask:
     """The pixels within `width` of the mask; inside it only where it runs off the picture."""
     is_rim = np.ones_like(mask)
     is_rim[width:-width, width:-width] = False

@@ -2,16 +2,15 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import tee
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
-from cavga.coco import coco_writer
 from cavga.config import MAP_KINDS
 from cavga.data.images import read_image
 from cavga.decoding import FailedImage
@@ -19,9 +18,11 @@ from cavga.detector import AnomalyDetector, Prediction, images_of
 from cavga.errors import UsageError, unknown_name
 from cavga.files import atomic_writer
 from cavga.map_files import grey_scale, save_map
-from cavga.map_scale import MapScale, picture_scale
+from cavga.map_scale import picture_scale
 from cavga.model_file import MODEL_FILE
-from cavga.pictures import overlay, resize_map
+from cavga.overlays import captioned_overlay
+from cavga.pictures import resize_map
+from cavga.prediction_folder import PICTURES, prediction_folder
 from cavga.prediction_lines import jsonl, prediction_line, region_line
 from cavga.regions import MAX_REGIONS, Region, count_regions
 
@@ -41,9 +42,9 @@ class PredictionOutputs:
             raise unknown_name("kind of maps", self.maps, MAP_KINDS)
 
     @property
-    def has_pictures(self) -> bool:
-        """Whether there is a file for each image."""
-        return self.overlays or self.maps is not None
+    def pictures(self) -> list[str]:
+        """The fields of a line that name the files written for each image."""
+        return ["overlay"] * self.overlays + ["map"] * (self.maps is not None)
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class PredictionSummary:
 class _Input:
     path: Path
     shown: str  # in predictions.jsonl: as given, or below the given folder
-    name: str  # of the pictures, below DIR/maps and DIR/overlays, without suffix; empty where there are none
+    pictures: dict[str, str]  # those to write, by their field in predictions.jsonl, relative to the output folder
 
 
 def check_prediction(inputs: Sequence[Path], output: Path, threshold: float | None) -> None:
@@ -88,36 +89,37 @@ def predict_to_folder(
     """Score every image of `inputs` (files, or folders searched recursively) into `output`.
 
     Results are written as they come, and memory stays flat over any number of images, but for the names of pictures
-    that are written. An image that cannot be read gets a line with its error, and the rest is done. Raises DataError,
-    before anything is written, if an input is missing or holds no image, and UsageError if the model has no scale
-    for the maps that are asked for.
+    that are written. An image that cannot be read gets a line with its error, and the rest is done. Of an earlier
+    prediction into `output` the lines, the pictures that they name and coco.json are removed, before a new picture or
+    the new lines appear. Raises DataError, before anything is written, if an input is missing or holds no image, and
+    UsageError if the model has no scale for the maps that are asked for.
     """
     scale = grey_scale(detector) if outputs.maps == "uint16" else None
-    for _ in _inputs(inputs, named=False):
+    for _ in _inputs(inputs, []):
         pass  # what is missing is found now, not after hours of scoring
     drawn = picture_scale(detector) if outputs.overlays else None
     cut = detector.image_threshold if threshold is None else threshold
     num_images, num_anomalous, num_failed, failed = 0, 0, 0, list[str]()
-    coco_file = coco_writer(output / "coco.json") if outputs.coco else nullcontext()
-    with atomic_writer(output / "predictions.jsonl") as lines, coco_file as coco:
+    with prediction_folder(output, with_coco=outputs.coco) as folder:
         for image, result in _results(detector, inputs, outputs):
             num_images += 1
             if isinstance(result, FailedImage):
                 num_failed += 1
                 failed += [result.error] if num_failed <= MAX_NAMED else []
-                lines.write(jsonl([_failed_line(image, result, cut)]))
+                folder.lines.write(jsonl([_failed_line(image, result, cut)]))
                 continue
             num_anomalous += result.score >= cut
             regions = result.regions()
-            lines.write(jsonl([_line(image, result, cut, regions)]))
-            if coco:
-                coco.add(image.shown, result.image_size, regions)
+            folder.lines.write(jsonl([_line(image, result, cut, regions)]))
+            if folder.coco:
+                folder.coco.add(image.shown, result.image_size, regions)
             if outputs.maps:
                 anomaly_map = resize_map(result.anomaly_map, result.image_size)
-                save_map(output / "maps" / f"{image.name}.tiff", anomaly_map, scale)
+                save_map(folder.picture(image.pictures, "map"), anomaly_map, scale)
             if drawn:
-                path = output / "overlays" / f"{image.name}.png"
-                _save_overlay(path, image.path, result, drawn)
+                roi = None if detector.framing.roi is None else detector.framing.roi.marked(result.image_size)
+                picture = captioned_overlay(read_image(image.path), result, cut, drawn, roi)
+                save_picture(folder.picture(image.pictures, "overlay"), picture)
     return PredictionSummary(num_images, num_anomalous, num_failed, tuple(failed))
 
 
@@ -125,17 +127,18 @@ def _results(
     detector: AnomalyDetector, inputs: Sequence[Path], outputs: PredictionOutputs
 ) -> Iterator[tuple[_Input, Prediction | FailedImage]]:
     # The detector reads a few batches ahead of what it gives, and `tee` holds those.
-    images, ahead = tee(_inputs(inputs, named=outputs.has_pictures))
+    images, ahead = tee(_inputs(inputs, outputs.pictures))
     return zip(images, detector.results(image.path for image in ahead), strict=True)
 
 
-def _inputs(paths: Sequence[Path], *, named: bool) -> Iterator[_Input]:
-    """Every image, with names for its pictures if `named`: for those, the names of the pictures are remembered."""
+def _inputs(paths: Sequence[Path], fields: Sequence[str]) -> Iterator[_Input]:
+    """Every image, with the pictures of these fields: where there are any, their names are remembered."""
     names: set[str] = set()
     for given in paths:
         for path in images_of([given]):
             stem = (path.relative_to(given) if given.is_dir() else Path(path.name)).with_suffix("").as_posix()
-            yield _Input(path, path.as_posix(), _unique(stem, names) if named else "")
+            name = _unique(stem, names) if fields else ""
+            yield _Input(path, path.as_posix(), {field: _picture(field, name) for field in fields})
 
 
 def _unique(stem: str, names: set[str]) -> str:
@@ -148,6 +151,11 @@ def _unique(stem: str, names: set[str]) -> str:
     return name
 
 
+def _picture(field: str, name: str) -> str:
+    subfolder, suffix = PICTURES[field]
+    return f"{subfolder}/{name}{suffix}"
+
+
 def _line(image: _Input, result: Prediction, threshold: float, regions: list[Region]) -> dict[str, Any]:
     line = prediction_line(
         image.shown,
@@ -158,17 +166,17 @@ def _line(image: _Input, result: Prediction, threshold: float, regions: list[Reg
         milliseconds=result.milliseconds,
     )
     count = len(regions) if len(regions) < MAX_REGIONS else count_regions(result.mask)
-    return {**line, "num_regions": count, "regions": [region_line(region) for region in regions]}
+    return {**line, "num_regions": count, "regions": [region_line(region) for region in regions], **image.pictures}
 
 
 def _failed_line(image: _Input, result: FailedImage, threshold: float) -> dict[str, Any]:
     line = prediction_line(
         image.shown, score=None, threshold=threshold, label=None, error=result.error, milliseconds=None
     )
-    return {**line, "num_regions": None, "regions": None}
+    return {**line, "num_regions": None, "regions": None, **dict.fromkeys(image.pictures)}
 
 
-def _save_overlay(path: Path, photograph: Path, result: Prediction, scale: MapScale) -> None:
-    picture = overlay(read_image(photograph), np.asarray(result.anomaly_map), scale)
+def save_picture(path: Path, picture: NDArray[np.uint8]) -> None:
+    """Write height x width x 3 as a PNG."""
     with atomic_writer(path) as file:
         Image.fromarray(picture).save(file, "PNG")

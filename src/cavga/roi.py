@@ -55,6 +55,13 @@ class Roi:
         """Of the rectangle, height x width, which pixels count; None if all of them do."""
         return None if self.mask is None else self.mask[self.rows, self.columns]
 
+    def marked(self, size: tuple[int, int]) -> NDArray[np.bool_]:
+        """Of a whole photograph of this (height, width), which has to fit: which pixels count."""
+        marked = np.zeros(size, dtype=np.bool_)
+        inside = self.inside()
+        marked[self.rows, self.columns] = True if inside is None else inside
+        return marked
+
     def cut(self, photograph: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The rectangle of a photograph that fits, with everything outside the mask in one grey."""
         part, inside = photograph[self.rows, self.columns], self.inside()

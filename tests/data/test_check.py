@@ -170,6 +170,18 @@ def test_what_is_skipped_is_a_warning(root):
     ]
 
 
+@pytest.mark.parametrize("name", ["000.tiff", "000.webp"])
+def test_further_pages_of_an_image_are_a_warning(root, name):
+    pages = [Image.fromarray(np.full((24, 32, 3), grey, np.uint8)) for grey in (0, 99, 200)]
+    path = root / "train/good" / name
+    pages[0].save(path, save_all=True, append_images=pages[1:])
+    ((found_path, problem),) = found(root, "warning")
+    assert found_path == f"train/good/{name}"
+    assert problem == "has 3 pages or frames, of which only the first is used"
+    pages[0].save(path)
+    assert not found(root, "warning")
+
+
 def test_few_training_images_and_no_test_images_are_warnings(root):
     shutil.rmtree(root / "test")
     shutil.rmtree(root / "ground_truth")

@@ -16,6 +16,7 @@ from cavga.data.images import (
     ImageFileError,
     is_copy,
     load_image,
+    num_pages,
     read_bytes,
     read_image_size,
     read_mask,
@@ -108,6 +109,7 @@ def _examine(record: ImageRecord, catalog: Catalog, missing: set[Path]) -> _Fact
         image = load_image(content, record.path)
         size, mode = to_rgb(image, record.path).shape[:2], image.mode
         sha256 = hashlib.sha256(content).hexdigest()
+        findings += _further_pages(record, content)
     except ImageFileError as error:
         findings.append(Finding("error", record.relative_path, error.problem, error.remedy))
     readable = [path for path in record.mask_paths if path not in missing]
@@ -119,6 +121,14 @@ def _examine(record: ImageRecord, catalog: Catalog, missing: set[Path]) -> _Fact
             Finding("error", record.relative_path, "has a defect but no mask", f"{remedy} or remove the image")
         )
     return _Facts(findings, sha256, size, mode)
+
+
+def _further_pages(record: ImageRecord, content: bytes) -> Iterator[Finding]:
+    pages = num_pages(content)
+    if pages > 1:
+        problem = f"has {pages} pages or frames, of which only the first is used"
+        remedy = "save the others as files of their own if they are photographs too"
+        yield Finding("warning", record.relative_path, problem, remedy)
 
 
 def _examine_masks(record: ImageRecord, paths: Sequence[Path], size: tuple[int, ...], root: Path) -> Iterator[Finding]:

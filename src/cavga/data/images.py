@@ -124,6 +124,15 @@ def load_image(content: bytes, path: Path) -> Image.Image:
         return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
 
 
+def num_pages(content: bytes) -> int:
+    """How many pages or frames an image file has, of which `load_image` takes the first; 1 if that cannot be told."""
+    try:
+        image, _ = _open(BytesIO(content))
+        return 1 if image.format == "MPO" else int(getattr(image, "n_frames", 1))  # a JPEG with previews
+    except Exception:  # decoders raise anything on broken bytes
+        return 1
+
+
 def to_rgb(image: Image.Image, path: Path) -> NDArray[np.uint8]:
     """The pixels as height x width x 3 by the rules above; `path` is for messages only."""
     if image.mode == "F":

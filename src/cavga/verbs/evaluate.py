@@ -17,7 +17,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.usage = "%(prog)s [flags] RUN DATA\n       %(prog)s [flags] --maps FOLDER [--scores FILE] DATA"
     parser.epilog = "example: cavga evaluate runs/screw data/screw"
     parser.add_argument(
-        "run_folder", type=Path, metavar="RUN", help="folder that `cavga train` wrote; none with --maps"
+        "run_folder", type=Path, metavar="RUN", help="run folder, or a file that `cavga export` wrote; none with --maps"
     )
     data = parser.add_argument(
         "data", type=Path, metavar="DATA", help="folder, manifest or known data set with labelled test images"

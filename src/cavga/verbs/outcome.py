@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-DONE, FAILED, BAD_DATA, IN_PART, INTERRUPTED = 0, 1, 3, 4, 130
+DONE, FAILED, BAD_DATA, IN_PART, INTERRUPTED, TERMINATED = 0, 1, 3, 4, 130, 143
 
 
 class Outcome(NamedTuple):

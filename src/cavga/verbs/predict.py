@@ -10,7 +10,7 @@ from cavga.verbs.outcome import BAD_DATA, DONE, IN_PART, Outcome
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "example: cavga predict runs/screw new_photos/ --output results --overlays"
-    parser.add_argument("model", type=Path, metavar="MODEL", help="run folder")
+    parser.add_argument("model", type=Path, metavar="MODEL", help="run folder, or a file that `cavga export` wrote")
     parser.add_argument(
         "images", type=Path, nargs="+", metavar="IMAGE_OR_FOLDER", help="folders are searched recursively"
     )
