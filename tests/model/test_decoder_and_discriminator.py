@@ -4,6 +4,9 @@ from torch.nn import functional
 
 from cavga.model.decoder import DcganDecoder, ResidualBlock, ResidualDecoder
 from cavga.model.discriminator import Discriminator, shrink
+from cavga.model.variants import build
+from cavga.presets import make_config
+from cavga.training import make_players
 
 
 @pytest.mark.parametrize("decoder_type", [ResidualDecoder, DcganDecoder])
@@ -30,6 +33,19 @@ def test_the_skip_runs_from_the_upsampling_to_after_the_convolution():
 @pytest.mark.parametrize("size", [(32, 32), (128, 64), (96, 224)])
 def test_the_discriminator_takes_any_size(size):
     assert Discriminator()(torch.rand(3, 3, *size)).shape == (3,)
+
+
+def test_the_discriminator_of_small_images_has_a_convolution_less():
+    small = Discriminator(input_size=32)
+    assert (small.depth, Discriminator().depth) == (3, 4)
+    assert small(torch.rand(3, 3, 32, 32)).shape == (3,)
+
+
+@pytest.mark.parametrize(("size", "depth"), [((32, 96), 3), ((64, 64), 4), ((256, 256), 4)])
+def test_the_discriminator_of_a_run_does_not_enlarge_its_images(size, depth):
+    config = make_config("paper", {"data": {"image_size": size}, "model": {"variant": "d-u", "weights": "none"}})
+    model = build(config.model, image_size=size)
+    assert make_players(model, config, torch.device("cpu")).discriminator.depth == depth
 
 
 @pytest.mark.parametrize("factor", [1, 2, 4])

@@ -1,4 +1,4 @@
-"""The discriminator D of Eq. 2: DC-GAN's, at its own 64 x 64."""
+"""The discriminator D of Eq. 2: DC-GAN's, at its own 64 x 64, or at 32 x 32 for images no larger."""
 
 import torch
 from torch import Tensor, nn
@@ -9,19 +9,25 @@ from cavga.shapes import Images, Logits, ResizedImages
 # Celeb-A's DC-GAN takes 64 px and its last layer spans 4 x 4 cells; a larger input would not fit
 # its weights, so every image is shrunk to this (docs/decisions/0003).
 INPUT_SIZE = 64
+NUM_LAST_CELLS = 4  # a side, that the last layer spans
 
 
 class Discriminator(nn.Module):
-    """Images of any size -> one logit each: positive for "a photograph", negative for "a reconstruction"."""
+    """Images of any size -> one logit each: positive for "a photograph", negative for "a reconstruction".
 
-    def __init__(self) -> None:
+    They are shrunk to `input_size`, a power of two from 8 to 64. Below 64 there are fewer convolutions: to enlarge
+    small images takes four times as long and shows nothing new.
+    """
+
+    def __init__(self, *, input_size: int = INPUT_SIZE) -> None:
         super().__init__()
-        self.features = DcganEncoder(depth=4, frozen=False)
-        self.realness = nn.Conv2d(self.features.stage_channels[4], 1, INPUT_SIZE // 16, bias=False)
+        self.input_size, self.depth = input_size, (input_size // NUM_LAST_CELLS).bit_length() - 1
+        self.features = DcganEncoder(depth=self.depth, frozen=False)
+        self.realness = nn.Conv2d(self.features.stage_channels[self.depth], 1, NUM_LAST_CELLS, bias=False)
         self.realness.apply(initialise_dcgan)
 
     def forward(self, images: Images) -> Logits:
-        features = self.features(shrink(images, INPUT_SIZE))[4]
+        features = self.features(shrink(images, self.input_size))[self.depth]
         return self.realness(features).flatten()
 
 
