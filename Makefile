@@ -33,8 +33,9 @@ test-all: $(STAMP)  ## the slow tests too
 test-base: $(STAMP)  ## prediction without torch, in a fresh environment; two minutes
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/base_install.py
 
-results: $(STAMP)  ## write docs/results.md from the committed JSON
+results: $(STAMP)  ## write docs/results.md and docs/claims.md from the committed JSON
 	$(BIN)/python benchmarks/render_results.py
+	$(BIN)/python benchmarks/render_claims.py
 
 clean:  ## remove what make created
 	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache

@@ -70,17 +70,18 @@ def test_links_lead_somewhere():
                 assert (document.parent / target).exists(), f"{document.name}: {target}"
 
 
-def test_results_are_the_committed_json(tmp_path, monkeypatch):
+@pytest.mark.parametrize("page", ["results", "claims"])
+def test_pages_of_figures_are_the_committed_json(page, tmp_path, monkeypatch):
     import sys
+    from importlib import import_module
 
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    import render_results
-
-    sys.modules.pop("render_results")
-    written = (ROOT / "docs/results.md").read_text(encoding="utf-8")
+    script = import_module(f"render_{page}")
+    sys.modules.pop(f"render_{page}")
+    written = (ROOT / f"docs/{page}.md").read_text(encoding="utf-8")
     (tmp_path / "docs").mkdir()
     (tmp_path / "benchmarks").mkdir()
     (tmp_path / "benchmarks/results").symlink_to(ROOT / "benchmarks/results")
-    monkeypatch.setattr(render_results, "HERE", tmp_path / "benchmarks")
-    render_results.main()
-    assert (tmp_path / "docs/results.md").read_text(encoding="utf-8") == written
+    monkeypatch.setattr(script, "HERE", tmp_path / "benchmarks")
+    script.main()
+    assert (tmp_path / f"docs/{page}.md").read_text(encoding="utf-8") == written
