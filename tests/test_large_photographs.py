@@ -150,7 +150,9 @@ def test_evaluation_overlays_and_self_test_take_the_blended_map(data, tiled, tmp
     detector = cavga.AnomalyDetector.load(tiled, device="cpu")
     outputs = PredictionOutputs(maps="float32", overlays=True)
     predict_to_folder(detector, [data / "test/scratch"], tmp_path / "p", outputs=outputs)
-    assert read_image(tmp_path / "p/overlays/000.png").shape == (*SIZE, 3)
+    height, width, _ = read_image(tmp_path / "p/overlays/000.png").shape
+    assert width == SIZE[1]
+    assert height > SIZE[0]  # the caption below
     with Image.open(tmp_path / "p/maps/000.tiff") as tiff:
         assert tiff.size == SIZE[::-1]
     assert self_test(tiled, data, tmp_path / "self", max_made=9, device="cpu").result["counts"]["made"] > 0

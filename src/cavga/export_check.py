@@ -56,9 +56,10 @@ def compare(
     """Score the photographs with both: in batches of 1, 2 and 7, at their own size and at others.
 
     The reference resizes beforehand, the exported graph by itself. `calibration` gives the units: the thresholds, or
-    the range of the scores that set them where that is larger.
+    how far the scores that set them lie from them where that is more (a threshold may be 0).
     """
-    score_unit = max(abs(reference.image_threshold), calibration["score_max"] - calibration["score_min"])
+    ends = (calibration["score_min"], calibration["score_max"])
+    score_unit = max(abs(reference.image_threshold), *(abs(end - reference.image_threshold) for end in ends))
     scores, maps, sizes = [], [], []
     for batch in _batches(photographs):
         sizes.append(batch[0].shape[:2])
