@@ -28,12 +28,13 @@ from cavga.files import atomic_write
 from cavga.measuring import code_version, images_per_second, peak_memory_mb, reset_peak_memory
 from cavga.model_file import MANIFEST_FILE
 from cavga.pipeline import train
+from cavga.prediction_lines import PREDICTIONS_FILE
 from cavga.reported import ReportedTable
 from cavga.table_content import TableContent
 from cavga.table_grids import Row
 from cavga.table_pages import write_table
 
-ROW_FILE, PREDICTIONS_FILE = "row.json", "predictions.jsonl"
+ROW_FILE = "row.json"
 CONVERGED = 0.01  # relative change of the objective from one epoch to the next
 
 

@@ -24,11 +24,11 @@ from cavga.calibration_file import load_thresholds
 from cavga.detector import AnomalyDetector
 from cavga.errors import DataError, ModelFileError
 from cavga.model_file import load_description
+from cavga.prediction_lines import PREDICTIONS_FILE
 from cavga.significance import KolmogorovSmirnov, clopper_pearson, exceedance_p_value, kolmogorov_smirnov
 
 Floats = NDArray[np.float64]
 
-PREDICTIONS_FILE = "predictions.jsonl"
 LEVEL = 0.01  # of the whole verdict: how often it says drift where there is none
 NUM_TESTS = 2  # all images, and the last part
 NUM_PARTS = 5

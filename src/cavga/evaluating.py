@@ -19,7 +19,7 @@ from cavga.evaluation import Evaluation, ScoredImage, evaluate_records, has_know
 from cavga.files import atomic_write
 from cavga.model_file import load_description
 from cavga.pixel_counts_file import PIXEL_COUNTS_FILE, PixelCounts, save_pixel_counts
-from cavga.prediction_lines import jsonl, prediction_line
+from cavga.prediction_lines import PREDICTIONS_FILE, jsonl, prediction_line
 from cavga.report import Section, write_report
 from cavga.runs import load_like_run, used_images
 from cavga.sections import ClassAttentionOf, make_section
@@ -124,7 +124,7 @@ def write_evaluation(output: Path, metrics: Mapping[str, Any], evaluation: Evalu
     """Write metrics.json, predictions.jsonl, report.html, and pixel_counts.npz if there is an anomalous pixel."""
     threshold = metrics["image"]["threshold"]
     atomic_write(output / "metrics.json", (json.dumps(metrics, indent=2) + "\n").encode())
-    atomic_write(output / "predictions.jsonl", jsonl(_line(image, threshold) for image in evaluation.images))
+    atomic_write(output / PREDICTIONS_FILE, jsonl(_line(image, threshold) for image in evaluation.images))
     counts = evaluation.pixel_counts.by_bin()
     if len(counts):
         rows = np.flatnonzero([has_known_mask(image) for image in evaluation.images])

@@ -15,6 +15,7 @@ from cavga.evaluating import EvaluatedRun, counts_of, labelled_test_images, writ
 from cavga.evaluation import Evaluation, StoredMaps, Thresholds, evaluate_results
 from cavga.foreign_maps import FoundMaps, find_maps, foreign_results, match_scores
 from cavga.model_file import MODEL_FILE, load_description
+from cavga.prediction_lines import PREDICTIONS_FILE
 from cavga.runs import load_like_run, used_images
 from cavga.score_file import ScoreRow, read_scores
 from cavga.sections import section_of
@@ -88,7 +89,7 @@ def _check(maps: ForeignMaps, output: Path, size: tuple[int, int] | None) -> Non
         raise UsageError(f"--output {output} is a file: expected a folder")
     if (output / MODEL_FILE).exists():
         raise UsageError(f"{output} is a run folder and holds its own results: choose another folder with --output")
-    if maps.scores is not None and (output / "predictions.jsonl").resolve() == maps.scores.resolve():
+    if maps.scores is not None and (output / PREDICTIONS_FILE).resolve() == maps.scores.resolve():
         raise UsageError(f"--scores {maps.scores} would be overwritten: choose another folder with --output")
 
 

@@ -8,8 +8,9 @@ from typing import Any
 
 from cavga.errors import DataError
 from cavga.pixel_counts_file import PIXEL_COUNTS_FILE, PixelCounts, load_pixel_counts
+from cavga.prediction_lines import PREDICTIONS_FILE
 
-PREDICTIONS_FILE, METRICS_FILE = "predictions.jsonl", "metrics.json"
+METRICS_FILE = "metrics.json"
 
 
 @dataclass(frozen=True)

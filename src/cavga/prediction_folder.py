@@ -13,9 +13,8 @@ from typing import IO, BinaryIO
 
 from cavga.coco import CocoFile, coco_writer, is_coco_file
 from cavga.files import atomic_writer
-from cavga.prediction_lines import jsonl
+from cavga.prediction_lines import PREDICTIONS_FILE, jsonl
 
-LINES_FILE = "predictions.jsonl"
 COCO_FILE = "coco.json"
 UNFINISHED_FILE = ".unfinished.jsonl"
 PICTURES = {"overlay": ("overlays", ".png"), "map": ("maps", ".tiff")}  # field of a line: folder and suffix
@@ -44,7 +43,7 @@ class PredictionFolder:
         """
         if self._list is not None:
             return
-        lines, coco = self._folder / LINES_FILE, self._folder / COCO_FILE
+        lines, coco = self._folder / PREDICTIONS_FILE, self._folder / COCO_FILE
         has_coco = is_coco_file(coco)
         if lines.is_file() and (has_coco or any(True for _ in _named(lines))):
             # A list that is there already names the same: its run was stopped just after it had written its lines.
@@ -82,7 +81,7 @@ def prediction_folder(folder: Path, *, with_coco: bool) -> Iterator[PredictionFo
     coco_file = coco_writer(folder / COCO_FILE) if with_coco else nullcontext()
     opened, is_done = None, False
     try:
-        with atomic_writer(folder / LINES_FILE) as lines, coco_file as coco:
+        with atomic_writer(folder / PREDICTIONS_FILE) as lines, coco_file as coco:
             opened = PredictionFolder(folder, lines, coco)
             yield opened
             lines.flush()  # a full disk shows now, while the earlier lines are still there

@@ -6,6 +6,8 @@ from typing import Any
 
 from cavga.regions import Region
 
+PREDICTIONS_FILE = "predictions.jsonl"  # of `cavga predict` and of `cavga evaluate`, in their output folder
+
 
 def prediction_line(
     path: str,

@@ -26,7 +26,7 @@ from cavga.engines.engine import ResizedPhotograph
 from cavga.errors import DataError
 from cavga.framing import Framing, Size
 from cavga.pictures import resize_map
-from cavga.prediction_lines import jsonl, prediction_line
+from cavga.prediction_lines import PREDICTIONS_FILE, jsonl, prediction_line
 
 STEPS = ("decode", "resize", "forward", "postprocess", "write")
 PERCENTILES = (50, 95, 99)
@@ -91,7 +91,7 @@ def profile(detector: AnomalyDetector, paths: Sequence[Path], *, batch_sizes: Se
     own size too. Raises DataError at a photograph that cannot be read or does not fit the region.
     """
     with tempfile.TemporaryDirectory(prefix="cavga-") as folder, ThreadPoolExecutor(NUM_DECODE_THREADS) as pool:
-        lines = Path(folder) / "predictions.jsonl"
+        lines = Path(folder) / PREDICTIONS_FILE
         chosen = list(islice(cycle(paths), repeats + NUM_WARM_UP))
         timed = [_timed_steps(detector, path, lines, pool) for path in chosen][NUM_WARM_UP:]
     milliseconds = {name: [spent[name] * 1000 for spent, _ in timed] for name in STEPS}

@@ -32,6 +32,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> Outcome:
     from cavga.detector import AnomalyDetector
     from cavga.prediction import PredictionOutputs, check_prediction, predict_to_folder
+    from cavga.prediction_lines import PREDICTIONS_FILE
 
     check_prediction(args.images, args.output, args.threshold)
 
@@ -46,13 +47,13 @@ def run(args: argparse.Namespace) -> Outcome:
     num_failed = summary.num_failed
     text = (
         f"{summary.num_images - num_failed} images scored, {summary.num_anomalous} anomalous, "
-        f"{num_failed} could not be read\nscores: {args.output / 'predictions.jsonl'}"
+        f"{num_failed} could not be read\nscores: {args.output / PREDICTIONS_FILE}"
     )
     result = {
         "images": summary.num_images,
         "anomalous": summary.num_anomalous,
         "failed": num_failed,
-        "predictions": str(args.output / "predictions.jsonl"),
+        "predictions": str(args.output / PREDICTIONS_FILE),
     }
     exit_code = DONE if not num_failed else BAD_DATA if num_failed == summary.num_images else IN_PART
     unnamed = num_failed - len(summary.failed)
