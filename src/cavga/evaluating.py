@@ -92,7 +92,7 @@ def evaluate_detector(
     `used` maps the sha256 of images to leave out. `without` names the other runs
     whose images are among those, for metrics.json.
     """
-    records, excluded = labelled_test_images(catalog, used)
+    records, hashes, excluded = labelled_test_images(catalog, used)
     folder = tempfile.TemporaryDirectory(prefix="cavga-")
     with folder:
         evaluation = evaluate_records(
@@ -101,30 +101,39 @@ def evaluate_detector(
         metrics = _complete(evaluation, detector, excluded=excluded)
         metrics["provenance"]["without"] = list(without)
         section = make_section(catalog.title, metrics, evaluation, detector, class_attention)
-    write_evaluation(output, metrics, evaluation, section)
+    write_evaluation(output, metrics, evaluation, section, hashes)
     return EvaluatedRun(metrics, section, evaluation.problems)
 
 
-def labelled_test_images(catalog: Catalog, used: Mapping[str, str]) -> tuple[list[ImageRecord], int]:
-    """The labelled test images without those whose sha256 is in `used`, and how many those are.
+def labelled_test_images(
+    catalog: Catalog, used: Mapping[str, str]
+) -> tuple[list[ImageRecord], dict[ImageRecord, str], int]:
+    """The labelled test images without those whose sha256 is in `used`, all their sha256, how many were left out.
 
-    Raises DataError if none is left.
+    What is no file has no sha256. Raises DataError if none is left.
     """
     labelled = [record for record in catalog.split("test") if record.label is not None]
-    records = [record for record in labelled if not record.path.is_file() or sha256_of(record.path) not in used]
+    hashes = {record: sha256_of(record.path) for record in labelled if record.path.is_file()}
+    records = [record for record in labelled if hashes.get(record) not in used]
     if not records:
         raise DataError(
             f"{catalog.root} holds no labelled test images that were not trained on: expected them in "
             "test/good and test/<defect>, or split test in a manifest"
         )
-    return records, len(labelled) - len(records)
+    return records, hashes, len(labelled) - len(records)
 
 
-def write_evaluation(output: Path, metrics: Mapping[str, Any], evaluation: Evaluation, section: Section) -> None:
+def write_evaluation(
+    output: Path,
+    metrics: Mapping[str, Any],
+    evaluation: Evaluation,
+    section: Section,
+    hashes: Mapping[ImageRecord, str],
+) -> None:
     """Write metrics.json, predictions.jsonl, report.html, and pixel_counts.npz if there is an anomalous pixel."""
     threshold = metrics["image"]["threshold"]
     atomic_write(output / "metrics.json", (json.dumps(metrics, indent=2) + "\n").encode())
-    atomic_write(output / PREDICTIONS_FILE, jsonl(_line(image, threshold) for image in evaluation.images))
+    atomic_write(output / PREDICTIONS_FILE, jsonl(_line(image, threshold, hashes) for image in evaluation.images))
     counts = evaluation.pixel_counts.by_bin()
     if len(counts):
         rows = np.flatnonzero([has_known_mask(image) for image in evaluation.images])
@@ -175,7 +184,7 @@ def _complete(evaluation: Evaluation, detector: AnomalyDetector, *, excluded: in
     return {**evaluation.metrics, "counts": counts, "provenance": source}
 
 
-def _line(image: ScoredImage, threshold: float | None) -> dict[str, Any]:
+def _line(image: ScoredImage, threshold: float | None, hashes: Mapping[ImageRecord, str]) -> dict[str, Any]:
     line = prediction_line(
         image.record.relative_path,
         score=image.score,
@@ -185,5 +194,4 @@ def _line(image: ScoredImage, threshold: float | None) -> dict[str, Any]:
         milliseconds=image.milliseconds,
     )
     is_anomalous = image.is_anomalous if threshold is None else line["is_anomalous"]
-    path = image.record.path
-    return {**line, "is_anomalous": is_anomalous, "sha256": sha256_of(path) if path.is_file() else None}
+    return {**line, "is_anomalous": is_anomalous, "sha256": hashes.get(image.record)}

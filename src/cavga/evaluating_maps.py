@@ -57,7 +57,7 @@ def evaluate_maps(
     used: dict[str, str] = {}
     for run in map(Path, without):
         used |= used_images(run, load_description(run))
-    records, excluded = labelled_test_images(catalog, used)
+    records, hashes, excluded = labelled_test_images(catalog, used)
     found = find_maps(maps.folder, records)
     rows, thresholds = _scores(maps, records, catalog)
     with tempfile.TemporaryDirectory(prefix="cavga-") as folder:
@@ -75,7 +75,7 @@ def evaluate_maps(
         )
         metrics = _complete(evaluation, maps, found, excluded=excluded, without=without)
         section = section_of(catalog.title, metrics, evaluation, thresholds, notes=_notes(maps, metrics))
-    write_evaluation(target, metrics, evaluation, section)
+    write_evaluation(target, metrics, evaluation, section, hashes)
     return EvaluatedRun(metrics, section, evaluation.problems)
 
 
