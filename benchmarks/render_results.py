@@ -1,4 +1,4 @@
-"""Write docs/results.md from benchmarks/results/*.json, and the paper's figures from src/cavga/reported.json."""
+"""Write docs/results.md from benchmarks/results/*.json, and the paper's figures from src/cavga/tables/reported.json."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from cavga.reported import load_reported
+from cavga.tables.reported import load_reported
 from render_deployment import deployment
 from render_studies import base_install, contamination, factors, map_limits
 

@@ -32,11 +32,11 @@ ROOMS = [
     "thresholds",
     "export", "export_check", "quantization", "export_run", "pipeline", "evaluating", "evaluating_maps",
     "self_test_images", "self_test_page", "self_testing", "progress", "demo",
-    "reported", "measuring", "table_grids", "table_records", "table_content", "table_html", "table_pages",
+    "measuring", "tables.reported", "tables.grids", "tables.records", "tables.content", "tables.html", "tables.pages",
     "baselines.blur", "baselines.padim", "baselines.patchcore", "baselines.autoencoder", "baselines.ae_l2",
     "baselines.ae_ssim", "baselines.beta_vae", "baselines.advae", "baselines.gamma_vae_g",
     "cells.cell", "cells.at_128_px", "cells.good_only", "cells.small_images", "cells.paper", "cells.tables",
-    "cells.choosing", "controls", "benchmark", "estimating", "counting",
+    "cells.choosing", "controls", "benchmark", "estimating", "tables.counting",
     "verbs.outcome", "verbs.demo", "verbs.check", "verbs.train", "verbs.evaluate", "verbs.export", "verbs.predict",
     "verbs.bundle", "verbs.calibrate", "verbs.compare", "verbs.drift", "verbs.profile", "verbs.benchmark",
     "cli", "__main__",
@@ -49,6 +49,7 @@ OUTSIDE = {
     "model.__init__",
     "baselines.__init__",
     "cells.__init__",
+    "tables.__init__",
 }
 
 

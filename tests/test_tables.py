@@ -14,7 +14,7 @@ from cavga.cells.cell import Cell
 from cavga.cells.choosing import Choice, choose_cells
 from cavga.cells.tables import TABLES
 from cavga.errors import TrainingError, UsageError
-from cavga.reported import load_reported
+from cavga.tables.reported import load_reported
 
 from .conftest import is_one_complaint, run_verb, write_category
 from .data.made_sets import idx, shanghaitech

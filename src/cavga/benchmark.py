@@ -1,6 +1,6 @@
 """Cells of a table: a configuration -> a run folder -> one JSON row; no finished cell is run twice.
 
-The table's pages are written after every cell (table_pages.py), docs/results.md by benchmarks/render_results.py.
+The table's pages are written after every cell (tables/pages.py), docs/results.md by benchmarks/render_results.py.
 """
 
 import hashlib
@@ -29,10 +29,10 @@ from cavga.measuring import code_version, images_per_second, peak_memory_mb, res
 from cavga.model_file import MANIFEST_FILE
 from cavga.pipeline import train
 from cavga.prediction_lines import PREDICTIONS_FILE
-from cavga.reported import ReportedTable
-from cavga.table_content import TableContent
-from cavga.table_grids import Row
-from cavga.table_pages import write_table
+from cavga.tables.content import TableContent
+from cavga.tables.grids import Row
+from cavga.tables.pages import write_table
+from cavga.tables.reported import ReportedTable
 
 ROW_FILE = "row.json"
 CONVERGED = 0.01  # relative change of the objective from one epoch to the next

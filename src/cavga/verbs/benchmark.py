@@ -55,9 +55,9 @@ def run(args: argparse.Namespace) -> Outcome:
     from cavga.benchmark import run_table
     from cavga.cells.choosing import Choice
     from cavga.cells.tables import COUNTS_TABLE
-    from cavga.counting import count_table
-    from cavga.reported import load_reported
-    from cavga.table_grids import place_of
+    from cavga.tables.counting import count_table
+    from cavga.tables.grids import place_of
+    from cavga.tables.reported import load_reported
 
     choice = Choice(args.seeds, args.weights, args.datasets, args.categories, args.variants, args.preset, args.epochs)
     reported = load_reported(args.table, shaky=args.shaky, given=args.reported)

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from cavga.files import atomic_write
-from cavga.table_content import MARKS, TableContent, compared, mark_of, marks, value_text
-from cavga.table_grids import Grid, make_grids
-from cavga.table_html import write_html
-from cavga.table_records import Record, as_csv, origins, records
+from cavga.tables.content import MARKS, TableContent, compared, mark_of, marks, value_text
+from cavga.tables.grids import Grid, make_grids
+from cavga.tables.html import write_html
+from cavga.tables.records import Record, as_csv, origins, records
 
 
 def write_table(output: Path, content: TableContent) -> list[Path]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from statistics import mean, stdev
 from typing import Any
 
-from cavga.reported import ReportedGrid, ReportedTable
+from cavga.tables.reported import ReportedGrid, ReportedTable
 
 Row = dict[str, Any]  # one row.json
 METRICS = {  # name -> (its place in metrics.json, what it is called)
@@ -14,7 +14,7 @@ METRICS = {  # name -> (its place in metrics.json, what it is called)
     "image_auroc": ("image", "auroc", "image AUROC"),
     "balanced_accuracy": ("image", "balanced_accuracy", "balanced accuracy"),
 }
-REPORTED, GIVEN, MEASURED = "reported", "given", "measured here"
+REPORTED_GROUP, GIVEN_GROUP, MEASURED_GROUP = "reported", "given", "measured here"
 AS_IN_THE_PAPER, OTHERWISE = "measured here, preset paper", "measured here, not the paper's settings"
 GENERAL = ("image_auroc", "balanced_accuracy", "pixel_auroc", "iou")  # of tables that the paper does not have
 
@@ -25,13 +25,13 @@ class Column:
 
     name: str
     group: str
-    """REPORTED, GIVEN (a column of the user's file alone), or what kind of measurement it is."""
+    """REPORTED_GROUP, GIVEN_GROUP (a column of the user's file alone), or what kind of measurement it is."""
     counterpart: str | None = None
     """The reported column that a measured one is compared with."""
 
     @property
     def is_reported(self) -> bool:
-        return self.group in (REPORTED, GIVEN)
+        return self.group in (REPORTED_GROUP, GIVEN_GROUP)
 
 
 @dataclass(frozen=True)
@@ -120,10 +120,10 @@ def _grid(frame: ReportedGrid, rows: Sequence[Row], done: Sequence[Row], counter
     recalled = {column for (_, column), figure in frame.figures.items() if not figure.is_given}
     # A control may have the name of a reported column.
     titles = {name: f"{name} (measured)" if name in frame.columns else name for name in names}
-    columns = [Column(name, REPORTED if name in recalled else GIVEN) for name in frame.columns]
+    columns = [Column(name, REPORTED_GROUP if name in recalled else GIVEN_GROUP) for name in frame.columns]
     for name in names:
         group = AS_IN_THE_PAPER if presets[name] == "paper" else OTHERWISE
-        columns.append(Column(titles[name], group if counterparts else MEASURED, counterparts.get(name)))
+        columns.append(Column(titles[name], group if counterparts else MEASURED_GROUP, counterparts.get(name)))
     entries = {
         key: Entry(figure.value, trust=figure.trust, is_given=figure.is_given) for key, figure in frame.figures.items()
     }

@@ -94,7 +94,7 @@ def load_reported(table: str, *, shaky: bool = False, given: Path | None = None)
 
 @cache
 def _content() -> dict[str, Any]:
-    return json.loads((files("cavga") / "reported.json").read_text(encoding="utf-8"))
+    return json.loads((files("cavga.tables") / "reported.json").read_text(encoding="utf-8"))
 
 
 def _grid(entry: dict[str, Any], *, shaky: bool) -> ReportedGrid:

@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cavga import table_grids
 from cavga._version import __version__
-from cavga.reported import ReportedTable, trusts
-from cavga.table_grids import Entry, Row
-from cavga.table_records import Record
+from cavga.tables.grids import GIVEN_GROUP, REPORTED_GROUP, Entry, Row
+from cavga.tables.records import Record
+from cavga.tables.reported import ReportedTable, trusts
 
 REPORTED, GIVEN = "†", "‡"  # marks of figures that were not measured here
-MARKS = {table_grids.REPORTED: REPORTED, table_grids.GIVEN: GIVEN}
+MARKS = {REPORTED_GROUP: REPORTED, GIVEN_GROUP: GIVEN}
 READING = (
     "IoU is of the anomalous class, over all test pixels at once; AUROC is of raw scores. The best value of a row, "
     "whichever column it is in, is bold. A mean over fewer parts than the paper's takes no part in that, and has no "

@@ -18,10 +18,10 @@ from cavga.data.video import count_scene, find_shanghaitech
 from cavga.errors import CavgaError, UsageError, unknown_name
 from cavga.files import atomic_write
 from cavga.page import write_page
-from cavga.reported import ReportedTable
-from cavga.table_content import GIVEN, REPORTED
-from cavga.table_html import STYLE, html_lines
-from cavga.table_pages import markdown_table
+from cavga.tables.content import GIVEN, REPORTED
+from cavga.tables.html import STYLE, html_lines
+from cavga.tables.pages import markdown_table
+from cavga.tables.reported import ReportedTable
 
 SETS = {  # folder below the data root -> the row of its reported figures
     "mvtec_ad": "MVTec AD",

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from statistics import mean
 from typing import Any
 
-from cavga.table_grids import METRICS, Column, Grid, Row, place_of
+from cavga.tables.grids import METRICS, Column, Grid, Row, place_of
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,10 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from cavga import table_grids
 from cavga.page import write_page
-from cavga.table_content import GIVEN, REPORTED, TableContent, compared, mark_of, marks, value_text
-from cavga.table_grids import Column, Grid
-from cavga.table_records import Record, origins
+from cavga.tables.content import GIVEN, REPORTED, TableContent, compared, mark_of, marks, value_text
+from cavga.tables.grids import GIVEN_GROUP, REPORTED_GROUP, Column, Grid
+from cavga.tables.records import Record, origins
 
 MOST_SHADE = 55  # % of colour behind the best value of a row: text stays readable on it
 TEXTS = {"model", "part", "reported", "note", "code", "data", "images", "thresholds"}  # set to the left
@@ -65,8 +64,8 @@ def _grid(grid: Grid, mark: str) -> str:
         for name in dict.fromkeys(column.group for column in grid.columns)
     ]
     titles = {
-        table_grids.REPORTED: f"reported {REPORTED} <span>({escape(mark)})</span>",
-        table_grids.GIVEN: f"given {GIVEN}",
+        REPORTED_GROUP: f"reported {REPORTED} <span>({escape(mark)})</span>",
+        GIVEN_GROUP: f"given {GIVEN}",
     }
     firsts = {columns[0].name for _, columns in groups}
     group = "".join(
