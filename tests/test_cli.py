@@ -41,6 +41,7 @@ def test_help_and_version_load_no_torch():
         "compare",
         "drift",
         "profile",
+        "pretrain",
         "benchmark",
     ],
 )

@@ -22,9 +22,11 @@ from cavga.controls import run_control
 from cavga.data.contamination import write_contaminated
 from cavga.data.demo import TEXTURES, write_demo_data
 from cavga.data.known_sets import where_to_get
+from cavga.data.manifest import sha256_of
 from cavga.errors import CavgaError, DataError, ModelFileError, UsageError
 from cavga.evaluating import evaluate
 from cavga.files import atomic_write
+from cavga.gan_weights import read_gan_weights
 from cavga.measuring import code_version, images_per_second, peak_memory_mb, reset_peak_memory
 from cavga.model_file import MANIFEST_FILE
 from cavga.pipeline import train
@@ -99,6 +101,8 @@ def find_cells(
     weights = choice.weights
     if weights not in (None, "imagenet", "none") and not Path(str(weights)).is_file():
         raise ModelFileError(f"no such weights file: {weights}")
+    if choice.gan_weights is not None:
+        read_gan_weights(choice.gan_weights)
     lacking = [cell for cell in cells if cell not in there and not cell.is_extra]
     return there, _absent(data or Path(), cells, lacking)
 
@@ -160,6 +164,9 @@ def _settings_of(cell: Cell) -> str:
     config = as_dict(cell.config())
     config["training"].pop("device")
     config["model"]["weights"] = Path(config["model"]["weights"]).name
+    gan_weights = config["model"].pop("gan_weights")
+    if gan_weights is not None:
+        config["model"]["gan_weights"] = sha256_of(Path(gan_weights))  # by content: files of that name are made anew
     parts = [config, cell.method, cell.features_of, cell.without, cell.contamination]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

@@ -60,6 +60,10 @@ class ModelConfig:
     )
     encoder: str | None = setting(None, "r: the network of the encoder; default resnet18", tuple(NETWORKS))
     weights: str | None = setting(None, "encoder weights: imagenet, none or a file; default imagenet for r, none for d")
+    gan_weights: str | None = setting(
+        None,
+        "a file of `cavga pretrain` that the discriminator, and d's encoder and decoder, start from; default none",
+    )
     stages: tuple[int, ...] | None = setting(
         None,
         "encoder stages that feed the latent, 1 to 4 (r: 0 is the stem); default 1,2,3, without weights 0,1 (d: 1)",
@@ -231,6 +235,8 @@ def _check_data(data: DataConfig) -> None:
 
 def _check_model(model: ModelConfig) -> None:
     check_encoder(model.variant, model.encoder, model.stages)
+    if model.gan_weights is not None and model.variant.startswith("d") and model.weights not in (None, "none"):
+        raise UsageError(f"weights and gan_weights both set the encoder of {model.variant}: leave one of them out")
     low, high = model.spectrum
     if not 0 <= low < high <= 1:
         raise UsageError(f"spectrum must be a range within 0 to 1, got {low} to {high}")
