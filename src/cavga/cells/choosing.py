@@ -96,8 +96,10 @@ def _with_needed(cells: Sequence[Cell], wanted: Sequence[Cell]) -> list[Cell]:
 
 def _with_gan_weights(cell: Cell, path: Path | None) -> Cell:
     """A row of preset paper that starts from GAN weights, or whose note says that the paper's are missing."""
+    if cell.method != "cavga" or cell.preset != "paper":
+        return cell
     config = cell.config()
-    if cell.method != "cavga" or cell.preset != "paper" or not takes_gan_weights(config.model, config.loss):
+    if not takes_gan_weights(config.model, config.loss):
         return cell
     if path is None:
         return _noted(cell, NO_GAN_WEIGHTS)
