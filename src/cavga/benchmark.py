@@ -175,7 +175,7 @@ def _finished(run: Path, row: Row, settings: str) -> Row:
     """The row of a finished cell; a failure if it was run with other settings than are asked for now."""
     found: Row = json.loads((run / ROW_FILE).read_text(encoding="utf-8"))
     if found.get("settings", settings) == settings:  # rows of earlier versions do not say
-        return found
+        return {**found, "note": row["note"]}  # of the same settings, in the words of now
     problem = "holds this cell with other settings; choose another --output, or remove that folder to run it anew"
     return {**row, "error": f"{run} {problem}"}
 
