@@ -97,7 +97,7 @@ def _means(overlaps: Sequence[Overlap]) -> dict[str, Any]:
         "images": len(overlaps),
         "iou": mean(overlap.iou for overlap in overlaps),
         "recall": mean(overlap.recall for overlap in overlaps),
-        "iou_0": mean(overlap.iou == 0 for overlap in overlaps),
+        "iou_0": sum(overlap.iou == 0 for overlap in overlaps) / len(overlaps),
         "median_defect_share": median(overlap.defect_share for overlap in overlaps),
     }
 
