@@ -118,7 +118,8 @@ def test_figure_1_measures_attention_on_the_same_good_images(figures, root):
     }
     page = (output / "fig1.html").read_text("utf-8")
     for path in shown:
-        assert f"mean {WITHOUT} " in re.search(rf'<span class="name">{path}</span>.*?</figure>', page)[0]
+        row = re.search(rf'<span class="name">{path}</span>.*?</figure>', page)[0]
+        assert "photograph · A without L_ae · A with L_ae · mean A without L_ae " in row
 
 
 @pytest.mark.parametrize(("figure", "first"), [("fig3", WITHOUT), ("fig5", "c1: u")])
@@ -198,7 +199,18 @@ def test_a_trend_is_told_from_chance():
     assert low > 0.9
     _, (low, high) = rank_correlation(first.tolist(), rng.random(60).tolist())
     assert low < 0 < high
-    assert rank_correlation([1.0, 2.0, 3.0], [0.0, 0.0, 0.0]) is None
+    assert rank_correlation([1.0, 2.0, 3.0, 4.0], [0.0, 0.0, 0.0, 0.0]) is None
+    assert rank_correlation([1.0, 2.0, 3.0], [1.0, 2.0, 3.0]) is None
+
+
+def test_a_trend_that_is_of_the_size_alone_is_none_at_a_fixed_size():
+    rng = np.random.default_rng(0)
+    size = rng.random(400)
+    first, second = (-size + 0.5 * rng.random(400)).tolist(), (size + 0.5 * rng.random(400)).tolist()
+    rho, (_, high) = rank_correlation(first, second)
+    assert (rho < -0.5, high < 0) == (True, True)
+    _, (low, high) = rank_correlation(first, second, given=size.tolist())
+    assert low < 0 < high
 
 
 def test_pages_fetch_nothing_and_say_what_was_run(figures):
@@ -211,6 +223,7 @@ def test_pages_fetch_nothing_and_say_what_was_run(figures):
         assert "--seeds 1" in found[name]["command"]
         assert str(output) not in page
         assert found[name]["machine"]
+        assert "Run: preset paper · epochs 1 · seed 1 · data mvtec_ad/screw" in page
         run = re.search(r"<h2>What was run</h2>(.*?)</section>", page)[1]
         for row in found[name]["rows"]:
             assert f">{row['cell']}</td>" in run

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cavga.attention_figure import AttentionCase, attention_figure, attention_row
+from cavga.cells.figures import WITHOUT_EXPANSION
 from cavga.data.records import ANOMALOUS, NORMAL
 from cavga.detector import AnomalyDetector
 from cavga.evaluation import ScoredImage, has_known_mask, true_mask
@@ -67,9 +68,10 @@ def _expansion(runs: Sequence[TestedRun]) -> tuple[list[str], str, list[dict[str
     rows: list[list[tuple[str, str, NDArray[np.float32]]]] = [[] for _ in shown]
     for run in runs:
         detector, name = run.detector(), run.cell.name
+        title = "A without L_ae" if name.endswith(WITHOUT_EXPANSION) else "A with L_ae"
         lines.append({"model": name, "map": "A", **_coverage(1 - found for found in maps_of(detector, good))})
         for row, found in zip(rows, maps_of(detector, shown), strict=True):
-            row.append((name, name, 1 - found))  # the anomaly map of preset paper is 1 - A
+            row.append((title, title, 1 - found))  # the anomaly map of preset paper is 1 - A
     pictures = "".join(
         attention_row(image.record.relative_path, NORMAL, photograph_of(image.record, longer_side=SIDE), row)
         for image, row in zip(shown, rows, strict=True)

@@ -21,9 +21,9 @@ NUM_WORST = 6
 CLAIM = (
     "The paper's claim is that the anomaly is not localized well where the contrast between it and its background is "
     "low. So IoU should grow with contrast. The table has the defective test images with a mask by the contrast of "
-    "their defect: means over images. The rank correlation is Spearman's, with its 95 % bootstrap interval. Small "
-    "defects have a low IoU whatever their contrast, and large ones need not stand out: the last column says how "
-    "large they are."
+    "their defect: means over images. Small defects have a low IoU whatever their contrast, and defects of high "
+    "contrast may be the small ones: the last column says how large they are, and the verdict is of Spearman's rank "
+    "correlation with the defect's share of the image held fixed (partial), with its 95 % bootstrap interval."
 )
 WORST = f"The {NUM_WORST} defective images with the lowest IoU; of equal ones the larger defect first, then by path."
 
@@ -54,12 +54,16 @@ def draw(runs: Sequence[TestedRun]) -> Drawing:
     contrasts: dict[tuple[Any, ...], float | None] = {}
     for run in runs:
         by_model.setdefault(run.cell.name, []).extend(_failures(run, contrasts))
+    bins = {name: _bins(found) for name, found in by_model.items()}
+    correlations = {name: _correlation(found) for name, found in by_model.items()}
     facts = {
-        "bins": {name: _bins(found) for name, found in by_model.items()},
-        "rank_correlation": {name: _correlation(found) for name, found in by_model.items()},
+        "bins": bins,
+        "rank_correlation": correlations,
         "images": [failure.as_dict() for found in by_model.values() for failure in found],
     }
-    sections = "".join(_section(name, found) for name, found in by_model.items() if found)
+    sections = "".join(
+        _section(name, found, bins[name], correlations[name]) for name, found in by_model.items() if found
+    )
     return Drawing(hint(CLAIM) + hint(DEFINITION) + sections + (hint(READING) if sections else ""), facts)
 
 
@@ -102,13 +106,20 @@ def _means(overlaps: Sequence[Overlap]) -> dict[str, Any]:
     }
 
 
-def _correlation(found: Sequence[Failure]) -> dict[str, Any] | None:
-    pairs = [(failure.contrast, failure.overlap.iou) for failure in found if failure.contrast is not None]
-    computed = rank_correlation([first for first, _ in pairs], [second for _, second in pairs])
-    return None if computed is None else {"images": len(pairs), "rho": computed[0], "interval": computed[1]}
+def _correlation(found: Sequence[Failure]) -> dict[str, Any]:
+    """Of contrast and IoU: by themselves, and with the defect's size held fixed; None where it is not defined."""
+    known = [(f.contrast, f.overlap.iou, f.overlap.defect_share) for f in found if f.contrast is not None]
+    columns = [[case[i] for case in known] for i in range(3)]
+    by_name = {
+        "plain": rank_correlation(columns[0], columns[1]),
+        "size_held_fixed": rank_correlation(columns[0], columns[1], given=columns[2]),
+    }
+    return {"images": len(known)} | {
+        name: None if value is None else {"rho": value[0], "interval": value[1]} for name, value in by_name.items()
+    }
 
 
-def _section(name: str, found: Sequence[Failure]) -> str:
+def _section(name: str, found: Sequence[Failure], bins: Sequence[dict[str, Any]], correlation: dict[str, Any]) -> str:
     lines = [
         {
             "contrast": line["contrast"],
@@ -118,28 +129,33 @@ def _section(name: str, found: Sequence[Failure]) -> str:
             "IoU is 0": _text(line["iou_0"], ".0%"),
             "median share of image": _text(line["median_defect_share"], ".2%"),
         }
-        for line in _bins(found)
+        for line in bins
     ]
     ordered = sorted(found, key=lambda f: (f.overlap.iou, -f.overlap.defect_share, f.run.place,
                                            f.image.record.relative_path))  # fmt: skip
     return (
-        f"<section><h2>{escape(name)}</h2><p>{escape(_verdict(_correlation(found)))}</p>{html_lines(lines)}"
+        f"<section><h2>{escape(name)}</h2><p>{escape(_verdict(correlation))}</p>{html_lines(lines)}"
         f'<h3>Worst</h3>{hint(WORST)}<div class="short">{"".join(map(_strip, ordered[:NUM_WORST]))}</div></section>'
     )
 
 
-def _verdict(correlation: dict[str, Any] | None) -> str:
-    if correlation is None:
-        return "Too few images, or all with one IoU: whether IoU goes by contrast cannot be told."
-    low, high = correlation["interval"]
-    said = (
-        "IoU grows with contrast, as the paper says"
-        if low > 0
-        else "IoU falls with contrast, against what the paper says" if high < 0
-        else "no relation of IoU and contrast that could not be chance"
-    )  # fmt: skip
-    figures = f"rank correlation {correlation['rho']:+.2f}, 95 % interval {low:+.2f} to {high:+.2f}"
-    return f"Over {correlation['images']} defective images: {said} ({figures})."
+def _verdict(correlation: dict[str, Any]) -> str:
+    plain, partial = correlation["plain"], correlation["size_held_fixed"]
+    over = f"Over {correlation['images']} defective images:"
+    if plain is None or partial is None:
+        return f"{over} too few, or all alike: whether IoU goes by contrast cannot be told."
+    low, high = partial["interval"]
+    said = "no relation of IoU and contrast that could not be chance"
+    if low > 0:
+        said = "IoU grows with contrast, as the paper says"
+    elif high < 0:
+        said = "IoU falls with contrast, against what the paper says"
+    return f"{over} {said}: {_rho(partial)} at a fixed size of the defect; {_rho(plain)} without regard to it."
+
+
+def _rho(found: dict[str, Any]) -> str:
+    low, high = found["interval"]
+    return f"rank correlation {found['rho']:+.2f} ({low:+.2f} to {high:+.2f})"
 
 
 def _strip(failure: Failure) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from cavga.cells.choosing import Choice
 from cavga.figures.strips import STYLE as STRIP_STYLE
 from cavga.files import atomic_write
-from cavga.page import write_page
+from cavga.page import fact_line, write_page
 from cavga.tables.content import TableContent
 from cavga.tables.grids import Row, place_of, value_of
 from cavga.tables.html import STYLE, html_lines
@@ -36,7 +36,7 @@ def write_figure(output: Path, title: str, command: str, content: TableContent, 
     trouble = "".join(fault_list(heading, texts) for heading, texts in content.trouble)
     done = [row for row in content.rows if not row["error"]]
     origin = f"<section><h2>What was run</h2>{html_lines([_origin(row) for row in done])}</section>" if done else ""
-    header = f"<p>{escape(content.state)}</p>{command_line(command)}"
+    header = f"<p>{escape(content.state)}</p>{fact_line('Run', _settings(done))}{command_line(command)}"
     write_page(paths[0], title, header, drawing.body + trouble + origin, style=STYLE + STRIP_STYLE)
     atomic_write(paths[1], (json.dumps(found, indent=1) + "\n").encode())
     return paths
@@ -69,6 +69,18 @@ def fault_list(heading: str, texts: Sequence[str]) -> str:
 def hint(text: str) -> str:
     """A quiet remark as HTML."""
     return f'<p class="hint">{escape(text)}</p>'
+
+
+def _settings(rows: Sequence[Row]) -> dict[str, str]:
+    """What the cells were run with, in a line: what differs between them is listed."""
+    found = {
+        "preset": [row["preset"] for row in rows],
+        "epochs": [str(row.get("epochs", "-")) for row in rows],
+        "seed": [str(row["seed"]) for row in rows],
+        "data": [place_of(row) for row in rows],
+        "note": [row["note"] for row in rows if row["note"]],
+    }
+    return {name: ", ".join(dict.fromkeys(values)) for name, values in found.items() if values}
 
 
 def _origin(row: Row) -> dict[str, Any]:

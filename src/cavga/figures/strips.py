@@ -22,10 +22,13 @@ READING = (
 STYLE = """
 .strip { background: var(--soft); border-radius: .5rem; padding: .75rem; margin: 1rem 0; break-inside: avoid; }
 .strip > figcaption { padding-bottom: .5rem; } .strip .name { font-weight: 600; margin: 0 .75rem; }
+.strip .hint { display: block; }
 .models { display: grid; grid-auto-flow: column; grid-auto-columns: minmax(6.5rem, 13rem); gap: .5rem; }
-.models img { display: block; width: 100%; height: auto; margin-bottom: .35rem; border-radius: .2rem; }
+.models img { display: block; width: auto; height: auto; max-width: 100%; max-height: 13rem; margin-bottom: .35rem;
+  border-radius: .2rem; }
 .models p { margin: 0; font-size: .85rem; line-height: 1.3; } .models p span { color: var(--dim); display: block; }
-.short { grid-template-columns: repeat(auto-fill, minmax(min(100%, 26rem), 1fr)); display: grid; gap: 0 1.25rem; }
+.short { grid-template-columns: repeat(auto-fill, minmax(min(100%, 26rem), 1fr)); display: grid; gap: 0 1.25rem;
+  align-items: start; }
 """
 
 
