@@ -101,9 +101,9 @@ ABLATION = """`python benchmarks/ablation.py`. `r-s` of `recommended` as in the 
 every other row; the demo textures are trained end to end from nothing, 10 epochs of made anomalies. The textures are
 what the settings were chosen on. One core a row; minutes are on a shared machine.
 """
-ENCODERS = """`python benchmarks/encoders.py`. `recommended`, 256 px, frozen ImageNet weights, one seed. `r-u` has no guided
-attention (with a frozen encoder L_ae changes nothing: [decision 0016](decisions/0016-what-earns-its-place.md)), `r-s`
-trains C with L_cga on made anomalies; the image score is the same.
+ENCODERS = """`python benchmarks/encoders.py`. `recommended`, 256 px, frozen ImageNet weights, one seed. `r-u` has no
+guided attention (with a frozen encoder L_ae changes nothing: [decision 0016](decisions/0016-what-earns-its-place.md)),
+`r-s` trains C with L_cga on made anomalies; the image score is the same.
 """
 SCREW = """Measured with the Gaussian prior of `recommended` before [decision 0011](decisions/0011-aggregated-prior.md).
 All 320 good images (20 % of them held out for thresholds), 41 good and 119 defective test images, 256 px,
