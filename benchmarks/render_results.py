@@ -49,6 +49,7 @@ def main() -> None:
         ("Good images only, pretrained features", "accuracy", ACCURACY),
         ("Demo textures", "demo", DEMO),
         ("What each part adds: r-s with one left out", "ablation", ABLATION),
+        ("Other encoders", "encoders", ENCODERS),
         ("MVTec AD screw", "screw", SCREW),
         ("Weak supervision: the four variants", "variants", VARIANTS),
         ("Weak supervision: how many labelled bad images, and what each part adds", "weak", WEAK),
@@ -99,6 +100,10 @@ are on a shared machine: an order of magnitude.
 ABLATION = """`python benchmarks/ablation.py`. `r-s` of `recommended` as in the tables above, with one thing changed in
 every other row; the demo textures are trained end to end from nothing, 10 epochs of made anomalies. The textures are
 what the settings were chosen on. One core a row; minutes are on a shared machine.
+"""
+ENCODERS = """`python benchmarks/encoders.py`. `recommended`, 256 px, frozen ImageNet weights, one seed. `r-u` has no
+guided attention (with a frozen encoder L_ae changes nothing: [decision 0016](decisions/0016-what-earns-its-place.md)),
+`r-s` trains C with L_cga on made anomalies; the image score is the same.
 """
 SCREW = """Measured with the Gaussian prior of `recommended` before [decision 0011](decisions/0011-aggregated-prior.md).
 All 320 good images (20 % of them held out for thresholds), 41 good and 119 defective test images, 256 px,

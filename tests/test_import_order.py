@@ -35,8 +35,11 @@ ROOMS = [
     "measuring", "tables.reported", "tables.grids", "tables.records", "tables.content", "tables.html", "tables.pages",
     "baselines.blur", "baselines.padim", "baselines.patchcore", "baselines.autoencoder", "baselines.ae_l2",
     "baselines.ae_ssim", "baselines.beta_vae", "baselines.advae", "baselines.gamma_vae_g",
-    "cells.cell", "cells.at_128_px", "cells.good_only", "cells.small_images", "cells.paper", "cells.tables",
+    "cells.cell", "cells.at_128_px", "cells.good_only", "cells.small_images", "cells.paper", "cells.figures",
+    "cells.tables",
     "cells.choosing", "controls", "benchmark", "estimating", "tables.counting",
+    "figures.tested", "figures.strips", "figures.pages", "figures.coverage", "figures.qualitative", "figures.contrast",
+    "figures.failures", "figures.improvements", "figures.drawing",
     "verbs.outcome", "verbs.demo", "verbs.check", "verbs.train", "verbs.evaluate", "verbs.export", "verbs.predict",
     "verbs.bundle", "verbs.calibrate", "verbs.compare", "verbs.drift", "verbs.profile", "verbs.pretrain",
     "verbs.benchmark", "cli", "__main__",
@@ -50,6 +53,7 @@ OUTSIDE = {
     "baselines.__init__",
     "cells.__init__",
     "tables.__init__",
+    "figures.__init__",
 }
 
 

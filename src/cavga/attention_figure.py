@@ -1,4 +1,4 @@
-"""Normal and anomalous attention side by side, for a normal and an anomalous image (the paper's Fig. 1 i b)."""
+"""Attention maps beside their photograph: of both classes (the paper's Fig. 1 i b), or of several models."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,8 @@ from cavga.page import picture_row
 from cavga.pictures import heatmap, outline, resize_map
 
 SCALE = MapScale(0.5, 0.5)  # 0 to 1
-COLUMNS = ("photograph", "attention of normal, A^cn", "attention of anomalous, A^ca")
+NAMED_MAPS = (("attention of normal, A^cn", "A^cn"), ("attention of anomalous, A^ca", "A^ca"))
+Map = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,15 +40,21 @@ def attention_figure(cases: Sequence[AttentionCase]) -> str:
     )
 
 
-def _row(case: AttentionCase) -> str:
-    size = case.photograph.shape[:2]
-    photograph = case.photograph if case.mask is None else outline(case.photograph, case.mask)
-    maps = [heatmap(resize_map(attention, size), SCALE) for attention in (case.normal, case.anomalous)]
-    name = escape(case.path)
-    pictures = picture_row((photograph, *maps), [f"{column}: {name}" for column in COLUMNS])
-    means = f"mean A^cn {case.normal.mean():.3f}, mean A^ca {case.anomalous.mean():.3f}"
+def attention_row(path: str, label: int, photograph: NDArray[np.uint8], maps: Sequence[tuple[str, str, Map]]) -> str:
+    """A photograph beside maps in [0, 1] as HTML; each map has a title and, for its mean, a short name."""
+    drawn = [heatmap(resize_map(attention, photograph.shape[:2]), SCALE) for _, _, attention in maps]
+    name, columns = escape(path), ["photograph", *(escape(title) for title, _, _ in maps)]
+    pictures = picture_row((photograph, *drawn), [f"{column}: {name}" for column in columns])
+    means = ", ".join(f"mean {escape(short)} {attention.mean():.3f}" for _, short, attention in maps)
     return (
         f'<figure class="case">{pictures}<figcaption>'
-        f'<b>{"defective" if case.label else "good"}</b><span class="name">{name}</span>'
-        f'<span class="hint">{" · ".join(COLUMNS)} · {means}</span></figcaption></figure>'
+        f'<b>{"defective" if label else "good"}</b><span class="name">{name}</span>'
+        f'<span class="hint">{" · ".join(columns)} · {means}</span></figcaption></figure>'
     )
+
+
+def _row(case: AttentionCase) -> str:
+    photograph = case.photograph if case.mask is None else outline(case.photograph, case.mask)
+    named = zip(NAMED_MAPS, (case.normal, case.anomalous), strict=True)
+    maps = [(title, short, attention) for (title, short), attention in named]
+    return attention_row(case.path, case.label, photograph, maps)

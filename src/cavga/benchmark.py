@@ -1,11 +1,10 @@
 """Cells of a table: a configuration -> a run folder -> one JSON row; no finished cell is run twice.
 
-The table's pages are written after every cell (tables/pages.py), docs/results.md by benchmarks/render_results.py.
+The table's files are written after every cell (tables/pages.py), docs/results.md by benchmarks/render_results.py.
 """
 
 import hashlib
 import json
-import platform
 import shutil
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -44,7 +43,9 @@ CONVERGED = 0.01  # relative change of the objective from one epoch to the next
 class TableRun:
     """What `run_table` did."""
 
+    cells: list[Cell]
     rows: list[Row]
+    """One a cell, in the same order."""
     absent: list[dict[str, str]]
     """Data sets that are not there: `data` and `message`."""
     files: list[Path]
@@ -58,27 +59,26 @@ def run_table(
     choice: Choice | None = None,
     reported: ReportedTable | None = None,
     on_row: Callable[[Row], None] = lambda _row: None,
+    write: Callable[[Path, TableContent], list[Path]] = write_table,
 ) -> TableRun:
-    """Run every cell of a table that is not finished.
+    """Run every cell of a table, or of a figure, that is not finished.
 
-    OUTPUT/<table>.json, .md, .csv and .html are rewritten after each. Cells of data sets that are not there are
-    left out and named in `absent`; raises DataError if none is there.
+    `write` makes files of what is there after each cell: OUTPUT/<table>.json, .md, .csv and .html. Cells of data sets
+    that are not there are left out and named in `absent`; raises DataError if none is there.
     """
     choice = choice or Choice()
     cells, absent = find_cells(table, output, data=data, choice=choice)
     if any(cell.data in TEXTURES for cell in cells):
         write_demo_data(output / "data")
-    folder, rows, files = output / folder_of(table, choice.epochs), [], []
+    rows: list[Row] = []
+    files: list[Path] = []
     for cell in cells:
         root = output / "data" if cell.data in TEXTURES else data
-        row = run_cell(cell, root or output, folder)
+        row = run_cell(cell, root or output, output / folder_of(table, cell.set_name, choice.epochs))
         rows.append(row)
-        content: dict[str, Any] = {"table": table, "machine": platform.machine(), "absent": absent, "rows": rows}
-        path = output / f"{table}.json"
-        atomic_write(path, (json.dumps(content, indent=1) + "\n").encode())
-        files = [path, *write_table(output, TableContent(table, rows, len(cells), absent, reported))]
+        files = write(output, TableContent(table, rows, len(cells), absent, reported))
         on_row(row)
-    return TableRun(rows, absent, files)
+    return TableRun(cells, rows, absent, files)
 
 
 def find_cells(
@@ -91,7 +91,7 @@ def find_cells(
     cells = choose_cells(table, choice)
     needed = sorted({cell.data for cell in cells} - set(TEXTURES))
     if needed and data is None:
-        raise UsageError(f"table {table} needs --data ROOT, the folder that holds {', '.join(needed)}")
+        raise UsageError(f"{table} needs --data ROOT, the folder that holds {', '.join(needed)}")
     if output.is_file():
         raise UsageError(f"--output {output} is a file: expected a folder")
     there = [cell for cell in cells if cell.data in TEXTURES or (data is not None and (data / cell.data).is_dir())]

@@ -75,8 +75,9 @@ def estimate_table(table: str, output: Path, *, data: Path | None, choice: Choic
     The first of the unfinished cells that train longest is timed. Raises as `run_table` does where no data is there.
     """
     cells, absent = find_cells(table, output, data=data, choice=choice)
-    folder = output / folder_of(table, choice.epochs)
-    finished = {cell.folder: _minutes(folder / cell.folder) for cell in cells}
+    finished = {
+        cell.folder: _minutes(output / folder_of(table, cell.set_name, choice.epochs) / cell.folder) for cell in cells
+    }
     waiting = [cell for cell in cells if finished[cell.folder] is None]
     if not waiting:
         return Estimate(table, None, [], len(cells), absent)

@@ -26,7 +26,7 @@ NUM_CENTRES = 4000
 MAX_CANDIDATES = 524288  # cells, as many from every image, that the centres are chosen from
 NUM_NEIGHBOURS = 3  # centres whose distance is a centre's deviation
 SHRINKAGE = 0.2  # of the mean variance, added to every centre's: an empty background has hardly any
-MAX_IMAGES = 1000  # that the prior is fitted to: their maps of z are held in memory, 256 KB each at 256 px
+MAX_CELLS = 1_024_000  # of the images that the prior is fitted to: held in memory; 1000 images of 256 px, 256 KB each
 MAX_MEASURED = 8192  # tiles, of whole photographs, that are measured
 EXPLAINED = 0.97  # share of the flattened z's variance that its directions explain
 
@@ -51,7 +51,7 @@ def fit_aggregated_prior(
     share: its score is the highest of theirs.
     """
     model.eval()
-    chosen = np.sort(np.random.default_rng(seed).permutation(images.num_normal)[:MAX_IMAGES])
+    chosen = np.sort(np.random.default_rng(seed).permutation(images.num_normal)[: _most_images(model)])
     z = _encoded(model, images.normal[chosen], device)
     is_tiled = images.photographs is not None
     wanted = images.whole_photographs(most=MAX_MEASURED, seed=seed) if is_tiled else chosen
@@ -69,6 +69,12 @@ def fit_aggregated_prior(
     in_order = Energies.joined([energies.part(slice(i, i + 1)) for i in order.tolist()])
     model.prior.set_scales(in_order)
     return HeldOut(wanted, in_order)
+
+
+def _most_images(model: Cavga) -> int:
+    """How many images the prior is fitted to."""
+    rows, columns = map_size_of(model)
+    return max(1, MAX_CELLS // (rows * columns))
 
 
 def _encoded(model: Cavga, images: NDArray[np.uint8], device: torch.device) -> LatentMap:

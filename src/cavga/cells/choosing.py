@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cavga.cells.cell import Cell, merge
-from cavga.cells.tables import COUNTS_TABLE, TABLES
+from cavga.cells.tables import SUMMARIES, TABLES
 from cavga.config import epochs_of
 from cavga.data.one_class import letters_of
 from cavga.errors import UsageError, unknown_name
@@ -36,10 +36,10 @@ class Choice:
 
 def choose_cells(table: str, choice: Choice) -> list[Cell]:
     """The cells of a table that are wanted, and those they stand on; raises UsageError for a name it does not have."""
-    if table == COUNTS_TABLE:
-        raise UsageError(f"{COUNTS_TABLE} trains nothing: run it without --estimate")
+    if table in SUMMARIES:
+        raise UsageError(f"{table} trains nothing: run it without --estimate")
     if table not in TABLES:
-        raise unknown_name("table", table, [COUNTS_TABLE, *TABLES])
+        raise unknown_name("table or figure", table, [*SUMMARIES, *TABLES])
     if choice.epochs is not None and choice.epochs < 1:
         raise UsageError(f"--epochs must be at least 1, got {choice.epochs}")
     cells = [_with_gan_weights(cell, choice.gan_weights) for cell in TABLES[table](choice.seeds, choice.weights)]
@@ -50,7 +50,7 @@ def choose_cells(table: str, choice: Choice) -> list[Cell]:
         _check_names("preset", [choice.preset], [cell.preset for cell in cells])
     wanted = [cell for cell in cells if _is_wanted(cell, choice)]
     if not wanted:
-        raise UsageError(f"table {table} has no cell of all that was asked for: leave out a restriction")
+        raise UsageError(f"{table} has no cell of all that was asked for: leave out a restriction")
     chosen = _with_needed(cells, wanted)
     return chosen if choice.epochs is None else [_cut(cell, choice.epochs) for cell in chosen]
 

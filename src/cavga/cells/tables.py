@@ -1,9 +1,10 @@
-"""Every table and its cells."""
+"""Every table and figure and its cells."""
 
 from collections.abc import Callable, Sequence
 
 from cavga.cells.at_128_px import contamination_cells, table8_cells, variant_cells, weak_cells
 from cavga.cells.cell import Cell
+from cavga.cells.figures import fig1_cells, fig3_cells, fig4_cells, fig5_cells
 from cavga.cells.good_only import accuracy_cells, demo_cells, screw_cells
 from cavga.cells.paper import table3_cells, table4_cells, table5_cells
 from cavga.cells.small_images import table7_cells
@@ -21,13 +22,22 @@ TABLES: dict[str, Callable[[Sequence[int], str | None], list[Cell]]] = {
     "weak": weak_cells,
     "accuracy": accuracy_cells,
     "contamination": contamination_cells,
+    "fig1": fig1_cells,
+    "fig3": fig3_cells,
+    "fig4": fig4_cells,
+    "fig5": fig5_cells,
 }
-# Tables of the same cells keep them in one folder, so that none is run twice.
-FOLDERS = {"table3": "mvtec_ad", "table6": "mvtec_ad"}
-COUNTS_TABLE = "table2"  # nothing is trained for it
+# Tables and figures of the same cells keep them in one folder, so that none is run twice.
+FOLDERS: dict[str | tuple[str, str], str] = {
+    **dict.fromkeys(("table3", "table6", "fig1", "fig3", "fig4"), "mvtec_ad"),
+    "fig5": "table8",
+    ("fig3", "shanghaitech"): "table4",
+}
+COUNTS_TABLE, IMPROVEMENTS_FIGURE = "table2", "fig1ii"
+SUMMARIES = (COUNTS_TABLE, IMPROVEMENTS_FIGURE)  # nothing is trained for them
 
 
-def folder_of(table: str, epochs: int | None) -> str:
-    """The folder below the output that holds a table's runs; runs that were cut to fewer epochs have their own."""
-    name = FOLDERS.get(table, table)
+def folder_of(table: str, set_name: str, epochs: int | None) -> str:
+    """The folder below the output for a table's runs on a data set; runs cut to fewer epochs have their own."""
+    name = FOLDERS.get((table, set_name)) or FOLDERS.get(table, table)
     return name if epochs is None else f"{name}-epochs-{epochs}"

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from cavga.config import MAP_CELL
+from cavga.config import map_cell
 from cavga.data.images import (
     ImageFileError,
     is_copy,
@@ -86,7 +86,7 @@ def smallest_defect(catalog: Catalog, image_size: tuple[int, int], *, tile: int 
         with contextlib.suppress(DataError):  # listed by check_catalog
             height, width = read_image_size(record.path)
             sizes.append((height, width) if tile is None else (min(height, tile), min(width, tile)))
-    return smallest_visible_defect(sizes, image_size, MAP_CELL) if sizes else None
+    return smallest_visible_defect(sizes, image_size, map_cell(image_size)) if sizes else None
 
 
 def smallest_visible_defect(sizes: Sequence[tuple[int, int]], image_size: tuple[int, int], cell: int) -> float:

@@ -5,7 +5,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from cavga.config import MAP_CELL, ModelConfig, is_self_supervised, is_trained_on_made, is_weakly_supervised
+from cavga.config import ModelConfig, is_self_supervised, is_trained_on_made, is_weakly_supervised, map_cell
 from cavga.errors import UsageError
 from cavga.model.cavga import AnyClassifier, Cavga, Decoder, Head
 from cavga.model.cell_classifier import CellClassifier
@@ -48,14 +48,14 @@ def _num_kept(config: ModelConfig) -> int:
 
 def build_parts(config: ModelConfig, *, image_size: tuple[int, int], mu_channels: int) -> Cavga:
     """As `build`, with the channels of mu given: those of a loaded, whitened head."""
-    encoder, stages, stride = _encoder(config), stages_of(config), latent_stride(config)
+    encoder, stages, stride = _encoder(config), stages_of(config), latent_stride(config, image_size)
     map_size = (image_size[0] // stride, image_size[1] // stride)
     return Cavga(
         encoder=encoder,
         stages=stages,
-        mu_head=_head(config, mu_channels, map_size),
-        logvar_head=_head(config, mu_channels, map_size) if has_logvar(config) else None,
-        decoder=_decoder(config, mu_channels, map_size),
+        mu_head=_head(config, mu_channels, map_size, stride),
+        logvar_head=_head(config, mu_channels, map_size, stride) if has_logvar(config) else None,
+        decoder=_decoder(config, mu_channels, map_size, stride),
         classifier=_classifier(config, mu_channels, map_size),
         attends_to=_attends_to(config),
         map_size=map_size,
@@ -74,22 +74,22 @@ def map_size_of(model: Cavga) -> tuple[int, int]:
     return rows, columns
 
 
-def _head(config: ModelConfig, mu_channels: int, map_size: tuple[int, int]) -> Head:
+def _head(config: ModelConfig, mu_channels: int, map_size: tuple[int, int], stride: int) -> Head:
     channels = [stage.channels for stage in _stages(config)]
     if config.latent_shape == "vector":
         return FlattenedHead(channels=channels, map_size=map_size, latent_channels=mu_channels)
     return LatentHead(
         channels=channels,
         strides=[stage.stride for stage in _stages(config)],
-        stride=latent_stride(config),
+        stride=stride,
         latent_channels=mu_channels,
         is_local=config.latent == "whitened",
         is_log=config.features == "log",
     )
 
 
-def _decoder(config: ModelConfig, mu_channels: int, map_size: tuple[int, int]) -> Decoder:
-    stride, width = latent_stride(config), config.decoder_width
+def _decoder(config: ModelConfig, mu_channels: int, map_size: tuple[int, int], stride: int) -> Decoder:
+    width = config.decoder_width
     decoder: ResidualDecoder | DcganDecoder
     if config.variant.startswith("r"):
         decoder = ResidualDecoder(latent_channels=mu_channels, stride=stride, width=width, skip=config.decoder_skip)
@@ -121,10 +121,10 @@ def _attends_to(config: ModelConfig) -> Literal["energy", "latent_sum", "class"]
     raise ValueError("the configuration is not resolved: cavga.presets.resolve fills in the attention")
 
 
-def latent_stride(config: ModelConfig) -> int:
+def latent_stride(config: ModelConfig, image_size: tuple[int, int]) -> int:
     """Pixels of the image a cell of the latent map stands for."""
     if config.latent == "whitened":
-        return MAP_CELL
+        return map_cell(image_size)
     return _stages(config)[0].stride
 
 

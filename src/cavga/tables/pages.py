@@ -1,5 +1,7 @@
-"""A table's files: Markdown, CSV, and one self-contained HTML page."""
+"""A table's files: JSON, Markdown, CSV, and one self-contained HTML page."""
 
+import json
+import platform
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,13 +14,15 @@ from cavga.tables.records import Record, as_csv, origins, records
 
 
 def write_table(output: Path, content: TableContent) -> list[Path]:
-    """Write OUTPUT/<table>.md, .csv and .html, each whole; returns their paths."""
+    """Write OUTPUT/<table>.json, .md, .csv and .html, each whole; returns their paths."""
     grids = make_grids(content.rows, content.reported)
     lines = records(content.name, grids, mark="" if content.reported is None else content.reported.mark)
-    paths = [output / f"{content.name}.{suffix}" for suffix in ("md", "csv", "html")]
-    atomic_write(paths[0], _markdown(content, grids, lines).encode())
-    atomic_write(paths[1], as_csv(lines).encode())
-    write_html(paths[2], content, grids, lines)
+    found = {"table": content.name, "machine": platform.machine(), "absent": content.absent, "rows": content.rows}
+    paths = [output / f"{content.name}.{suffix}" for suffix in ("json", "md", "csv", "html")]
+    atomic_write(paths[0], (json.dumps(found, indent=1) + "\n").encode())
+    atomic_write(paths[1], _markdown(content, grids, lines).encode())
+    atomic_write(paths[2], as_csv(lines).encode())
+    write_html(paths[3], content, grids, lines)
     return paths
 
 

@@ -1,4 +1,4 @@
-"""`cavga benchmark`: a table of the paper, or one of our own, with its rows measured here."""
+"""`cavga benchmark`: a table or figure of the paper, or a table of our own, measured here."""
 
 import argparse
 import logging
@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cavga.errors import UsageError
 from cavga.flags import one_of
 from cavga.printing import table_line
 from cavga.verbs.outcome import BAD_DATA, DONE, IN_PART, Outcome
@@ -16,8 +17,9 @@ if TYPE_CHECKING:
 
 TABLES = (
     "the paper's: table2 (numbers of images), table3 and table6 (MVTec AD, the same runs), table4 (mSTC), "
-    "table5 (LAG), table7 (one class normal), table8 (ablation); our own: demo, screw, variants, weak, accuracy, "
-    "contamination"
+    "table5 (LAG), table7 (one class normal), table8 (ablation); its figures: fig1 (attention with and without L_ae), "
+    "fig1ii (improvement over the best baseline, from the tables in DIR), fig3 (results), fig4 (failures, by "
+    "contrast), fig5 (ablation); our own: demo, screw, variants, weak, accuracy, contamination"
 )
 ROOT = "folder that holds mvtec_ad/<category>, shanghaitech, lag, MNIST, FashionMNIST, cifar10, magnetic_tile"
 
@@ -28,7 +30,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("table", metavar="TABLE", help=TABLES)
     parser.add_argument("--data", type=Path, default=None, metavar="ROOT", help=ROOT)
     parser.add_argument("--output", type=Path, required=True, metavar="DIR",
-                        help="folder for the runs and TABLE.json, .md, .csv, .html; finished runs in it are kept")
+                        help="folder for the runs and TABLE.json, .md, .csv, .html (of a figure .json, .html); "
+                             "finished runs in it are kept")
     parser.add_argument("--datasets", type=_names, default=(), metavar="A,B", help="only these folders of ROOT")
     parser.add_argument("--categories", "--classes", type=_names, default=(), metavar="A,B",
                         help="only these categories, scenes or normal classes")
@@ -36,7 +39,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
                         help="only these variants and controls (r-u, d-w, padim), and what they stand on")
     parser.add_argument("--preset", type=one_of("preset", ("paper", "recommended")), default=None,
                         metavar="paper|recommended", help="only rows of this preset (controls: recommended)")
-    parser.add_argument("--seeds", type=_seeds, default=(0,), metavar="0,1,2", help="default 0")
+    parser.add_argument("--seeds", type=_seeds, default=(0,), metavar="0,1,2",
+                        help="default 0; of a figure the first one")
     parser.add_argument("--epochs", type=int, default=None, metavar="N",
                         help="train no longer than this; rows that would have trained longer say so")
     parser.add_argument("--weights", default=None, metavar="imagenet|FILE",
@@ -56,13 +60,19 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> Outcome:
     from cavga.benchmark import run_table
     from cavga.cells.choosing import Choice
-    from cavga.cells.tables import COUNTS_TABLE
+    from cavga.cells.tables import COUNTS_TABLE, IMPROVEMENTS_FIGURE
+    from cavga.figures.drawing import FIGURES, first_seed, run_figure
     from cavga.tables.counting import count_table
     from cavga.tables.grids import place_of
     from cavga.tables.reported import load_reported
 
     choice = Choice(args.seeds, args.weights, args.datasets, args.categories, args.variants, args.preset, args.epochs,
                     args.gan_weights)  # fmt: skip
+    if args.table in FIGURES or args.table == IMPROVEMENTS_FIGURE:
+        _refuse_flags_of_tables(args)
+        choice = first_seed(choice)
+    if args.table == IMPROVEMENTS_FIGURE and not args.estimate:
+        return _improvements(args, choice)
     reported = load_reported(args.table, shaky=args.shaky, given=args.reported)
     if args.table == COUNTS_TABLE and not args.estimate:
         counts = count_table(args.output, data=args.data, choice=choice, reported=reported)
@@ -75,8 +85,28 @@ def run(args: argparse.Namespace) -> Outcome:
             name = f"{row['cell']}, {place_of(row)}, seed {row['seed']}"
             print(f"{name}: {row['error'] or table_line('', row['metrics'])}", file=sys.stderr)
 
-    done = run_table(args.table, args.output, data=args.data, choice=choice, reported=reported, on_row=show)
+    if args.table in FIGURES:
+        done = run_figure(args.table, args.output, data=args.data, choice=choice, on_row=show)
+    else:
+        done = run_table(args.table, args.output, data=args.data, choice=choice, reported=reported, on_row=show)
     return _outcome(done.rows, done.absent, done.files, what="cells finished")
+
+
+def _refuse_flags_of_tables(args: argparse.Namespace) -> None:
+    if args.reported is not None or args.shaky:
+        raise UsageError(f"{args.table} is a figure: --reported and --shaky are for tables; leave them out")
+
+
+def _improvements(args: argparse.Namespace, choice: "Choice") -> Outcome:
+    from cavga.cells.choosing import Choice
+    from cavga.figures.improvements import draw_improvements
+
+    if args.data is not None or choice != Choice(choice.seeds):
+        raise UsageError(f"{args.table} is of the tables that lie in --output, as they are: leave out all other flags")
+    lines, absent, files = draw_improvements(args.output)
+    text = f"{len(lines)} lines: {', '.join(map(str, files))}"
+    result = {"lines": [vars(line) for line in lines], "absent": absent, "files": [str(path) for path in files]}
+    return Outcome(text, result, [item["message"] for item in absent], BAD_DATA if absent else DONE)
 
 
 def _outcome(rows: list[dict[str, Any]], absent: list[dict[str, str]], files: list[Path], *, what: str) -> Outcome:

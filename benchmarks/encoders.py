@@ -1,0 +1,55 @@
+"""Other encoders behind the same interface, with and without attention that is guided to made anomalies.
+
+python benchmarks/encoders.py OUTPUT ROOT RESNET18_WEIGHTS SQUEEZENET_WEIGHTS
+
+r-u has no guided attention: with a frozen encoder L_ae changes nothing there (docs/decisions/0016). r-s trains C with
+L_cga on made anomalies. OUTPUT is that of `cavga benchmark`: rows of ResNet-18 are those of its table accuracy, and no
+finished row is run twice. ROOT holds magnetic_tile and mvtec_ad/screw. Writes benchmarks/results/encoders.json.
+"""
+
+import argparse
+import json
+import platform
+from collections.abc import Iterator
+from pathlib import Path
+
+from cavga.benchmark import run_cell
+from cavga.cells.cell import SCREW, TILE, Cell, Overrides
+from cavga.cells.good_only import accuracy_cells
+from cavga.files import atomic_write
+
+RESULT = Path(__file__).parent / "results" / "encoders.json"
+VARIANTS = ("r-u", "r-s")
+
+
+def main() -> None:
+    """Run what is not finished, one row after another, and write the file after each."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("output", type=Path)
+    parser.add_argument("root", type=Path)
+    parser.add_argument("resnet18")
+    parser.add_argument("squeezenet")
+    args = parser.parse_args()
+    rows = []
+    for cell, table in cells_of(args.resnet18, args.squeezenet):
+        row = run_cell(cell, args.root, args.output / table)
+        encoder = cell.config().model.encoder
+        rows.append({**row, "cell": f"{encoder}, {cell.kind}"})
+        content = {"table": "encoders", "machine": platform.machine(), "rows": rows}
+        atomic_write(RESULT, (json.dumps(content, indent=1) + "\n").encode())
+
+
+def cells_of(resnet18: str, squeezenet: str) -> Iterator[tuple[Cell, str]]:
+    """Every cell and the table whose folder it lies in."""
+    names = [f"{variant}, recommended" for variant in VARIANTS]
+    for cell in accuracy_cells((0,), resnet18):
+        if cell.name in names and cell.data in (TILE, SCREW):
+            yield cell, "accuracy"
+    for variant in VARIANTS:
+        model: Overrides = {"model": {"variant": variant, "encoder": "squeezenet1_0", "weights": squeezenet}}
+        for data in (TILE, SCREW):
+            yield Cell(f"squeezenet1_0, {variant}", data, overrides=model), "encoders"
+
+
+if __name__ == "__main__":
+    main()
