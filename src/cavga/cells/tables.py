@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from cavga.cells.at_128_px import contamination_cells, table8_cells, variant_cells, weak_cells
 from cavga.cells.cell import Cell
+from cavga.cells.data_curve import data_curve_cells
 from cavga.cells.good_only import accuracy_cells, demo_cells, screw_cells
 from cavga.cells.paper import table3_cells, table4_cells, table5_cells
 from cavga.cells.small_images import table7_cells
@@ -21,6 +22,7 @@ TABLES: dict[str, Callable[[Sequence[int], str | None], list[Cell]]] = {
     "weak": weak_cells,
     "accuracy": accuracy_cells,
     "contamination": contamination_cells,
+    "data-curve": data_curve_cells,
 }
 # Tables of the same cells keep them in one folder, so that none is run twice.
 FOLDERS = {"table3": "mvtec_ad", "table6": "mvtec_ad"}
