@@ -38,7 +38,7 @@ ROOMS = [
     "baselines.blur", "baselines.padim", "baselines.patchcore", "baselines.autoencoder", "baselines.ae_l2",
     "baselines.ae_ssim", "baselines.beta_vae", "baselines.advae", "baselines.gamma_vae_g",
     "cells.cell", "cells.at_128_px", "cells.good_only", "cells.data_curve", "cells.small_images", "cells.paper",
-    "cells.tables", "cells.choosing", "cells.manifests", "controls", "benchmark", "estimating", "tables.counting",
+    "cells.tables", "cells.choosing", "cells.manifests", "controls", "benchmark", "estimating", "tables.counting", "tables.properties", "tables.property_pages",
     "verbs.outcome", "verbs.demo", "verbs.check", "verbs.train", "verbs.evaluate", "verbs.export", "verbs.predict",
     "verbs.bundle", "verbs.calibrate", "verbs.compare", "verbs.drift", "verbs.profile", "verbs.benchmark",
     "cli", "__main__",

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from cavga.cells.cell import Cell, merge
-from cavga.cells.tables import COUNTS_TABLE, TABLES
+from cavga.cells.tables import COUNTS_TABLE, PROPERTIES_TABLE, TABLES
 from cavga.config import epochs_of
 from cavga.data.one_class import letters_of
 from cavga.errors import UsageError, unknown_name
@@ -30,10 +30,10 @@ class Choice:
 
 def choose_cells(table: str, choice: Choice) -> list[Cell]:
     """The cells of a table that are wanted, and those they stand on; raises UsageError for a name it does not have."""
-    if table == COUNTS_TABLE:
-        raise UsageError(f"{COUNTS_TABLE} trains nothing: run it without --estimate")
+    if table in (PROPERTIES_TABLE, COUNTS_TABLE):
+        raise UsageError(f"{table} trains nothing: run it without --estimate")
     if table not in TABLES:
-        raise unknown_name("table", table, [COUNTS_TABLE, *TABLES])
+        raise unknown_name("table", table, [PROPERTIES_TABLE, COUNTS_TABLE, *TABLES])
     if choice.epochs is not None and choice.epochs < 1:
         raise UsageError(f"--epochs must be at least 1, got {choice.epochs}")
     cells = TABLES[table](choice.seeds, choice.weights)

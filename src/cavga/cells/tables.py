@@ -26,7 +26,7 @@ TABLES: dict[str, Callable[[Sequence[int], str | None], list[Cell]]] = {
 }
 # Tables of the same cells keep them in one folder, so that none is run twice.
 FOLDERS = {"table3": "mvtec_ad", "table6": "mvtec_ad"}
-COUNTS_TABLE = "table2"  # nothing is trained for it
+PROPERTIES_TABLE, COUNTS_TABLE = "table1", "table2"  # nothing is trained for them
 
 
 def folder_of(table: str, epochs: int | None) -> str:
