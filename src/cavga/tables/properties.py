@@ -39,7 +39,7 @@ TEST_OF = {  # the test that shows an answer
     "w draws": "tests/test_runs.py::test_without_labelled_ones_some_of_the_test_set_are_drawn_by_seed",
     "s makes its own": "tests/test_table1.py::test_s_variants_train_without_any_image_labelled_bad",
     "modes": "tests/test_table1.py::test_two_kinds_of_anomaly_in_one_image_are_both_marked",
-    "modes, trained": "tests/baselines/test_trained_controls.py::test_two_kinds_of_anomaly_in_one_image_are_both_marked",
+    "modes, trained": "tests/baselines/test_trained_controls.py::test_two_kinds_in_one_image_are_both_marked",
     "grid": "tests/test_table1.py::test_the_map_is_constant_in_no_finer_cells_than_the_grid_says",
     "latent": "tests/test_table1.py::test_the_latent_is_the_one_that_the_model_computes",
 }
@@ -68,7 +68,9 @@ class Method:
 def methods(choice: Choice) -> list[Method]:
     """The wanted rows; raises UsageError for names that the table does not have."""
     if choice.datasets or choice.categories or choice.epochs is not None:
-        raise UsageError(f"{PROPERTIES_TABLE} takes no data and trains nothing: only --variants and --preset choose rows")
+        raise UsageError(
+            f"{PROPERTIES_TABLE} takes no data and trains nothing: only --variants and --preset choose rows"
+        )
     ours = [
         Method(f"{variant}, {preset}", variant, preset)
         for preset in reversed(PRESETS)
@@ -159,7 +161,9 @@ def _data_answer(method: Method) -> Answer:
     if method.kind.endswith("-w"):
         return Answer(NO, "2 % of the anomalous images, labelled, if none is labelled for training", TEST_OF["w draws"])
     if method.kind.endswith("-s"):
-        why = "it makes its own on the good images; with pretrained weights it would use labelled ones if there were any"
+        why = (
+            "it makes its own on the good images; with pretrained weights it would use labelled ones if there were any"
+        )
         return Answer(YES, why, TEST_OF["s makes its own"])
     return Answer(YES, "good images only, thresholds included", TEST_OF["u draws none"])
 

@@ -19,7 +19,7 @@ from cavga.tables.properties import NO, NOT_SHOWN, PROPERTIES, YES, property_row
 
 TITLE = "Table 1: working properties"
 TEXTS = (
-    "The paper says that of the methods it lists only CAVGA has all four properties. Nothing is trained for this table.",
+    "The paper says that of the methods it lists only CAVGA has all four properties. Nothing is trained here.",
     "multiple modes: that one fitted model marks anomalies of different kinds, in several places of one image; the "
     "paper does not say what it means by it.",
     "pixel based: that the map has a value of its own for every pixel of the model's input. Maps that are fewer cells, "
@@ -30,7 +30,8 @@ TEXTS = (
 CLASSES = {YES: "yes", NO: "no", NOT_SHOWN: "unshown"}
 STYLE = """
 body { max-width: 100rem; } .answers td { text-align: left; white-space: normal; min-width: 9rem; }
-.answers th { text-align: left; } .answers thead th { vertical-align: bottom; } .answers tbody th { white-space: nowrap; }
+.answers th { text-align: left; }
+.answers thead th { vertical-align: bottom; } .answers tbody th { white-space: nowrap; }
 .yes { color: var(--good); font-weight: 600; } .no { color: var(--bad); font-weight: 600; }
 .unshown { color: var(--dim); font-weight: 600; } .fault { color: var(--bad); } code { font-size: .85rem; }
 """

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from cavga.estimating import Estimate
 
 TABLES = (
-    "the paper's: table1 (working properties), table2 (numbers of images), table3 and table6 (MVTec AD, the same runs), table4 (mSTC), "
-    "table5 (LAG), table7 (one class normal), table8 (ablation); our own: demo, screw, variants, weak, accuracy, "
-    "contamination, data-curve (how many good images it takes, with and without L_ae)"
+    "the paper's: table1 (working properties), table2 (numbers of images), table3 and table6 (MVTec AD, the same "
+    "runs), table4 (mSTC), table5 (LAG), table7 (one class normal), table8 (ablation); our own: demo, screw, variants, "
+    "weak, accuracy, contamination, data-curve (how many good images it takes, with and without L_ae)"
 )
 ROOT = "folder that holds mvtec_ad/<category>, shanghaitech, lag, MNIST, FashionMNIST, cifar10, magnetic_tile"
 
