@@ -37,6 +37,7 @@ ROOMS = [
     "tables.pages",
     "baselines.blur", "baselines.padim", "baselines.patchcore", "baselines.autoencoder", "baselines.ae_l2",
     "baselines.ae_ssim", "baselines.beta_vae", "baselines.advae", "baselines.gamma_vae_g",
+    "baselines.label_classifier", "baselines.cam", "baselines.guided_backprop", "baselines.smoothgrad",
     "cells.cell", "cells.at_128_px", "cells.good_only", "cells.data_curve", "cells.small_images", "cells.paper",
     "cells.tables", "cells.choosing", "cells.manifests", "controls", "benchmark", "estimating", "tables.counting",
     "tables.properties", "tables.property_pages",

@@ -13,7 +13,7 @@ from cavga.baselines.padim import PadimGraph
 from cavga.baselines.patchcore import PatchcoreGraph
 from cavga.cells.choosing import Choice
 from cavga.config import VARIANTS
-from cavga.controls import ON_FEATURES, TRAINED
+from cavga.controls import LABELLED, ON_FEATURES, TRAINED
 from cavga.data.dataset import as_images
 from cavga.detector import AnomalyDetector
 from cavga.engines.torch_engine import TorchEngine, load_run
@@ -41,7 +41,11 @@ def test_every_test_that_is_named_exists(rows):
 
 
 def test_every_variant_and_control_has_a_row_and_every_yes_a_test(rows):
-    assert {row["kind"] for row in rows.values()} == {*VARIANTS, *ON_FEATURES, *TRAINED} == {*VARIANTS, *CONTROL_NAMES}
+    assert (
+        {row["kind"] for row in rows.values()}
+        == {*VARIANTS, *ON_FEATURES, *TRAINED, *LABELLED}
+        == {*VARIANTS, *CONTROL_NAMES}
+    )
     for row in rows.values():
         assert row["error"] is None
         assert list(row["properties"]) == list(PROPERTIES)
@@ -71,7 +75,9 @@ def test_the_map_is_constant_in_no_finer_cells_than_the_grid_says(method, rows):
     assert rank <= few if few < SIZE[0] else rank > SIZE[0] // 4
 
 
-@pytest.mark.parametrize("method", [m for m in methods(Choice()) if m.kind not in ON_FEATURES], ids=lambda m: m.name)
+@pytest.mark.parametrize(
+    "method", [m for m in methods(Choice()) if m.kind not in {*ON_FEATURES, *LABELLED}], ids=lambda m: m.name
+)
 def test_the_latent_is_the_one_that_the_model_computes(method, rows):
     with torch.no_grad():
         output = build_method(method, SIZE).model(torch.rand(2, 3, *SIZE))

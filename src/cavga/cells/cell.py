@@ -46,6 +46,8 @@ class Cell:
 
     "all" is the last point of a curve, None a cell of another table. The test images are those of the data.
     """
+    with_spare: bool = False
+    """LAG: the suspicious images that its split leaves over are training images too, labelled so."""
     note: str = ""
     is_extra: bool = False
     """On a data set that the paper does not have: left out where it is not there."""

@@ -5,7 +5,7 @@ from pathlib import Path
 from cavga.cells.at_128_px import CONTAMINATION_SHARES
 from cavga.cells.cell import Cell
 from cavga.data.contamination import write_contaminated
-from cavga.data.subset import write_subset
+from cavga.data.subset import write_subset, write_with_spare
 from cavga.model_file import MANIFEST_FILE
 
 
@@ -19,6 +19,10 @@ def data_of(cell: Cell, root: Path, output: Path) -> Path:
     if number is not None:
         manifest = _place(cell, output, f"{number} images")
         write_subset(data, manifest, num_images=None if number == "all" else number, seed=cell.seed)
+        return manifest
+    if cell.with_spare:
+        manifest = _place(cell, output, "with spare images")
+        write_with_spare(data, manifest)
         return manifest
     return data
 

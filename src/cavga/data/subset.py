@@ -1,4 +1,4 @@
-"""Data sets with fewer normal training images, for curves over their number. No torch."""
+"""Data sets with other training images: fewer normal ones, for curves, or LAG's spare suspicious ones. No torch."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from cavga.data.catalog import load_catalog
+from cavga.data.lag import find_lag, spare_suspicious
 from cavga.data.manifest import write_changed
 from cavga.data.records import NORMAL, ImageRecord
 from cavga.errors import DataError, UsageError
@@ -34,3 +35,11 @@ def draw_subset(records: Sequence[ImageRecord], num_images: int | None, *, seed:
 def write_subset(data: Path, manifest: Path, *, num_images: int | None, seed: int) -> None:
     """Write the manifest of `data` after `draw_subset`."""
     write_changed(manifest, draw_subset(load_catalog(data).records, num_images, seed=seed))
+
+
+def write_with_spare(data: Path, manifest: Path) -> None:
+    """Write the manifest of LAG with the suspicious images that its split leaves over as labelled training images."""
+    root = find_lag(data)
+    if root is None:
+        raise DataError(f"{data} is not LAG: expected non_glaucoma/image and suspicious_glaucoma/image in it")
+    write_changed(manifest, [*load_catalog(data).records, *spare_suspicious(root)])

@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 from cavga.cells.choosing import Choice
 from cavga.cells.tables import PROPERTIES_TABLE
 from cavga.config import VARIANTS
-from cavga.controls import ON_FEATURES, TRAINED
+from cavga.controls import LABELLED, ON_FEATURES, TRAINED
 from cavga.data.dataset import as_images
 from cavga.errors import CavgaError, UsageError, unknown_name
 from cavga.inference import InferenceGraph, ScoringGraph, graph_of
@@ -33,11 +33,13 @@ IMAGE_SIZE = (256, 256)  # the paper's
 CONTROL_NAMES = {
     "padim": "PaDiM, features of r-u", "patchcore": "PatchCore, features of r-u", "ae_l2": "AE_L2",
     "ae_ssim": "AE_SSIM", "beta_vae": "beta-VAE", "advae": "ADVAE", "gamma_vae_g": "gamma-VAE_g",
+    "cam": "CAM, image labels", "guided_backprop": "GBP, image labels", "smoothgrad": "SmoothGrad, image labels",
 }  # fmt: skip
 TEST_OF = {  # the test that shows an answer
     "u draws none": "tests/test_runs.py::test_other_variants_take_no_bad_images",
     "w draws": "tests/test_runs.py::test_without_labelled_ones_some_of_the_test_set_are_drawn_by_seed",
     "s makes its own": "tests/test_table1.py::test_s_variants_train_without_any_image_labelled_bad",
+    "labels": "tests/baselines/test_explanations.py::test_lag_from_its_files_to_the_rows",
     "modes": "tests/test_table1.py::test_two_kinds_of_anomaly_in_one_image_are_both_marked",
     "modes, trained": "tests/baselines/test_trained_controls.py::test_two_kinds_in_one_image_are_both_marked",
     "grid": "tests/test_table1.py::test_the_map_is_constant_in_no_finer_cells_than_the_grid_says",
@@ -116,6 +118,10 @@ def build_method(method: Method, image_size: tuple[int, int]) -> ScoringGraph:
     if method.kind in TRAINED:
         graph: ScoringGraph = TRAINED[method.kind](make_config("paper", size, {"model": {"variant": "d-u"}}))
         return graph.eval()
+    if method.kind in LABELLED:
+        config = make_config("recommended", size, {"model": {"variant": "r-w", "weights": "none", "stages": (4,)}})
+        labelled: ScoringGraph = LABELLED[method.kind](config, np.zeros((0, *image_size, 3), dtype=np.uint8))
+        return labelled.eval()
     config = make_config("recommended", size)
     control = ON_FEATURES[method.kind](build(config.model, image_size=image_size), image_size=image_size, seed=0)
     control.fit(np.full((2, *image_size, 3), 128, dtype=np.uint8), torch.device("cpu"))
@@ -160,6 +166,8 @@ def latent_shape(graph: ScoringGraph, image_size: tuple[int, int]) -> tuple[int,
 def _data_answer(method: Method) -> Answer:
     if method.kind.endswith("-w"):
         return Answer(NO, "2 % of the anomalous images, labelled, if none is labelled for training", TEST_OF["w draws"])
+    if method.kind in LABELLED:
+        return Answer(NO, "it explains a classifier of image labels", TEST_OF["labels"])
     if method.kind.endswith("-s"):
         why = (
             "it makes its own on the good images; with pretrained weights it would use labelled ones if there were any"
@@ -173,6 +181,8 @@ def _modes_answer(method: Method) -> Answer:
         return Answer(NOT_SHOWN, "near chance in pixels at every budget that was run here (docs/claims.md)", "")
     if method.kind == "advae":
         return Answer(NOT_SHOWN, "nothing in its training makes attention high on what is not normal", "")
+    if method.kind in LABELLED:
+        return Answer(NOT_SHOWN, "its map shows what the classifier was taught to tell apart", "")
     if method.kind in TRAINED:
         return Answer(YES, "a brighter and a darker place in one image", TEST_OF["modes, trained"])
     return Answer(YES, "a brighter and a darker place in one image", TEST_OF["modes"])
