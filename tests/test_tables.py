@@ -392,5 +392,5 @@ def test_peak_memory_is_of_the_time_since_the_reset():
 def test_the_help_names_every_table(capsys):
     with pytest.raises(SystemExit):
         run_verb(capsys, "benchmark", "--help")
-    text = capsys.readouterr().out
-    assert all(table in text for table in TABLES)
+    text = "".join(capsys.readouterr().out.split())  # a line may end within a name
+    assert all(table in text for table in ("table1", "table2", *TABLES))

@@ -30,7 +30,7 @@ TEXTS = (
 CLASSES = {YES: "yes", NO: "no", NOT_SHOWN: "unshown"}
 STYLE = """
 body { max-width: 100rem; } .answers td { text-align: left; white-space: normal; min-width: 9rem; }
-.answers th { text-align: left; }
+.answers th { text-align: left; } .answers td:last-child { white-space: nowrap; }
 .answers thead th { vertical-align: bottom; } .answers tbody th { white-space: nowrap; }
 .yes { color: var(--good); font-weight: 600; } .no { color: var(--bad); font-weight: 600; }
 .unshown { color: var(--dim); font-weight: 600; } .fault { color: var(--bad); } code { font-size: .85rem; }
