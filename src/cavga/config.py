@@ -133,6 +133,9 @@ class TrainingConfig:
         "passes over the training images; default 10, and 1 where only the decoder is trained: its reconstruction is "
         "read by no score of a whitened latent",
     )
+    steps_per_epoch: int | None = setting(
+        None, "steps an epoch, the images taken again and again; default: as many as one pass over them takes"
+    )
     batch_size: int = setting(16, "images a step")
     learning_rate: float = setting(1e-3, "Adam's step size")
     device: str = setting("auto", "where to compute", DEVICES)
@@ -188,6 +191,8 @@ def as_dict(config: RunConfig) -> dict[str, Any]:
         part = getattr(config, section)
         values = {item.name: getattr(part, item.name) for item in fields(part)}
         result[section] = {key: list(v) if isinstance(v, tuple) else v for key, v in values.items()}
+    if config.training.steps_per_epoch is None:  # as in runs and rows of versions that had no such setting
+        del result["training"]["steps_per_epoch"]
     return result
 
 
@@ -196,6 +201,11 @@ def epochs_of(config: RunConfig) -> int:
     if config.training.epochs is None:
         raise ValueError("the configuration is not resolved: cavga.presets.resolve fills in the epochs")
     return config.training.epochs
+
+
+def images_per_epoch(training: TrainingConfig, num_images: int) -> int:
+    """How many images an epoch takes, those that it takes again among them."""
+    return num_images if training.steps_per_epoch is None else training.steps_per_epoch * training.batch_size
 
 
 def is_weakly_supervised(model: ModelConfig) -> bool:
@@ -265,8 +275,9 @@ def _check_classes(model: ModelConfig) -> None:
 
 def _check_training(config: RunConfig) -> None:
     training, calibration, loss = config.training, config.calibration, config.loss
-    if (training.epochs is not None and training.epochs < 1) or training.batch_size < 1:
-        raise UsageError("epochs and batch_size must be at least 1")
+    counts = (training.epochs, training.steps_per_epoch, training.batch_size)
+    if any(count is not None and count < 1 for count in counts):
+        raise UsageError("epochs, steps_per_epoch and batch_size must be at least 1")
     if not (math.isfinite(training.learning_rate) and training.learning_rate > 0):
         raise UsageError(f"learning_rate must be above 0, got {training.learning_rate}")
     for rate in (calibration.false_alarm_rate, calibration.mask_false_alarm_rate):
