@@ -348,7 +348,7 @@ def test_table_2_counts_what_is_there_beside_what_is_published(root, tmp_path, c
 
 
 def test_the_tables_of_the_paper_have_valid_cells():
-    for table, num_cells in (("table3", 16 * 11), ("table4", 12 * 9), ("table5", 6)):
+    for table, num_cells in (("table3", 16 * 11), ("table4", 12 * 9), ("table5", 9)):
         cells = choose_cells(table, Choice(weights="weights.pth"))
         assert len(cells) == len({cell.folder for cell in cells}) == num_cells
         names = {(cell.name, cell.data, cell.chosen) for cell in cells}
@@ -392,5 +392,5 @@ def test_peak_memory_is_of_the_time_since_the_reset():
 def test_the_help_names_every_table(capsys):
     with pytest.raises(SystemExit):
         run_verb(capsys, "benchmark", "--help")
-    text = capsys.readouterr().out
-    assert all(table in text for table in TABLES)
+    text = "".join(capsys.readouterr().out.split())  # a line may end within a name
+    assert all(table in text for table in ("table1", "table2", *TABLES))

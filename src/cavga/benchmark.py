@@ -12,13 +12,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cavga.cells.at_128_px import CONTAMINATION_SHARES
 from cavga.cells.cell import Cell
 from cavga.cells.choosing import Choice, choose_cells
+from cavga.cells.manifests import data_of
 from cavga.cells.tables import folder_of
 from cavga.config import as_dict
 from cavga.controls import run_control
-from cavga.data.contamination import write_contaminated
 from cavga.data.demo import TEXTURES, write_demo_data
 from cavga.data.known_sets import where_to_get
 from cavga.data.manifest import sha256_of
@@ -27,7 +26,6 @@ from cavga.evaluating import evaluate
 from cavga.files import atomic_write
 from cavga.gan_weights import read_gan_weights
 from cavga.measuring import code_version, images_per_second, peak_memory_mb, reset_peak_memory
-from cavga.model_file import MANIFEST_FILE
 from cavga.pipeline import train
 from cavga.prediction_lines import PREDICTIONS_FILE
 from cavga.tables.content import TableContent
@@ -133,6 +131,8 @@ def run_cell(cell: Cell, root: Path, output: Path) -> Row:
         row["normal_class"] = cell.normal_class
     if cell.contamination is not None:
         row["contamination"] = cell.contamination
+    if cell.num_images is not None:
+        row["num_images"] = cell.num_images
     settings = _settings_of(cell)
     if (run / ROW_FILE).is_file():
         return _finished(run, row, settings)
@@ -140,7 +140,7 @@ def run_cell(cell: Cell, root: Path, output: Path) -> Row:
         shutil.rmtree(run)  # begun and not finished
     started, is_measured, code = time.monotonic(), reset_peak_memory(), code_version()
     try:
-        data = _data_of(cell, root, output)
+        data = data_of(cell, root, output)
         results = (_cavga if cell.method == "cavga" else run_control)(cell, data, run, output)
     except CavgaError as error:
         return {**row, "error": str(error)}
@@ -168,6 +168,7 @@ def _settings_of(cell: Cell) -> str:
     if gan_weights is not None:
         config["model"]["gan_weights"] = sha256_of(Path(gan_weights))  # by content: files of that name are made anew
     parts = [config, cell.method, cell.features_of, cell.without, cell.contamination]
+    parts += [] if cell.num_images is None else [cell.num_images]  # nothing, as in rows of earlier versions
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -178,18 +179,6 @@ def _finished(run: Path, row: Row, settings: str) -> Row:
         return {**found, "note": row["note"]}  # of the same settings, in the words of now
     problem = "holds this cell with other settings; choose another --output, or remove that folder to run it anew"
     return {**row, "error": f"{run} {problem}"}
-
-
-def _data_of(cell: Cell, root: Path, output: Path) -> Path:
-    """The cell's folder below the data root; a manifest below OUTPUT where its training images are contaminated."""
-    data, share = root / cell.data, cell.contamination
-    if share is None:
-        return data
-    folder = output / "manifests" / cell.data.replace("/", "-") / f"seed-{cell.seed}" / f"{100 * share:g} % bad"
-    write_contaminated(
-        data, folder / MANIFEST_FILE, share=share, reserved_share=max(CONTAMINATION_SHARES), seed=cell.seed
-    )
-    return folder / MANIFEST_FILE
 
 
 def _cavga(cell: Cell, data: Path, run: Path, output: Path) -> dict[str, Any]:

@@ -60,10 +60,7 @@ class ModelConfig:
     )
     encoder: str | None = setting(None, "r: the network of the encoder; default resnet18", tuple(NETWORKS))
     weights: str | None = setting(None, "encoder weights: imagenet, none or a file; default imagenet for r, none for d")
-    gan_weights: str | None = setting(
-        None,
-        "a file of `cavga pretrain` that the discriminator, and d's encoder and decoder, start from; default none",
-    )
+    gan_weights: str | None = setting(None, "file of `cavga pretrain` that DC-GAN's parts start from; default none")
     stages: tuple[int, ...] | None = setting(
         None,
         "encoder stages that feed the latent, 1 to 4 (r: 0 is the stem); default 1,2,3, without weights 0,1 (d: 1)",
@@ -137,6 +134,9 @@ class TrainingConfig:
         "passes over the training images; default 10, and 1 where only the decoder is trained: its reconstruction is "
         "read by no score of a whitened latent",
     )
+    steps_per_epoch: int | None = setting(
+        None, "steps an epoch, the images taken again and again; default: as many as one pass over them takes"
+    )
     batch_size: int = setting(16, "images a step")
     learning_rate: float = setting(1e-3, "Adam's step size")
     device: str = setting("auto", "where to compute", DEVICES)
@@ -192,6 +192,8 @@ def as_dict(config: RunConfig) -> dict[str, Any]:
         part = getattr(config, section)
         values = {item.name: getattr(part, item.name) for item in fields(part)}
         result[section] = {key: list(v) if isinstance(v, tuple) else v for key, v in values.items()}
+    if config.training.steps_per_epoch is None:  # as in runs and rows of versions that had no such setting
+        del result["training"]["steps_per_epoch"]
     return result
 
 
@@ -200,6 +202,11 @@ def epochs_of(config: RunConfig) -> int:
     if config.training.epochs is None:
         raise ValueError("the configuration is not resolved: cavga.presets.resolve fills in the epochs")
     return config.training.epochs
+
+
+def images_per_epoch(training: TrainingConfig, num_images: int) -> int:
+    """How many images an epoch takes, those that it takes again among them."""
+    return num_images if training.steps_per_epoch is None else training.steps_per_epoch * training.batch_size
 
 
 def is_weakly_supervised(model: ModelConfig) -> bool:
@@ -235,8 +242,6 @@ def _check_data(data: DataConfig) -> None:
 
 def _check_model(model: ModelConfig) -> None:
     check_encoder(model.variant, model.encoder, model.stages)
-    if model.gan_weights is not None and model.variant.startswith("d") and model.weights not in (None, "none"):
-        raise UsageError(f"weights and gan_weights both set the encoder of {model.variant}: leave one of them out")
     low, high = model.spectrum
     if not 0 <= low < high <= 1:
         raise UsageError(f"spectrum must be a range within 0 to 1, got {low} to {high}")
@@ -271,8 +276,9 @@ def _check_classes(model: ModelConfig) -> None:
 
 def _check_training(config: RunConfig) -> None:
     training, calibration, loss = config.training, config.calibration, config.loss
-    if (training.epochs is not None and training.epochs < 1) or training.batch_size < 1:
-        raise UsageError("epochs and batch_size must be at least 1")
+    counts = (training.epochs, training.steps_per_epoch, training.batch_size)
+    if any(count is not None and count < 1 for count in counts):
+        raise UsageError("epochs, steps_per_epoch and batch_size must be at least 1")
     if not (math.isfinite(training.learning_rate) and training.learning_rate > 0):
         raise UsageError(f"learning_rate must be above 0, got {training.learning_rate}")
     for rate in (calibration.false_alarm_rate, calibration.mask_false_alarm_rate):

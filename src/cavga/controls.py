@@ -1,7 +1,7 @@
 """Controls: other methods in the same harness, thresholds, test images and metrics as CAVGA's own rows.
 
-Some read the features of another cell's run, the others train a network of their own. A control is one file in
-cavga.baselines and one line in a table here.
+Some read the features of another cell's run, the others train a network of their own, some of those on image labels.
+A control is one file in cavga.baselines and one line in a table here.
 """
 
 from collections.abc import Mapping
@@ -17,9 +17,12 @@ from cavga.baselines.ae_l2 import AeL2Graph
 from cavga.baselines.ae_ssim import AeSsimGraph
 from cavga.baselines.autoencoder import network_config
 from cavga.baselines.beta_vae import BetaVaeGraph
+from cavga.baselines.cam import CamGraph
 from cavga.baselines.gamma_vae_g import GammaVaeGraph
+from cavga.baselines.guided_backprop import GuidedBackpropGraph
 from cavga.baselines.padim import PadimGraph
 from cavga.baselines.patchcore import PatchcoreGraph
+from cavga.baselines.smoothgrad import SmoothGradGraph
 from cavga.cells.cell import Cell
 from cavga.config import RunConfig
 from cavga.data.dataset import cache_images
@@ -33,6 +36,7 @@ from cavga.thresholds import set_thresholds
 
 FeatureControl = PadimGraph | PatchcoreGraph
 TrainedControl = AeL2Graph | AeSsimGraph | BetaVaeGraph | AdvaeGraph | GammaVaeGraph
+LabelledControl = CamGraph | GuidedBackpropGraph | SmoothGradGraph
 ON_FEATURES: Mapping[str, type[FeatureControl]] = {"padim": PadimGraph, "patchcore": PatchcoreGraph}
 TRAINED: Mapping[str, type[TrainedControl]] = {
     "ae_l2": AeL2Graph,
@@ -40,6 +44,11 @@ TRAINED: Mapping[str, type[TrainedControl]] = {
     "beta_vae": BetaVaeGraph,
     "advae": AdvaeGraph,
     "gamma_vae_g": GammaVaeGraph,
+}
+LABELLED: Mapping[str, type[LabelledControl]] = {
+    "cam": CamGraph,
+    "guided_backprop": GuidedBackpropGraph,
+    "smoothgrad": SmoothGradGraph,
 }
 
 
@@ -54,7 +63,7 @@ def run_control(cell: Cell, data: Path, run: Path, output: Path) -> dict[str, An
     fitted, held = inputs.train, inputs.calibration
     if not held:
         fitted, held = hold_out(inputs.train, fraction=config.data.calibration_fraction, seed=cell.seed)
-    graph, device, description = _start(cell, config, inputs, output)
+    graph, device, description = _start(cell, config, inputs, run, output)
     images = cache_images(inputs.train, inputs.hashes_of(inputs.train), size=config.data.image_size, folder=run)
     chosen = set(fitted)
     is_fitted = np.array([record in chosen for record in inputs.train])
@@ -72,17 +81,24 @@ def run_control(cell: Cell, data: Path, run: Path, output: Path) -> dict[str, An
 
 
 def _start(
-    cell: Cell, config: RunConfig, inputs: TrainingData, output: Path
-) -> tuple[FeatureControl | TrainedControl, torch.device, dict[str, Any]]:
+    cell: Cell, config: RunConfig, inputs: TrainingData, run: Path, output: Path
+) -> tuple[FeatureControl | TrainedControl | LabelledControl, torch.device, dict[str, Any]]:
     """The control before it is fitted, where it computes, and what a model.json would say of it."""
     if cell.method in TRAINED:
         device, graph = choose_device(config.training.device), TRAINED[cell.method](config)
         origin = provenance(inputs, config, device=str(device), seconds=0.0)
         origin["encoder"] = encoder_label(network_config(config, units=1))
         return graph, device, {"variant": cell.method, "provenance": origin, "weights_sha256": None}
+    if cell.method in LABELLED:
+        bad, size = inputs.anomalous, config.data.image_size
+        labelled = cache_images(bad, inputs.hashes_of(bad), size=size, folder=run)
+        control = LABELLED[cell.method](config, labelled)
+        origin = provenance(inputs, config, device=config.training.device, seconds=0.0)
+        description = {"variant": cell.method, "provenance": origin, "weights_sha256": None}
+        return control, choose_device(config.training.device), description
     base = replace(cell, name=cell.features_of or "")
     engine, description = load_run(output / base.folder, "auto")
     assert isinstance(engine.graph, InferenceGraph)
     features = engine.graph.model
-    control = ON_FEATURES[cell.method](features, image_size=config.data.image_size, seed=cell.seed)
-    return control, engine.device, description
+    on_features = ON_FEATURES[cell.method](features, image_size=config.data.image_size, seed=cell.seed)
+    return on_features, engine.device, description

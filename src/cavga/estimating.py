@@ -12,7 +12,7 @@ from cavga.benchmark import ROW_FILE, find_cells
 from cavga.cells.cell import Cell, merge
 from cavga.cells.choosing import Choice
 from cavga.cells.tables import folder_of
-from cavga.config import epochs_of
+from cavga.config import epochs_of, images_per_epoch
 from cavga.data.catalog import load_catalog
 from cavga.data.demo import TEXTURES, write_demo_data
 from cavga.data.manifest import sha256_of, write_manifest
@@ -157,7 +157,8 @@ def _time(cell: Cell, catalog: Catalog, place: Path) -> Timing:
     # The first step begins after the features were fitted: the steps between are what an epoch is made of.
     step = (steps[-1] - steps[0]) / (len(steps) - 1) if len(steps) > 1 else 0.0
     num_steps = max(1, len(steps))
-    return Timing(cell.name, cell.data, round(seconds, 1), step * num_steps / len(train_records),
+    num_seen = images_per_epoch(config.training, len(train_records))
+    return Timing(cell.name, cell.data, round(seconds, 1), step * num_steps / num_seen,
                   max(0.0, seconds - step * num_steps) / len(records))  # fmt: skip
 
 
@@ -167,6 +168,7 @@ def _estimate(cell: Cell, timing: Timing, size: tuple[int, int], of_name: dict[s
     else:
         epochs = epochs_of(cell.config()) if cell.method == "cavga" else 0
         num_train, num_test = size
-        in_epochs = timing.seconds_per_epoch_and_image * num_train * epochs
+        num_train = cell.num_images if isinstance(cell.num_images, int) else num_train
+        in_epochs = timing.seconds_per_epoch_and_image * images_per_epoch(cell.config().training, num_train) * epochs
         minutes, basis = (in_epochs + timing.seconds_per_image * (num_train + num_test)) / 60, "timed"
     return CellEstimate(cell.name, cell.data, cell.part, cell.seed, round(minutes, 2), basis)

@@ -72,8 +72,7 @@ def resolve(config: RunConfig) -> RunConfig:
     loss = config.loss
     if loss.adversarial_weight is None:
         loss = replace(loss, adversarial_weight=0.0 if is_trained_on_made(model) else ADVERSARIAL_WEIGHT)
-    if model.gan_weights is not None and not takes_gan_weights(model, loss):
-        raise UsageError(f"gan_weights: {model.variant} with these settings is trained without a discriminator")
+    _check_gan_weights(model, loss)
     # Only the decoder is trained where the features are given and mu is set by whitening.
     is_fixed = model.latent == "whitened" and not model.train_encoder and not model.train_latent
     training = replace(config.training, epochs=config.training.epochs or (1 if is_fixed else 10))
@@ -83,6 +82,15 @@ def resolve(config: RunConfig) -> RunConfig:
 def takes_gan_weights(model: ModelConfig, loss: LossConfig) -> bool:
     """Whether resolved settings train a part that GAN weights can set: a discriminator, or D's encoder and decoder."""
     return not is_trained_on_made(model) and (model.variant.startswith("d") or loss.adversarial_weight != 0)
+
+
+def _check_gan_weights(model: ModelConfig, loss: LossConfig) -> None:
+    if model.gan_weights is None:
+        return
+    if not takes_gan_weights(model, loss):
+        raise UsageError(f"gan_weights: {model.variant} with these settings is trained without a discriminator")
+    if model.variant.startswith("d") and model.weights != "none":
+        raise UsageError(f"weights and gan_weights both set the encoder of {model.variant}: leave one of them out")
 
 
 def _resolve_features(model: ModelConfig) -> ModelConfig:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cavga._version import __version__
-from cavga.config import RunConfig, epochs_of
+from cavga.config import RunConfig, epochs_of, images_per_epoch
 from cavga.data.catalog import load_catalog
 from cavga.data.dataset import TrainingImages, cache_images
 from cavga.data.reading import read_usable
@@ -127,7 +127,7 @@ def _finish(
         "epochs": epochs_of(config),
         "batch_size": settings.batch_size,
         "learning_rate": settings.learning_rate,
-        "steps": epochs_of(config) * -(-num_images // settings.batch_size),
+        "steps": epochs_of(config) * -(-images_per_epoch(settings, num_images) // settings.batch_size),
         "losses": {name: last[name] for name in ("reconstruction", "kl", "generator", "discriminator")},
         "cavga": __version__,
     }

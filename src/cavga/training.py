@@ -20,7 +20,7 @@ from torch import Tensor, nn, optim
 
 from cavga.checkpoint import flatten_optimizer, load_tensors, restore_optimizer, save_tensors
 from cavga.config import LossConfig, RunConfig, epochs_of
-from cavga.data.dataset import TrainingImages, augment, epoch_order, image_batch
+from cavga.data.dataset import TrainingImages, augment, epoch_batches, image_batch
 from cavga.data.made_images import MadeImages, made_batch
 from cavga.errors import ResumeError, TrainingError
 from cavga.files import atomic_write
@@ -186,37 +186,41 @@ def _train_epoch(
     noise = torch.Generator(device).manual_seed(_mix(settings.seed, epoch))
     record = EpochRecord(players.model.mu_head.num_channels, device)
     class_weights = data.class_weights(config.loss.class_balance) if isinstance(data, TrainingImages) else (1.0, 1.0)
-    orders = list(epoch_order(len(data), batch_size=settings.batch_size, seed=settings.seed, epoch=epoch))
-    for step, indices in enumerate(orders):
+    batches = list(epoch_batches(len(data), settings, epoch))
+    for step, (indices, passes) in enumerate(batches):
         if isinstance(data, TrainingImages):
             rate = settings.learning_rate * DECAY ** (epoch // DECAY_EPOCHS)
         else:
-            rate = settings.learning_rate * one_cycle((epoch + step / len(orders)) / num_epochs)
+            rate = settings.learning_rate * one_cycle((epoch + step / len(batches)) / num_epochs)
         _set_rate(players, rate)
-        images, labels, regions = _batch(data, indices, config, epoch, device)
+        images, labels, regions = _batch(data, indices, config, passes, device)
         losses = training_step(
             players, images, labels, config.loss, noise, class_weights=class_weights, regions=regions
         )
         terms = record.add(losses)
         if not math.isfinite(terms["total"]):
             raise TrainingError(f"the loss is {terms['total']} in epoch {epoch}: try a smaller --learning-rate")
-        on_step(Progress(epoch, num_epochs, step + 1, len(orders), terms))
+        on_step(Progress(epoch, num_epochs, step + 1, len(batches), terms))
     return record.line(epoch, time.monotonic() - started)
 
 
 def _batch(
-    data: TrainingImages | MadeImages, indices: NDArray[np.intp], config: RunConfig, epoch: int, device: torch.device
+    data: TrainingImages | MadeImages,
+    indices: NDArray[np.intp],
+    config: RunConfig,
+    passes: NDArray[np.intp],
+    device: torch.device,
 ) -> tuple[Images, Labels, ScoreMap | None]:
     """Images and their labels, and of made ones the share of an anomaly in every pixel."""
     seed = config.training.seed
     if isinstance(data, MadeImages):
-        pixels, shares = made_batch(data, indices, seed=seed, epoch=epoch)
+        pixels, shares = made_batch(data, indices, seed=seed, epoch=int(passes[0]))
         regions = torch.from_numpy(shares).to(device).float() / 255
         images = image_batch(pixels, np.arange(len(pixels)), device)
         return images, (regions.flatten(1).amax(dim=1) >= 0.5).long(), regions
     batch = image_batch(data.images, indices, device)
     if config.data.augment:
-        batch = augment(batch, indices, seed=seed, epoch=epoch)
+        batch = augment(batch, indices, seed=seed, epoch=passes)
     return batch, torch.from_numpy(data.labels[indices]).to(device), None
 
 

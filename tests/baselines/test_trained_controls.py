@@ -68,6 +68,16 @@ def test_what_no_training_image_has_scores_above_all_that_is_normal(fitted, name
     assert anomalous.scores.min() > normal.scores.max()
 
 
+@pytest.mark.parametrize("name", [name for name in TRAINED if name != "advae"])
+def test_two_kinds_in_one_image_are_both_marked(fitted, name):
+    clean, images = bars(4, seed=3), bars(4, seed=3)
+    images[:, 12:20, 2:8] = 255  # beside the bar, and in it
+    images[:, 12:20, 13:17] = 0
+    before, after = (TorchEngine(fitted[name], CPU).score(list(part)).maps for part in (clean, images))
+    for place in ((slice(12, 20), slice(2, 8)), (slice(12, 20), slice(13, 17))):
+        assert (after[:, *place].mean(axis=(1, 2)) > 1.2 * before[:, *place].mean(axis=(1, 2))).all()
+
+
 @pytest.mark.parametrize("name", TRAINED)
 def test_a_score_does_not_depend_on_the_rest_of_the_batch(fitted, name):
     engine = TorchEngine(fitted[name], CPU)

@@ -15,7 +15,7 @@ from torch import Tensor, optim
 from torch.nn import functional
 
 from cavga.config import RunConfig, TrainingConfig
-from cavga.data.dataset import epoch_order, image_batch
+from cavga.data.dataset import epoch_batches, image_batch
 from cavga.errors import TrainingError
 from cavga.inference import InferenceOutput, ScoringGraph
 from cavga.model.cavga import Cavga, Latent
@@ -65,7 +65,7 @@ def train_network(
     num_epochs = settings.epochs or 1
     for epoch in range(num_epochs):
         total = 0.0
-        for indices in epoch_order(len(images), batch_size=settings.batch_size, seed=settings.seed, epoch=epoch):
+        for indices, _ in epoch_batches(len(images), settings, epoch):
             loss = objective(image_batch(images, indices, device), noise)
             if not math.isfinite(loss.item()):
                 raise TrainingError(f"the loss is {loss.item()} in epoch {epoch}: try a smaller --learning-rate")

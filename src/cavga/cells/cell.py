@@ -1,7 +1,7 @@
 """A cell of a table: which model is trained on which data with which seed."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from cavga.config import ModelConfig, RunConfig
 from cavga.presets import make_config
@@ -41,6 +41,13 @@ class Cell:
 
     At any share, 0.0 too, the images of the largest one of CONTAMINATION_SHARES are not tested.
     """
+    num_images: int | Literal["all"] | None = None
+    """So many of the normal training images, drawn by the seed, a smaller number out of a larger; "all" and None: all.
+
+    "all" is the last point of a curve, None a cell of another table. The test images are those of the data.
+    """
+    with_spare: bool = False
+    """LAG: the suspicious images that its split leaves over are training images too, labelled so."""
     note: str = ""
     is_extra: bool = False
     """On a data set that the paper does not have: left out where it is not there."""
@@ -49,6 +56,7 @@ class Cell:
     def folder(self) -> str:
         """Where the cell's run lies below the output."""
         chosen = "" if self.chosen is None else f", {self.chosen}"
+        chosen += "" if self.num_images is None else f", {self.num_images} images"
         return f"{self.name}/{self.data.replace('/', '-')}{chosen}/seed-{self.seed}"
 
     @property

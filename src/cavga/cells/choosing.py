@@ -82,16 +82,19 @@ def _is_wanted(cell: Cell, choice: Choice) -> bool:
 
 def _with_needed(cells: Sequence[Cell], wanted: Sequence[Cell]) -> list[Cell]:
     """The wanted cells and those whose features or training images they need, in the table's order."""
-    by_name = {(cell.name, cell.data, cell.chosen, cell.seed): cell for cell in cells}
-    names, queue = set(), list(wanted)
+    by_key = {_key(cell): cell for cell in cells}
+    keys, queue = set(), list(wanted)
     while queue:
         cell = queue.pop()
-        key = (cell.name, cell.data, cell.chosen, cell.seed)
-        if key not in names:
-            names.add(key)
-            needed = [(name, *key[1:]) for name in (cell.features_of, cell.without) if name]
-            queue += [by_name[other] for other in needed if other in by_name]
-    return [cell for key, cell in by_name.items() if key in names]
+        if _key(cell) not in keys:
+            keys.add(_key(cell))
+            needed = [_key(replace(cell, name=name)) for name in (cell.features_of, cell.without) if name]
+            queue += [by_key[key] for key in needed if key in by_key]
+    return [cell for key, cell in by_key.items() if key in keys]
+
+
+def _key(cell: Cell) -> tuple[str, str, str | None, int | str | None, int]:
+    return cell.name, cell.data, cell.chosen, cell.num_images, cell.seed
 
 
 def _with_gan_weights(cell: Cell, path: Path | None) -> Cell:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from cavga.cells.at_128_px import contamination_cells, table8_cells, variant_cells, weak_cells
 from cavga.cells.cell import Cell
+from cavga.cells.data_curve import data_curve_cells
 from cavga.cells.figures import fig1_cells, fig3_cells, fig4_cells, fig5_cells
 from cavga.cells.good_only import accuracy_cells, demo_cells, screw_cells
 from cavga.cells.paper import table3_cells, table4_cells, table5_cells
@@ -22,6 +23,7 @@ TABLES: dict[str, Callable[[Sequence[int], str | None], list[Cell]]] = {
     "weak": weak_cells,
     "accuracy": accuracy_cells,
     "contamination": contamination_cells,
+    "data-curve": data_curve_cells,
     "fig1": fig1_cells,
     "fig3": fig3_cells,
     "fig4": fig4_cells,
@@ -33,8 +35,8 @@ FOLDERS: dict[str | tuple[str, str], str] = {
     "fig5": "table8",
     ("fig3", "shanghaitech"): "table4",
 }
-COUNTS_TABLE, IMPROVEMENTS_FIGURE = "table2", "fig1ii"
-SUMMARIES = (COUNTS_TABLE, IMPROVEMENTS_FIGURE)  # nothing is trained for them
+PROPERTIES_TABLE, COUNTS_TABLE, IMPROVEMENTS_FIGURE = "table1", "table2", "fig1ii"
+SUMMARIES = (PROPERTIES_TABLE, COUNTS_TABLE, IMPROVEMENTS_FIGURE)  # nothing is trained for them
 
 
 def folder_of(table: str, set_name: str, epochs: int | None) -> str:

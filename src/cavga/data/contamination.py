@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from cavga.data.catalog import load_catalog
-from cavga.data.manifest import sha256_of, write_manifest
+from cavga.data.manifest import write_changed
 from cavga.data.records import ANOMALOUS, NORMAL, ImageRecord
 from cavga.errors import DataError, UsageError
 
@@ -46,8 +46,7 @@ def contaminate(
 def write_contaminated(data: Path, manifest: Path, *, share: float, reserved_share: float, seed: int) -> None:
     """Write the manifest of `data` after `contaminate`; its paths are absolute unless it lies above the images."""
     records = contaminate(load_catalog(data).records, share=share, reserved_share=reserved_share, seed=seed)
-    hashes = {record.relative_path: sha256_of(record.path) for record in records}
-    write_manifest(manifest, records, manifest.absolute().parent, hashes)
+    write_changed(manifest, records)
 
 
 def _num_bad(num_good: int, share: float) -> int:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cavga.ahead import ahead
+from cavga.config import TrainingConfig
 from cavga.data.images import BATCH_SIZE, NUM_DECODE_THREADS, read_image
 from cavga.data.records import ImageRecord
 from cavga.errors import DataError
@@ -166,13 +167,34 @@ def epoch_order(num_images: int, *, batch_size: int, seed: int, epoch: int) -> I
         yield np.repeat(batch, 2) if len(batch) == 1 else batch
 
 
-def augment(images: Images, indices: NDArray[np.intp], *, seed: int, epoch: int) -> Images:
-    """Random flips and, on square images, quarter turns."""
+def epoch_batches(
+    num_images: int, settings: TrainingConfig, epoch: int
+) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    """Index batches of one epoch, and in which pass over all images each image is seen, counted from 0.
+
+    An epoch is one pass, cut by `epoch_order`; with `steps_per_epoch` passes follow one another and are cut into full
+    batches, so that few images are trained on for as many steps as many.
+    """
+    seed, size, num_steps = settings.seed, settings.batch_size, settings.steps_per_epoch
+    if num_steps is None:
+        for indices in epoch_order(num_images, batch_size=size, seed=seed, epoch=epoch):
+            yield indices, np.full(len(indices), epoch)
+        return
+    for step in range(epoch * num_steps, (epoch + 1) * num_steps):
+        passes, places = np.divmod(np.arange(step * size, (step + 1) * size), num_images)
+        orders = {number: np.random.default_rng([seed, number]).permutation(num_images) for number in set(passes)}
+        indices = np.array([orders[number][place] for number, place in zip(passes, places, strict=True)])
+        yield (np.repeat(indices, 2), np.repeat(passes, 2)) if size == 1 else (indices, passes)
+
+
+def augment(images: Images, indices: NDArray[np.intp], *, seed: int, epoch: int | NDArray[np.intp]) -> Images:
+    """Random flips and, on square images, quarter turns; `epoch` may be one for each image."""
     is_square = images.shape[2] == images.shape[3]
+    epochs = np.broadcast_to(epoch, indices.shape)
     return torch.stack(
         [
-            _turn(image, np.random.default_rng([seed, epoch, int(index)]), is_square)
-            for image, index in zip(images, indices, strict=True)
+            _turn(image, np.random.default_rng([seed, int(number), int(index)]), is_square)
+            for image, index, number in zip(images, indices, epochs, strict=True)
         ]
     )
 

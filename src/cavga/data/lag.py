@@ -66,6 +66,14 @@ def load_lag(root: Path, *, mask_cut: float) -> Catalog:
     )
 
 
+def spare_suspicious(root: Path) -> tuple[ImageRecord, ...]:
+    """The suspicious images that the split leaves over, as training images labelled anomalous, without masks."""
+    return tuple(
+        ImageRecord(path=path, relative_path=path.relative_to(root).as_posix(), label=ANOMALOUS, split="train")
+        for path in _images(root, ANOMALOUS)[NUM_TEST:]
+    )
+
+
 def _class_folder(root: Path, label: int) -> Path | None:
     return next((root / name for name in _FOLDERS[label] if (root / name / "image").is_dir()), None)
 

@@ -58,6 +58,12 @@ def write_manifest(path: Path, records: Sequence[ImageRecord], root: Path, hashe
     atomic_write(path, text.getvalue().encode())
 
 
+def write_changed(path: Path, records: Sequence[ImageRecord]) -> None:
+    """Write the manifest of changed records: paths are absolute unless `path` lies above the images."""
+    hashes = {record.relative_path: sha256_of(record.path) for record in records}
+    write_manifest(path, records, path.absolute().parent, hashes)
+
+
 def read_manifest_hashes(path: Path) -> dict[str, str]:
     """sha256 -> split of every image that a run's manifest.csv lists."""
     return {row[HASH_COLUMN]: row["split"] for _, row in _rows(path) if row[HASH_COLUMN]}

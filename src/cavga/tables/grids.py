@@ -98,9 +98,10 @@ def set_and_part(row: Row) -> tuple[str, str | None]:
 
 
 def place_of(row: Row) -> str:
-    """What a row was measured on: "mvtec_ad/screw", "shanghaitech/01"."""
+    """What a row was measured on: "mvtec_ad/screw", "shanghaitech/01", "magnetic_tile, 5 images"."""
     name, part = set_and_part(row)
-    return name if part is None else f"{name}/{part}"
+    place = name if part is None else f"{name}/{part}"
+    return f"{place}, {row['num_images']} images" if "num_images" in row else place
 
 
 def value_of(row: Row, metric: str) -> float | None:

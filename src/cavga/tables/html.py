@@ -7,6 +7,8 @@ from typing import Any
 
 from cavga.page import write_page
 from cavga.tables.content import GIVEN, REPORTED, TableContent, compared, mark_of, marks, value_text
+from cavga.tables.curve import STYLE as CURVE_STYLE
+from cavga.tables.curve import curve_section
 from cavga.tables.grids import GIVEN_GROUP, REPORTED_GROUP, Column, Grid
 from cavga.tables.records import Record, origins
 
@@ -50,8 +52,8 @@ def write_html(path: Path, content: TableContent, grids: Sequence[Grid], lines: 
         )
         if rows
     ]
-    body = "".join([*tables, below, *trouble, *details])
-    write_page(path, content.title, f"<p>{escape(content.state)}</p>", body, style=STYLE)
+    body = "".join([curve_section(content.rows), *tables, below, *trouble, *details])
+    write_page(path, content.title, f"<p>{escape(content.state)}</p>", body, style=STYLE + CURVE_STYLE)
 
 
 def _items(texts: Iterable[str]) -> str:

@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from cavga.estimating import Estimate
 
 TABLES = (
-    "the paper's: table2 (numbers of images), table3 and table6 (MVTec AD, the same runs), table4 (mSTC), "
-    "table5 (LAG), table7 (one class normal), table8 (ablation); its figures: fig1 (attention with and without L_ae), "
-    "fig1ii (improvement over the best baseline, from the tables in DIR), fig3 (results), fig4 (failures, by "
-    "contrast), fig5 (ablation); our own: demo, screw, variants, weak, accuracy, contamination"
+    "the paper's: table1 (working properties), table2 (numbers of images), table3 and table6 (MVTec AD, the same "
+    "runs), table4 (mSTC), table5 (LAG), table7 (one class normal), table8 (ablation); its figures: fig1 (attention "
+    "with and without L_ae), fig1ii (improvement over the best baseline, from the tables in DIR), fig3 (results), fig4 "
+    "(failures, by contrast), fig5 (ablation); our own: demo, screw, variants, weak, accuracy, contamination, "
+    "data-curve (how many good images it takes, with and without L_ae)"
 )
 ROOT = "folder that holds mvtec_ad/<category>, shanghaitech, lag, MNIST, FashionMNIST, cifar10, magnetic_tile"
 
@@ -60,36 +61,50 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> Outcome:
     from cavga.benchmark import run_table
     from cavga.cells.choosing import Choice
-    from cavga.cells.tables import COUNTS_TABLE, IMPROVEMENTS_FIGURE
+    from cavga.cells.tables import IMPROVEMENTS_FIGURE, SUMMARIES
     from cavga.figures.drawing import FIGURES, first_seed, run_figure
-    from cavga.tables.counting import count_table
     from cavga.tables.grids import place_of
     from cavga.tables.reported import load_reported
 
     choice = Choice(args.seeds, args.weights, args.datasets, args.categories, args.variants, args.preset, args.epochs,
                     args.gan_weights)  # fmt: skip
-    if args.table in FIGURES or args.table == IMPROVEMENTS_FIGURE:
+    is_figure = args.table in FIGURES
+    if is_figure or args.table == IMPROVEMENTS_FIGURE:
         _refuse_flags_of_tables(args)
         choice = first_seed(choice)
-    if args.table == IMPROVEMENTS_FIGURE and not args.estimate:
-        return _improvements(args, choice)
-    reported = load_reported(args.table, shaky=args.shaky, given=args.reported)
-    if args.table == COUNTS_TABLE and not args.estimate:
-        counts = count_table(args.output, data=args.data, choice=choice, reported=reported)
-        return _outcome(counts.rows, counts.absent, counts.files, what="parts counted")
     if args.estimate:
         return _estimate(args, choice)
+    if args.table in SUMMARIES:
+        return _summary(args, choice)
 
     def show(row: dict[str, Any]) -> None:
         if not args.json:
             name = f"{row['cell']}, {place_of(row)}, seed {row['seed']}"
             print(f"{name}: {row['error'] or table_line('', row['metrics'])}", file=sys.stderr)
 
-    if args.table in FIGURES:
+    if is_figure:
         done = run_figure(args.table, args.output, data=args.data, choice=choice, on_row=show)
     else:
+        reported = load_reported(args.table, shaky=args.shaky, given=args.reported)
         done = run_table(args.table, args.output, data=args.data, choice=choice, reported=reported, on_row=show)
     return _outcome(done.rows, done.absent, done.files, what="cells finished")
+
+
+def _summary(args: argparse.Namespace, choice: "Choice") -> Outcome:
+    """What nothing is trained for."""
+    from cavga.cells.tables import COUNTS_TABLE, PROPERTIES_TABLE
+    from cavga.tables.counting import count_table
+    from cavga.tables.property_pages import write_properties
+    from cavga.tables.reported import load_reported
+
+    if args.table == PROPERTIES_TABLE:
+        described = write_properties(args.output, choice=choice)
+        return _outcome(described.rows, [], described.files, what="methods described")
+    if args.table == COUNTS_TABLE:
+        reported = load_reported(args.table, shaky=args.shaky, given=args.reported)
+        counts = count_table(args.output, data=args.data, choice=choice, reported=reported)
+        return _outcome(counts.rows, counts.absent, counts.files, what="parts counted")
+    return _improvements(args, choice)
 
 
 def _refuse_flags_of_tables(args: argparse.Namespace) -> None:
