@@ -41,6 +41,7 @@ def test_help_and_version_load_no_torch():
         "compare",
         "drift",
         "profile",
+        "pretrain",
         "benchmark",
     ],
 )
@@ -59,7 +60,7 @@ def test_every_verb_has_help_with_an_example(verb, capsys):
     ("arguments", "message"),
     [
         ((), "no command given"),
-        (("trian", "x"), "expected one of train, demo, check, evaluate, export"),
+        (("trian", "x"), "expected one of train, pretrain, demo, check, evaluate"),
         (("xyz",), "expected one of demo, check, train, evaluate, export"),
         (("train", "DATA"), "--output"),
         (("train", "DATA", "--output", "OUT", "--variant", "r-v"), "expected one of r-s, r-u, r-w, d-s, d-u, d-w"),

@@ -41,16 +41,9 @@ def test_presets_differ_in_every_field_that_is_not_for_a_study():
         *("normal_class", "mask_cut"),
         *("image_size", "category", "layout", "calibration_fraction", "anomalous_fraction", "skip_bad"),
         *("tile", "roi"),
-        *("variant", "encoder", "weights", "spectrum"),
-        *(
-            "seed",
-            "steps_per_epoch",
-            "batch_size",
-            "device",
-            "false_alarm_rate",
-            "mask_false_alarm_rate",
-            "train_latent",
-        ),
+        *("variant", "encoder", "weights", "gan_weights", "spectrum"),
+        *("seed", "steps_per_epoch", "batch_size", "device", "false_alarm_rate", "mask_false_alarm_rate"),
+        "train_latent",
         *("vae_weight", "adversarial_weight", "attention_weight", "guided_attention_weight", "region_weight"),
         *("attention", "image_score", "prior", "whitening"),  # follow from other settings
         *("latent_shape", "decoder_skip", "class_score", "map_gate"),  # ablations of Table 8; readings of Eq. 5

@@ -19,7 +19,7 @@ ROOMS = [
     "model.cell_classifier", "model.region_classifier", "model.cavga",
     "model.variants",
     "model.weights",
-    "checkpoint", "training_log", "objectives", "training", "whitening", "first_filters",
+    "checkpoint", "gan_weights", "training_log", "objectives", "training", "whitening", "first_filters",
     "inference", "classification", "prior_fitting",
     "self_supervision", "fitting", "significance", "metrics",
     "pixel_metrics", "pixel_counts_file", "paired_bootstrap", "calibration", "calibration_file",
@@ -31,7 +31,7 @@ ROOMS = [
     "prediction_folder", "prediction", "bundle_files", "bundle", "runs", "calibrating",
     "drift", "profiling", "self_check", "sections",
     "thresholds",
-    "export", "export_check", "quantization", "export_run", "pipeline", "evaluating", "evaluating_maps",
+    "export", "export_check", "quantization", "export_run", "pipeline", "pretraining", "evaluating", "evaluating_maps",
     "self_test_images", "self_test_page", "self_testing", "progress", "demo",
     "measuring", "tables.reported", "tables.grids", "tables.records", "tables.content", "tables.curve", "tables.html",
     "tables.pages",
@@ -44,8 +44,8 @@ ROOMS = [
     "figures.tested", "figures.strips", "figures.pages", "figures.coverage", "figures.qualitative", "figures.contrast",
     "figures.failures", "figures.improvements", "figures.drawing",
     "verbs.outcome", "verbs.demo", "verbs.check", "verbs.train", "verbs.evaluate", "verbs.export", "verbs.predict",
-    "verbs.bundle", "verbs.calibrate", "verbs.compare", "verbs.drift", "verbs.profile", "verbs.benchmark",
-    "cli", "__main__",
+    "verbs.bundle", "verbs.calibrate", "verbs.compare", "verbs.drift", "verbs.profile", "verbs.pretrain",
+    "verbs.benchmark", "cli", "__main__",
 ]  # fmt: skip
 OUTSIDE = {
     "__init__",

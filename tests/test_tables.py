@@ -279,9 +279,9 @@ def test_a_measured_method_with_a_reported_ones_name_stands_beside_it(trainings,
 def test_fewer_epochs_are_said_and_kept_apart(small_tables, trainings, root, tmp_path):
     choice = Choice(categories=("screw",), epochs=1)
     cut = run_table("table3", tmp_path, data=root, choice=choice).rows
-    assert {row["note"] for row in cut} == {"cut to 1 of 2 epochs"}
+    assert {row["note"] for row in cut} == {"no Celeb-A; cut to 1 of 2 epochs", "cut to 1 of 2 epochs"}
     full = run_table("table3", tmp_path, data=root, choice=Choice(categories=("screw",), epochs=2)).rows
-    assert {row["note"] for row in full} == {""}
+    assert {row["note"] for row in full} == {"no Celeb-A", ""}
     assert len(trainings) == 4
     assert "cut to 1 of 2 epochs" not in (tmp_path / "table3.md").read_text("utf-8")
 

@@ -20,9 +20,11 @@ from cavga.config import as_dict
 from cavga.controls import run_control
 from cavga.data.demo import TEXTURES, write_demo_data
 from cavga.data.known_sets import where_to_get
+from cavga.data.manifest import sha256_of
 from cavga.errors import CavgaError, DataError, ModelFileError, UsageError
 from cavga.evaluating import evaluate
 from cavga.files import atomic_write
+from cavga.gan_weights import read_gan_weights
 from cavga.measuring import code_version, images_per_second, peak_memory_mb, reset_peak_memory
 from cavga.pipeline import train
 from cavga.prediction_lines import PREDICTIONS_FILE
@@ -97,6 +99,8 @@ def find_cells(
     weights = choice.weights
     if weights not in (None, "imagenet", "none") and not Path(str(weights)).is_file():
         raise ModelFileError(f"no such weights file: {weights}")
+    if choice.gan_weights is not None:
+        read_gan_weights(choice.gan_weights)
     lacking = [cell for cell in cells if cell not in there and not cell.is_extra]
     return there, _absent(data or Path(), cells, lacking)
 
@@ -160,6 +164,9 @@ def _settings_of(cell: Cell) -> str:
     config = as_dict(cell.config())
     config["training"].pop("device")
     config["model"]["weights"] = Path(config["model"]["weights"]).name
+    gan_weights = config["model"].pop("gan_weights")
+    if gan_weights is not None:
+        config["model"]["gan_weights"] = sha256_of(Path(gan_weights))  # by content: files of that name are made anew
     parts = [config, cell.method, cell.features_of, cell.without, cell.contamination]
     parts += [] if cell.num_images is None else [cell.num_images]  # nothing, as in rows of earlier versions
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
@@ -169,7 +176,7 @@ def _finished(run: Path, row: Row, settings: str) -> Row:
     """The row of a finished cell; a failure if it was run with other settings than are asked for now."""
     found: Row = json.loads((run / ROW_FILE).read_text(encoding="utf-8"))
     if found.get("settings", settings) == settings:  # rows of earlier versions do not say
-        return found
+        return {**found, "note": row["note"]}  # of the same settings, in the words of now
     problem = "holds this cell with other settings; choose another --output, or remove that folder to run it anew"
     return {**row, "error": f"{run} {problem}"}
 

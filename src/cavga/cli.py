@@ -25,6 +25,7 @@ from cavga.verbs import (
     evaluate,
     export,
     predict,
+    pretrain,
     profile,
     train,
 )
@@ -32,6 +33,7 @@ from cavga.verbs.outcome import FAILED, INTERRUPTED, TERMINATED, Outcome
 
 _HINTS = {  # verb -> how an interrupted one goes on
     "train": "; the same command with --resume goes on from the last checkpoint, or from the start if there is none",
+    "pretrain": "; the same command with --resume goes on from the last checkpoint",
     "benchmark": "; the same command goes on with the cell that was begun",
 }
 
@@ -74,6 +76,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         "compare": (compare.add_flags, "say whether one of two evaluations of the same images is better"),
         "drift": (drift.add_flags, "say whether the scores of now are still like those that set the thresholds"),
         "profile": (profile.add_flags, "measure where the time of a prediction goes"),
+        "pretrain": (pretrain.add_flags, "train the DC-GAN parts on a folder of any images, for --gan-weights"),
         "benchmark": (benchmark.add_flags, "measure a table of the paper, or one of our own, and write it as a page"),
     }
     parser = OneLineParser(prog="cavga", description="Anomaly detection and localization from good images (CAVGA).")

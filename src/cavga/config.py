@@ -16,7 +16,6 @@ DEVICES = ("auto", "cpu", "cuda")
 MAP_KINDS = ("float32", "uint16")  # of the files that hold anomaly maps
 LAYOUTS = ("mvtec", "folder", "manifest", "classes", "idx", "cifar10", "lag", "shanghaitech")
 MAX_IMAGE_SIZE = 1024
-MAP_CELL, MIN_CELLS = 8, 16  # px of the input a cell of a whitened latent map, cells along a side (docs/decisions/0004)
 SIZE_STEP = 32  # px, the stride of an encoder's last stage
 SMALLEST_TILE = 32  # px of a photograph
 
@@ -60,6 +59,10 @@ class ModelConfig:
     )
     encoder: str | None = setting(None, "r: the network of the encoder; default resnet18", tuple(NETWORKS))
     weights: str | None = setting(None, "encoder weights: imagenet, none or a file; default imagenet for r, none for d")
+    gan_weights: str | None = setting(
+        None,
+        "a file of `cavga pretrain` that the discriminator, and d's encoder and decoder, start from; default none",
+    )
     stages: tuple[int, ...] | None = setting(
         None,
         "encoder stages that feed the latent, 1 to 4 (r: 0 is the stem); default 1,2,3, without weights 0,1 (d: 1)",
@@ -241,6 +244,8 @@ def _check_data(data: DataConfig) -> None:
 
 def _check_model(model: ModelConfig) -> None:
     check_encoder(model.variant, model.encoder, model.stages)
+    if model.gan_weights is not None and model.variant.startswith("d") and model.weights not in (None, "none"):
+        raise UsageError(f"weights and gan_weights both set the encoder of {model.variant}: leave one of them out")
     low, high = model.spectrum
     if not 0 <= low < high <= 1:
         raise UsageError(f"spectrum must be a range within 0 to 1, got {low} to {high}")
@@ -288,11 +293,3 @@ def _check_training(config: RunConfig) -> None:
             raise UsageError(f"loss weights must be finite and not be negative, got {weight}")
     if not 0 <= training.seed < 2**32:
         raise UsageError(f"seed must be a whole number from 0 to {2**32 - 1}, got {training.seed}")
-
-
-def map_cell(image_size: tuple[int, int]) -> int:
-    """Pixels of the input that a cell of a whitened latent map stands for: fewer for small images."""
-    cell = MAP_CELL
-    while cell > 2 and min(image_size) // cell < MIN_CELLS:
-        cell //= 2
-    return cell

@@ -18,13 +18,21 @@ def add_config_flags(parser: argparse.ArgumentParser, *, leave_out: tuple[str, .
     """Add --preset, --config and one flag for every field of every section."""
     parser.add_argument("--preset", default=None, metavar="NAME", help=f"{' or '.join(PRESETS)}; default recommended")
     parser.add_argument("--config", type=Path, default=None, metavar="FILE", help="settings from a TOML file")
+    add_setting_flags(parser, lambda name: name not in leave_out)
+
+
+def add_setting_flags(
+    parser: argparse.ArgumentParser, is_wanted: Callable[[str], bool], shown: RunConfig | None = None
+) -> None:
+    """Add one flag for every field that is wanted; its help says the default of `shown`."""
     for section in SECTIONS:
-        part = type(getattr(PRESETS["recommended"], section))
-        group = parser.add_argument_group(section, part.__doc__)
-        hints = get_type_hints(part)
-        for item in fields(part):
-            if item.name not in leave_out:
-                _add_flag(group, item, hints[item.name])
+        values = getattr(shown or RunConfig(), section)
+        part = type(values)
+        wanted = [item for item in fields(part) if is_wanted(item.name)]
+        if wanted:
+            group, hints = parser.add_argument_group(section, part.__doc__), get_type_hints(part)
+            for item in wanted:
+                _add_flag(group, item, hints[item.name], default=getattr(values, item.name))
 
 
 def config_from_flags(
@@ -64,12 +72,12 @@ def one_of(what: str, names: tuple[str, ...]) -> Callable[[str], str]:
     return parse
 
 
-def _add_flag(group: "argparse._ArgumentGroup", item: Field[Any], hint: Any) -> None:
+def _add_flag(group: "argparse._ArgumentGroup", item: Field[Any], hint: Any, *, default: Any) -> None:
     flag = "--" + item.name.replace("_", "-")
     types = [t for t in get_args(hint) if t is not type(None)] if type(None) in get_args(hint) else [hint]
     text = item.metadata["help"].replace("%", "%%")
-    if item.default is not None:
-        text += f" (default {_show(item.default)})"
+    if default is not None:
+        text += f" (default {_show(default)})"
     if types[0] is bool:
         group.add_argument(flag, action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS, help=text)
         return

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from cavga.export_run import export_run
 from cavga.first_filters import set_first_filters
 from cavga.fitting import fit_classes, fit_prior
 from cavga.framing import Framing
+from cavga.gan_weights import GanWeights, gan_weights_for
 from cavga.inference import graph_of
 from cavga.model.cavga import Cavga
 from cavga.model.variants import build, is_whitened_first
@@ -47,6 +49,15 @@ from cavga.whitening import fit_latent
 logger = logging.getLogger("cavga")
 
 
+@dataclass(frozen=True)
+class Start:
+    """What a training starts from: GAN weights if there are any, and the run's own checkpoint if it is resumed."""
+
+    gan_weights: GanWeights | None
+    fingerprint: str
+    resume: bool
+
+
 def train(
     data: str | Path,
     output: str | Path,
@@ -70,23 +81,28 @@ def train(
     run = Path(output)
     check_output(run, resume=resume)
     device = choose_device(config.training.device)
+    gan_weights = gan_weights_for(config)
     inputs = gather(Path(data), config)
     identity, size = fingerprint(inputs, config), config.data.image_size
     check_resumable(run, identity, resume=resume)
     if inputs.drawn:
         logger.info("labelled bad images drawn from the test set: %s", ", ".join(inputs.drawn))
-    with _deterministic(config.training.seed, device):
+    with deterministic(config.training.seed, device):
         model = build(config.model, image_size=size)
         load_encoder_weights(model.encoder, config.model.weights or "none")
+        if gan_weights is not None:
+            gan_weights.start_model(model)
         model.to(device)
         write_inputs(run, inputs, config, identity=identity)
         images = _cache(inputs, config, run)
-        held_out = _fit(model, images, inputs, config, run, fingerprint=identity, resume=resume, on_step=on_step)
+        start = Start(gan_weights, fingerprint=identity, resume=resume)
+        held_out = _fit(model, images, inputs, config, run, start, on_step)
         graph = graph_of(model, config)
         calibration, scores = calibrate_graph(graph, images, inputs, config, held_out)
         check = check_training_images(graph, inputs, calibration, device, scores=scores)
     logger.info("%s", calibration.promise())
-    origin = provenance(inputs, config, device=str(device), seconds=time.monotonic() - started)
+    seconds, known = time.monotonic() - started, None if gan_weights is None else gan_weights.provenance()
+    origin = provenance(inputs, config, device=str(device), seconds=seconds, gan_weights=known)
     origin["manifest_sha256"] = sha256_of(run / MANIFEST_FILE)
     tensors = {key: value for key, value in graph.state_dict().items() if is_needed(key, config)}
     description = _describe(config, calibration, inputs.framing)
@@ -133,9 +149,7 @@ def _fit(
     inputs: TrainingData,
     config: RunConfig,
     run: Path,
-    *,
-    fingerprint: str,
-    resume: bool,
+    start: Start,
     on_step: Callable[[Progress], None],
 ) -> HeldOut | None:
     """Set the latent, train, and fit what stands on the latent; what an aggregated prior measured comes back.
@@ -144,10 +158,12 @@ def _fit(
     """
     settings, device = config.model, next(model.parameters()).device
     is_whitened = settings.latent == "whitened"
-    is_resumed = resume and (run / TRAINING_FOLDER / STATE_FILE).is_file()
+    is_resumed = start.resume and (run / TRAINING_FOLDER / STATE_FILE).is_file()
     if is_whitened_first(settings) and not is_resumed:  # the checkpoint holds it
         fit_latent(model, images.normal, settings, device=device)
     players = make_players(model, config, device)
+    if start.gan_weights is not None:
+        start.gan_weights.start_discriminator(players.discriminator)
     seen: TrainingImages | MadeImages = images
     if is_trained_on_made(settings):
         if not is_resumed:
@@ -156,7 +172,9 @@ def _fit(
         seen = make_images(images.normal_in_memory(seed=seed), seed=seed)
     elif is_whitened:  # it takes nothing from labels: only C does, which is fitted once the latent is fixed
         seen = TrainingImages(images.normal, images.num_normal)
-    train_players(players, seen, config, folder=run, fingerprint=fingerprint, resume=resume, on_step=on_step)
+    train_players(
+        players, seen, config, folder=run, fingerprint=start.fingerprint, resume=start.resume, on_step=on_step
+    )
     if is_whitened and not is_whitened_first(settings):
         fit_latent(model, images.normal, settings, device=device)
     held_out = fit_prior(model, images, config, images.pieces_of(folds_of(inputs, config)), device=device)
@@ -182,7 +200,7 @@ def _describe(config: RunConfig, calibration: Calibration, framing: Framing) -> 
 
 
 @contextmanager
-def _deterministic(seed: int, device: torch.device) -> Iterator[None]:
+def deterministic(seed: int, device: torch.device) -> Iterator[None]:
     """Seeded and deterministic inside, the caller's torch settings untouched outside."""
     before, warned = (
         torch.are_deterministic_algorithms_enabled(),

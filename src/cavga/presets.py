@@ -15,7 +15,7 @@ from cavga.config import (
     is_trained_on_made,
     is_weakly_supervised,
 )
-from cavga.errors import unknown_name
+from cavga.errors import UsageError, unknown_name
 from cavga.networks import DEFAULT_NETWORK, encoder_stages
 from cavga.setting import convert
 
@@ -39,6 +39,13 @@ PAPER = RunConfig(
 )
 ADVERSARIAL_WEIGHT = 0.01
 MADE_STRIDE = 4  # of the stage that is trained on made anomalies
+# `cavga pretrain`: Celeb-A's DC-GAN takes 64 px; Adam at 2e-4 and batches of 128 are DC-GAN's (docs/decisions/0018).
+PRETRAINING: dict[str, dict[str, Any]] = {
+    "data": {"image_size": (64, 64), "augment": False},
+    "model": {"variant": "d-u", "weights": "none"},
+    "loss": {"attention_weight": 0.0},
+    "training": {"epochs": 5, "batch_size": 128, "learning_rate": 2e-4},
+}
 PRESETS = {"recommended": RunConfig(), "paper": PAPER}
 
 
@@ -65,10 +72,17 @@ def resolve(config: RunConfig) -> RunConfig:
     loss = config.loss
     if loss.adversarial_weight is None:
         loss = replace(loss, adversarial_weight=0.0 if is_trained_on_made(model) else ADVERSARIAL_WEIGHT)
+    if model.gan_weights is not None and not takes_gan_weights(model, loss):
+        raise UsageError(f"gan_weights: {model.variant} with these settings is trained without a discriminator")
     # Only the decoder is trained where the features are given and mu is set by whitening.
     is_fixed = model.latent == "whitened" and not model.train_encoder and not model.train_latent
     training = replace(config.training, epochs=config.training.epochs or (1 if is_fixed else 10))
     return replace(config, model=model, loss=loss, training=training)
+
+
+def takes_gan_weights(model: ModelConfig, loss: LossConfig) -> bool:
+    """Whether resolved settings train a part that GAN weights can set: a discriminator, or D's encoder and decoder."""
+    return not is_trained_on_made(model) and (model.variant.startswith("d") or loss.adversarial_weight != 0)
 
 
 def _resolve_features(model: ModelConfig) -> ModelConfig:

@@ -179,6 +179,9 @@ def fingerprint(data: TrainingData, config: RunConfig) -> str:
     settings["training"] = {key: value for key, value in settings["training"].items() if key != "device"}
     for name in ("tile", "roi"):  # as what they are, not as the file they come from
         del settings["data"][name]
+    gan_weights = settings["model"].pop("gan_weights")
+    if gan_weights is not None:
+        settings["gan_weights"] = sha256_of(Path(gan_weights))
     if not data.framing.is_plain:
         settings["framing"] = data.framing.identity()
     return hashlib.sha256(json.dumps([data.content_hash(), settings], sort_keys=True).encode()).hexdigest()
@@ -239,15 +242,25 @@ def encoder_label(config: RunConfig) -> str:
         kind += f" ({model.encoder})"
     last = f"layer{model.stages[-1]}" if model.stages else "?"
     source = {"imagenet": "ImageNet", "none": "no pretraining"}.get(model.weights or "", Path(model.weights or "").name)
+    if model.gan_weights is not None and model.variant.startswith("d"):
+        source = f"GAN weights {Path(model.gan_weights).name}"
     return f"{kind} to {last}, {'trained' if model.train_encoder else 'frozen'}, {source}"
 
 
-def provenance(data: TrainingData, config: RunConfig, *, device: str, seconds: float) -> dict[str, Any]:
-    """Where a model comes from: versions, machine, data, seed."""
+def provenance(
+    data: TrainingData,
+    config: RunConfig,
+    *,
+    device: str,
+    seconds: float,
+    gan_weights: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Where a model comes from: versions, machine, data, seed, the file of GAN weights if there was one."""
     import torch
 
     return {
         "encoder": encoder_label(config),
+        **(gan_weights or {"gan_weights": None}),
         "seed": config.training.seed,
         "data": data.catalog.root.name,
         "layout": data.catalog.layout,

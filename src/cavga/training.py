@@ -26,7 +26,7 @@ from cavga.errors import ResumeError, TrainingError
 from cavga.files import atomic_write
 from cavga.losses import discriminator_loss, generator_loss, kl_divergence, reconstruction_loss
 from cavga.model.cavga import Cavga
-from cavga.model.discriminator import INPUT_SIZE, Discriminator
+from cavga.model.discriminator import Discriminator, input_size_for
 from cavga.model_file import TRAINING_FOLDER
 from cavga.objectives import self_supervised, unsupervised, weakly_supervised
 from cavga.shapes import Images, Labels, ScoreMap
@@ -65,8 +65,7 @@ class Progress:
 
 def make_players(model: Cavga, config: RunConfig, device: torch.device) -> Players:
     """Discriminator and optimizers for `model`, all on `device`."""
-    input_size = min(INPUT_SIZE, *config.data.image_size)  # sides are multiples of 32
-    discriminator = Discriminator(input_size=input_size).to(device)
+    discriminator = Discriminator(input_size=input_size_for(config.data.image_size)).to(device)
     model.to(device)
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     rate = config.training.learning_rate

@@ -2,12 +2,16 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from cavga.cells.cell import Cell, merge
 from cavga.cells.tables import SUMMARIES, TABLES
 from cavga.config import epochs_of
 from cavga.data.one_class import letters_of
 from cavga.errors import UsageError, unknown_name
+from cavga.presets import takes_gan_weights
+
+NO_GAN_WEIGHTS = "no Celeb-A"  # where the paper has DC-GAN parts that were trained on it, these start at random
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,8 @@ class Choice:
     preset: str | None = None
     epochs: int | None = None
     """Train no longer than this; says so in the row's note."""
+    gan_weights: Path | None = None
+    """What the DC-GAN parts of the rows of preset paper start from; says so in the row's note."""
 
 
 def choose_cells(table: str, choice: Choice) -> list[Cell]:
@@ -36,7 +42,7 @@ def choose_cells(table: str, choice: Choice) -> list[Cell]:
         raise unknown_name("table or figure", table, [*SUMMARIES, *TABLES])
     if choice.epochs is not None and choice.epochs < 1:
         raise UsageError(f"--epochs must be at least 1, got {choice.epochs}")
-    cells = TABLES[table](choice.seeds, choice.weights)
+    cells = [_with_gan_weights(cell, choice.gan_weights) for cell in TABLES[table](choice.seeds, choice.weights)]
     choice = replace(choice, datasets=_data_names(choice.datasets, cells))
     _check_names("category", choice.categories, [cell.part for cell in cells if cell.part])
     _check_names("variant", choice.variants, [cell.kind for cell in cells])
@@ -91,11 +97,28 @@ def _key(cell: Cell) -> tuple[str, str, str | None, int | str | None, int]:
     return cell.name, cell.data, cell.chosen, cell.num_images, cell.seed
 
 
+def _with_gan_weights(cell: Cell, path: Path | None) -> Cell:
+    """A row of preset paper that starts from GAN weights, or whose note says that the paper's are missing."""
+    if cell.method != "cavga" or cell.preset != "paper":
+        return cell
+    config = cell.config()
+    if not takes_gan_weights(config.model, config.loss):
+        return cell
+    if path is None:
+        return _noted(cell, NO_GAN_WEIGHTS)
+    overrides = merge(cell.overrides, {"model": {"gan_weights": str(path)}})
+    return _noted(replace(cell, overrides=overrides), f"GAN weights {path.name}")
+
+
+def _noted(cell: Cell, note: str) -> Cell:
+    """The cell with one more note."""
+    return replace(cell, note=f"{cell.note}; {note}" if cell.note else note)
+
+
 def _cut(cell: Cell, epochs: int) -> Cell:
     """The cell with at most so many epochs, which its note says where it would have had more."""
     full = epochs_of(cell.config())
     if cell.method != "cavga" or full <= epochs:
         return cell
-    note = f"cut to {epochs} of {full} epochs"
     overrides = merge(cell.overrides, {"training": {"epochs": epochs}})
-    return replace(cell, overrides=overrides, note=f"{cell.note}; {note}" if cell.note else note)
+    return _noted(replace(cell, overrides=overrides), f"cut to {epochs} of {full} epochs")

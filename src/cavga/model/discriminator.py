@@ -12,6 +12,11 @@ INPUT_SIZE = 64
 NUM_LAST_CELLS = 4  # a side, that the last layer spans
 
 
+def input_size_for(image_size: tuple[int, int]) -> int:
+    """The side of what the discriminator of images of this size sees."""
+    return min(INPUT_SIZE, *image_size)  # sides are multiples of 32
+
+
 class Discriminator(nn.Module):
     """Images of any size -> one logit each: positive for "a photograph", negative for "a reconstruction".
 

@@ -46,6 +46,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
                         help="train no longer than this; rows that would have trained longer say so")
     parser.add_argument("--weights", default=None, metavar="imagenet|FILE",
                         help="weights of encoder r, the demo's textures apart")
+    parser.add_argument("--gan-weights", type=Path, default=None, metavar="FILE",
+                        help="what the DC-GAN parts of the rows of preset paper start from (`cavga pretrain`)")
     parser.add_argument("--reported", type=Path, default=None, metavar="FILE.csv",
                         help="figures beside ours, or in place of the recalled ones: table,row,column,value")
     parser.add_argument("--shaky", action="store_true",
@@ -64,7 +66,8 @@ def run(args: argparse.Namespace) -> Outcome:
     from cavga.tables.grids import place_of
     from cavga.tables.reported import load_reported
 
-    choice = Choice(args.seeds, args.weights, args.datasets, args.categories, args.variants, args.preset, args.epochs)
+    choice = Choice(args.seeds, args.weights, args.datasets, args.categories, args.variants, args.preset, args.epochs,
+                    args.gan_weights)  # fmt: skip
     is_figure = args.table in FIGURES
     if is_figure or args.table == IMPROVEMENTS_FIGURE:
         _refuse_flags_of_tables(args)

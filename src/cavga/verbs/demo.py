@@ -9,6 +9,7 @@ from cavga.verbs.outcome import Outcome
 
 _NOT_FOR_THE_DEMO = (
     *("category", "normal_class", "mask_cut", "layout", "calibration_fraction", "image_size", "weights", "tile", "roi"),
+    "gan_weights",
 )
 
 
