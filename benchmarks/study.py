@@ -99,7 +99,7 @@ def load_set(folder: Path, weights: str, cache: Path) -> Set:
     tested = catalog.split("test")
     images = {part: cached(records, cache) for part, records in (("fit", fitted), ("held", held), ("test", tested))}
     images["made"], made_masks = made_on(images["held"])
-    model = build(make_config("recommended", {"model": {"weights": weights}}).model, image_size=SIZE)
+    model = build(make_config("recommended", {"model": {"variant": "r-u", "weights": weights}}).model, image_size=SIZE)
     load_encoder_weights(model.encoder, weights)
     model.eval()
     features = {}

@@ -52,7 +52,7 @@ class ModelConfig:
     """The network, its attention and its scores."""
 
     variant: str = setting(
-        "r-u",
+        "r-s",
         "backbone (r: ResNet-18, d: DC-GAN) and supervision (u: good images only, s: and anomalies made on them, "
         "w: and a few images labelled bad)",
         VARIANTS,
