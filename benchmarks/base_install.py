@@ -33,7 +33,7 @@ LARGEST_MB, LONGEST_IMPORT, LARGEST_DIFFERENCE = 250, 0.2, 1e-5
 TIMES = 5
 SETTINGS = {
     "data": {"image_size": (64, 64)},
-    "model": {"weights": "none", "latent_channels": 8, "decoder_width": 8},
+    "model": {"variant": "r-u", "weights": "none", "latent_channels": 8, "decoder_width": 8},
     "training": {"epochs": 1, "batch_size": 4, "device": "cpu"},
 }
 

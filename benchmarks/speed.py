@@ -46,7 +46,9 @@ def main() -> None:
 
 def step_rows() -> list[dict[str, Any]]:
     """A training step with L_ae against one without it, for the frozen encoder at 256 px."""
-    config = make_config("recommended", {"model": {"weights": "none", "train_encoder": False, **imagenet_like()}})
+    config = make_config(
+        "recommended", {"model": {"variant": "r-u", "weights": "none", "train_encoder": False, **imagenet_like()}}
+    )
     model = fitted(config)
     players = make_players(model, config, CPU)
     model.train()
@@ -82,7 +84,9 @@ def weak_row() -> dict[str, Any]:
 
 def predict_rows() -> list[dict[str, Any]]:
     """Score, map and mask against the encoder alone."""
-    config = make_config("recommended", {"model": {"weights": "none", "train_encoder": False, **imagenet_like()}})
+    config = make_config(
+        "recommended", {"model": {"variant": "r-u", "weights": "none", "train_encoder": False, **imagenet_like()}}
+    )
     graph = InferenceGraph(fitted(config), image_size=SIZE, image_score="map").eval()
     rows = []
     for batch, pairs in ((1, 40), (16, 15)):

@@ -1,16 +1,19 @@
 """One factor at a time on frozen features: what the prior, the score and the map are made of.
 
-`python benchmarks/study.py ROOT WEIGHTS CACHE` writes benchmarks/results/study.json. Features of every image
-are computed once and kept in CACHE as half-precision arrays (about 2 GB). A fifth of the good training images
-is held out; the choice is made on anomalies of the self-test put on those ("made"). The figures on the real
-test images ("test") stand beside them for diagnosis and decide nothing.
+python benchmarks/study.py ROOT WEIGHTS CACHE [--datasets magnetic_tile,elpv_mono] [--only mixture,latent]
+
+Writes benchmarks/results/study.json; rows of other data sets and experiments that it holds stay. Features of every
+image are computed once and kept in CACHE as half-precision arrays (about 2 GB). A fifth of the good training images is
+held out; the choice is made on anomalies of the self-test put on those ("made"). The figures on the real test images
+("test") stand beside them for diagnosis and decide nothing.
 """
 
+import argparse
 import json
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +27,7 @@ from cavga.data.dataset import cache_images, image_batches
 from cavga.data.makers import KINDS, make_anomaly
 from cavga.data.manifest import sha256_of
 from cavga.data.records import ImageRecord, hold_out
+from cavga.files import atomic_write
 from cavga.inference import enlarged, map_score
 from cavga.metrics import auroc
 from cavga.model.prior import AggregatedPrior, smoothed
@@ -37,7 +41,10 @@ from map_limits import mask_at
 SETS = ("magnetic_tile", "mvtec_ad/screw", "mvtec_loco/juice_bottle", "elpv_mono")
 SIZE, MADE_SEED, MADE_PER_IMAGE = (256, 256), 5, 3
 MADE_SIZES, MADE_CONTRASTS = (0.03, 0.06, 0.12, 0.25, 0.45), (1.0, 2.0, 4.0)
+POWER, CHANNELS, SHRINKAGE = 0.25, 128, 0.2
+RESULT = Path(__file__).parent / "results" / "study.json"
 CPU = torch.device("cpu")
+Rows = Iterator[dict[str, Any]]
 
 
 @dataclass
@@ -50,16 +57,39 @@ class Set:
 
 
 def main() -> None:
-    """All sets, all experiments."""
-    root, weights, cache = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
-    rows = []
-    for name in SETS:
-        data = load_set(root / name, weights, cache / name.replace("/", "-"))
-        for row in study(data):
-            rows.append({"data": name, **row})
-            print(json.dumps(rows[-1]), flush=True)
-    out = Path(__file__).parent / "results" / "study.json"
-    out.write_text(json.dumps({"size": SIZE[0], "seed": 0, "rows": rows}, indent=1) + "\n", encoding="utf-8")
+    """All sets, all experiments or some; the file is written after every row."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("root", type=Path)
+    parser.add_argument("weights")
+    parser.add_argument("cache", type=Path)
+    parser.add_argument("--datasets", default=",".join(SETS))
+    parser.add_argument("--only", default=",".join(EXPERIMENTS), help="experiments, separated by commas")
+    args = parser.parse_args()
+    datasets, experiments = args.datasets.split(","), args.only.split(",")
+    found = json.loads(RESULT.read_text(encoding="utf-8"))["rows"] if RESULT.is_file() else []
+    rows = [row for row in found if row["data"] not in datasets or group_of(row) not in experiments]
+    for name in datasets:
+        data = load_set(args.root / name, args.weights, args.cache / name.replace("/", "-"))
+        x = projected(data.features, power=POWER, channels=CHANNELS)
+        chosen = mixture(x)
+        for experiment in experiments:
+            for line in EXPERIMENTS[experiment](data, x, chosen):
+                rows.append({"data": name, **line})
+                print(json.dumps(rows[-1]), flush=True)
+                write_rows(rows)
+
+
+def group_of(row: dict[str, Any]) -> str:
+    """The key of EXPERIMENTS that a row belongs to."""
+    return str(row["experiment"]).partition(":")[0]
+
+
+def write_rows(rows: Sequence[dict[str, Any]]) -> None:
+    """Write the file, in the order of data sets and experiments."""
+    groups = list(EXPERIMENTS)
+    ordered = sorted(rows, key=lambda row: (SETS.index(row["data"]), groups.index(group_of(row))))
+    content = {"size": SIZE[0], "seed": 0, "rows": ordered}
+    atomic_write(RESULT, (json.dumps(content, indent=1) + "\n").encode())
 
 
 def load_set(folder: Path, weights: str, cache: Path) -> Set:
@@ -69,7 +99,7 @@ def load_set(folder: Path, weights: str, cache: Path) -> Set:
     tested = catalog.split("test")
     images = {part: cached(records, cache) for part, records in (("fit", fitted), ("held", held), ("test", tested))}
     images["made"], made_masks = made_on(images["held"])
-    model = build(make_config("recommended", {"model": {"weights": weights}}).model, image_size=SIZE)
+    model = build(make_config("recommended", {"model": {"variant": "r-u", "weights": weights}}).model, image_size=SIZE)
     load_encoder_weights(model.encoder, weights)
     model.eval()
     features = {}
@@ -107,70 +137,66 @@ def made_on(held: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.stack(images), np.stack(masks)
 
 
-def study(data: Set) -> Iterator[dict[str, object]]:
-    """Every experiment, one factor of the chosen setting at a time."""
-    x = projected(data.features, power=0.25, channels=128)
-    chosen = mixture(x)
+def of_energies(data: Set, _x: Maps, chosen: Maps) -> Rows:
+    """The chosen energy beside Gaussian ones."""
     yield row(data, "energy", "mixture, as chosen", chosen)
     for name, maps in energies(data.features):
         yield row(data, "energy", name, maps)
+
+
+def of_mixtures(data: Set, x: Maps, _chosen: Maps) -> Rows:
+    """The mixture with one of its settings changed."""
     for name, options in {
         "1000 centres": {"num_centres": 1000}, "8000 centres": {"num_centres": 8000},
         "32,768 candidates": {"num_candidates": 32768}, "random centres": {"greedy": False},
-        "all deviations alike": {"shrinkage": 1e6}, "deviations of its own cells": {"of_own_cells": True},
+        "all deviations alike": {"deviations": alike}, "deviations of its own cells": {"deviations": of_own_cells},
     }.items():  # fmt: skip
         yield row(data, "mixture", name, mixture(x, **options))
-    for power, channels in ((0.0, 128), (0.5, 128), (0.25, 64), (0.25, 256)):
+
+
+def of_latents(data: Set, _x: Maps, _chosen: Maps) -> Rows:
+    """The mixture in another latent."""
+    for power, channels in ((0.0, CHANNELS), (0.5, CHANNELS), (POWER, 64), (POWER, 256)):
         maps = mixture(projected(data.features, power=power, channels=channels))
         yield row(data, "latent", f"power {power}, {channels} channels", maps)
+
+
+def of_rules(data: Set, _x: Maps, chosen: Maps) -> Rows:
+    """The image's score, by other rules."""
     for name, rule in RULES.items():
         yield row(data, "image score", name, chosen, {part: rule(chosen[part]) for part in PARTS})
+
+
+def of_factors(data: Set, x: Maps, chosen: Maps) -> Rows:
+    """The factor model by itself, and together with the mixture."""
     for pool, channels, explained in ((2, 32, 0.97), (2, 128, 0.97), (4, 128, 0.97), (2, 32, 0.9), (2, 32, 0.99)):
         maps, scores = factors(x, pool=pool, channels=channels, explained=explained)
         name = f"{pool} x {pool} cells, {channels} channels, {explained}"
-        yield row(data, "factor model alone", name, maps, scores)
+        yield row(data, "factor model: alone", name, maps, scores)
         yield from joined(data, name, chosen, maps, scores)
 
 
-def joined(data: Set, name: str, chosen: Maps, maps: Maps, scores: Maps) -> Iterator[dict[str, object]]:
+def joined(data: Set, name: str, chosen: Maps, maps: Maps, scores: Maps) -> Rows:
     """Mixture and factor model together: the sums of both maps and scores, and the larger ones."""
     local = {part: largest(chosen[part]) for part in PARTS}
     for how, rule in (("sum", torch.add), ("larger", torch.maximum)):
         together = {part: rule(unit(chosen)[part], unit(maps)[part]) for part in PARTS}
         both = {part: rule(unit(local)[part], unit(scores)[part]) for part in PARTS}
-        yield row(data, f"mixture and factor model, {how}", name, together, both)
+        yield row(data, f"factor model: with the mixture, {how}", name, together, both)
 
 
-def mixture(
-    x: Maps,
-    *,
-    num_centres: int = 4000,
-    num_candidates: int | None = None,
-    shrinkage: float = 0.2,
-    greedy: bool = True,
-    of_own_cells: bool = False,
-) -> Maps:
-    """Distance to the nearest centre in its own deviations."""
-    cells = x["fit"].permute(0, 2, 3, 1).flatten(0, 2)
-    drawn = torch.randperm(len(cells), generator=torch.Generator().manual_seed(0))[:num_candidates]
-    candidates = cells[drawn].float()
-    centres = candidates[greedy_coreset(candidates, num_centres, first=0)] if greedy else candidates[:num_centres]
-    variances = own_variances(candidates, centres) if of_own_cells else neighbours_variances(centres, shrinkage)
-    prior = AggregatedPrior(
-        num_centres=len(centres), num_directions=0, latent_channels=centres.shape[1], map_size=x["fit"].shape[2:]
-    )
-    prior.centres.copy_(centres)
-    prior.variances.copy_(variances)
-    return {part: torch.cat([prior.local_energy(maps.float()) for maps in x[part].split(16)]) for part in PARTS}
-
-
-def neighbours_variances(centres: Tensor, shrinkage: float) -> Tensor:
+def neighbours(cells: Tensor, centres: Tensor) -> Tensor:
     """The mean squared distance to the three nearest other centres, shrunk."""
     variances = torch.cdist(centres, centres).topk(4, largest=False).values[:, 1:].square().mean(dim=1)
-    return variances + shrinkage * variances.mean()
+    return variances + SHRINKAGE * variances.mean()
 
 
-def own_variances(cells: Tensor, centres: Tensor) -> Tensor:
+def alike(cells: Tensor, centres: Tensor) -> Tensor:
+    """The mean of those of `neighbours`, for every centre."""
+    return neighbours(cells, centres).mean().expand(len(centres))
+
+
+def of_own_cells(cells: Tensor, centres: Tensor) -> Tensor:
     """The mean squared distance of the cells that are nearest to a centre; five cells count as all others do."""
     count, total = torch.zeros(len(centres)), torch.zeros(len(centres))
     for some in cells.split(16384):
@@ -178,6 +204,27 @@ def own_variances(cells: Tensor, centres: Tensor) -> Tensor:
         count += torch.bincount(nearest.indices, minlength=len(centres))
         total.index_add_(0, nearest.indices, nearest.values.square())
     return (total + 5 * total.sum() / count.sum()) / (count + 5)
+
+
+def mixture(
+    x: Maps,
+    *,
+    num_centres: int = 4000,
+    num_candidates: int | None = None,
+    greedy: bool = True,
+    deviations: Callable[[Tensor, Tensor], Tensor] = neighbours,
+) -> Maps:
+    """Distance to the nearest centre in its deviations, which are made from (cells, centres)."""
+    cells = x["fit"].permute(0, 2, 3, 1).flatten(0, 2)
+    drawn = torch.randperm(len(cells), generator=torch.Generator().manual_seed(0))[:num_candidates]
+    candidates = cells[drawn].float()
+    centres = candidates[greedy_coreset(candidates, num_centres, first=0)] if greedy else candidates[:num_centres]
+    prior = AggregatedPrior(
+        num_centres=len(centres), num_directions=0, latent_channels=centres.shape[1], map_size=x["fit"].shape[2:]
+    )
+    prior.centres.copy_(centres)
+    prior.variances.copy_(deviations(candidates, centres))
+    return {part: torch.cat([prior.local_energy(maps.float()) for maps in x[part].split(16)]) for part in PARTS}
 
 
 def factors(x: Maps, *, pool: int, channels: int, explained: float) -> tuple[Maps, Maps]:
@@ -218,11 +265,11 @@ RULES: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def row(data: Set, experiment: str, name: str, maps: Maps, scores: Maps | None = None) -> dict[str, object]:
+def row(data: Set, experiment: str, name: str, maps: Maps, scores: Maps | None = None) -> dict[str, Any]:
     """AUROCs of one setting, of images and of smoothed maps; None where there are no masks."""
     scores = scores or {part: largest(maps[part]) for part in PARTS}
     good, bad = (scores["test"][torch.from_numpy(data.labels == label)] for label in (0, 1))
-    result: dict[str, object] = {"experiment": experiment, "setting": name}
+    result: dict[str, Any] = {"experiment": experiment, "setting": name}
     pairs = {"made_image": (scores["held"], scores["made"]), "test_image": (good, bad)}
     for key, (negative, positive) in pairs.items():
         labels = [0] * len(negative) + [1] * len(positive)
@@ -234,6 +281,11 @@ def row(data: Set, experiment: str, name: str, maps: Maps, scores: Maps | None =
         result[f"{part}_pixel"] = rounded(histogram.auroc())
     return result
 
+
+EXPERIMENTS: dict[str, Callable[[Set, Maps, Maps], Rows]] = {
+    "energy": of_energies, "mixture": of_mixtures, "latent": of_latents, "image score": of_rules,
+    "factor model": of_factors,
+}  # fmt: skip
 
 if __name__ == "__main__":
     main()

@@ -42,15 +42,8 @@ def test_presets_differ_in_every_field_that_is_not_for_a_study():
         *("image_size", "category", "layout", "calibration_fraction", "anomalous_fraction", "skip_bad"),
         *("tile", "roi"),
         *("variant", "encoder", "weights", "gan_weights", "spectrum"),
-        *(
-            "seed",
-            "steps_per_epoch",
-            "batch_size",
-            "device",
-            "false_alarm_rate",
-            "mask_false_alarm_rate",
-            "train_latent",
-        ),
+        *("seed", "steps_per_epoch", "batch_size", "device", "false_alarm_rate", "mask_false_alarm_rate"),
+        "train_latent",
         *("vae_weight", "adversarial_weight", "attention_weight", "guided_attention_weight", "region_weight"),
         *("attention", "image_score", "prior", "whitening"),  # follow from other settings
         *("latent_shape", "decoder_skip", "class_score", "map_gate"),  # ablations of Table 8; readings of Eq. 5
@@ -62,6 +55,11 @@ def test_presets_differ_in_every_field_that_is_not_for_a_study():
             assert not is_equal or item.name in choices, f"{section}.{item.name}"
 
 
+@pytest.mark.parametrize(("preset", "variant"), [("recommended", "r-s"), ("paper", "r-u")])
+def test_good_photographs_are_enough_for_the_default_variant(preset, variant):
+    assert make_config(preset).model.variant == variant
+
+
 @pytest.mark.parametrize(("variant", "weights"), [("r-u", "imagenet"), ("d-u", "none")])
 def test_weights_follow_the_backbone(variant, weights):
     assert make_config("recommended", {"model": {"variant": variant}}).model.weights == weights
@@ -71,10 +69,11 @@ def test_weights_follow_the_backbone(variant, weights):
     ("model", "encoder", "stages"),
     [
         ({}, "resnet18", (1, 2, 3)),
-        ({"weights": "none"}, "resnet18", (0, 1)),
+        ({"weights": "none"}, "resnet18", (1,)),
+        ({"variant": "r-u", "weights": "none"}, "resnet18", (0, 1)),
         ({"variant": "d-u"}, None, (1,)),
         ({"encoder": "squeezenet1_0", "variant": "r-w"}, "squeezenet1_0", (1, 2, 3)),
-        ({"encoder": "squeezenet1_0", "weights": "none"}, "squeezenet1_0", (0, 1)),
+        ({"encoder": "squeezenet1_0", "variant": "r-u", "weights": "none"}, "squeezenet1_0", (0, 1)),
         ({"encoder": "convnext_tiny", "weights": "none"}, "convnext_tiny", (1,)),
     ],
 )

@@ -16,7 +16,6 @@ DEVICES = ("auto", "cpu", "cuda")
 MAP_KINDS = ("float32", "uint16")  # of the files that hold anomaly maps
 LAYOUTS = ("mvtec", "folder", "manifest", "classes", "idx", "cifar10", "lag", "shanghaitech")
 MAX_IMAGE_SIZE = 1024
-MAP_CELL, MIN_CELLS = 8, 16  # px of the input a cell of a whitened latent map, cells along a side (docs/decisions/0004)
 SIZE_STEP = 32  # px, the stride of an encoder's last stage
 SMALLEST_TILE = 32  # px of a photograph
 
@@ -53,7 +52,7 @@ class ModelConfig:
     """The network, its attention and its scores."""
 
     variant: str = setting(
-        "r-u",
+        "r-s",
         "backbone (r: ResNet-18, d: DC-GAN) and supervision (u: good images only, s: and anomalies made on them, "
         "w: and a few images labelled bad)",
         VARIANTS,
@@ -289,11 +288,3 @@ def _check_training(config: RunConfig) -> None:
             raise UsageError(f"loss weights must be finite and not be negative, got {weight}")
     if not 0 <= training.seed < 2**32:
         raise UsageError(f"seed must be a whole number from 0 to {2**32 - 1}, got {training.seed}")
-
-
-def map_cell(image_size: tuple[int, int]) -> int:
-    """Pixels of the input that a cell of a whitened latent map stands for: fewer for small images."""
-    cell = MAP_CELL
-    while cell > 2 and min(image_size) // cell < MIN_CELLS:
-        cell //= 2
-    return cell

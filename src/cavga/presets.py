@@ -25,6 +25,7 @@ PAPER = RunConfig(
     preset="paper",
     data=DataConfig(augment=True),
     model=ModelConfig(
+        variant="r-u",
         stages=(4,),
         features="linear",
         train_encoder=True,

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from cavga.config import ModelConfig, RunConfig
+from cavga.config import RunConfig
 from cavga.presets import make_config
 
 Overrides = dict[str, dict[str, Any]]
@@ -77,8 +77,7 @@ class Cell:
     @property
     def kind(self) -> str:
         """The variant of one of our models, the method of a control."""
-        variant = self.overrides.get("model", {}).get("variant", ModelConfig.variant)
-        return variant if self.method == "cavga" else self.method
+        return self.config().model.variant if self.method == "cavga" else self.method
 
     def config(self) -> RunConfig:
         chosen: Overrides = {} if self.normal_class is None else {"data": {"normal_class": self.normal_class}}

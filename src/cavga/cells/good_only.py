@@ -13,7 +13,7 @@ def demo_cells(seeds: Sequence[int], _weights: str | None) -> list[Cell]:
     untrained: Overrides = {"model": {"weights": "none", "train_encoder": False}}
     no_attention: Overrides = {"loss": {"attention_weight": 0.0}}
     paper: Overrides = {"training": {"epochs": 15}}
-    cells = []
+    base, cells = merge(TEXTURE_SETTINGS, {"model": {"variant": "r-u"}}), []
     for seed in seeds:
         for texture in TEXTURES:
             for name, preset, extra, note in (
@@ -25,10 +25,10 @@ def demo_cells(seeds: Sequence[int], _weights: str | None) -> list[Cell]:
             ):
                 if preset == "paper" and seed != seeds[0]:
                     continue  # minutes a cell
-                overrides = merge(TEXTURE_SETTINGS, extra)
+                overrides = merge(base, extra)
                 cells.append(Cell(name, texture, preset=preset, overrides=overrides, seed=seed, note=note))
             cells.append(
-                Cell("PaDiM, same features", texture, "padim", overrides=TEXTURE_SETTINGS, seed=seed,
+                Cell("PaDiM, same features", texture, "padim", overrides=base, seed=seed,
                      features_of="recommended", note="control")
             )  # fmt: skip
     return cells
@@ -37,7 +37,7 @@ def demo_cells(seeds: Sequence[int], _weights: str | None) -> list[Cell]:
 def screw_cells(seeds: Sequence[int], weights: str | None) -> list[Cell]:
     """MVTec's screw with ImageNet's ResNet-18: both presets, what training mu takes, and the control."""
     source = weights or "imagenet"
-    base: Overrides = {"model": {"weights": source}}
+    base: Overrides = {"model": {"variant": "r-u", "weights": source}}
     cells = []
     for seed in seeds:
         for name, preset, extra, note in (
@@ -60,7 +60,7 @@ def accuracy_cells(seeds: Sequence[int], weights: str | None) -> list[Cell]:
     `r-s` with every seed; the others, which take hours in all on two cores, with the first one alone: the image scores
     of `r-u` are those of `r-s`, and of a control the seed draws the first patch and the images that set thresholds.
     """
-    base: Overrides = {"model": {"weights": weights or "imagenet"}}
+    base: Overrides = {"model": {"variant": "r-u", "weights": weights or "imagenet"}}
     r_s = merge(base, {"model": {"variant": "r-s"}})
     cells = []
     for seed in seeds:

@@ -73,7 +73,7 @@ def _cells(
                     note = "R to layer3: the weights file ends there"
             yield Cell(f"{variant}, {preset}", data, preset=preset, overrides=merge(chosen, model), seed=seed,
                        note=note, is_extra=is_extra)  # fmt: skip
-    base = merge(chosen, {"model": {"weights": weights or "imagenet"}})
+    base = merge(chosen, {"model": {"variant": "r-u", "weights": weights or "imagenet"}})
     for method in controls:
         name = {"padim": "PaDiM", "patchcore": "PatchCore"}[method]
         yield Cell(f"{name}, same features", data, method, overrides=base, seed=seed,

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 from cavga.cells.cell import Cell, Overrides, merge
 from cavga.data.known_sets import CIFAR10_CLASSES, FASHION_MNIST_CLASSES, MNIST_CLASSES
 
-# Every row gets what fits into about four minutes on one core, its test included: an epoch of d-u takes as long as five
-# or more of a control, for its discriminator sees 64 x 64 px. With learning rates above the preset's the game of
-# `paper` swings: its L_R at the end of the epoch is then above that at its third.
+# Every row gets what fits into about four minutes on one core, its test included: an epoch of d-u takes one of them,
+# fitting its prior and scoring 10,000 images the rest. With learning rates above the preset's the game of `paper`
+# swings: its L_R at the end of the epoch is then above that at its third.
 SMALL: Overrides = {
     "data": {"image_size": (32, 32)},
     "model": {"variant": "d-u", "weights": "none", "decoder_width": 32},
@@ -16,7 +16,7 @@ SMALL: Overrides = {
 EPOCHS, EPOCHS_OF_CONTROLS, EPOCHS_OF_GAMMA_VAE = 1, 4, 2
 # Flips and turns, which the preset has, would make a 6 of a 9.
 PAPER: Overrides = {"data": {"augment": False}}
-# The objects are centred: the image as a whole says more than its neighbourhoods (docs/decisions/0018).
+# The objects are centred: the image as a whole says more than its neighbourhoods (docs/decisions/0019).
 FITTED = {"features": "linear", "prior": "aggregated"}
 CONTROLS = (
     ("AE, L2", "ae_l2"),

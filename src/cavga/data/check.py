@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from cavga.config import map_cell
 from cavga.data.images import (
     ImageFileError,
     is_copy,
@@ -27,6 +26,7 @@ from cavga.data.known_sets import found_counts, official_counts
 from cavga.data.manifest import relative_to_root
 from cavga.data.records import ANOMALOUS, CLASS_LAYOUTS, NORMAL, SEVERITIES, SPLITS, Catalog, Finding, ImageRecord
 from cavga.errors import DataError
+from cavga.networks import map_cell
 
 FEW_IMAGES = 20  # normal training images; below it neither the model nor a threshold says much
 # In a folder that is read as good images throughout, these names say that some of them are not.

@@ -5,7 +5,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from cavga.config import ModelConfig, is_self_supervised, is_trained_on_made, is_weakly_supervised, map_cell
+from cavga.config import ModelConfig, is_self_supervised, is_trained_on_made, is_weakly_supervised
 from cavga.errors import UsageError
 from cavga.model.cavga import AnyClassifier, Cavga, Decoder, Head
 from cavga.model.cell_classifier import CellClassifier
@@ -15,7 +15,7 @@ from cavga.model.encoder import DcganEncoder, Encoder, TorchvisionEncoder
 from cavga.model.latent import FlattenedHead, LatentHead
 from cavga.model.prior import AggregatedPrior
 from cavga.model.region_classifier import RegionClassifier
-from cavga.networks import DEFAULT_NETWORK, NETWORKS, Stage, encoder_stages
+from cavga.networks import DEFAULT_NETWORK, NETWORKS, Stage, encoder_stages, map_cell
 
 
 def build(config: ModelConfig, *, image_size: tuple[int, int]) -> Cavga:

@@ -122,7 +122,7 @@ def build_method(method: Method, image_size: tuple[int, int]) -> ScoringGraph:
         config = make_config("recommended", size, {"model": {"variant": "r-w", "weights": "none", "stages": (4,)}})
         labelled: ScoringGraph = LABELLED[method.kind](config, np.zeros((0, *image_size, 3), dtype=np.uint8))
         return labelled.eval()
-    config = make_config("recommended", size)
+    config = make_config("recommended", size, {"model": {"variant": "r-u"}})
     control = ON_FEATURES[method.kind](build(config.model, image_size=image_size), image_size=image_size, seed=0)
     control.fit(np.full((2, *image_size, 3), 128, dtype=np.uint8), torch.device("cpu"))
     return control.eval()
