@@ -6,6 +6,7 @@ import pytest
 from cavga.config import SECTIONS, as_dict
 from cavga.errors import UsageError
 from cavga.flags import OneLineParser, add_config_flags, config_from_flags, parse_image_size
+from cavga.model.variants import build, map_size_of
 from cavga.presets import PRESETS, from_dict, make_config
 from cavga.toml_files import read_toml, write_toml
 
@@ -41,7 +42,7 @@ def test_presets_differ_in_every_field_that_is_not_for_a_study():
         *("normal_class", "mask_cut"),
         *("image_size", "category", "layout", "calibration_fraction", "anomalous_fraction", "skip_bad"),
         *("tile", "roi"),
-        *("variant", "encoder", "weights", "gan_weights", "spectrum"),
+        *("variant", "encoder", "weights", "gan_weights", "spectrum", "map_cell"),
         *("seed", "steps_per_epoch", "batch_size", "device", "false_alarm_rate", "mask_false_alarm_rate"),
         "train_latent",
         *("vae_weight", "adversarial_weight", "attention_weight", "guided_attention_weight", "region_weight"),
@@ -58,6 +59,19 @@ def test_presets_differ_in_every_field_that_is_not_for_a_study():
 @pytest.mark.parametrize(("preset", "variant"), [("recommended", "r-s"), ("paper", "r-u")])
 def test_good_photographs_are_enough_for_the_default_variant(preset, variant):
     assert make_config(preset).model.variant == variant
+
+
+@pytest.mark.parametrize("model", [{"map_cell": 3}, {"map_cell": 16}, {"map_cell": 4, "latent": "trained"}])
+def test_cells_of_the_map_are_halved_or_left_as_they_are(model):
+    with pytest.raises(UsageError, match="map_cell must be 2, 4 or 8"):
+        make_config("recommended", {"model": {"variant": "d-u", **model}})
+
+
+def test_finer_cells_are_kept_with_the_model_and_do_not_change_what_others_say():
+    finer = make_config("recommended", {"model": {"variant": "d-u", "map_cell": 2}})
+    assert as_dict(finer)["model"]["map_cell"] == 2
+    assert map_size_of(build(finer.model, image_size=(32, 32))) == (16, 16)
+    assert "map_cell" not in as_dict(make_config("recommended"))["model"]  # as in models of earlier versions
 
 
 @pytest.mark.parametrize(("variant", "weights"), [("r-u", "imagenet"), ("d-u", "none")])

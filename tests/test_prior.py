@@ -80,7 +80,7 @@ def fitted(num_images=20, size=64):
         "recommended",
         {
             "data": {"image_size": (size, size)},
-            "model": {"weights": "none", "latent_channels": 6, **AGGREGATED},
+            "model": {"variant": "r-u", "weights": "none", "latent_channels": 6, **AGGREGATED},
         },
     )
     torch.manual_seed(0)
@@ -98,12 +98,12 @@ def folds_of(num_images):
 
 
 def test_what_it_was_fitted_to_has_no_energy_and_other_normal_images_have_about_the_unit():
-    network, images, _ = fitted(num_images=15)
+    network, images, _ = fitted()
     with torch.no_grad():
-        mu = network.encode(image_batch(images, np.arange(15), CPU)).mu
+        mu = network.encode(image_batch(images, np.arange(20), CPU)).mu
         fresh = np.repeat(np.stack([texture(i, size=64) for i in range(500, 540)])[..., None], 3, axis=3)
         cells, scores = network.prior(network.encode(image_batch(fresh, np.arange(40), CPU)).mu)
-    # All 15 x 256 cells are candidates, and there is room for all of them.
+    # All 20 x 64 cells are candidates, and there is room for all of them.
     assert network.prior.local_energy(mu).max() == pytest.approx(CLOSEST)
     assert abs(cells.mean().item()) < 1
     assert abs(scores.mean().item()) < 2.5
@@ -124,12 +124,12 @@ def test_every_image_is_measured_by_a_prior_that_has_not_seen_it():
 
 
 def test_of_many_images_some_are_drawn_and_as_many_cells_of_each(monkeypatch):
-    monkeypatch.setattr(prior_fitting, "MAX_CELLS", 12 * 256)
+    monkeypatch.setattr(prior_fitting, "MAX_CELLS", 12 * 64)
     monkeypatch.setattr(prior_fitting, "MAX_CANDIDATES", 120)
     network, _, held_out = fitted()
     assert len(held_out.images) == len(set(held_out.images.tolist())) == 12
     assert len(held_out.energies.local) == len(held_out.energies.flat_score) == 12
-    assert len(network.prior.centres) == 120  # 10 of 256 cells of each image, and there is room for all
+    assert len(network.prior.centres) == 120  # 10 of 64 cells of each image, and there is room for all
 
 
 def test_scales_are_those_of_the_measured_images():

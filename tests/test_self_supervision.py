@@ -78,7 +78,7 @@ def test_c_finds_what_it_has_not_seen_and_attends_to_the_place():
         q = [model.classifier(latent.mu)[:, 1] for latent in (good, bad)]
         attention = model.class_attention(bad, bad.mu)
     assert q[1].min() > q[0].max()
-    assert torch.allclose(attention.sum(dim=1), torch.ones(8, 16, 16))
+    assert torch.allclose(attention.sum(dim=1), torch.ones(8, 8, 8))
     inside = attention[:, 1, 3:4, 3:5].mean()
     assert inside > 3 * attention[:, 1, 6:, :].mean()
 

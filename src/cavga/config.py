@@ -82,6 +82,7 @@ class ModelConfig:
         None, "power of the variances that whitening divides by, 0 to 0.5; default 0.25, 0.5 for a Gaussian prior"
     )
     spectrum: tuple[float, float] = setting((0.0, 1.0), "range kept of the whitened directions, by falling variance")
+    map_cell: int = setting(8, "pixels of the input a side of a cell of a whitened latent map: 2, 4 or 8")
     prior: str | None = setting(
         None,
         "what z is held against: what the training images' z look like, or N(0, s I), with s fitted at each position "
@@ -191,8 +192,10 @@ def as_dict(config: RunConfig) -> dict[str, Any]:
         part = getattr(config, section)
         values = {item.name: getattr(part, item.name) for item in fields(part)}
         result[section] = {key: list(v) if isinstance(v, tuple) else v for key, v in values.items()}
-    if config.training.steps_per_epoch is None:  # as in runs and rows of versions that had no such setting
+    if config.training.steps_per_epoch is None:  # as in runs and rows of versions without these settings
         del result["training"]["steps_per_epoch"]
+    if config.model.map_cell == ModelConfig.map_cell:
+        del result["model"]["map_cell"]
     return result
 
 
@@ -248,6 +251,8 @@ def _check_model(model: ModelConfig) -> None:
         raise UsageError(f"whitening must lie between 0 and 0.5, got {model.whitening}")
     if model.prior == "aggregated" and model.latent == "trained":
         raise UsageError("prior aggregated is for a whitened latent, as in preset recommended")
+    if model.map_cell not in (2, 4, 8) or (model.latent == "trained" and model.map_cell != ModelConfig.map_cell):
+        raise UsageError(f"map_cell must be 2, 4 or 8, and is for a whitened latent; got {model.map_cell}")
     if min(model.latent_channels, model.decoder_width) < 1:
         raise UsageError("latent_channels and decoder_width must be at least 1")
 

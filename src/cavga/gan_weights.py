@@ -90,7 +90,7 @@ def sizes_of(config: RunConfig) -> dict[str, int]:
         "discriminator_input": input_size_for(config.data.image_size),
         "latent_channels": training_channels(config.model),
         "decoder_width": config.model.decoder_width,
-        "latent_stride": latent_stride(config.model, config.data.image_size),
+        "latent_stride": latent_stride(config.model),
         "encoder_stages": stages_of(config.model)[-1],
     }
 

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 
 from cavga.errors import UsageError
 
-MAP_CELL, MIN_CELLS = 8, 16  # px of the input a cell of a whitened latent map, cells along a side (docs/decisions/0004)
-
 
 @dataclass(frozen=True)
 class Stage:
@@ -95,11 +93,3 @@ def check_encoder(variant: str, encoder: str | None, stages: tuple[int, ...] | N
             f"stages must be rising numbers from {known[0]} to {known[-1]} for encoder "
             f"{encoder or (DEFAULT_NETWORK if variant.startswith('r') else 'DC-GAN')}, got {list(stages)}"
         )
-
-
-def map_cell(image_size: tuple[int, int]) -> int:
-    """Pixels of the input that a cell of a whitened latent map stands for: fewer for small images."""
-    cell = MAP_CELL
-    while cell > 2 and min(image_size) // cell < MIN_CELLS:
-        cell //= 2
-    return cell

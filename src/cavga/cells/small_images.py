@@ -17,7 +17,7 @@ EPOCHS, EPOCHS_OF_CONTROLS, EPOCHS_OF_GAMMA_VAE = 1, 4, 2
 # Flips and turns, which the preset has, would make a 6 of a 9.
 PAPER: Overrides = {"data": {"augment": False}}
 # The objects are centred: the image as a whole says more than its neighbourhoods (docs/decisions/0019).
-FITTED = {"features": "linear", "prior": "aggregated"}
+FITTED = {"features": "linear", "map_cell": 2, "prior": "aggregated"}
 CONTROLS = (
     ("AE, L2", "ae_l2"),
     ("AE, SSIM", "ae_ssim"),

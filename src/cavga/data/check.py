@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from cavga.config import ModelConfig
 from cavga.data.images import (
     ImageFileError,
     is_copy,
@@ -26,7 +27,6 @@ from cavga.data.known_sets import found_counts, official_counts
 from cavga.data.manifest import relative_to_root
 from cavga.data.records import ANOMALOUS, CLASS_LAYOUTS, NORMAL, SEVERITIES, SPLITS, Catalog, Finding, ImageRecord
 from cavga.errors import DataError
-from cavga.networks import map_cell
 
 FEW_IMAGES = 20  # normal training images; below it neither the model nor a threshold says much
 # In a folder that is read as good images throughout, these names say that some of them are not.
@@ -86,7 +86,7 @@ def smallest_defect(catalog: Catalog, image_size: tuple[int, int], *, tile: int 
         with contextlib.suppress(DataError):  # listed by check_catalog
             height, width = read_image_size(record.path)
             sizes.append((height, width) if tile is None else (min(height, tile), min(width, tile)))
-    return smallest_visible_defect(sizes, image_size, map_cell(image_size)) if sizes else None
+    return smallest_visible_defect(sizes, image_size, ModelConfig.map_cell) if sizes else None
 
 
 def smallest_visible_defect(sizes: Sequence[tuple[int, int]], image_size: tuple[int, int], cell: int) -> float:

@@ -15,7 +15,7 @@ from cavga.model.encoder import DcganEncoder, Encoder, TorchvisionEncoder
 from cavga.model.latent import FlattenedHead, LatentHead
 from cavga.model.prior import AggregatedPrior
 from cavga.model.region_classifier import RegionClassifier
-from cavga.networks import DEFAULT_NETWORK, NETWORKS, Stage, encoder_stages, map_cell
+from cavga.networks import DEFAULT_NETWORK, NETWORKS, Stage, encoder_stages
 
 
 def build(config: ModelConfig, *, image_size: tuple[int, int]) -> Cavga:
@@ -48,14 +48,14 @@ def _num_kept(config: ModelConfig) -> int:
 
 def build_parts(config: ModelConfig, *, image_size: tuple[int, int], mu_channels: int) -> Cavga:
     """As `build`, with the channels of mu given: those of a loaded, whitened head."""
-    encoder, stages, stride = _encoder(config), stages_of(config), latent_stride(config, image_size)
+    encoder, stages, stride = _encoder(config), stages_of(config), latent_stride(config)
     map_size = (image_size[0] // stride, image_size[1] // stride)
     return Cavga(
         encoder=encoder,
         stages=stages,
-        mu_head=_head(config, mu_channels, map_size, stride),
-        logvar_head=_head(config, mu_channels, map_size, stride) if has_logvar(config) else None,
-        decoder=_decoder(config, mu_channels, map_size, stride),
+        mu_head=_head(config, mu_channels, map_size),
+        logvar_head=_head(config, mu_channels, map_size) if has_logvar(config) else None,
+        decoder=_decoder(config, mu_channels, map_size),
         classifier=_classifier(config, mu_channels, map_size),
         attends_to=_attends_to(config),
         map_size=map_size,
@@ -74,22 +74,22 @@ def map_size_of(model: Cavga) -> tuple[int, int]:
     return rows, columns
 
 
-def _head(config: ModelConfig, mu_channels: int, map_size: tuple[int, int], stride: int) -> Head:
+def _head(config: ModelConfig, mu_channels: int, map_size: tuple[int, int]) -> Head:
     channels = [stage.channels for stage in _stages(config)]
     if config.latent_shape == "vector":
         return FlattenedHead(channels=channels, map_size=map_size, latent_channels=mu_channels)
     return LatentHead(
         channels=channels,
         strides=[stage.stride for stage in _stages(config)],
-        stride=stride,
+        stride=latent_stride(config),
         latent_channels=mu_channels,
         is_local=config.latent == "whitened",
         is_log=config.features == "log",
     )
 
 
-def _decoder(config: ModelConfig, mu_channels: int, map_size: tuple[int, int], stride: int) -> Decoder:
-    width = config.decoder_width
+def _decoder(config: ModelConfig, mu_channels: int, map_size: tuple[int, int]) -> Decoder:
+    stride, width = latent_stride(config), config.decoder_width
     decoder: ResidualDecoder | DcganDecoder
     if config.variant.startswith("r"):
         decoder = ResidualDecoder(latent_channels=mu_channels, stride=stride, width=width, skip=config.decoder_skip)
@@ -121,10 +121,10 @@ def _attends_to(config: ModelConfig) -> Literal["energy", "latent_sum", "class"]
     raise ValueError("the configuration is not resolved: cavga.presets.resolve fills in the attention")
 
 
-def latent_stride(config: ModelConfig, image_size: tuple[int, int]) -> int:
+def latent_stride(config: ModelConfig) -> int:
     """Pixels of the image a cell of the latent map stands for."""
     if config.latent == "whitened":
-        return map_cell(image_size)
+        return config.map_cell
     return _stages(config)[0].stride
 
 
