@@ -1,9 +1,10 @@
 """What each part of `recommended` adds: variant r-s with one part left out at a time.
 
-python benchmarks/ablation.py OUTPUT ROOT WEIGHTS [--seeds 0,1,2] [--datasets A,B]
+python benchmarks/ablation.py OUTPUT ROOT WEIGHTS [--seeds 0,1,2] [--datasets A,B] [--finished]
 
 OUTPUT is that of `cavga benchmark`: rows with nothing left out are those of its tables demo and accuracy, and no
-finished row is run twice. ROOT holds magnetic_tile and mvtec_ad/screw. Writes benchmarks/results/ablation.json.
+finished row is run twice. ROOT holds magnetic_tile and mvtec_ad/screw. Writes benchmarks/results/ablation.json;
+--finished runs nothing and writes the rows that are there.
 """
 
 import argparse
@@ -16,7 +17,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 from cavga import self_supervision
-from cavga.benchmark import run_cell
+from cavga.benchmark import ROW_FILE, run_cell
 from cavga.cells.cell import SCREW, TILE, Cell, Overrides, merge
 from cavga.cells.good_only import accuracy_cells, demo_cells
 from cavga.data import bold_kinds
@@ -56,12 +57,14 @@ def main() -> None:
     parser.add_argument("weights")
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--datasets", default=",".join((*TEXTURES, TILE, SCREW)))
+    parser.add_argument("--finished", action="store_true")
     args = parser.parse_args()
     write_demo_data(args.output / "data")
     rows = []
     for seed in map(int, args.seeds.split(",")):
         for row in rows_of(seed, args.weights):
-            if row.cell.data in args.datasets.split(","):
+            is_there = (args.output / row.table / row.cell.folder / ROW_FILE).is_file()
+            if row.cell.data in args.datasets.split(",") and (is_there or not args.finished):
                 rows.append(run_row(row, args.root, args.output))
                 content = {"table": "ablation", "machine": platform.machine(), "rows": rows}
                 RESULT.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -101,7 +101,8 @@ CLAIMS = (
     Claim(
         "1, 3.1, fig. 1",
         "Without L_ae attention fails to cover the normal image; with it attention covers it.",
-        "Attention on the same good images before and after L_ae, with its coverage: not run as a figure yet.",
+        "Attention on the same good images before and after L_ae, with its coverage (`cavga benchmark fig1`): built, "
+        "not run at full length yet.",
         "open",
     ),
     Claim(
@@ -156,7 +157,7 @@ CLAIMS = (
     Claim(
         "1, 3.1",
         "Supervising attention lowers the need for training data.",
-        "5 to all normal images, with and without L_ae: planned (data-curve).",
+        "5 to all normal images, with and without L_ae (`cavga benchmark data-curve`): built, not run yet.",
         "open",
     ),
     Claim(
@@ -169,7 +170,8 @@ CLAIMS = (
     Claim(
         "4.1, fig. 4",
         "Low contrast between an anomaly and its background is where CAVGA fails.",
-        "IoU by contrast of the defect: planned (fig4). `cavga evaluate --self-test` says it of made anomalies.",
+        "IoU by contrast of the defect, its size held fixed (`cavga benchmark fig4`): built, not run at full length "
+        "yet. `cavga evaluate --self-test` says it of made anomalies.",
         "open",
     ),
     Claim(
