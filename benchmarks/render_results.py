@@ -170,9 +170,17 @@ def _tables(rows: list[dict[str, Any]], reported: list[str]) -> Iterable[str]:
     if any(row["cell"].startswith("c1:") for row in rows):
         yield _order(rows)
     if set(TEXTURES) <= set(found):
-        yield _table("mean of the three textures", [row for row in rows if row["data"] in TEXTURES])
+        yield _table("mean of the three textures", list(_on_all_textures(rows)))
     if reported:
         yield from (*reported, "")
+
+
+def _on_all_textures(rows: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
+    """The rows of cells and seeds that were run on every texture: others would be means of unlike things."""
+    for row in rows:
+        alike = [other for other in rows if (other["cell"], other["seed"]) == (row["cell"], row["seed"])]
+        if row["data"] in TEXTURES and set(TEXTURES) <= {other["data"] for other in alike}:
+            yield row
 
 
 def _table(title: str, rows: list[dict[str, Any]]) -> str:
