@@ -39,7 +39,7 @@ def choose_cells(table: str, choice: Choice) -> list[Cell]:
     if table in SUMMARIES:
         raise UsageError(f"{table} trains nothing: run it without --estimate")
     if table not in TABLES:
-        raise unknown_name("table or figure", table, [*SUMMARIES, *TABLES])
+        raise unknown_name("table or figure", table, sorted([*SUMMARIES, *TABLES]))
     if choice.epochs is not None and choice.epochs < 1:
         raise UsageError(f"--epochs must be at least 1, got {choice.epochs}")
     cells = [_with_gan_weights(cell, choice.gan_weights) for cell in TABLES[table](choice.seeds, choice.weights)]
