@@ -10,7 +10,7 @@ finished row is run twice. ROOT holds magnetic_tile and mvtec_ad/screw. Writes b
 import argparse
 import json
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ from cavga.data import bold_kinds
 from cavga.data.bold_kinds import BOLD_MAKERS
 from cavga.data.demo import TEXTURES, write_demo_data
 from cavga.data.training_kinds import TRAINING_MAKERS
+from cavga.files import atomic_write
 
 RESULT = Path(__file__).parent / "results" / "ablation.json"
 FULL = "r-s, recommended"
@@ -66,8 +67,13 @@ def main() -> None:
             is_there = (args.output / row.table / row.cell.folder / ROW_FILE).is_file()
             if row.cell.data in args.datasets.split(",") and (is_there or not args.finished):
                 rows.append(run_row(row, args.root, args.output))
-                content = {"table": "ablation", "machine": platform.machine(), "rows": rows}
-                RESULT.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+                write_rows(RESULT, rows)
+
+
+def write_rows(path: Path, rows: Sequence[dict[str, object]]) -> None:
+    """Write the rows of the table that the file is named after, whole."""
+    content = {"table": path.stem, "machine": platform.machine(), "rows": rows}
+    atomic_write(path, (json.dumps(content, indent=1) + "\n").encode())
 
 
 def run_row(row: Row, root: Path, output: Path) -> dict[str, object]:

@@ -8,15 +8,13 @@ finished row is run twice. ROOT holds magnetic_tile and mvtec_ad/screw. Writes b
 """
 
 import argparse
-import json
-import platform
 from collections.abc import Iterator
 from pathlib import Path
 
+from ablation import write_rows
 from cavga.benchmark import run_cell
 from cavga.cells.cell import SCREW, TILE, Cell, Overrides
 from cavga.cells.good_only import accuracy_cells
-from cavga.files import atomic_write
 
 RESULT = Path(__file__).parent / "results" / "encoders.json"
 VARIANTS = ("r-u", "r-s")
@@ -35,8 +33,7 @@ def main() -> None:
         row = run_cell(cell, args.root, args.output / table)
         encoder = cell.config().model.encoder
         rows.append({**row, "cell": f"{encoder}, {cell.kind}"})
-        content = {"table": "encoders", "machine": platform.machine(), "rows": rows}
-        atomic_write(RESULT, (json.dumps(content, indent=1) + "\n").encode())
+        write_rows(RESULT, rows)
 
 
 def cells_of(resnet18: str, squeezenet: str) -> Iterator[tuple[Cell, str]]:

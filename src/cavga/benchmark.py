@@ -23,9 +23,10 @@ from cavga.data.known_sets import where_to_get
 from cavga.data.manifest import sha256_of
 from cavga.errors import CavgaError, DataError, ModelFileError, UsageError
 from cavga.evaluating import evaluate
-from cavga.files import atomic_write
+from cavga.files import atomic_write, refuse_file
 from cavga.gan_weights import read_gan_weights
 from cavga.measuring import code_version, images_per_second, peak_memory_mb, reset_peak_memory
+from cavga.model_file import LOG_FILE
 from cavga.pipeline import train
 from cavga.prediction_lines import PREDICTIONS_FILE
 from cavga.tables.content import TableContent
@@ -90,8 +91,7 @@ def find_cells(
     needed = sorted({cell.data for cell in cells} - set(TEXTURES))
     if needed and data is None:
         raise UsageError(f"{table} needs --data ROOT, the folder that holds {', '.join(needed)}")
-    if output.is_file():
-        raise UsageError(f"--output {output} is a file: expected a folder")
+    refuse_file(output)
     there = [cell for cell in cells if cell.data in TEXTURES or (data is not None and (data / cell.data).is_dir())]
     if data is not None and not there:
         wanted = [cell for cell in cells if not cell.is_extra] or cells
@@ -186,7 +186,7 @@ def _cavga(cell: Cell, data: Path, run: Path, output: Path) -> dict[str, Any]:
     without = [output / replace(cell, name=cell.without).folder] if cell.without else []
     category = cell.config().data.category  # a normal class is taken from the run itself
     metrics = evaluate(run, data, category=category, without=without).metrics
-    log = [json.loads(line) for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    log = [json.loads(line) for line in (run / LOG_FILE).read_text(encoding="utf-8").splitlines()]
     losses = {key: value for key, value in log[-1].items() if isinstance(value, float)}
     converged = has_converged([line["total"] for line in log])
     return {"metrics": metrics, "epochs": len(log), "converged": converged, "losses": losses}

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from cavga.errors import DataError, UsageError
+from cavga.errors import DataError
 from cavga.evaluation_files import TestedImage, WrittenEvaluation, read_evaluation
-from cavga.files import atomic_write
+from cavga.files import atomic_write, refuse_file
 from cavga.paired_bootstrap import (
     NUM_RESAMPLES,
     SEED,
@@ -45,8 +45,8 @@ def compare(a: str | Path, b: str | Path, output: str | Path | None = None) -> d
     and not used. `metrics` has A, B, B - A, its 95 % interval and who is better; what cannot be compared is in
     `not_available`, with the reason. Raises DataError if nothing is common or one image has two labels.
     """
-    if output is not None and Path(output).is_file():
-        raise UsageError(f"--output {output} is a file: expected a folder")
+    if output is not None:
+        refuse_file(Path(output))
     first, second = read_evaluation(Path(a)), read_evaluation(Path(b))
     pairs = match_images(first, second)
     statistics, reasons = _image_statistics(pairs)

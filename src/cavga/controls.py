@@ -17,12 +17,13 @@ from cavga.baselines.ae_l2 import AeL2Graph
 from cavga.baselines.ae_ssim import AeSsimGraph
 from cavga.baselines.autoencoder import network_config
 from cavga.baselines.beta_vae import BetaVaeGraph
-from cavga.baselines.cam import CamGraph
+from cavga.baselines.cam import cam
 from cavga.baselines.gamma_vae_g import GammaVaeGraph
-from cavga.baselines.guided_backprop import GuidedBackpropGraph
+from cavga.baselines.guided_backprop import guided_backprop
+from cavga.baselines.label_classifier import Explain, ExplanationGraph
 from cavga.baselines.padim import PadimGraph
 from cavga.baselines.patchcore import PatchcoreGraph
-from cavga.baselines.smoothgrad import SmoothGradGraph
+from cavga.baselines.smoothgrad import smoothgrad
 from cavga.cells.cell import Cell
 from cavga.config import RunConfig
 from cavga.data.dataset import cache_images
@@ -36,7 +37,6 @@ from cavga.thresholds import set_thresholds
 
 FeatureControl = PadimGraph | PatchcoreGraph
 TrainedControl = AeL2Graph | AeSsimGraph | BetaVaeGraph | AdvaeGraph | GammaVaeGraph
-LabelledControl = CamGraph | GuidedBackpropGraph | SmoothGradGraph
 ON_FEATURES: Mapping[str, type[FeatureControl]] = {"padim": PadimGraph, "patchcore": PatchcoreGraph}
 TRAINED: Mapping[str, type[TrainedControl]] = {
     "ae_l2": AeL2Graph,
@@ -45,11 +45,7 @@ TRAINED: Mapping[str, type[TrainedControl]] = {
     "advae": AdvaeGraph,
     "gamma_vae_g": GammaVaeGraph,
 }
-LABELLED: Mapping[str, type[LabelledControl]] = {
-    "cam": CamGraph,
-    "guided_backprop": GuidedBackpropGraph,
-    "smoothgrad": SmoothGradGraph,
-}
+LABELLED: Mapping[str, Explain] = {"cam": cam, "guided_backprop": guided_backprop, "smoothgrad": smoothgrad}
 
 
 def run_control(cell: Cell, data: Path, run: Path, output: Path) -> dict[str, Any]:
@@ -82,7 +78,7 @@ def run_control(cell: Cell, data: Path, run: Path, output: Path) -> dict[str, An
 
 def _start(
     cell: Cell, config: RunConfig, inputs: TrainingData, run: Path, output: Path
-) -> tuple[FeatureControl | TrainedControl | LabelledControl, torch.device, dict[str, Any]]:
+) -> tuple[FeatureControl | TrainedControl | ExplanationGraph, torch.device, dict[str, Any]]:
     """The control before it is fitted, where it computes, and what a model.json would say of it."""
     if cell.method in TRAINED:
         device, graph = choose_device(config.training.device), TRAINED[cell.method](config)
@@ -92,7 +88,7 @@ def _start(
     if cell.method in LABELLED:
         bad, size = inputs.anomalous, config.data.image_size
         labelled = cache_images(bad, inputs.hashes_of(bad), size=size, folder=run)
-        control = LABELLED[cell.method](config, labelled)
+        control = ExplanationGraph(LABELLED[cell.method], config, labelled)
         origin = provenance(inputs, config, device=config.training.device, seconds=0.0)
         description = {"variant": cell.method, "provenance": origin, "weights_sha256": None}
         return control, choose_device(config.training.device), description

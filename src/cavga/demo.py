@@ -10,7 +10,7 @@ from cavga.config import RunConfig
 from cavga.data.demo import CUT, TEXTURES, write_demo_data
 from cavga.errors import UsageError
 from cavga.evaluating import evaluate
-from cavga.files import atomic_write
+from cavga.files import atomic_write, refuse_file
 from cavga.pipeline import train
 from cavga.report import write_report
 from cavga.runs import CONFIG_FILE
@@ -57,8 +57,7 @@ def run_demo(
 
 def _clear(output: Path) -> None:
     """Make room for a demo, touching nothing but an earlier demo's own folders."""
-    if output.is_file():
-        raise UsageError(f"--output {output} is a file: expected a folder")
+    refuse_file(output)
     if not output.is_dir() or not any(output.iterdir()):
         return
     is_demo = all((output / "data" / texture).is_dir() for texture in TEXTURES)

@@ -16,7 +16,7 @@ from cavga.detector import AnomalyDetector
 from cavga.engines.torch_engine import TorchEngine
 from cavga.errors import DataError, UsageError
 from cavga.evaluation import Evaluation, ScoredImage, evaluate_records, has_known_mask
-from cavga.files import atomic_write
+from cavga.files import atomic_write, refuse_file
 from cavga.model_file import load_description
 from cavga.pixel_counts_file import PIXEL_COUNTS_FILE, PixelCounts, save_pixel_counts
 from cavga.prediction_lines import PREDICTIONS_FILE, jsonl, prediction_line
@@ -54,8 +54,8 @@ def evaluate(
     `category` may be the normal class of a set of classes; that and `mask_cut` default to the run's.
     Raises DataError if no labelled test image is left.
     """
-    if output is not None and Path(output).is_file():
-        raise UsageError(f"--output {output} is a file: expected a folder")
+    if output is not None:
+        refuse_file(Path(output))
     if output is None and Path(run).is_file():
         raise UsageError(f"{run} is a file: say with --output which folder the results go to")
     model = Path(run)

@@ -13,6 +13,7 @@ from cavga.data.records import Catalog, ImageRecord
 from cavga.errors import UsageError
 from cavga.evaluating import EvaluatedRun, counts_of, labelled_test_images, write_evaluation
 from cavga.evaluation import Evaluation, StoredMaps, Thresholds, evaluate_results
+from cavga.files import refuse_file
 from cavga.foreign_maps import FoundMaps, find_maps, foreign_results, match_scores
 from cavga.model_file import MODEL_FILE, load_description
 from cavga.prediction_lines import PREDICTIONS_FILE
@@ -85,8 +86,7 @@ def _check(maps: ForeignMaps, output: Path, size: tuple[int, int] | None) -> Non
             raise UsageError(f"{flag} must be a finite number, got {value}")
     if size is not None and 0 in size:
         raise UsageError(f"evaluation size: expected at least 1 x 1 pixels, got {size[0]} x {size[1]}")
-    if output.is_file():
-        raise UsageError(f"--output {output} is a file: expected a folder")
+    refuse_file(output)
     if (output / MODEL_FILE).exists():
         raise UsageError(f"{output} is a run folder and holds its own results: choose another folder with --output")
     if maps.scores is not None and (output / PREDICTIONS_FILE).resolve() == maps.scores.resolve():

@@ -169,6 +169,11 @@ class PixelSource:
         return "original" if self.at_original_size else self.maps.resolution()
 
 
+def median_image(images: Sequence[ScoredImage]) -> ScoredImage:
+    """The image with the median score, of an even number the upper one; of equal scores in the order of paths."""
+    return sorted(images, key=lambda image: (image.score or 0.0, image.record.relative_path))[len(images) // 2]
+
+
 def has_known_mask(image: ScoredImage) -> bool:
     """Whether every pixel's label is known: a normal image, or an anomalous one with a usable mask."""
     if image.error or image.mask_error:

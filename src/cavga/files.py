@@ -7,7 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from cavga.errors import CavgaError
+from cavga.errors import CavgaError, UsageError
+
+
+def refuse_file(output: Path) -> None:
+    """Raise UsageError where a folder is to be written to and there is a file."""
+    if output.is_file():
+        raise UsageError(f"--output {output} is a file: expected a folder")
 
 
 def atomic_write(path: Path, content: bytes) -> None:

@@ -15,6 +15,7 @@ MODEL_FILE = "model.json"
 ONNX_FILE = "model.onnx"
 ROI_FILE = "roi.png"  # for people; a model takes its region of interest from its description
 TRAINING_FOLDER = "training"
+LOG_FILE = "log.jsonl"
 DATA_FILE = "data_folder"  # in the training folder: where the photographs were when the run was trained
 MANIFEST_FILE = "manifest.csv"
 EXPORT_SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2"}  # of the files of `cavga export`, by format

@@ -81,6 +81,19 @@ def note_list(notes: Sequence[str]) -> str:
     return f"<h3>Notes</h3><ul>{shown}</ul>{more}" if items else ""
 
 
+def hint(text: str) -> str:
+    """A quiet remark as HTML."""
+    return f'<p class="hint">{escape(text)}</p>'
+
+
+def fault_list(heading: str, texts: Sequence[str]) -> str:
+    """What is missing, and why, as a section; "" where nothing is."""
+    if not texts:
+        return ""
+    items = "".join(f"<li>{escape(text)}</li>" for text in texts)
+    return f'<section><h2>{escape(heading)}</h2><ul class="fault">{items}</ul></section>'
+
+
 def fact_line(name: str, facts: Mapping[str, Any] | None) -> str:
     """Keys and values on one quiet line; what is not known is not there."""
     known = [(key, value) for key, value in (facts or {}).items() if value is not None]

@@ -16,7 +16,7 @@ from cavga.data.images import read_image
 from cavga.decoding import FailedImage
 from cavga.detector import AnomalyDetector, Prediction, images_of
 from cavga.errors import UsageError, unknown_name
-from cavga.files import atomic_writer
+from cavga.files import atomic_writer, refuse_file
 from cavga.map_files import grey_scale, save_map
 from cavga.map_scale import picture_scale
 from cavga.model_file import MODEL_FILE
@@ -67,8 +67,7 @@ class _Input:
 def check_prediction(inputs: Sequence[Path], output: Path, threshold: float | None) -> None:
     """Raise UsageError where the output would overwrite a run's files or be scored the next time."""
     target = output.resolve()
-    if target.is_file():
-        raise UsageError(f"--output {output} is a file: expected a folder")
+    refuse_file(output)
     if (target / MODEL_FILE).exists():
         raise UsageError(f"--output {output} is a run folder and holds its own predictions: choose another folder")
     inside = [path for path in inputs if path.is_dir() and target.is_relative_to(path.resolve())]

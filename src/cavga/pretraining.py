@@ -22,7 +22,7 @@ from cavga.files import atomic_write
 from cavga.framing import Framing
 from cavga.gan_weights import write_gan_weights
 from cavga.model.variants import build
-from cavga.model_file import TRAINING_FOLDER
+from cavga.model_file import LOG_FILE, TRAINING_FOLDER
 from cavga.pipeline import deterministic
 from cavga.presets import resolve
 from cavga.runs import TrainingData, check_output, check_resumable, fingerprint, write_inputs
@@ -30,7 +30,6 @@ from cavga.training import Players, Progress, make_players
 from cavga.training import train as train_players
 
 SUFFIX = ".safetensors"
-LOG_FILE = "log.jsonl"
 
 logger = logging.getLogger("cavga")
 

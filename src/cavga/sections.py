@@ -12,7 +12,7 @@ from cavga.calibration import Calibration
 from cavga.data.images import read_image
 from cavga.data.records import ANOMALOUS, NORMAL
 from cavga.detector import AnomalyDetector
-from cavga.evaluation import Evaluation, ScoredImage, Thresholds, has_known_mask, true_mask
+from cavga.evaluation import Evaluation, ScoredImage, Thresholds, has_known_mask, median_image, true_mask
 from cavga.map_scale import MapScale, picture_scale, scale_of_maps
 from cavga.page import Case
 from cavga.pictures import resize_map
@@ -81,7 +81,7 @@ def _attention(
     for label in (NORMAL, ANOMALOUS):
         found = [image for image in evaluation.images if image.score is not None and image.record.label == label]
         if found:
-            median = sorted(found, key=lambda image: image.score or 0.0)[len(found) // 2]
+            median = median_image(found)
             photograph = _photograph(median, detector.image_size)
             normal, anomalous = class_attention(photograph)
             mask = true_mask(median, detector.image_size) if has_known_mask(median) else None

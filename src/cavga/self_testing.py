@@ -21,7 +21,7 @@ from cavga.data.records import ImageRecord
 from cavga.decoding import FailedImage
 from cavga.detector import AnomalyDetector
 from cavga.errors import DataError, UsageError
-from cavga.files import atomic_write
+from cavga.files import atomic_write, refuse_file
 from cavga.framing import Framing
 from cavga.map_scale import picture_scale
 from cavga.metrics import auroc, auroc_interval, share_interval
@@ -77,8 +77,7 @@ def self_test(
     `max_made` in all. `output` defaults to the run folder. Raises DataError if there is no such image.
     """
     target = Path(run if output is None else output)
-    if target.is_file():
-        raise UsageError(f"--output {target} is a file: expected a folder")
+    refuse_file(target)
     if max_made < 1:
         raise UsageError(f"max_made: expected at least 1, got {max_made}")
     detector = AnomalyDetector.load(run, device=device)

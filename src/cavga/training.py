@@ -27,7 +27,7 @@ from cavga.files import atomic_write
 from cavga.losses import discriminator_loss, generator_loss, kl_divergence, reconstruction_loss
 from cavga.model.cavga import Cavga
 from cavga.model.discriminator import Discriminator, input_size_for
-from cavga.model_file import TRAINING_FOLDER
+from cavga.model_file import LOG_FILE, TRAINING_FOLDER
 from cavga.objectives import self_supervised, unsupervised, weakly_supervised
 from cavga.shapes import Images, Labels, ScoreMap
 from cavga.training_log import EpochRecord, StepLosses, collapse_warnings, count_calls
@@ -150,7 +150,7 @@ def train(
     `fingerprint` identifies data and configuration, and a resume under another one raises ResumeError.
     """
     num_epochs = epochs_of(config)
-    state_path, log_path = folder / TRAINING_FOLDER / STATE_FILE, folder / "log.jsonl"
+    state_path, log_path = folder / TRAINING_FOLDER / STATE_FILE, folder / LOG_FILE
     lines = _restore(players, state_path, fingerprint) if resume and state_path.is_file() else []
     if lines:
         logger.info("resuming after %d of %d epochs", len(lines), num_epochs)

@@ -8,6 +8,7 @@ import torch
 from torch.nn import functional
 
 from cavga.baselines import smoothgrad
+from cavga.baselines.label_classifier import ExplanationGraph
 from cavga.benchmark import run_table
 from cavga.cells.cell import Cell
 from cavga.cells.tables import TABLES
@@ -38,7 +39,9 @@ def noisy(count, *, has_patch, seed):
 @pytest.fixture(scope="module")
 def graphs():
     config = make_config("recommended", SMALL)
-    found = {name: control(config, noisy(12, has_patch=True, seed=1)) for name, control in LABELLED.items()}
+    found = {
+        name: ExplanationGraph(explain, config, noisy(12, has_patch=True, seed=1)) for name, explain in LABELLED.items()
+    }
     found["cam"].fit(noisy(24, has_patch=False, seed=2), CPU)
     for graph in found.values():
         graph.model = found["cam"].model  # one classifier explains itself in three ways
@@ -147,7 +150,7 @@ def test_without_captum_the_row_fails_with_one_line_that_says_the_extra(tmp_path
     assert "pip install 'cavga[baselines]'" in err
     assert "Traceback" not in err
     with pytest.raises(MissingExtraError, match=r"cavga\[baselines\]"):
-        LABELLED["cam"](make_config("recommended", SMALL), noisy(1, has_patch=True, seed=0))
+        ExplanationGraph(LABELLED["cam"], make_config("recommended", SMALL), noisy(1, has_patch=True, seed=0))
 
 
 def test_table_5_says_that_they_see_labels():

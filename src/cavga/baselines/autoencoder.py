@@ -9,9 +9,9 @@ import math
 from collections.abc import Callable
 
 import torch
-from numpy import uint8
+from numpy import intp, uint8
 from numpy.typing import NDArray
-from torch import Tensor, optim
+from torch import Tensor, nn, optim
 from torch.nn import functional
 
 from cavga.config import RunConfig, TrainingConfig
@@ -60,21 +60,41 @@ def train_network(
     The objective draws its noise from the generator it is given. Raises TrainingError if the loss is not finite.
     """
     graph.to(device).train()
-    optimizer = optim.Adam(graph.parameters(), lr=settings.learning_rate)
     noise = torch.Generator(device).manual_seed(settings.seed)
+    descend(
+        graph,
+        lambda indices: objective(image_batch(images, indices, device), noise),
+        *(len(images), settings),
+        name=type(graph).__name__,
+    )
+    graph.eval()
+
+
+def descend(
+    network: nn.Module,
+    loss_of: Callable[[NDArray[intp]], Scalar],
+    num_images: int,
+    settings: TrainingConfig,
+    *,
+    name: str,
+) -> None:
+    """Minimise the loss of batches of images, given by their indices, with Adam; `name` is how the log calls it.
+
+    Raises TrainingError if the loss is not finite.
+    """
+    optimizer = optim.Adam([p for p in network.parameters() if p.requires_grad], lr=settings.learning_rate)
     num_epochs = settings.epochs or 1
     for epoch in range(num_epochs):
         total = 0.0
-        for indices, _ in epoch_batches(len(images), settings, epoch):
-            loss = objective(image_batch(images, indices, device), noise)
+        for indices, _ in epoch_batches(num_images, settings, epoch):
+            loss = loss_of(indices)
             if not math.isfinite(loss.item()):
                 raise TrainingError(f"the loss is {loss.item()} in epoch {epoch}: try a smaller --learning-rate")
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]  # torch's own signature
             optimizer.step()
             total += loss.item() * len(indices)
-        logger.info("%s: epoch %d of %d, loss %.5g", type(graph).__name__, epoch + 1, num_epochs, total / len(images))
-    graph.eval()
+        logger.info("%s: epoch %d of %d, loss %.5g", name, epoch + 1, num_epochs, total / num_images)
 
 
 def output_of(graph: ScoringGraph, anomaly_map: ScoreMap, score: Scores | None = None) -> InferenceOutput:

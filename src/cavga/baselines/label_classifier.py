@@ -6,8 +6,6 @@ weighing alike. So these controls see anomalous training images, which no u or s
 The maps are computed by captum (`cavga[baselines]`), which is imported when one of them is run.
 """
 
-import logging
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -15,20 +13,19 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
-from torch import Tensor, nn, optim
+from torch import Tensor, nn
 from torch.nn import functional
 
-from cavga.config import RunConfig, epochs_of
-from cavga.data.dataset import epoch_batches, image_batch
-from cavga.errors import DataError, MissingExtraError, TrainingError
+from cavga.baselines.autoencoder import descend, output_of
+from cavga.config import RunConfig
+from cavga.data.dataset import image_batch
+from cavga.errors import DataError, MissingExtraError
 from cavga.inference import InferenceOutput, ScoringGraph, enlarged
 from cavga.model.encoder import TorchvisionEncoder
 from cavga.model.variants import stages_of
 from cavga.model.weights import load_encoder_weights
 from cavga.networks import DEFAULT_NETWORK, NETWORKS
-from cavga.shapes import Images, ScoreMap, Scores
-
-logger = logging.getLogger("cavga")
+from cavga.shapes import Images, Scalar, ScoreMap, Scores
 
 
 class LabelClassifier(nn.Module):
@@ -52,6 +49,10 @@ class LabelClassifier(nn.Module):
         return self.head(features.mean(dim=(2, 3)))[:, 0]
 
 
+# captum.attr, the classifier, one image, the seed of noise -> its map
+Explain = Callable[[Any, LabelClassifier, Images, int], ScoreMap]
+
+
 def captum_attributions() -> Any:
     """captum.attr; raises MissingExtraError where captum is not installed."""
     try:
@@ -63,6 +64,37 @@ def captum_attributions() -> Any:
     return attr
 
 
+class ExplanationGraph(ScoringGraph):
+    """Scores images as `cavga.inference.InferenceGraph` does, so that the same harness measures both.
+
+    The image's score is the probability of anomalous, its map what `explain` says of it. Scoring takes backward
+    passes, so it cannot be exported. Raises MissingExtraError without captum.
+    """
+
+    def __init__(self, explain: Explain, config: RunConfig, anomalous: NDArray[np.uint8]) -> None:
+        super().__init__(config.data.image_size)
+        self.attributions: Any = captum_attributions()
+        self.explain, self.config, self.anomalous = explain, config, anomalous
+        self.model = LabelClassifier(config)
+
+    def fit(self, images: NDArray[np.uint8], device: torch.device) -> None:
+        """Train on all normal images and the labelled anomalous ones, from the start."""
+        self.model = fitted_classifier(self.config, images, self.anomalous, device)
+
+    def score_images(self, images: Images) -> InferenceOutput:
+        """The probability of anomalous, and the saliency of one image at a time, enlarged where it is smaller."""
+        # Inside the engine's inference mode nothing has a gradient; a clone made outside it has.
+        with torch.inference_mode(False), torch.enable_grad():
+            maps = torch.cat([self.saliency(image[None].clone()).detach() for image in images])
+            scores = self.model(images.clone()).sigmoid().detach()
+        anomaly_map = maps if maps.shape[1:] == self.image_size else enlarged(maps, self.image_size)
+        return output_of(self, anomaly_map, scores)
+
+    def saliency(self, images: Images) -> ScoreMap:
+        """What the classifier looks at."""
+        return self.explain(self.attributions, self.model, images, self.config.training.seed)
+
+
 def fitted_classifier(
     config: RunConfig, normal: NDArray[np.uint8], anomalous: NDArray[np.uint8], device: torch.device
 ) -> LabelClassifier:
@@ -72,40 +104,20 @@ def fitted_classifier(
     """
     if not len(anomalous):
         raise DataError("there is no anomalous training image, which a classifier of image labels needs")
-    model, settings = LabelClassifier(config).to(device), config.training
+    model = LabelClassifier(config).to(device)
     images = np.concatenate([normal, anomalous])
     labels = torch.from_numpy((np.arange(len(images)) >= len(normal)).astype(np.float32)).to(device)
     balance = torch.tensor(len(normal) / len(anomalous), device=device)
-    optimizer = optim.Adam([p for p in model.parameters() if p.requires_grad], lr=settings.learning_rate)
-    for epoch in range(epochs_of(config)):
-        model.train()
-        model.encoder.train(not model.encoder.has_fixed_norm)
-        total = 0.0
-        for indices, _ in epoch_batches(len(images), settings, epoch):
-            logits = model(image_batch(images, indices, device))
-            loss = functional.binary_cross_entropy_with_logits(
-                logits, labels[torch.from_numpy(indices).to(device)], pos_weight=balance
-            )
-            if not math.isfinite(loss.item()):
-                raise TrainingError(f"the loss is {loss.item()} in epoch {epoch}: try a smaller --learning-rate")
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]  # torch's own signature
-            optimizer.step()
-            total += loss.item() * len(indices)
-        logger.info("labels: epoch %d of %d, loss %.5g", epoch + 1, epochs_of(config), total / len(images))
+
+    def loss_of(indices: NDArray[np.intp]) -> Scalar:
+        logits = model(image_batch(images, indices, device))
+        wanted = labels[torch.from_numpy(indices).to(device)]
+        return functional.binary_cross_entropy_with_logits(logits, wanted, pos_weight=balance)
+
+    model.train()
+    model.encoder.train(not model.encoder.has_fixed_norm)
+    descend(model, loss_of, len(images), config.training, name="labels")
     return model.eval()
-
-
-def explained(
-    graph: ScoringGraph, model: LabelClassifier, images: Images, saliency: Callable[[Images], ScoreMap]
-) -> InferenceOutput:
-    """The probability of anomalous, and the saliency of one image at a time, enlarged where it is smaller."""
-    # Inside the engine's inference mode nothing has a gradient; a clone made outside it has.
-    with torch.inference_mode(False), torch.enable_grad():
-        maps = torch.cat([saliency(image[None].clone()).detach() for image in images])
-        scores = model(images.clone()).sigmoid().detach()
-    anomaly_map = maps if maps.shape[1:] == graph.image_size else enlarged(maps, graph.image_size)
-    return InferenceOutput(scores, anomaly_map, anomaly_map >= graph.pixel_threshold)
 
 
 def strongest_colour(attribution: Float[Tensor, "batch 3 height width"]) -> ScoreMap:

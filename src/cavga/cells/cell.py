@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from cavga.config import RunConfig
-from cavga.presets import make_config
+from cavga.presets import PRESETS, make_config
 
 Overrides = dict[str, dict[str, Any]]
 SCREW = "mvtec_ad/screw"
@@ -77,7 +77,8 @@ class Cell:
     @property
     def kind(self) -> str:
         """The variant of one of our models, the method of a control."""
-        return self.config().model.variant if self.method == "cavga" else self.method
+        variant: str = self.overrides.get("model", {}).get("variant", PRESETS[self.preset].model.variant)
+        return variant if self.method == "cavga" else self.method
 
     def config(self) -> RunConfig:
         chosen: Overrides = {} if self.normal_class is None else {"data": {"normal_class": self.normal_class}}

@@ -10,10 +10,11 @@ from cavga.attention_figure import AttentionCase, attention_figure, attention_ro
 from cavga.cells.figures import WITHOUT_EXPANSION
 from cavga.data.records import ANOMALOUS, NORMAL
 from cavga.detector import AnomalyDetector
-from cavga.evaluation import ScoredImage, has_known_mask, true_mask
-from cavga.figures.pages import Drawing, hint
+from cavga.evaluation import ScoredImage, has_known_mask, median_image, true_mask
+from cavga.figures.pages import Drawing
 from cavga.figures.strips import SIDE
-from cavga.figures.tested import TestedRun, by_place, maps_of, median_image, photograph_of, shared_images
+from cavga.figures.tested import TestedRun, by_place, maps_of, photograph_of, shared_images
+from cavga.page import hint
 from cavga.pictures import resize_mask
 from cavga.tables.html import html_lines
 

@@ -10,9 +10,10 @@ from cavga.data.images import read_image
 from cavga.data.records import ANOMALOUS
 from cavga.evaluation import ScoredImage, true_mask
 from cavga.figures.contrast import DEFINITION, bin_names, bin_of, contrast_of, rank_correlation
-from cavga.figures.pages import Drawing, hint
+from cavga.figures.pages import Drawing
 from cavga.figures.strips import READING, ModelMap, model_maps, strip
 from cavga.figures.tested import Overlap, TestedRun
+from cavga.page import hint
 from cavga.resizing import resized
 from cavga.tables.html import html_lines
 

@@ -12,10 +12,10 @@ from statistics import mean
 from typing import Any
 
 from cavga.cells.tables import IMPROVEMENTS_FIGURE
-from cavga.errors import DataError, UsageError
-from cavga.figures.pages import command_line, fault_list, hint
-from cavga.files import atomic_write
-from cavga.page import write_page
+from cavga.errors import DataError
+from cavga.figures.pages import command_line
+from cavga.files import atomic_write, refuse_file
+from cavga.page import fault_list, hint, write_page
 from cavga.tables.grids import Grid, Row, make_grids
 from cavga.tables.html import STYLE, html_lines
 from cavga.tables.reported import ReportedGrid, ReportedTable, load_reported
@@ -73,8 +73,7 @@ class Improvement:
 
 def draw_improvements(output: Path) -> tuple[list[Improvement], list[dict[str, str]], list[Path]]:
     """Write OUTPUT/fig1ii.html and .json; returns the lines, the tables that are absent, and the files."""
-    if output.is_file():
-        raise UsageError(f"--output {output} is a file: expected a folder")
+    refuse_file(output)
     lines: list[Improvement] = []
     absent: list[dict[str, str]] = []
     for table in TABLES:
@@ -194,7 +193,7 @@ def _write(output: Path, lines: Sequence[Improvement], absent: Sequence[dict[str
         shown = [_shown(line) for line in lines if line.source == source]
         body = html_lines(shown) if shown else hint("No row of these tables is finished in this folder.")
         parts.append(f"<section><h2>{escape(title)}</h2>{body}</section>")
-    missing = fault_list("Tables that are not there", [item["message"] for item in absent]) if absent else ""
+    missing = fault_list("Tables that are not there", [item["message"] for item in absent])
     write_page(paths[0], TITLE, hint(READING) + command_line(command), "".join(parts) + missing, style=STYLE)
     atomic_write(paths[1], (json.dumps(found, indent=1) + "\n").encode())
     return paths

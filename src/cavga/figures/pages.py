@@ -11,7 +11,7 @@ from typing import Any
 from cavga.cells.choosing import Choice
 from cavga.figures.strips import STYLE as STRIP_STYLE
 from cavga.files import atomic_write
-from cavga.page import fact_line, write_page
+from cavga.page import fact_line, fault_list, write_page
 from cavga.tables.content import TableContent
 from cavga.tables.grids import Row, place_of, value_of
 from cavga.tables.html import STYLE, html_lines
@@ -58,17 +58,6 @@ def command_of(figure: str, choice: Choice) -> str:
 def command_line(command: str) -> str:
     """The command as HTML."""
     return f'<p class="hint">Made with <code>{escape(command)}</code></p>'
-
-
-def fault_list(heading: str, texts: Sequence[str]) -> str:
-    """What is missing, and why, as a section."""
-    items = "".join(f"<li>{escape(text)}</li>" for text in texts)
-    return f'<section><h2>{escape(heading)}</h2><ul class="fault">{items}</ul></section>'
-
-
-def hint(text: str) -> str:
-    """A quiet remark as HTML."""
-    return f'<p class="hint">{escape(text)}</p>'
 
 
 def _settings(rows: Sequence[Row]) -> dict[str, str]:

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from html import escape
 
 from cavga.data.records import NORMAL
-from cavga.figures.pages import Drawing, hint
+from cavga.figures.pages import Drawing
 from cavga.figures.strips import READING, model_maps, strip
 from cavga.figures.tested import TestedRun, by_place, median_of_each_type
+from cavga.page import hint
 
 TITLE_3 = "Figure 3: what the models find"
 TITLE_5 = "Figure 5: the ablation in pictures"

@@ -15,7 +15,7 @@ from cavga.data.images import read_image
 from cavga.data.records import NORMAL, ImageRecord
 from cavga.detector import AnomalyDetector
 from cavga.errors import DataError
-from cavga.evaluation import ScoredImage
+from cavga.evaluation import ScoredImage, median_image
 from cavga.evaluation_files import TestedImage, WrittenEvaluation, read_evaluation
 from cavga.model_file import load_description
 from cavga.pixel_counts_file import PixelCounts
@@ -89,11 +89,6 @@ def median_of_each_type(runs: Sequence[TestedRun]) -> list[ScoredImage]:
         if image.record.label != NORMAL:
             by_type.setdefault(image.record.defect_type or "", []).append(image)
     return [median_image(by_type[name]) for name in sorted(by_type)]
-
-
-def median_image(images: Sequence[ScoredImage]) -> ScoredImage:
-    """The image with the median score, of an even number the upper one."""
-    return sorted(images, key=lambda image: (image.score or 0.0, image.record.relative_path))[len(images) // 2]
 
 
 def maps_of(detector: AnomalyDetector, images: Sequence[ScoredImage]) -> Iterator[NDArray[np.float32]]:

@@ -5,7 +5,6 @@ import io
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +15,11 @@ from cavga.data.known_sets import found_counts, parts_of, published_counts, wher
 from cavga.data.one_class import letters_of
 from cavga.data.video import count_scene, find_shanghaitech
 from cavga.errors import CavgaError, UsageError, unknown_name
-from cavga.files import atomic_write
-from cavga.page import write_page
+from cavga.files import atomic_write, refuse_file
+from cavga.page import fault_list, hint, write_page
 from cavga.tables.content import GIVEN, REPORTED
 from cavga.tables.html import STYLE, html_lines
-from cavga.tables.pages import markdown_table
+from cavga.tables.pages import bullets, markdown_table
 from cavga.tables.reported import ReportedTable
 
 SETS = {  # folder below the data root -> the row of its reported figures
@@ -55,8 +54,7 @@ def count_table(output: Path, *, data: Path | None, choice: Choice, reported: Re
     """
     if data is None:
         raise UsageError(f"table {COUNTS_TABLE} needs --data ROOT, the folder that holds {', '.join(SETS)}")
-    if output.is_file():
-        raise UsageError(f"--output {output} is a file: expected a folder")
+    refuse_file(output)
     known = {letters_of(name): name for name in SETS}
     for name in choice.datasets:
         if letters_of(name) not in known:
@@ -102,15 +100,13 @@ def _write(
     said = [*_marks(reported), TEXT, *(reported.notes if reported else ())]
     missing = [item["message"] for item in absent] + [f"{r['set']}: {r['error']}" for r in rows if r["error"]]
     shown = list(map(_shown, lines))
-    markdown = [f"# {title}", markdown_table(list(shown[0]), [line.values() for line in shown]), _bullets(said)]
-    markdown += [f"## What is not there\n\n{_bullets(missing)}"] if missing else []
+    markdown = [f"# {title}", markdown_table(list(shown[0]), [line.values() for line in shown]), bullets(said)]
+    markdown += [f"## What is not there\n\n{bullets(missing)}"] if missing else []
     text = io.StringIO()
     writer = csv.DictWriter(text, list(lines[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(lines)
-    faults = "".join(f"<li>{escape(item)}</li>" for item in missing)
-    body = html_lines(shown) + "".join(f'<p class="hint">{escape(item)}</p>' for item in said)
-    body += f'<section><h2>What is not there</h2><ul class="fault">{faults}</ul></section>' if faults else ""
+    body = html_lines(shown) + "".join(map(hint, said)) + fault_list("What is not there", missing)
     content = json.dumps({"table": COUNTS_TABLE, "absent": list(absent), "rows": list(rows)}, indent=1) + "\n"
     paths = [output / f"{COUNTS_TABLE}.{suffix}" for suffix in ("json", "md", "csv", "html")]
     for path, part in zip(paths, (content, "\n\n".join(markdown) + "\n", text.getvalue()), strict=False):
@@ -171,7 +167,3 @@ def _marks(reported: ReportedTable | None) -> Iterable[str]:
         yield "Figures of the paper that are remembered less surely are not shown; --shaky shows them."
     if reported:
         yield f"{REPORTED} {reported.mark} ({reported.source}). {GIVEN} from the file given with --reported."
-
-
-def _bullets(texts: Iterable[str]) -> str:
-    return "\n".join(f"- {text}" for text in texts)

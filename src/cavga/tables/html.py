@@ -1,11 +1,11 @@
 """A table as one self-contained page: values shaded by their rank in the row, as in the paper."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
-from cavga.page import write_page
+from cavga.page import fault_list, write_page
 from cavga.tables.content import GIVEN, REPORTED, TableContent, compared, mark_of, marks, value_text
 from cavga.tables.curve import STYLE as CURVE_STYLE
 from cavga.tables.curve import curve_section
@@ -35,10 +35,7 @@ body {{ max-width: 112rem; }} .values {{ width: auto; }} .values td, .values th 
 
 def write_html(path: Path, content: TableContent, grids: Sequence[Grid], lines: Sequence[Record]) -> None:
     """Write the page, whole."""
-    trouble = [
-        f'<section><h2>{escape(title)}</h2><ul class="fault">{_items(texts)}</ul></section>'
-        for title, texts in content.trouble
-    ]
+    trouble = [fault_list(title, texts) for title, texts in content.trouble]
     mark = "" if content.reported is None else content.reported.mark
     tables = [f"<section>{_grid(grid, mark)}</section>" for grid in grids]
     key = "".join(f'<i style="--rank:{rank}"></i>' for rank in (0, 0.25, 0.5, 0.75, 1))
@@ -54,10 +51,6 @@ def write_html(path: Path, content: TableContent, grids: Sequence[Grid], lines: 
     ]
     body = "".join([curve_section(content.rows), *tables, below, *trouble, *details])
     write_page(path, content.title, f"<p>{escape(content.state)}</p>", body, style=STYLE + CURVE_STYLE)
-
-
-def _items(texts: Iterable[str]) -> str:
-    return "".join(f"<li>{escape(text)}</li>" for text in texts)
 
 
 def _grid(grid: Grid, mark: str) -> str:

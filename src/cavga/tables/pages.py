@@ -31,9 +31,9 @@ def _markdown(content: TableContent, grids: Sequence[Grid], lines: Sequence[Reco
     for grid in grids:
         head = ["", *(f"{column.name} {MARKS.get(column.group, '')}".strip() for column in grid.columns)]
         parts += [f"## {grid.title}", markdown_table(head, [_grid_row(grid, row) for row in grid.metrics])]
-    parts.append("\n".join(f"- {text}" for text in marks(content, lines)))
+    parts.append(bullets(marks(content, lines)))
     for title, texts in content.trouble:
-        parts += [f"## {title}", "\n".join(f"- {text}" for text in texts)]
+        parts += [f"## {title}", bullets(texts)]
     for title, rows in (
         ("Measured beside reported, and what it cost", compared(lines)),
         ("Where the figures come from", list(origins(content.rows))),
@@ -50,6 +50,11 @@ def _grid_row(grid: Grid, row: str) -> list[str]:
         text = value_text(entry)
         cells.append(f"{f'**{text}**' if column.name in best else text} {mark_of(entry)}".strip())
     return cells
+
+
+def bullets(texts: Iterable[str]) -> str:
+    """A list in Markdown."""
+    return "\n".join(f"- {text}" for text in texts)
 
 
 def markdown_table(head: Sequence[str], rows: Iterable[Iterable[Any]]) -> str:

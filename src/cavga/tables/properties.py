@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch.overrides import TorchFunctionMode
 
+from cavga.baselines.label_classifier import ExplanationGraph
 from cavga.cells.choosing import Choice
 from cavga.cells.tables import PROPERTIES_TABLE
 from cavga.config import VARIANTS
@@ -120,8 +121,8 @@ def build_method(method: Method, image_size: tuple[int, int]) -> ScoringGraph:
         return graph.eval()
     if method.kind in LABELLED:
         config = make_config("recommended", size, {"model": {"variant": "r-w", "weights": "none", "stages": (4,)}})
-        labelled: ScoringGraph = LABELLED[method.kind](config, np.zeros((0, *image_size, 3), dtype=np.uint8))
-        return labelled.eval()
+        none = np.zeros((0, *image_size, 3), dtype=np.uint8)
+        return ExplanationGraph(LABELLED[method.kind], config, none).eval()
     config = make_config("recommended", size, {"model": {"variant": "r-u"}})
     control = ON_FEATURES[method.kind](build(config.model, image_size=image_size), image_size=image_size, seed=0)
     control.fit(np.full((2, *image_size, 3), 128, dtype=np.uint8), torch.device("cpu"))

@@ -11,10 +11,9 @@ from typing import Any
 
 from cavga.cells.choosing import Choice
 from cavga.cells.tables import PROPERTIES_TABLE
-from cavga.errors import UsageError
-from cavga.files import atomic_write
-from cavga.page import write_page
-from cavga.tables.pages import markdown_table
+from cavga.files import atomic_write, refuse_file
+from cavga.page import fault_list, hint, write_page
+from cavga.tables.pages import bullets, markdown_table
 from cavga.tables.properties import NO, NOT_SHOWN, PROPERTIES, YES, property_rows
 
 TITLE = "Table 1: working properties"
@@ -47,8 +46,7 @@ class PropertiesRun:
 
 def write_properties(output: Path, *, choice: Choice) -> PropertiesRun:
     """Measure what can be measured and write OUTPUT/table1.json, .md, .csv and .html, each whole."""
-    if output.is_file():
-        raise UsageError(f"--output {output} is a file: expected a folder")
+    refuse_file(output)
     rows = list(property_rows(choice))
     done = [row for row in rows if not row["error"]]
     tests = list(dict.fromkeys(a["test"] for row in done for a in row["properties"].values() if a["test"]))
@@ -64,9 +62,9 @@ def write_properties(output: Path, *, choice: Choice) -> PropertiesRun:
 def _markdown(rows: Sequence[dict[str, Any]], tests: Sequence[str], failed: Sequence[str]) -> str:
     head = ["", *PROPERTIES, "native map"]
     lines = [[row["cell"], *(_said(row["properties"][name], tests) for name in PROPERTIES), _grid(row)] for row in rows]
-    parts = [f"# {TITLE}", markdown_table(head, lines), _bullets(TEXTS), "## Tests"]
+    parts = [f"# {TITLE}", markdown_table(head, lines), bullets(TEXTS), "## Tests"]
     parts.append("\n".join(f"{number}. `{test}`" for number, test in enumerate(tests, start=1)))
-    parts += [f"## Rows that failed\n\n{_bullets(failed)}"] if failed else []
+    parts += [f"## Rows that failed\n\n{bullets(failed)}"] if failed else []
     return "\n\n".join(parts) + "\n"
 
 
@@ -89,12 +87,11 @@ def _html(rows: Sequence[dict[str, Any]], tests: Sequence[str], failed: Sequence
         for row in rows
     )
     listed = "".join(f"<li><code>{escape(test)}</code></li>" for test in tests)
-    faults = "".join(f"<li>{escape(text)}</li>" for text in failed)
     return (
         f'<div class="scroll"><table class="answers"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-        + "".join(f'<p class="hint">{escape(text)}</p>' for text in TEXTS)
+        + "".join(map(hint, TEXTS))
         + f"<section><h2>Tests that show it</h2><ol>{listed}</ol></section>"
-        + (f'<section><h2>Rows that failed</h2><ul class="fault">{faults}</ul></section>' if faults else "")
+        + fault_list("Rows that failed", failed)
     )
 
 
@@ -117,7 +114,3 @@ def _grid(row: dict[str, Any]) -> str:
 
 def _times(sides: Sequence[int]) -> str:
     return " x ".join(str(side) for side in sides)
-
-
-def _bullets(texts: Sequence[str]) -> str:
-    return "\n".join(f"- {text}" for text in texts)
