@@ -28,7 +28,7 @@ NUM_NEIGHBOURS = 3  # centres whose distance is a centre's deviation
 SHRINKAGE = 0.2  # of the mean variance, added to every centre's: an empty background has hardly any
 MAX_CELLS = 1_024_000  # of the images that the prior is fitted to: held in memory; 1000 images of 256 px, 256 KB each
 MAX_MEASURED = 8192  # tiles, of whole photographs, that are measured
-EXPLAINED = 0.97  # share of the flattened z's variance that its directions explain
+EXPLAINED = 0.99  # share of the flattened z's variance that its directions explain
 
 Folds = Sequence[Sequence[int]]
 
