@@ -13,6 +13,7 @@ from typing import Any
 HERE = Path(__file__).parent
 TEXTURES = ("brick", "grass", "gravel")
 TILE, SCREW, JUICE, ELPV = ("magnetic_tile",), ("mvtec_ad/screw",), ("mvtec_loco/juice_bottle",), ("elpv_mono",)
+SMALL_IMAGES = {"MNIST": ("MNIST",), "Fashion-MNIST": ("FashionMNIST",), "CIFAR-10": ("cifar10",)}
 PIXEL, IMAGE, IOU = ("pixel", "auroc"), ("image", "auroc"), ("pixel", "iou_dataset")
 NAMES = {PIXEL: "pixel AUROC", IMAGE: "image AUROC", IOU: "IoU", ("image", "balanced_accuracy"): "balanced accuracy"}
 INTRODUCTION = """# The paper's claims
@@ -87,8 +88,14 @@ CLAIMS = (
     Claim(
         "abstract, 4.2, table 7",
         "CAVGA-D_u is best in image AUROC on MNIST, CIFAR-10 and Fashion-MNIST.",
-        "`cavga benchmark table7` with five controls; the ten classes are not run yet.",
-        "open",
+        "`cavga benchmark table7`, ten classes a set, 32 px, one epoch, with five controls. `recommended` is our own "
+        "variant of D_u; the reported means are .986, .885 and .737 (recalled).",
+        "not confirmed: after one epoch of 150 D_u as written is below every control but one; our variant is above "
+        "the controls and above the reported mean on Fashion-MNIST, above the controls on CIFAR-10, below two of them "
+        "on MNIST",
+        tuple(Figure(f"{name}, {cell}", "table7", cell, classes, IMAGE)
+              for name, classes in SMALL_IMAGES.items()
+              for cell in ("d-u, paper", "d-u, recommended (not the paper)", "AE, SSIM")),
     ),
     Claim(
         "4.2, table 6",
@@ -219,7 +226,8 @@ def _shown(figure: Figure, results: Mapping[str, list[dict[str, Any]]]) -> str:
     for row in results.get(figure.table, []):
         if row["cell"] == figure.cell and row["data"] in figure.data and not row["error"]:
             by_seed.setdefault(row["seed"], []).append(row["metrics"][section][key])
-    values = [mean(of_seed) for of_seed in by_seed.values() if None not in of_seed]
+    whole = max(map(len, by_seed.values()), default=0)  # the mean of a part is a figure of something else
+    values = [mean(of_seed) for of_seed in by_seed.values() if len(of_seed) == whole and None not in of_seed]
     if not values:
         raise ValueError(f"{figure.table}.json has no figure of {figure.cell} on {', '.join(figure.data)}")
     deviation = f" ± {stdev(values):.3f}" if len(values) > 1 else ""

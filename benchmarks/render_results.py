@@ -9,7 +9,7 @@ from typing import Any
 
 from cavga.tables.reported import load_reported
 from render_deployment import deployment
-from render_studies import base_install, contamination, factors, map_limits
+from render_studies import base_install, contamination, factors, map_limits, one_class_normal
 
 HERE = Path(__file__).parent
 COLUMNS = (
@@ -59,22 +59,18 @@ def main() -> None:
         if path.is_file():
             rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
             parts += [f"## {title}\n\n{text}", *_tables(rows, _reported_screw() if name == "screw" else [])]
-    bad = HERE / "results" / "contamination.json"
-    if bad.is_file():
-        parts.append(contamination(json.loads(bad.read_text(encoding="utf-8"))["rows"]))
-    maps = HERE / "results" / "class_maps.json"
-    if maps.is_file():
-        parts.append(_class_maps(json.loads(maps.read_text(encoding="utf-8"))))
-    study = HERE / "results" / "study.json"
-    if study.is_file():
-        parts.append(factors(json.loads(study.read_text(encoding="utf-8"))))
-    limits = HERE / "results" / "map_limits.json"
-    if limits.is_file():
-        parts.append(map_limits(json.loads(limits.read_text(encoding="utf-8"))))
-    parts.append(_speed(json.loads((HERE / "results" / "speed.json").read_text(encoding="utf-8"))))
-    for name, render in (("base_install", base_install), ("deployment", deployment)):
-        found = HERE / "results" / f"{name}.json"
-        parts += [render(json.loads(found.read_text(encoding="utf-8")))] if found.is_file() else []
+    for name, render in (
+        ("table7", one_class_normal),
+        ("contamination", contamination),
+        ("class_maps", _class_maps),
+        ("study", factors),
+        ("map_limits", map_limits),
+        ("speed", _speed),
+        ("base_install", base_install),
+        ("deployment", deployment),
+    ):
+        path = HERE / "results" / f"{name}.json"
+        parts += [render(json.loads(path.read_text(encoding="utf-8")))] if path.is_file() else []
     (HERE.parent / "docs" / "results.md").write_text("\n".join(parts), encoding="utf-8")
 
 

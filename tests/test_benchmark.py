@@ -62,6 +62,17 @@ def test_a_table_has_a_row_per_cell_and_runs_no_finished_cell_twice(small_table,
     assert calls == ["empty"]  # the failed cell is tried again, no other
 
 
+def test_finished_cells_alone_make_a_table_too(small_table, tmp_path, monkeypatch):
+    with pytest.raises(UsageError, match="no finished cell of small"):
+        run_table("small", tmp_path, data=small_table, only_finished=True)
+    done = run_table("small", tmp_path, data=small_table).rows[0]
+    monkeypatch.setattr(benchmark, "train", None)
+    table = run_table("small", tmp_path, data=small_table, choice=Choice(seeds=(0, 1)), only_finished=True)
+    assert [row["cell"] for row in table.rows] == [cell.name for cell in table.cells] == ["ours", "control"]
+    assert table.rows[0] == done
+    assert "2 of 5 cells are finished, 3 to come" in (tmp_path / "small.md").read_text()
+
+
 def test_a_cell_that_was_begun_and_not_finished_is_run_anew(small_table, category, tmp_path):
     cell = Cell("ours", category.name, overrides=SMALL)
     (tmp_path / cell.folder).mkdir(parents=True)

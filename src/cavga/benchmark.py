@@ -9,6 +9,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -59,23 +60,30 @@ def run_table(
     reported: ReportedTable | None = None,
     on_row: Callable[[Row], None] = lambda _row: None,
     write: Callable[[Path, TableContent], list[Path]] = write_table,
+    only_finished: bool = False,
 ) -> TableRun:
-    """Run every cell of a table, or of a figure, that is not finished.
+    """Run every cell of a table, or of a figure, that is not finished; with `only_finished` none.
 
     `write` makes files of what is there after each cell: OUTPUT/<table>.json, .md, .csv and .html. Cells of data sets
     that are not there are left out and named in `absent`; raises DataError if none is there.
     """
     choice = choice or Choice()
     cells, absent = find_cells(table, output, data=data, choice=choice)
+    num_cells, places = len(cells), [output / folder_of(table, cell.set_name, choice.epochs) for cell in cells]
+    if only_finished:
+        done = [(place / cell.folder / ROW_FILE).is_file() for cell, place in zip(cells, places, strict=True)]
+        cells, places = list(compress(cells, done)), list(compress(places, done))
+        if not cells:
+            raise UsageError(f"{output} holds no finished cell of {table}; without --finished they are run")
     if any(cell.data in TEXTURES for cell in cells):
         write_demo_data(output / "data")
     rows: list[Row] = []
     files: list[Path] = []
-    for cell in cells:
+    for cell, place in zip(cells, places, strict=True):
         root = output / "data" if cell.data in TEXTURES else data
-        row = run_cell(cell, root or output, output / folder_of(table, cell.set_name, choice.epochs))
+        row = run_cell(cell, root or output, place)
         rows.append(row)
-        files = write(output, TableContent(table, rows, len(cells), absent, reported))
+        files = write(output, TableContent(table, rows, num_cells, absent, reported))
         on_row(row)
     return TableRun(cells, rows, absent, files)
 

@@ -36,13 +36,15 @@ def run_figure(
     data: Path | None = None,
     choice: Choice | None = None,
     on_row: Callable[[Row], None] = lambda _row: None,
+    only_finished: bool = False,
 ) -> TableRun:
     """Run the cells of a figure that are not finished, of the first seed, and write OUTPUT/<figure>.html and .json.
 
     Raises what `run_table` raises. Cells that failed are named on the page.
     """
     choice = first_seed(choice or Choice())
-    done = run_table(name, output, data=data, choice=choice, on_row=on_row, write=_nothing)
+    done = run_table(name, output, data=data, choice=choice, on_row=on_row, write=_nothing,
+                     only_finished=only_finished)  # fmt: skip
     runs = tested_runs(done, name, output, data=data or output, epochs=choice.epochs)
     content = TableContent(name, done.rows, len(done.cells), done.absent, None)
     figure = FIGURES[name]

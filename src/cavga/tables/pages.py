@@ -29,8 +29,7 @@ def write_table(output: Path, content: TableContent) -> list[Path]:
 def _markdown(content: TableContent, grids: Sequence[Grid], lines: Sequence[Record]) -> str:
     parts = [f"# {content.title}", content.state]
     for grid in grids:
-        head = ["", *(f"{column.name} {MARKS.get(column.group, '')}".strip() for column in grid.columns)]
-        parts += [f"## {grid.title}", markdown_table(head, [_grid_row(grid, row) for row in grid.metrics])]
+        parts += [f"## {grid.title}", markdown_grid(grid)]
     parts.append(bullets(marks(content, lines)))
     for title, texts in content.trouble:
         parts += [f"## {title}", bullets(texts)]
@@ -41,6 +40,12 @@ def _markdown(content: TableContent, grids: Sequence[Grid], lines: Sequence[Reco
         if rows:
             parts += [f"## {title}", markdown_table(list(rows[0]), [row.values() for row in rows])]
     return "\n\n".join(parts) + "\n"
+
+
+def markdown_grid(grid: Grid) -> str:
+    """The values of a grid as a table in Markdown, figures that were not measured here marked."""
+    head = ["", *(f"{column.name} {MARKS.get(column.group, '')}".strip() for column in grid.columns)]
+    return markdown_table(head, [_grid_row(grid, row) for row in grid.metrics])
 
 
 def _grid_row(grid: Grid, row: str) -> list[str]:

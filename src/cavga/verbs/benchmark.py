@@ -52,8 +52,11 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
                         help="figures beside ours, or in place of the recalled ones: table,row,column,value")
     parser.add_argument("--shaky", action="store_true",
                         help="show the figures of the paper too that are remembered less surely")
-    parser.add_argument("--estimate", action="store_true",
-                        help="time one short cell, say what the table takes, and run nothing else")
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument("--estimate", action="store_true",
+                         help="time one short cell, say what the table takes, and run nothing else")
+    instead.add_argument("--finished", action="store_true",
+                         help="write the files from the cells in DIR that are finished, and run none")
     parser.set_defaults(run=run)
 # fmt: on
 
@@ -83,10 +86,12 @@ def run(args: argparse.Namespace) -> Outcome:
             print(f"{name}: {row['error'] or table_line('', row['metrics'])}", file=sys.stderr)
 
     if is_figure:
-        done = run_figure(args.table, args.output, data=args.data, choice=choice, on_row=show)
+        done = run_figure(args.table, args.output, data=args.data, choice=choice, on_row=show,
+                          only_finished=args.finished)  # fmt: skip
     else:
         reported = load_reported(args.table, shaky=args.shaky, given=args.reported)
-        done = run_table(args.table, args.output, data=args.data, choice=choice, reported=reported, on_row=show)
+        done = run_table(args.table, args.output, data=args.data, choice=choice, reported=reported, on_row=show,
+                         only_finished=args.finished)  # fmt: skip
     return _outcome(done.rows, done.absent, done.files, what="cells finished")
 
 
