@@ -50,7 +50,7 @@ def test_contamination_has_a_line_per_method_and_a_column_per_share():
         made_row("r-u, 2.5 % bad", 0.025, 0.8),
         {**made_row("PaDiM, 0 % bad", 0.0, 0.7), "error": "no disk left"},
     ]
-    lines = contamination(rows).splitlines()
+    lines = contamination({"rows": rows}).splitlines()
     assert "| image AUROC, 0 % | image AUROC, 2.5 % | pixel AUROC, 0 % |" in lines[-4]
     assert lines[-2] == "| r-u | 0.900 ± 0.000 | 0.800 | - | - | 0.500 ± 0.000 | 0.500 | 0.100 ± 0.000 | 0.100 | 0, 1 |"
     assert lines[-1] == "| PaDiM | - | - | - | - | - | - | - | - | 0 |"
