@@ -28,11 +28,15 @@ NAME = re.compile(r"exp(\d+)_num_(\d+)")
 
 def main() -> None:
     """Write the manifest and print what was left out."""
-    data, manifest = Path(sys.argv[1]), Path(sys.argv[2])
+    print(write_grouped(Path(sys.argv[1]), Path(sys.argv[2])))
+
+
+def write_grouped(data: Path, manifest: Path) -> str:
+    """Write the manifest of the data without what is on both sides; returns what was left out, in words."""
     records = with_groups(load_catalog(data).records)
     kept = without_shared(records)
     write_manifest(manifest, kept, manifest.absolute().parent, {r.relative_path: sha256_of(r.path) for r in kept})
-    print(summary(records, kept))
+    return summary(records, kept)
 
 
 def with_groups(records: Sequence[ImageRecord]) -> list[ImageRecord]:

@@ -1,0 +1,53 @@
+"""Magnetic tile with no place on both sides of the split, beside as many training images drawn without regard to it.
+
+python benchmarks/tile_groups_rows.py OUTPUT ROOT WEIGHTS
+
+The second split tells what fewer training images cost by themselves. ROOT holds magnetic_tile. No finished row is run
+twice. Writes benchmarks/results/tile_groups.json.
+"""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+from ablation import write_rows
+from cavga.benchmark import run_cell
+from cavga.cells.cell import TILE, Cell
+from cavga.cells.good_only import accuracy_cells
+from cavga.data.catalog import load_catalog
+from tile_groups import write_grouped
+
+RESULT = Path(__file__).parent / "results" / "tile_groups.json"
+GROUPED = "magnetic_tile_groups.csv"
+METHODS = ("r-s, recommended", "PaDiM, same features", "PatchCore, same features")
+
+
+def main() -> None:
+    """Write the manifest, run what is not finished, and write the file after each row."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("output", type=Path)
+    parser.add_argument("root", type=Path)
+    parser.add_argument("weights")
+    args = parser.parse_args()
+    place = args.output / "tile_groups"
+    place.mkdir(parents=True, exist_ok=True)
+    write_grouped(args.root / TILE, place / GROUPED)
+    num_images = sum(record.split == "train" for record in load_catalog(place / GROUPED).records)
+    rows = []
+    for cell, root, title in cells_of(args.weights, place, args.root, num_images):
+        rows.append({**run_cell(cell, root, place), "data": f"{TILE}, {num_images} training images, {title}"})
+        write_rows(RESULT, rows)
+
+
+def cells_of(weights: str, place: Path, root: Path, num_images: int) -> list[tuple[Cell, Path, str]]:
+    """Every cell, the folder that its data lies in, and what its split is called."""
+    cells = {cell.name: cell for cell in accuracy_cells((0,), weights) if cell.data == TILE and cell.name in METHODS}
+    chosen = [cells[name] for name in METHODS]
+    return [
+        *((replace(cell, data=GROUPED), place, "no place on both sides") for cell in chosen),
+        *((replace(cell, num_images=num_images), root, "drawn by the seed") for cell in chosen),
+    ]
+
+
+if __name__ == "__main__":
+    main()
