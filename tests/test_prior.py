@@ -8,7 +8,15 @@ import cavga
 from cavga import prior_fitting
 from cavga.attention import grad_cam
 from cavga.data.dataset import TrainingImages, image_batch
-from cavga.model.prior import CLOSEST, FLAT_POOL, AggregatedPrior, Energies, flattened, smoothed
+from cavga.model.prior import (
+    CLOSEST,
+    FLAT_POOL,
+    AggregatedPrior,
+    Energies,
+    distance_from_border,
+    flattened,
+    smoothed,
+)
 from cavga.model.variants import build
 from cavga.presets import make_config
 from cavga.prior_fitting import SHRINKAGE, fit_aggregated_prior
@@ -65,7 +73,7 @@ def test_smoothing_keeps_the_mean_of_a_flat_map_and_spreads_a_point():
 
 def test_attention_is_the_element_wise_grad_cam_at_the_offset_from_the_nearest_centre():
     prior = prior_of([[1.0, -2.0], [5.0, 5.0]], [2.0, 3.0])
-    prior.scales[0, 0] = 1.5
+    prior.cell_scales[0, 0] = 1.5
     mu = torch.randn(2, 2, 4, 4, generator=torch.Generator().manual_seed(0)) * 3
     squared = (mu[:, None] - prior.centres.view(1, 2, 2, 1, 1)).square().sum(dim=2)
     nearest = (squared / prior.variances.view(1, 2, 1, 1)).argmin(dim=1)
@@ -117,7 +125,7 @@ def test_every_image_is_measured_by_a_prior_that_has_not_seen_it():
     with torch.no_grad():
         mu = network.encode(image_batch(images, np.array([3, 8, 13, 18]), CPU)).mu
         expected = fold.prior.energies(mu)
-    for name in ("local", "flat", "local_score", "flat_score"):
+    for name in ("local", "flat", "flat_score"):
         measured = getattr(held_out.energies, name)[[3, 8, 13, 18]]
         assert torch.allclose(measured, getattr(expected, name), rtol=1e-2)  # z is kept in half precision
     assert held_out.images.tolist() == list(range(20))
@@ -140,11 +148,29 @@ def test_scales_are_those_of_the_measured_images():
         assert values.std(correction=0).item() == pytest.approx(1, abs=1e-4)
 
 
+def test_a_cell_near_the_border_counts_less_where_normal_images_vary_more_there():
+    torch.manual_seed(0)
+    prior = prior_of([[0.0, 0.0]], [1.0], map_size=(12, 10))
+    distance = distance_from_border(12, 10)
+    assert distance[0].tolist() == [0] * 10
+    assert distance[6].tolist() == [0, 1, 2, 3, 4, 4, 3, 2, 1, 0]
+    wide = 5 + 3 * torch.randn(400, 12, 10)  # the outermost cells
+    narrow = 1 + 0.1 * torch.randn(400, 12, 10)  # those next to them: less than the inner ones, which then count
+    local = torch.where(distance == 0, wide, torch.where(distance == 1, narrow, 2 + torch.randn(400, 12, 10)))
+    prior.set_scales(Energies(local, local, torch.randn(400)))
+    mean, deviation = prior.cell_scales[0]
+    assert mean[distance == 0].tolist() == pytest.approx([5.0] * 40, abs=0.1)
+    assert deviation[distance == 0].tolist() == pytest.approx([3.0] * 40, abs=0.1)
+    for near in (distance == 1, distance == 4):
+        assert mean[near].numpy() == pytest.approx(2, abs=0.1)
+        assert deviation[near].numpy() == pytest.approx(1, abs=0.1)
+
+
 def test_an_image_is_as_anomalous_as_the_more_surprised_of_the_two_models_says():
     prior = prior_of([[0.0, 0.0]], [1.0])
-    prior.scales[2:4] = torch.tensor([[1.0, 2.0], [10.0, 5.0]])
-    maps = torch.zeros(3, 4, 4)
-    energies = Energies(maps, maps, torch.tensor([1.0, 7.0, 1.0]), torch.tensor([10.0, 10.0, 30.0]))
+    prior.scales[:2] = torch.tensor([[1.0, 2.0], [10.0, 5.0]])
+    local = torch.tensor([1.0, 7.0, 1.0])[:, None, None].expand(3, 4, 4)
+    energies = Energies(local, torch.zeros(3, 4, 4), torch.tensor([10.0, 10.0, 30.0]))
     assert prior.joined(energies)[1].tolist() == [0.0, 3.0, 4.0]
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -26,39 +26,41 @@ SMALLEST_DEVIATION = 1e-6
 CLOSEST = 0.1
 CENTRES_AT_ONCE = 500  # the distances of all cells to all centres are large
 BLUR_REACH = 3  # cells; the map is smoothed with a deviation of one cell (docs/decisions/0012)
+BORDER = 4  # cells: so near to the border what the encoder pads an image with changes its features
 
 
 @dataclass(frozen=True)
 class Energies:
-    """Local and flat energy of every cell, local and flat score of every image, as they are: not in deviations."""
+    """Local and flat energy of every cell, flat score of every image, as they are: not in deviations."""
 
     local: ScoreMap
     flat: ScoreMap
-    local_score: Scores
     flat_score: Scores
 
     def part(self, images: slice) -> "Energies":
         """Those of some of the images."""
-        return Energies(self.local[images], self.flat[images], self.local_score[images], self.flat_score[images])
+        return Energies(self.local[images], self.flat[images], self.flat_score[images])
 
     @classmethod
     def joined(cls, parts: Sequence["Energies"]) -> "Energies":
         """Those of several batches of images."""
-        columns = zip(*((p.local, p.flat, p.local_score, p.flat_score) for p in parts), strict=True)
+        columns = zip(*((part.local, part.flat, part.flat_score) for part in parts), strict=True)
         return cls(*(torch.cat(column) for column in columns))
 
 
 class AggregatedPrior(nn.Module):
     """Mixture and factor model of z; both energies count in deviations of normal images that were left out.
 
-    `scales` holds mean and deviation (columns) of the local and the flat energy of a cell, of the local and
-    the flat score of an image, and of both together: the sum of a cell's, the larger of an image's (rows).
+    `cell_scales` holds mean and deviation of the local and the flat energy of a cell; near the border, where normal
+    images are rarer, they are larger (docs/decisions/0021). `scales` holds mean and deviation (columns) of the local
+    and the flat score of an image, and of both together: the sum of a cell's, the larger of an image's (rows).
     """
 
     centres: Tensor
     variances: Tensor
     flat_mean: Tensor
     flat_basis: Tensor
+    cell_scales: Tensor
     scales: Tensor
 
     def __init__(
@@ -70,7 +72,8 @@ class AggregatedPrior(nn.Module):
         self.register_buffer("variances", torch.ones(num_centres))
         self.register_buffer("flat_mean", torch.zeros(num_flat))
         self.register_buffer("flat_basis", torch.zeros(num_directions, num_flat))
-        self.register_buffer("scales", torch.tensor([[0.0, 1.0]]).repeat(6, 1))
+        self.register_buffer("cell_scales", torch.tensor([0.0, 1.0])[None, :, None, None].repeat(2, 1, *map_size))
+        self.register_buffer("scales", torch.tensor([[0.0, 1.0]]).repeat(4, 1))
 
     @classmethod
     def shaped_like(cls, tensors: Mapping[str, Tensor], prefix: str, map_size: tuple[int, int]) -> "AggregatedPrior":
@@ -105,8 +108,7 @@ class AggregatedPrior(nn.Module):
         local, residual = self.local_energy(mu), self.flat_residual(mu)
         flat = residual.square().mean(dim=1).sqrt()
         flat = functional.interpolate(flat[:, None], size=local.shape[1:], mode="bilinear", align_corners=False)[:, 0]
-        local_score = functional.avg_pool2d(local[:, None], 3, stride=1).flatten(1).amax(dim=1)
-        return Energies(local, flat, local_score, residual.flatten(1).norm(dim=1))
+        return Energies(local, flat, residual.flatten(1).norm(dim=1))
 
     def forward(self, mu: LatentMap) -> tuple[ScoreMap, Scores]:
         """The anomaly map and the image's score, both in deviations of normal images: about 0 on those."""
@@ -115,28 +117,56 @@ class AggregatedPrior(nn.Module):
     def joined(self, energies: Energies) -> tuple[ScoreMap, Scores]:
         """As `forward`, of energies that are there already, of this prior or of one fitted to other images."""
         cells, score = self._together(energies)
-        return self._scaled(cells, 4), self._scaled(score, 5)
+        return self._scaled(cells, 2), self._scaled(score, 3)
 
     def set_scales(self, normal: Energies) -> None:
         """Count in deviations of these: energies of normal images, each by a prior that has not seen it."""
-        parts = (normal.local, normal.flat, normal.local_score, normal.flat_score)
-        self.scales[:4] = torch.stack([_mean_and_deviation(values) for values in parts])
-        self.scales[4:] = torch.stack([_mean_and_deviation(values) for values in self._together(normal)])
+        self.cell_scales.copy_(torch.stack([_by_border(normal.local), _by_border(normal.flat)]))
+        scores = (largest_mean(self._scaled_cells(normal.local, 0)), normal.flat_score)
+        self.scales[:2] = torch.stack([_mean_and_deviation(values) for values in scores])
+        self.scales[2:] = torch.stack([_mean_and_deviation(values) for values in self._together(normal)])
 
     def _together(self, energies: Energies) -> tuple[ScoreMap, Scores]:
-        cells = smoothed(self._scaled(energies.local, 0) + self._scaled(energies.flat, 1))
+        local, flat = self._scaled_cells(energies.local, 0), self._scaled_cells(energies.flat, 1)
         # A sum would let what one model does not see add its noise to what the other does (docs/decisions/0011).
-        return cells, torch.maximum(self._scaled(energies.local_score, 2), self._scaled(energies.flat_score, 3))
+        score = torch.maximum(self._scaled(largest_mean(local), 0), self._scaled(energies.flat_score, 1))
+        return smoothed(local + flat), score
 
     def attention(self, mu: LatentMap) -> AttentionMap:
         """A = exp(-E / 2): E is the squared local energy in units of what it is on normal images.
 
         Grad-CAM, with element-wise weights, of -E / 2 at z - c of the nearest centre c, in closed form.
         """
-        return energy_attention(-(self.local_energy(mu) / self.scales[0, 0]).square(), 1)
+        return energy_attention(-(self.local_energy(mu) / self.cell_scales[0, 0]).square(), 1)
 
-    def _scaled(self, values: Tensor, row: int) -> Tensor:
+    def _scaled_cells(self, values: ScoreMap, part: int) -> ScoreMap:
+        return (values - self.cell_scales[part, 0]) / self.cell_scales[part, 1]
+
+    def _scaled(self, values: Scores | ScoreMap, row: int) -> Tensor:
         return (values - self.scales[row, 0]) / self.scales[row, 1]
+
+
+def _by_border(values: ScoreMap) -> Float[Tensor, "2 rows columns"]:
+    """Mean and deviation of a cell: of all inner ones; near the border of those as far from it, if they are larger."""
+    distance = distance_from_border(values.shape[1], values.shape[2]).to(values.device)
+    scales = values.new_empty(2, *values.shape[1:])
+    inner = _mean_and_deviation(values[:, distance == distance.max()])
+    for k in range(int(distance.max()) + 1):
+        ring = distance == k
+        scales[:, ring] = torch.maximum(_mean_and_deviation(values[:, ring]), inner)[:, None]
+    return scales
+
+
+def distance_from_border(rows: int, columns: int) -> Int[Tensor, "rows columns"]:
+    """How many cells lie between a cell and the border, at most BORDER."""
+    down, right = torch.arange(rows), torch.arange(columns)
+    down, right = torch.minimum(down, rows - 1 - down), torch.minimum(right, columns - 1 - right)
+    return torch.minimum(down[:, None], right).clamp_max(BORDER)
+
+
+def largest_mean(cells: ScoreMap) -> Scores:
+    """The largest mean of 3 x 3 cells."""
+    return functional.avg_pool2d(cells[:, None], 3, stride=1).flatten(1).amax(dim=1)
 
 
 def _mean_and_deviation(values: Tensor) -> Float[Tensor, " 2"]:
