@@ -92,3 +92,21 @@ def residuals(maps: Maps, context: Callable[[Tensor], Tensor]) -> Maps:
 def unit(values: Maps) -> Maps:
     """In deviations of the held-out good images."""
     return {part: (values[part] - values["held"].mean()) / values["held"].std() for part in PARTS}
+
+
+def factors(x: Maps, *, pool: int, channels: int, explained: float) -> tuple[Maps, Maps]:
+    """What the principal directions of the flattened latent leave, as maps and as norms."""
+    flat = {part: functional.avg_pool2d(maps[:, :channels].float(), pool) for part, maps in x.items()}
+    shape = flat["fit"].shape[1:]
+    mean = flat["fit"].flatten(1).mean(dim=0)
+    _, values, directions = torch.linalg.svd(flat["fit"].flatten(1) - mean, full_matrices=False)
+    shares = values.square().cumsum(dim=0) / values.square().sum()
+    basis = directions[: int((shares < explained).sum()) + 1]
+    maps, norms = {}, {}
+    for part in PARTS:
+        offset = flat[part].flatten(1) - mean
+        left = (offset - offset @ basis.T @ basis).view(-1, *shape)
+        coarse = left.square().mean(dim=1, keepdim=True).sqrt()
+        maps[part] = functional.interpolate(coarse, size=x[part].shape[2:], mode="bilinear", align_corners=False)[:, 0]
+        norms[part] = left.flatten(1).norm(dim=1)
+    return maps, norms

@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from attention_signs import rounded
+from borders import SCALINGS
+from cavga.calibration import conformal_threshold
 from cavga.coreset import greedy_coreset
 from cavga.data.catalog import load_catalog
 from cavga.data.dataset import cache_images, image_batches
@@ -30,12 +31,12 @@ from cavga.data.records import ImageRecord, hold_out
 from cavga.files import atomic_write
 from cavga.inference import enlarged, map_score
 from cavga.metrics import auroc
-from cavga.model.prior import AggregatedPrior, smoothed
+from cavga.model.prior import AggregatedPrior, largest_mean, smoothed
 from cavga.model.variants import build
 from cavga.model.weights import load_encoder_weights
 from cavga.pixel_metrics import PixelHistogram
 from cavga.presets import make_config
-from energies import PARTS, Maps, energies, projected, unit
+from energies import PARTS, Maps, energies, factors, projected, unit
 from map_limits import mask_at
 
 SETS = ("magnetic_tile", "mvtec_ad/screw", "mvtec_loco/juice_bottle", "elpv_mono")
@@ -176,9 +177,35 @@ def of_factors(data: Set, x: Maps, chosen: Maps) -> Rows:
         yield from joined(data, name, chosen, maps, scores)
 
 
+def of_borders(data: Set, x: Maps, chosen: Maps) -> Rows:
+    """Mixture and factor model together, cells near the border counted in various scales."""
+    flat, norms = factors(x, pool=2, channels=32, explained=0.99)
+    for name, scaled in SCALINGS.items():
+        local, coarse = ({part: scaled(maps[part], maps["held"]) for part in PARTS} for maps in (chosen, flat))
+        together = {part: local[part] + coarse[part] for part in PARTS}
+        best = unit({part: largest_mean(local[part]) for part in PARTS})
+        both = {part: torch.maximum(best[part], unit(norms)[part]) for part in PARTS}
+        yield {**row(data, "border", name, together, both), **ious(data, together)}
+
+
+def ious(data: Set, maps: Maps) -> dict[str, Any]:
+    """IoU at what a tenth of the held-out normal images reach anywhere, and the best of one threshold."""
+    pixels = {part: enlarged(smoothed(maps[part]), SIZE).numpy() for part in PARTS}
+    rate = make_config("recommended").calibration.mask_false_alarm_rate
+    threshold, _ = conformal_threshold(pixels["held"].max(axis=(1, 2)), rate)
+    result = {}
+    for part in ("made", "test"):
+        histogram = PixelHistogram(threshold)
+        for map_, mask in zip(pixels[part], data.masks[part], strict=True):
+            histogram.update(map_, mask)
+        oracle = histogram.oracle_iou()
+        result |= {f"{part}_iou": rounded(histogram.iou()), f"{part}_iou_oracle": oracle and rounded(oracle[0])}
+    return result
+
+
 def joined(data: Set, name: str, chosen: Maps, maps: Maps, scores: Maps) -> Rows:
     """Mixture and factor model together: the sums of both maps and scores, and the larger ones."""
-    local = {part: largest(chosen[part]) for part in PARTS}
+    local = {part: largest_mean(chosen[part]) for part in PARTS}
     for how, rule in (("sum", torch.add), ("larger", torch.maximum)):
         together = {part: rule(unit(chosen)[part], unit(maps)[part]) for part in PARTS}
         both = {part: rule(unit(local)[part], unit(scores)[part]) for part in PARTS}
@@ -227,36 +254,13 @@ def mixture(
     return {part: torch.cat([prior.local_energy(maps.float()) for maps in x[part].split(16)]) for part in PARTS}
 
 
-def factors(x: Maps, *, pool: int, channels: int, explained: float) -> tuple[Maps, Maps]:
-    """What the principal directions of the flattened latent leave, as maps and as norms."""
-    flat = {part: functional.avg_pool2d(maps[:, :channels].float(), pool) for part, maps in x.items()}
-    shape = flat["fit"].shape[1:]
-    mean = flat["fit"].flatten(1).mean(dim=0)
-    _, values, directions = torch.linalg.svd(flat["fit"].flatten(1) - mean, full_matrices=False)
-    shares = values.square().cumsum(dim=0) / values.square().sum()
-    basis = directions[: int((shares < explained).sum()) + 1]
-    maps, norms = {}, {}
-    for part in PARTS:
-        offset = flat[part].flatten(1) - mean
-        left = (offset - offset @ basis.T @ basis).view(-1, *shape)
-        coarse = left.square().mean(dim=1, keepdim=True).sqrt()
-        maps[part] = functional.interpolate(coarse, size=x[part].shape[2:], mode="bilinear", align_corners=False)[:, 0]
-        norms[part] = left.flatten(1).norm(dim=1)
-    return maps, norms
-
-
-def largest(maps: Tensor) -> Tensor:
-    """The largest mean of 3 x 3 cells."""
-    return functional.avg_pool2d(maps[:, None], 3, stride=1).flatten(1).amax(dim=1)
-
-
 def top_share(maps: Tensor) -> Tensor:
     """The mean of the highest 1 % of the enlarged map."""
     return map_score(enlarged(maps, SIZE))
 
 
 RULES: dict[str, Callable[[Tensor], Tensor]] = {
-    "largest 3 x 3 mean": largest,
+    "largest 3 x 3 mean": largest_mean,
     "largest cell": lambda maps: maps.flatten(1).amax(dim=1),
     "highest 1 %": top_share,
     "highest 1 % minus median": lambda maps: top_share(maps) - maps.flatten(1).median(dim=1).values,
@@ -267,7 +271,7 @@ RULES: dict[str, Callable[[Tensor], Tensor]] = {
 
 def row(data: Set, experiment: str, name: str, maps: Maps, scores: Maps | None = None) -> dict[str, Any]:
     """AUROCs of one setting, of images and of smoothed maps; None where there are no masks."""
-    scores = scores or {part: largest(maps[part]) for part in PARTS}
+    scores = scores or {part: largest_mean(maps[part]) for part in PARTS}
     good, bad = (scores["test"][torch.from_numpy(data.labels == label)] for label in (0, 1))
     result: dict[str, Any] = {"experiment": experiment, "setting": name}
     pairs = {"made_image": (scores["held"], scores["made"]), "test_image": (good, bad)}
@@ -284,7 +288,7 @@ def row(data: Set, experiment: str, name: str, maps: Maps, scores: Maps | None =
 
 EXPERIMENTS: dict[str, Callable[[Set, Maps, Maps], Rows]] = {
     "energy": of_energies, "mixture": of_mixtures, "latent": of_latents, "image score": of_rules,
-    "factor model": of_factors,
+    "factor model": of_factors, "border": of_borders,
 }  # fmt: skip
 
 if __name__ == "__main__":

@@ -10,7 +10,11 @@ import pytest
 from PIL import Image
 
 from cavga.cli import main
+from cavga.networks import NETWORKS
 from cavga.presets import make_config
+
+# All networks; the widest one with the slow tests.
+TESTED_NETWORKS = [pytest.param(name, marks=pytest.mark.slow) if name.startswith("wide") else name for name in NETWORKS]
 
 
 def save_image(path: Path, pixels: np.ndarray) -> Path:

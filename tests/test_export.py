@@ -99,11 +99,15 @@ def test_the_file_says_what_it_is_and_nothing_of_the_machine_it_was_made_on(run)
     assert len(report["check"]["sizes"]) == 3  # their own, smaller, of another shape
 
 
-@pytest.mark.parametrize("variant", ["d-s", "r-w", "d-w"])
-@pytest.mark.parametrize("preset", ["recommended", "paper"])
-def test_every_kind_of_model_is_exported(variant, preset, category, tmp_path):
-    if preset == "paper" and variant == "d-s":
-        variant = "d-u"
+@pytest.mark.parametrize(
+    ("preset", "variant"),
+    [
+        *[("recommended", "d-s"), ("recommended", "r-w"), ("paper", "d-w")],
+        *(pytest.param(*kind, marks=pytest.mark.slow)
+          for kind in (("recommended", "d-w"), ("paper", "r-w"), ("paper", "d-u"))),
+    ],
+)  # fmt: skip
+def test_every_kind_of_model_is_exported(preset, variant, category, tmp_path):
     config = small_config(preset, variant, epochs=1)
     exported = export_run(train(category, tmp_path / "run", config))
     assert exported.check.score_difference <= 1e-4

@@ -210,7 +210,7 @@ sys.exit(main(sys.argv[1:]))
     ("preset", "variant", "moment"),
     [
         ("recommended", "r-u", "after the first checkpoint"),
-        ("recommended", "r-u", "a little later"),
+        pytest.param("recommended", "r-u", "a little later", marks=pytest.mark.slow),
         ("recommended", "r-w", "a little later"),
         ("recommended", "r-s", "after the first checkpoint"),
         ("paper", "r-w", "after the first checkpoint"),

@@ -14,12 +14,11 @@ from cavga.checkpoint import load_model, save_model
 from cavga.inference import graph_of
 from cavga.model.encoder import whole_network
 from cavga.model.variants import build
-from cavga.networks import NETWORKS
 from cavga.presets import make_config
 from cavga.toml_files import read_toml
 
+from ..conftest import TESTED_NETWORKS, small_config
 from ..conftest import cavga as run_command
-from ..conftest import small_config
 
 
 def config_of(preset="recommended", variant="r-u", **model):
@@ -36,7 +35,7 @@ def squeezenet_file(tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", TESTED_NETWORKS)
 @pytest.mark.parametrize("variant", ["r-u", "r-w"])
 def test_a_map_has_a_cell_for_every_8_pixels(name, variant):
     for size in ((32, 32), (128, 128), (320, 96)):

@@ -6,7 +6,9 @@ from torchvision.models import resnet18
 from cavga.model.encoder import IMAGENET_DEVIATION, IMAGENET_MEAN, DcganEncoder, TorchvisionEncoder, whole_network
 from cavga.networks import NETWORKS, encoder_stages
 
-ENCODERS = [*NETWORKS, "DC-GAN"]
+from ..conftest import TESTED_NETWORKS
+
+ENCODERS = [*TESTED_NETWORKS, "DC-GAN"]
 SIZES = [(32, 32), (128, 128), (256, 256), (320, 320), (64, 96), (320, 128)]
 
 
@@ -65,7 +67,7 @@ def test_the_last_map_is_torchvisions(name, margin):
     assert torch.allclose(last, expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", TESTED_NETWORKS)
 def test_a_cell_looks_at_its_own_place(name):
     # Within half a cell, as ResNet's are: there the middle of what a cell sees is its upper left corner.
     torch.manual_seed(0)
