@@ -151,6 +151,7 @@ def test_the_command_writes_four_files_that_say_no_where_it_is_no(tmp_path, caps
     [
         (("--variants", "r-x"), "unknown variant 'r-x'"),
         (("--epochs", "3"), "trains nothing"),
+        (("--data", "somewhere"), "leave --data out"),
         (("--estimate",), "trains nothing: run it without --estimate"),
     ],
 )

@@ -103,6 +103,8 @@ def _summary(args: argparse.Namespace, choice: "Choice") -> Outcome:
     from cavga.tables.reported import load_reported
 
     if args.table == PROPERTIES_TABLE:
+        if args.data is not None:
+            raise UsageError(f"{args.table} looks at methods, not at images: leave --data out")
         described = write_properties(args.output, choice=choice)
         return _outcome(described.rows, [], described.files, what="methods described")
     if args.table == COUNTS_TABLE:
