@@ -194,8 +194,8 @@ CLAIMS = (
     Claim(
         "4.1",
         "Training and testing take about as long as the baselines', on one GTX 1080Ti.",
-        "On a GPU only Table 7 was run (32 px, up to 15 cells at a time), which is no comparison of times. On two cores "
-        "see speed and deployment in the results.",
+        "On a GPU only Table 7 was run (32 px, up to 15 cells at a time), which is no comparison of times. On two "
+        "cores see speed and deployment in the results.",
         "open",
     ),
     Claim(
