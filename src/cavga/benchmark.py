@@ -83,7 +83,8 @@ def run_table(
         root = output / "data" if cell.data in TEXTURES else data
         row = run_cell(cell, root or output, place)
         rows.append(row)
-        files = write(output, TableContent(table, rows, num_cells, absent, reported))
+        if not only_finished or len(rows) == len(cells):  # after every cell that takes time
+            files = write(output, TableContent(table, rows, num_cells, absent, reported))
         on_row(row)
     return TableRun(cells, rows, absent, files)
 

@@ -51,9 +51,9 @@ class Energies:
 class AggregatedPrior(nn.Module):
     """Mixture and factor model of z; both energies count in deviations of normal images that were left out.
 
-    `cell_scales` holds mean and deviation of the local and the flat energy of a cell; near the border, where normal
-    images are rarer, they are larger (docs/decisions/0021). `scales` holds mean and deviation (columns) of the local
-    and the flat score of an image, and of both together: the sum of a cell's, the larger of an image's (rows).
+    `cell_scales` holds mean and deviation of the local and the flat energy of a cell, larger near the border where
+    normal images vary more there (docs/decisions/0021). `scales` holds mean and deviation (columns) of the local and
+    the flat score of an image, and of both together: the sum of a cell's, the larger of an image's (rows).
     """
 
     centres: Tensor
