@@ -81,9 +81,9 @@ the one that is measured was fitted to all. One epoch trains the decoder, which 
 stands on the same 3x3-averaged features of layers 1 to 3 at 8 px a cell, PatchCore on layers 2 and 3 with 10 % of all
 patches in its memory. `r-s` makes its own anomalies on the good images; its image scores are those of `r-u`. What was
 chosen on what is in decisions [0011](decisions/0011-aggregated-prior.md) to [0013](decisions/0013-mask-threshold.md),
-[0015](decisions/0015-every-cell-every-image.md) and [0021](decisions/0021-border.md). The good images of magnetic tile hold up to six exposures of each
-place, on both sides of this split. Where a row lacks seeds, they were cut to fit two cores. One core a row; AUROC by
-defect type is in the JSON.
+[0015](decisions/0015-every-cell-every-image.md) and [0021](decisions/0021-border.md). The good images of magnetic
+tile hold up to six exposures of each place, on both sides of this split. Where a row lacks seeds, they were cut to fit
+two cores. One core a row; AUROC by defect type is in the JSON.
 """
 TILE_GROUPS = """`python benchmarks/tile_groups_rows.py`: settings, test images and controls of the table above, fewer
 training images. "No place on both sides" leaves out every training image that shows a place of the test under another
