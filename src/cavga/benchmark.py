@@ -9,7 +9,6 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +43,8 @@ class TableRun:
     """What `run_table` did."""
 
     cells: list[Cell]
+    num_cells: int
+    """How many the table has, those among them that were not to be run."""
     rows: list[Row]
     """One a cell, in the same order."""
     absent: list[dict[str, str]]
@@ -69,24 +70,23 @@ def run_table(
     """
     choice = choice or Choice()
     cells, absent = find_cells(table, output, data=data, choice=choice)
-    num_cells, places = len(cells), [output / folder_of(table, cell.set_name, choice.epochs) for cell in cells]
+    planned = [(cell, output / folder_of(table, cell.set_name, choice.epochs)) for cell in cells]
     if only_finished:
-        done = [(place / cell.folder / ROW_FILE).is_file() for cell, place in zip(cells, places, strict=True)]
-        cells, places = list(compress(cells, done)), list(compress(places, done))
-        if not cells:
+        planned = [(cell, place) for cell, place in planned if (place / cell.folder / ROW_FILE).is_file()]
+        if not planned:
             raise UsageError(f"{output} holds no finished cell of {table}; without --finished they are run")
-    if any(cell.data in TEXTURES for cell in cells):
+    if any(cell.data in TEXTURES for cell, _ in planned):
         write_demo_data(output / "data")
     rows: list[Row] = []
     files: list[Path] = []
-    for cell, place in zip(cells, places, strict=True):
+    for cell, place in planned:
         root = output / "data" if cell.data in TEXTURES else data
         row = run_cell(cell, root or output, place)
         rows.append(row)
-        if not only_finished or len(rows) == len(cells):  # after every cell that takes time
-            files = write(output, TableContent(table, rows, num_cells, absent, reported))
+        if not only_finished or len(rows) == len(planned):  # after every cell that takes time
+            files = write(output, TableContent(table, rows, len(cells), absent, reported))
         on_row(row)
-    return TableRun(cells, rows, absent, files)
+    return TableRun([cell for cell, _ in planned], len(cells), rows, absent, files)
 
 
 def find_cells(

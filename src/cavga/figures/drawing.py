@@ -46,7 +46,7 @@ def run_figure(
     done = run_table(name, output, data=data, choice=choice, on_row=on_row, write=_nothing,
                      only_finished=only_finished)  # fmt: skip
     runs = tested_runs(done, name, output, data=data or output, epochs=choice.epochs)
-    content = TableContent(name, done.rows, len(done.cells), done.absent, None)
+    content = TableContent(name, done.rows, done.num_cells, done.absent, None)
     figure = FIGURES[name]
     files = write_figure(output, figure.title, command_of(name, choice), content, figure.draw(runs))
     return replace(done, files=files)
