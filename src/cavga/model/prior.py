@@ -26,7 +26,7 @@ SMALLEST_DEVIATION = 1e-6
 CLOSEST = 0.1
 CENTRES_AT_ONCE = 500  # the distances of all cells to all centres are large
 BLUR_REACH = 3  # cells; the map is smoothed with a deviation of one cell (docs/decisions/0012)
-BORDER = 4  # cells: so near to the border what the encoder pads an image with changes its features
+BORDER = 4  # cells: so near to the border, cells count by themselves (docs/decisions/0021)
 
 
 @dataclass(frozen=True)
