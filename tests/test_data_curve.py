@@ -89,7 +89,7 @@ def test_every_cell_of_the_curve_takes_the_same_steps_and_a_pair_differs_in_w_ae
     cells = data_curve_cells((0, 1), "w.safetensors")
     assert len({cell.folder for cell in cells}) == len(cells) == 2 * len(NUM_IMAGES) * 4
     of_paper = [cell.config() for cell in cells if cell.preset == "paper"]
-    assert {(c.training.epochs, c.training.steps_per_epoch, c.training.batch_size) for c in of_paper} == {(3, 16, 16)}
+    assert {(c.training.epochs, c.training.steps_per_epoch, c.training.batch_size) for c in of_paper} == {(150, 16, 16)}
     assert {cell.num_images for cell in cells} == set(NUM_IMAGES)
     for one, other in zip(of_paper[::2], of_paper[1::2], strict=True):
         changed = [key for key, value in as_dict(one).items() if as_dict(other)[key] != value]

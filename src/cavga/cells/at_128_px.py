@@ -7,7 +7,7 @@ from cavga.data.demo import TEXTURES
 from cavga.demo import TEXTURE_SETTINGS
 from cavga.presets import PRESETS
 
-PAPER_EPOCHS, PAPER_EPOCHS_TEXTURE = 5, 8  # of 150: what two cores can do
+PAPER_EPOCHS, PAPER_EPOCHS_TEXTURE = 5, 8  # of 150, in `variants`: what two cores can do
 CONTAMINATION_SHARES = (0.0, 0.02, 0.05, 0.1)  # bad / (good + bad) of what is labelled good
 CONTAMINATION_VARIANTS = ("r-s", "r-u")  # with `recommended`; the controls stand on the features of the first
 
@@ -23,6 +23,10 @@ def variant_cells(seeds: Sequence[int], weights: str | None) -> list[Cell]:
                 for variant in ("r-w", "r-u", "d-w", "d-u"):
                     name, first = f"{variant}, {preset}", "r-w, recommended"
                     overrides, note = _at_128_px(variant, preset, data, weights)
+                    if preset == "paper":
+                        epochs = PAPER_EPOCHS_TEXTURE if data in TEXTURES else PAPER_EPOCHS
+                        overrides = merge(overrides, {"training": {"epochs": epochs}})
+                        note = f"{note}, {epochs} epochs of 150".removeprefix(", ")
                     without = None if name == first else first
                     cells.append(
                         Cell(name, data, preset=preset, overrides=overrides, seed=seed, without=without, note=note)
@@ -117,18 +121,12 @@ def _tile_cells(
 
 
 def _at_128_px(variant: str, preset: str, data: str, weights: str | None) -> tuple[Overrides, str]:
-    """What a cell of the weak tables is run with, and what was cut to fit two cores."""
-    is_texture = data in TEXTURES
+    """What a cell at 128 px is run with, and what of the paper's settings was left out."""
     base: Overrides = {"data": {"image_size": (128, 128)}, "model": {"variant": variant}}
-    if is_texture:
-        base = merge(TEXTURE_SETTINGS, base)
-    elif variant.startswith("r"):
+    if data in TEXTURES:
+        return merge(TEXTURE_SETTINGS, base), ""
+    if variant.startswith("r"):
         base = merge(base, {"model": {"weights": weights or "imagenet"}})
-    if preset == "recommended":
-        return base, ""
-    epochs = PAPER_EPOCHS_TEXTURE if is_texture else PAPER_EPOCHS
-    base, note = merge(base, {"training": {"epochs": epochs}}), f"{epochs} epochs of 150"
-    if variant.startswith("r") and not is_texture:
-        # The weights at hand end at layer3.
-        base, note = merge(base, {"model": {"stages": (3,), "latent_channels": 256}}), f"R to layer3, {note}"
-    return base, note
+        if preset == "paper":  # the weights at hand end at layer3
+            return merge(base, {"model": {"stages": (3,), "latent_channels": 256}}), "R to layer3"
+    return base, ""

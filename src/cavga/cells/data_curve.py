@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from typing import Literal
 
 from cavga.cells.cell import TILE, Cell, Overrides, merge
+from cavga.presets import PAPER
 
 NUM_IMAGES: tuple[int | Literal["all"], ...] = (5, 10, 20, 50, 100, "all")
 # Equal for every number of images: an epoch is so many batches of 16, nearly one pass over all images.
-STEPS_PER_EPOCH, PAPER_EPOCHS = 16, 3
-PAPER_NOTE = f"R to layer3; {STEPS_PER_EPOCH * PAPER_EPOCHS} steps whatever the number of images, of 150 epochs"
+STEPS_PER_EPOCH = 16
+PAPER_NOTE = "R to layer3; as many steps whatever the number of images"
 RECOMMENDED_NOTE = "no score reads what Eq. 4 trains, so L_ae changes none"
 
 
@@ -20,7 +21,7 @@ def data_curve_cells(seeds: Sequence[int], weights: str | None) -> list[Cell]:
         "training": {"steps_per_epoch": STEPS_PER_EPOCH, "epochs": 1},
     }
     paper = merge(
-        merge(base, {"model": {"stages": (3,), "latent_channels": 256}}), {"training": {"epochs": PAPER_EPOCHS}}
+        base, {"model": {"stages": (3,), "latent_channels": 256}, "training": {"epochs": PAPER.training.epochs}}
     )
     rows: list[tuple[str, str, Overrides, str]] = [
         ("r-u, paper", "paper", paper, PAPER_NOTE),
