@@ -55,7 +55,7 @@ def factors(content: dict[str, Any]) -> str:
         values = [_pair(found[data], kind) if data in found else "-" for kind in ("made", "test") for data in sets]
         lines.append([experiment, setting, *values])
     return (
-        f"## One factor at a time on frozen features\n\n{STUDY.format(size=content['size'])}\n{_markdown(head, lines)}"
+        f"## One factor at a time on frozen features\n\n{STUDY.format(size=content['size'])}\n{markdown(head, lines)}"
     )
 
 
@@ -93,7 +93,7 @@ def map_limits(content: dict[str, Any]) -> str:
             first = of_set[cells[0]]
             values = (f"{of_set[n][f'{kind}_{what}']:.3f}" for n in cells)
             lines.append([name, str(first["images"]), f"{100 * first['anomalous_share']:.2f} %", *values])
-        parts.append(f"### {title}\n\n{_markdown(head, lines)}")
+        parts.append(f"### {title}\n\n{markdown(head, lines)}")
     settings = content["attention"]
     text = SIGNS.format(px=settings["image_size"], seeds=len(settings["seeds_untrained"]), epochs=settings["epochs"])
     return "\n".join([*parts, "### Low or high attention, and distance\n", text, _signs(content["signs"])])
@@ -116,7 +116,7 @@ def _signs(rows: Sequence[dict[str, Any]]) -> str:
         for part in of_set[0]["map"]["pixel"]:
             shown = (_show(found["pixel"][part] for found in column) for column in by_column)
             lines.append([f"{part}: pixels", *shown])
-    return _markdown(head, lines)
+    return markdown(head, lines)
 
 
 CONTAMINATION = """128 px, `cavga benchmark contamination`: `recommended` and the controls on the features of r-u,
@@ -144,7 +144,7 @@ def base_install(content: dict[str, Any]) -> str:
         [row["what"], f"{row['value']:.3g}", f"{row['goal']:g}", "yes" if row["within"] else "no"]
         for row in content["rows"]
     ]
-    return f"## Predicting without torch\n\n{text}\n{_markdown(['', 'measured', 'at most', 'within'], lines)}"
+    return f"## Predicting without torch\n\n{text}\n{markdown(['', 'measured', 'at most', 'within'], lines)}"
 
 
 def contamination(content: dict[str, Any]) -> str:
@@ -165,7 +165,7 @@ def contamination(content: dict[str, Any]) -> str:
                 for of_share in done
             ]
             lines.append([method, *values, ", ".join(map(str, sorted({row["seed"] for row in found})))])
-        parts.append(f"### {data}\n\n{_markdown(head, lines)}")
+        parts.append(f"### {data}\n\n{markdown(head, lines)}")
     return "\n".join(parts)
 
 
@@ -174,7 +174,8 @@ def _method(row: dict[str, Any]) -> str:
     return row["cell"].rpartition(", ")[0]
 
 
-def _markdown(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+def markdown(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """A table of Markdown."""
     rows = [head, ["---"] * len(head), *lines]
     return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
 

@@ -192,9 +192,10 @@ def _finished(run: Path, row: Row, settings: str) -> Row:
 
 def _cavga(cell: Cell, data: Path, run: Path, output: Path) -> dict[str, Any]:
     train(data, run, cell.config(), with_export=False)
-    without = [output / replace(cell, name=cell.without).folder] if cell.without else []
+    without = [replace(cell, name=cell.without).folder] if cell.without else []
     category = cell.config().data.category  # a normal class is taken from the run itself
-    metrics = evaluate(run, data, category=category, without=without).metrics
+    metrics = evaluate(run, data, category=category, without=[output / name for name in without]).metrics
+    metrics["provenance"]["without"] = without  # below OUTPUT: the row is read elsewhere
     log = [json.loads(line) for line in (run / LOG_FILE).read_text(encoding="utf-8").splitlines()]
     losses = {key: value for key, value in log[-1].items() if isinstance(value, float)}
     converged = has_converged([line["total"] for line in log])
