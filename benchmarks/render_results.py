@@ -94,7 +94,9 @@ TILE_GROUPS = """`python benchmarks/tile_groups_rows.py`: settings, test images 
 training images. "No place on both sides" leaves out every training image that shows a place of the test under another
 exposure; "drawn by the seed" has as many images, drawn without regard to places. One seed. So part of what the table
 above says of magnetic tile's images is that the model has seen the place: without it every image AUROC is lower, ours
-by most, and PatchCore's is then above ours; in pixels `r-s` stays above both.
+by most, and PatchCore's is then above ours; in pixels `r-s` stays above both. What remembers places is the factor model
+of the flattened z: with places apart the score is better without it, where places are shared it adds a little. It stays
+in the score for logical defects (juice bottle: [decision 0015](decisions/0015-every-cell-every-image.md)).
 """
 DEMO = """No pretrained weights, 128 px, 65 training cuts a texture (`cavga demo`). "Untrained encoder" and "without
 L_ae" change one thing of `recommended`, which is r-u; PaDiM stands on the features of that row. `r-s` is trained on
@@ -181,12 +183,19 @@ def _tables(rows: list[dict[str, Any]], reported: list[str]) -> Iterable[str]:
     found = dict.fromkeys(row["data"] for row in rows)
     for data in found:
         yield _table(data, [row for row in rows if row["data"] == data])
+        yield from (_parts(row) for row in rows if row["data"] == data and "image_auroc_of" in row)
     if any(row["cell"].startswith("c1:") for row in rows):
         yield _order(rows)
     if set(TEXTURES) <= set(found):
         yield _table("mean of the three textures", list(_on_all_textures(rows)))
     if reported:
         yield from (*reported, "")
+
+
+def _parts(row: dict[str, Any]) -> str:
+    """What the parts of an image's score are worth by themselves."""
+    values = ", ".join(f"{name} {value:.3f}" for name, value in row["image_auroc_of"].items())
+    return f"Image AUROC of the parts of {row['cell']}'s score, each alone: {values}.\n"
 
 
 def _on_all_textures(rows: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:

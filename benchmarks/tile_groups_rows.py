@@ -3,18 +3,26 @@
 python benchmarks/tile_groups_rows.py OUTPUT ROOT WEIGHTS
 
 The second split tells what fewer training images cost by themselves. ROOT holds magnetic_tile. No finished row is run
-twice. Writes benchmarks/results/tile_groups.json.
+twice. Writes benchmarks/results/tile_groups.json; rows of r-s hold the image AUROC of both parts of their score.
 """
 
 import argparse
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from ablation import write_rows
 from cavga.benchmark import run_cell
 from cavga.cells.cell import TILE, Cell
 from cavga.cells.good_only import accuracy_cells
 from cavga.data.catalog import load_catalog
+from cavga.data.dataset import as_images
+from cavga.data.images import read_image
+from cavga.engines.torch_engine import load_run
+from cavga.inference import InferenceGraph
+from cavga.metrics import auroc
+from cavga.model.prior import AggregatedPrior, Energies, largest_mean
 from tile_groups import write_grouped
 
 RESULT = Path(__file__).parent / "results" / "tile_groups.json"
@@ -35,7 +43,10 @@ def main() -> None:
     num_images = sum(record.split == "train" for record in load_catalog(place / GROUPED).records)
     rows = []
     for cell, root, title in cells_of(args.weights, place, args.root, num_images):
-        rows.append({**run_cell(cell, root, place), "data": f"{TILE}, {num_images} training images, {title}"})
+        row = {**run_cell(cell, root, place), "data": f"{TILE}, {num_images} training images, {title}"}
+        if cell.method == "cavga":
+            row["image_auroc_of"] = parts_of(place / cell.folder, args.root / TILE)
+        rows.append(row)
         write_rows(RESULT, rows)
 
 
@@ -47,6 +58,25 @@ def cells_of(weights: str, place: Path, root: Path, num_images: int) -> list[tup
         *((replace(cell, data=GROUPED), place, "no place on both sides") for cell in chosen),
         *((replace(cell, num_images=num_images), root, "drawn by the seed") for cell in chosen),
     ]
+
+
+@torch.inference_mode()
+def parts_of(run: Path, data: Path) -> dict[str, float]:
+    """Image AUROC of the mixture alone and of the factor model alone; the score is the larger of the two."""
+    engine, _ = load_run(run, "auto")
+    assert isinstance(engine.graph, InferenceGraph)
+    model = engine.graph.model
+    prior = model.prior
+    assert isinstance(prior, AggregatedPrior)
+    tested, energies = load_catalog(data).split("test"), []
+    for record in tested:
+        photograph = torch.from_numpy(engine.resize(read_image(record.path)))[None].to(engine.device)
+        energies.append(prior.energies(model.encode(as_images(photograph)).mu))
+    found = Energies.joined(energies)
+    local = largest_mean((found.local - prior.cell_scales[0, 0]) / prior.cell_scales[0, 1])
+    labels = [int(record.label or 0) for record in tested]
+    scores = {"mixture": local, "factor model": found.flat_score}
+    return {name: auroc(values.cpu().numpy(), labels) for name, values in scores.items()}
 
 
 if __name__ == "__main__":
