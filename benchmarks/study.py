@@ -22,7 +22,6 @@ from torch import Tensor
 from attention_signs import rounded
 from borders import SCALINGS
 from cavga.calibration import conformal_threshold
-from cavga.coreset import greedy_coreset
 from cavga.data.catalog import load_catalog
 from cavga.data.dataset import cache_images, image_batches
 from cavga.data.makers import KINDS, make_anomaly
@@ -31,18 +30,20 @@ from cavga.data.records import ImageRecord, hold_out
 from cavga.files import atomic_write
 from cavga.inference import enlarged, map_score
 from cavga.metrics import auroc
-from cavga.model.prior import AggregatedPrior, largest_mean, smoothed
+from cavga.model.prior import largest_mean, smoothed
 from cavga.model.variants import build
 from cavga.model.weights import load_encoder_weights
 from cavga.pixel_metrics import PixelHistogram
 from cavga.presets import make_config
 from energies import PARTS, Maps, energies, factors, projected, unit
+from feature_decoder import decoded
 from map_limits import mask_at
+from mixtures import alike, mixture, of_own_cells
 
 SETS = ("magnetic_tile", "mvtec_ad/screw", "mvtec_loco/juice_bottle", "elpv_mono")
 SIZE, MADE_SEED, MADE_PER_IMAGE = (256, 256), 5, 3
 MADE_SIZES, MADE_CONTRASTS = (0.03, 0.06, 0.12, 0.25, 0.45), (1.0, 2.0, 4.0)
-POWER, CHANNELS, SHRINKAGE = 0.25, 128, 0.2
+POWER, CHANNELS = 0.25, 128
 RESULT = Path(__file__).parent / "results" / "study.json"
 CPU = torch.device("cpu")
 Rows = Iterator[dict[str, Any]]
@@ -174,7 +175,7 @@ def of_factors(data: Set, x: Maps, chosen: Maps) -> Rows:
         maps, scores = factors(x, pool=pool, channels=channels, explained=explained)
         name = f"{pool} x {pool} cells, {channels} channels, {explained}"
         yield row(data, "factor model: alone", name, maps, scores)
-        yield from joined(data, name, chosen, maps, scores)
+        yield from joined(data, "factor model", name, chosen, maps, scores)
 
 
 def of_borders(data: Set, x: Maps, chosen: Maps) -> Rows:
@@ -186,6 +187,13 @@ def of_borders(data: Set, x: Maps, chosen: Maps) -> Rows:
         best = unit({part: largest_mean(local[part]) for part in PARTS})
         both = {part: torch.maximum(best[part], unit(norms)[part]) for part in PARTS}
         yield {**row(data, "border", name, together, both), **ious(data, together)}
+
+
+def of_decoders(data: Set, _x: Maps, chosen: Maps) -> Rows:
+    """What a decoder of features leaves, by itself and together with the mixture."""
+    for name, maps, scores in decoded(data.features):
+        yield row(data, "feature decoder: alone", name, maps, scores)
+        yield from joined(data, "feature decoder", name, chosen, maps, scores)
 
 
 def ious(data: Set, maps: Maps) -> dict[str, Any]:
@@ -203,55 +211,13 @@ def ious(data: Set, maps: Maps) -> dict[str, Any]:
     return result
 
 
-def joined(data: Set, name: str, chosen: Maps, maps: Maps, scores: Maps) -> Rows:
-    """Mixture and factor model together: the sums of both maps and scores, and the larger ones."""
+def joined(data: Set, what: str, name: str, chosen: Maps, maps: Maps, scores: Maps) -> Rows:
+    """The mixture together with another model: the sums of both maps and scores, and the larger ones."""
     local = {part: largest_mean(chosen[part]) for part in PARTS}
     for how, rule in (("sum", torch.add), ("larger", torch.maximum)):
         together = {part: rule(unit(chosen)[part], unit(maps)[part]) for part in PARTS}
         both = {part: rule(unit(local)[part], unit(scores)[part]) for part in PARTS}
-        yield row(data, f"factor model: with the mixture, {how}", name, together, both)
-
-
-def neighbours(cells: Tensor, centres: Tensor) -> Tensor:
-    """The mean squared distance to the three nearest other centres, shrunk."""
-    variances = torch.cdist(centres, centres).topk(4, largest=False).values[:, 1:].square().mean(dim=1)
-    return variances + SHRINKAGE * variances.mean()
-
-
-def alike(cells: Tensor, centres: Tensor) -> Tensor:
-    """The mean of those of `neighbours`, for every centre."""
-    return neighbours(cells, centres).mean().expand(len(centres))
-
-
-def of_own_cells(cells: Tensor, centres: Tensor) -> Tensor:
-    """The mean squared distance of the cells that are nearest to a centre; five cells count as all others do."""
-    count, total = torch.zeros(len(centres)), torch.zeros(len(centres))
-    for some in cells.split(16384):
-        nearest = torch.cdist(some, centres).min(dim=1)
-        count += torch.bincount(nearest.indices, minlength=len(centres))
-        total.index_add_(0, nearest.indices, nearest.values.square())
-    return (total + 5 * total.sum() / count.sum()) / (count + 5)
-
-
-def mixture(
-    x: Maps,
-    *,
-    num_centres: int = 4000,
-    num_candidates: int | None = None,
-    greedy: bool = True,
-    deviations: Callable[[Tensor, Tensor], Tensor] = neighbours,
-) -> Maps:
-    """Distance to the nearest centre in its deviations, which are made from (cells, centres)."""
-    cells = x["fit"].permute(0, 2, 3, 1).flatten(0, 2)
-    drawn = torch.randperm(len(cells), generator=torch.Generator().manual_seed(0))[:num_candidates]
-    candidates = cells[drawn].float()
-    centres = candidates[greedy_coreset(candidates, num_centres, first=0)] if greedy else candidates[:num_centres]
-    prior = AggregatedPrior(
-        num_centres=len(centres), num_directions=0, latent_channels=centres.shape[1], map_size=x["fit"].shape[2:]
-    )
-    prior.centres.copy_(centres)
-    prior.variances.copy_(deviations(candidates, centres))
-    return {part: torch.cat([prior.local_energy(maps.float()) for maps in x[part].split(16)]) for part in PARTS}
+        yield row(data, f"{what}: with the mixture, {how}", name, together, both)
 
 
 def top_share(maps: Tensor) -> Tensor:
@@ -288,7 +254,7 @@ def row(data: Set, experiment: str, name: str, maps: Maps, scores: Maps | None =
 
 EXPERIMENTS: dict[str, Callable[[Set, Maps, Maps], Rows]] = {
     "energy": of_energies, "mixture": of_mixtures, "latent": of_latents, "image score": of_rules,
-    "factor model": of_factors, "border": of_borders,
+    "factor model": of_factors, "border": of_borders, "feature decoder": of_decoders,
 }  # fmt: skip
 
 if __name__ == "__main__":

@@ -1,0 +1,101 @@
+"""What L_ae was replaced by after the paper, in its place: r-u of `recommended` on the demo textures.
+
+python benchmarks/attention_losses.py OUTPUT [--seeds 0,1,2]
+
+There the encoder is trained, so that a loss of attention can change a score; with frozen features none can. OUTPUT is
+that of `cavga benchmark`: rows of L_ae and without it are those of its table demo, and no finished row is run twice.
+Writes benchmarks/results/attention_losses.json.
+"""
+
+import argparse
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from math import log
+from pathlib import Path
+from unittest.mock import patch
+
+import torch
+from torch import Tensor
+
+from ablation import write_rows
+from cavga import objectives
+from cavga.benchmark import run_cell
+from cavga.cells.cell import Cell, merge
+from cavga.cells.good_only import demo_cells
+from cavga.data.demo import write_demo_data
+
+RESULT = Path(__file__).parent / "results" / "attention_losses.json"
+LEAST_COVERAGE, SHARPNESS = 0.8, 20.0  # mean(A) of each image is to be at least this; t of the barrier
+WEIGHTS = (0.01, 0.1)
+
+
+def inequality(attention: Tensor) -> Tensor:
+    """The square of what mean(A) lacks of LEAST_COVERAGE (Silva-Rodriguez et al., MedIA 2022, as a penalty)."""
+    return (LEAST_COVERAGE - attention.mean(dim=(1, 2))).clamp_min(0).square().mean()
+
+
+def log_barrier(attention: Tensor) -> Tensor:
+    """The extended log-barrier of mean(A) >= LEAST_COVERAGE (the same; Kervadec et al. 2019)."""
+    lacking = LEAST_COVERAGE - attention.mean(dim=(1, 2))
+    inside = lacking <= -1 / SHARPNESS**2
+    barrier = -torch.log(-torch.where(inside, lacking, -torch.ones_like(lacking))) / SHARPNESS
+    beyond = SHARPNESS * lacking - log(1 / SHARPNESS**2) / SHARPNESS + 1 / SHARPNESS
+    return torch.where(inside, barrier, beyond).mean()
+
+
+def negative_entropy(attention: Tensor) -> Tensor:
+    """Minus the Shannon entropy of A over the cells of an image, in units of the largest (AMCons, 2022)."""
+    shares = attention.flatten(1).softmax(dim=1)
+    return (shares * shares.log()).sum(dim=1).mean() / log(shares.shape[1])
+
+
+LOSSES: dict[str, Callable[[Tensor], Tensor]] = {
+    "mean(A) at least 0.8": inequality,
+    "log-barrier": log_barrier,
+    "entropy": negative_entropy,
+}
+
+
+def main() -> None:
+    """Run what is not finished, one row after another, and write the file after each."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--seeds", default="0,1,2")
+    args = parser.parse_args()
+    write_demo_data(args.output / "data")
+    rows = []
+    for cell, table, loss in cells_of([int(seed) for seed in args.seeds.split(",")]):
+        with in_place_of_l_ae(loss):
+            rows.append(run_cell(cell, args.output / "data", args.output / table))
+        write_rows(RESULT, rows)
+
+
+def cells_of(seeds: list[int]) -> Iterator[tuple[Cell, str, Callable[[Tensor], Tensor] | None]]:
+    """Every cell, the table whose folder it lies in, and the loss in place of L_ae."""
+    cells = [cell for cell in demo_cells(seeds, None) if cell.method == "cavga" and cell.kind == "r-u"]
+    for cell in cells:
+        if cell.name in ("recommended", "without L_ae"):
+            yield cell, "demo", None
+        if cell.name == "recommended":
+            for name, loss in LOSSES.items():
+                for weight in WEIGHTS:
+                    overrides = merge(cell.overrides, {"loss": {"attention_weight": weight}})
+                    yield (
+                        Cell(f"{name}, w_ae = {weight}", cell.data, overrides=overrides, seed=cell.seed),
+                        RESULT.stem,
+                        loss,
+                    )
+
+
+@contextmanager
+def in_place_of_l_ae(loss: Callable[[Tensor], Tensor] | None) -> Iterator[None]:
+    """Train with another loss of attention; None leaves L_ae."""
+    if loss is None:
+        yield
+        return
+    with patch.object(objectives, "attention_expansion_loss", loss):
+        yield
+
+
+if __name__ == "__main__":
+    main()

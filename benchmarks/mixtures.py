@@ -1,0 +1,54 @@
+"""The mixture of the aggregated prior with its settings open, for `study.py`."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from cavga.coreset import greedy_coreset
+from cavga.model.prior import AggregatedPrior
+from energies import PARTS, Maps
+
+SHRINKAGE = 0.2
+
+
+def neighbours(cells: Tensor, centres: Tensor) -> Tensor:
+    """The mean squared distance to the three nearest other centres, shrunk."""
+    variances = torch.cdist(centres, centres).topk(4, largest=False).values[:, 1:].square().mean(dim=1)
+    return variances + SHRINKAGE * variances.mean()
+
+
+def alike(cells: Tensor, centres: Tensor) -> Tensor:
+    """The mean of those of `neighbours`, for every centre."""
+    return neighbours(cells, centres).mean().expand(len(centres))
+
+
+def of_own_cells(cells: Tensor, centres: Tensor) -> Tensor:
+    """The mean squared distance of the cells that are nearest to a centre; five cells count as all others do."""
+    count, total = torch.zeros(len(centres)), torch.zeros(len(centres))
+    for some in cells.split(16384):
+        nearest = torch.cdist(some, centres).min(dim=1)
+        count += torch.bincount(nearest.indices, minlength=len(centres))
+        total.index_add_(0, nearest.indices, nearest.values.square())
+    return (total + 5 * total.sum() / count.sum()) / (count + 5)
+
+
+def mixture(
+    x: Maps,
+    *,
+    num_centres: int = 4000,
+    num_candidates: int | None = None,
+    greedy: bool = True,
+    deviations: Callable[[Tensor, Tensor], Tensor] = neighbours,
+) -> Maps:
+    """Distance to the nearest centre in its deviations, which are made from (cells, centres)."""
+    cells = x["fit"].permute(0, 2, 3, 1).flatten(0, 2)
+    drawn = torch.randperm(len(cells), generator=torch.Generator().manual_seed(0))[:num_candidates]
+    candidates = cells[drawn].float()
+    centres = candidates[greedy_coreset(candidates, num_centres, first=0)] if greedy else candidates[:num_centres]
+    prior = AggregatedPrior(
+        num_centres=len(centres), num_directions=0, latent_channels=centres.shape[1], map_size=x["fit"].shape[2:]
+    )
+    prior.centres.copy_(centres)
+    prior.variances.copy_(deviations(candidates, centres))
+    return {part: torch.cat([prior.local_energy(maps.float()) for maps in x[part].split(16)]) for part in PARTS}
