@@ -101,6 +101,7 @@ def test_encoder_and_stages_follow_the_variant_and_the_weights(model, encoder, s
     [
         ("recommended", "r-u", "energy", "map"),
         ("recommended", "d-w", "energy", "joint"),
+        ("recommended", "r-w", "energy", "map"),
         ("paper", "d-u", "latent_sum", "residual"),
         ("paper", "r-w", "class", "class"),
     ],

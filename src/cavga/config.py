@@ -99,7 +99,8 @@ class ModelConfig:
     image_score: str | None = setting(
         None,
         "the image's score: from the anomaly map, the residual, the difference of the classes' logits, or (joint) "
-        "map and classes together; default by attention: map for energy (w: joint), residual for latent_sum, class",
+        "map and classes together; default by attention: map for energy (w: joint, unless the prior is aggregated), "
+        "residual for latent_sum, class",
         ("map", "residual", "class", "joint"),
     )
     class_score: str = setting("logit", "w: what a class's attention explains", ("logit", "probability"))

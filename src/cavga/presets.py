@@ -124,7 +124,8 @@ def _resolve_scores(model: ModelConfig) -> ModelConfig:
     has_classes = is_weakly_supervised(model) or is_trained_on_made(model)
     explained = "energy" if model.latent == "whitened" else "class" if has_classes else "latent_sum"
     attention = model.attention or explained
-    joint_or_map = "joint" if is_weakly_supervised(model) else "map"
+    # Beside an aggregated prior's energy C's score is noise (docs/decisions/0022).
+    joint_or_map = "joint" if is_weakly_supervised(model) and model.prior != "aggregated" else "map"
     of_classes = "map" if is_trained_on_made(model) else "class"
     scores = {"energy": joint_or_map, "latent_sum": "residual", "class": of_classes}
     return replace(model, attention=attention, image_score=model.image_score or scores[attention])
