@@ -33,8 +33,8 @@ ONE_CLASS = """`cavga benchmark table7 --datasets mnist,fashion_mnist,cifar10 --
 test is the whole official one, image AUROC. 32 px, decoder 32 channels wide, one epoch of d-u and four of the controls
 (gamma-VAE_g two): what two cores do in four minutes a row. {num_cells} cells, {devices}, up to 15 at a time.
 Where a deviation is given there are several seeds (of the controls' third one on Fashion-MNIST and CIFAR-10 a part is
-missing: the JSON has what is there). CIFAR-10 is from JPEG files, which are lossy. How the settings of `recommended` were chosen: [decision
-0019](decisions/0019-small-images.md).
+missing: the JSON has what is there). CIFAR-10 is from JPEG files, which are lossy. How the settings of `recommended`
+were chosen: [decision 0019](decisions/0019-small-images.md).
 """
 CONTAMINATION_COLUMNS = (
     ("image AUROC", "image", "auroc"),
