@@ -145,7 +145,7 @@ TABLE3 = """`cavga benchmark table3` (`table6` has the same runs), 256 px, one s
 hand. It is at chance on magnetic tile. On screw every good test photograph is darker than every defective one and than
 the training images, so the residual of `paper` ranks brightness, one way round with D and the other with R: neither
 figure is detection. The w variants drew 2 % of the defective test images (2 of screw, 8 of magnetic tile).
-`recommended`, PaDiM and PatchCore are those of the first table, trained anew on that machine (r-w afterwards on one core:
+`recommended`, PaDiM and PatchCore are those of the first table, trained anew on that machine (r-w later on one core:
 [decision 0022](decisions/0022-labelled-bad-and-the-prior.md)); minutes include the test.
 """
 TABLE8 = """Magnetic tile, 128 px, preset `paper`, R to layer3, fine-tuned, 150 epochs, one seed, `cavga benchmark
