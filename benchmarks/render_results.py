@@ -51,6 +51,7 @@ def main() -> None:
         ("Magnetic tile, places apart", "tile_groups", TILE_GROUPS),
         ("Demo textures", "demo", DEMO),
         ("What each part adds: r-s with one left out", "ablation", ABLATION),
+        ("What came after L_ae", "attention_losses", ATTENTION_LOSSES),
         ("Other encoders", "encoders", ENCODERS),
         ("MVTec AD screw", "screw", SCREW),
         ("Weak supervision: the four variants", "variants", VARIANTS),
@@ -110,6 +111,10 @@ are on a shared machine: an order of magnitude.
 ABLATION = """`python benchmarks/ablation.py`. `r-s` of `recommended` as in the tables above, with one thing changed in
 every other row; the demo textures are trained end to end from nothing, 10 epochs of made anomalies. The textures are
 what the settings were chosen on. One core a row; minutes are on a shared machine.
+"""
+ATTENTION_LOSSES = """`python benchmarks/attention_losses.py`. r-u of `recommended` on the demo textures, where the encoder
+is trained, with another loss of attention in place of L_ae: mean(A) of an image at least 0.8, as a squared lack and as
+an extended log-barrier (t = 20), and the entropy of A over the cells. w_ae = 0.01 is that of L_ae. One core a row.
 """
 ENCODERS = """`python benchmarks/encoders.py`. `recommended`, 256 px, frozen ImageNet weights, one seed. `r-u` has no
 guided attention (with a frozen encoder L_ae changes nothing: [decision 0016](decisions/0016-what-earns-its-place.md)),
