@@ -74,7 +74,9 @@ def run_table(
     if only_finished:
         planned = [(cell, place) for cell, place in planned if (place / cell.folder / ROW_FILE).is_file()]
         if not planned:
-            raise UsageError(f"{output} holds no finished cell of {table}; without --finished they are run")
+            places = ", ".join(sorted({str(output / folder_of(table, cell.set_name, choice.epochs)) for cell in cells}))
+            advice = "runs cut by --epochs lie in folders of their own, and without --finished cells are run"
+            raise UsageError(f"{places}: no finished cell of {table}; {advice}")
     if any(cell.data in TEXTURES for cell, _ in planned):
         write_demo_data(output / "data")
     rows: list[Row] = []

@@ -67,6 +67,8 @@ def _data_names(names: Sequence[str], cells: Sequence[Cell]) -> list[str]:
 def _check_names(what: str, names: Sequence[str], known: Iterable[str]) -> None:
     found = list(dict.fromkeys(known))
     for name in names:
+        if not found:
+            raise UsageError(f"no {what} can be chosen here, got {name!r}: leave the flag out")
         if name not in found:
             raise unknown_name(what, name, found)
 

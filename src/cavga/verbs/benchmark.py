@@ -92,7 +92,9 @@ def run(args: argparse.Namespace) -> Outcome:
         reported = load_reported(args.table, shaky=args.shaky, given=args.reported)
         done = run_table(args.table, args.output, data=args.data, choice=choice, reported=reported, on_row=show,
                          only_finished=args.finished)  # fmt: skip
-    return _outcome(done.rows, done.absent, done.files, what="cells finished")
+    num_to_come = done.num_cells - len(done.rows)
+    what = f"cells finished, {num_to_come} more to come" if num_to_come else "cells finished"
+    return _outcome(done.rows, done.absent, done.files, what=what)
 
 
 def _summary(args: argparse.Namespace, choice: "Choice") -> Outcome:
