@@ -21,7 +21,7 @@ from cavga.cells.tables import TABLES
 from cavga.errors import DataError, ModelFileError, UsageError
 from cavga.model.variants import build
 
-from .conftest import small_config
+from .conftest import run_verb, small_config
 
 SMALL = {
     "data": {"image_size": (32, 32)},
@@ -62,7 +62,7 @@ def test_a_table_has_a_row_per_cell_and_runs_no_finished_cell_twice(small_table,
     assert calls == ["empty"]  # the failed cell is tried again, no other
 
 
-def test_finished_cells_alone_make_a_table_too(small_table, tmp_path, monkeypatch):
+def test_finished_cells_alone_make_a_table_too(small_table, tmp_path, monkeypatch, capsys):
     with pytest.raises(UsageError, match="no finished cell of small"):
         run_table("small", tmp_path, data=small_table, only_finished=True)
     done = run_table("small", tmp_path, data=small_table).rows[0]
@@ -71,6 +71,11 @@ def test_finished_cells_alone_make_a_table_too(small_table, tmp_path, monkeypatc
     assert [row["cell"] for row in table.rows] == [cell.name for cell in table.cells] == ["ours", "control"]
     assert table.rows[0] == done
     assert "2 of 5 cells are finished, 3 to come" in (tmp_path / "small.md").read_text()
+    options = ("--data", small_table, "--output", tmp_path, "--finished")
+    code, out, _ = run_verb(capsys, "benchmark", "small", *options)
+    assert (code, out.startswith("2 of 2 cells finished, 1 more to come: ")) == (0, True)
+    code, _, err = run_verb(capsys, "benchmark", "small", *options, "--epochs", "1")
+    assert (code, "small-epochs-1: no finished cell of small" in err) == (2, True)
 
 
 def test_a_cell_that_was_begun_and_not_finished_is_run_anew(small_table, category, tmp_path):

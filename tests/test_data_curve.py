@@ -14,7 +14,7 @@ from cavga.config import TrainingConfig, as_dict
 from cavga.data.dataset import epoch_batches
 from cavga.data.records import ImageRecord
 from cavga.data.subset import draw_subset
-from cavga.errors import DataError
+from cavga.errors import DataError, UsageError
 from cavga.presets import make_config
 
 from .conftest import run_verb
@@ -94,6 +94,11 @@ def test_every_cell_of_the_curve_takes_the_same_steps_and_a_pair_differs_in_w_ae
     for one, other in zip(of_paper[::2], of_paper[1::2], strict=True):
         changed = [key for key, value in as_dict(one).items() if as_dict(other)[key] != value]
         assert (changed, one.loss.attention_weight, other.loss.attention_weight) == (["loss"], 0.01, 0.0)
+
+
+def test_a_table_without_categories_says_that_none_can_be_chosen():
+    with pytest.raises(UsageError, match="no category can be chosen here, got 'screw': leave the flag out"):
+        choose_cells("data-curve", Choice(categories=("screw",)))
 
 
 @pytest.fixture
