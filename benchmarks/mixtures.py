@@ -42,13 +42,27 @@ def mixture(
     deviations: Callable[[Tensor, Tensor], Tensor] = neighbours,
 ) -> Maps:
     """Distance to the nearest centre in its deviations, which are made from (cells, centres)."""
+    centres, variances = centres_of(
+        x, num_centres=num_centres, num_candidates=num_candidates, greedy=greedy, deviations=deviations
+    )
+    size = (x["fit"].shape[2], x["fit"].shape[3])
+    prior = AggregatedPrior(num_centres=len(centres), num_directions=0, latent_channels=centres.shape[1], map_size=size)
+    prior.centres.copy_(centres)
+    prior.variances.copy_(variances)
+    return {part: torch.cat([prior.local_energy(maps.float()) for maps in x[part].split(16)]) for part in PARTS}
+
+
+def centres_of(
+    x: Maps,
+    *,
+    num_centres: int = 4000,
+    num_candidates: int | None = None,
+    greedy: bool = True,
+    deviations: Callable[[Tensor, Tensor], Tensor] = neighbours,
+) -> tuple[Tensor, Tensor]:
+    """Centres out of the candidate cells, and the variance of each."""
     cells = x["fit"].permute(0, 2, 3, 1).flatten(0, 2)
     drawn = torch.randperm(len(cells), generator=torch.Generator().manual_seed(0))[:num_candidates]
     candidates = cells[drawn].float()
     centres = candidates[greedy_coreset(candidates, num_centres, first=0)] if greedy else candidates[:num_centres]
-    prior = AggregatedPrior(
-        num_centres=len(centres), num_directions=0, latent_channels=centres.shape[1], map_size=x["fit"].shape[2:]
-    )
-    prior.centres.copy_(centres)
-    prior.variances.copy_(deviations(candidates, centres))
-    return {part: torch.cat([prior.local_energy(maps.float()) for maps in x[part].split(16)]) for part in PARTS}
+    return centres, deviations(candidates, centres)

@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from attention_signs import rounded
-from borders import SCALINGS
+from borders import SCALINGS, by_border
 from cavga.calibration import conformal_threshold
 from cavga.data.catalog import load_catalog
 from cavga.data.dataset import cache_images, image_batches
@@ -35,10 +36,12 @@ from cavga.model.variants import build
 from cavga.model.weights import load_encoder_weights
 from cavga.pixel_metrics import PixelHistogram
 from cavga.presets import make_config
+from cavga.self_supervision import _made_images
 from energies import PARTS, Maps, energies, factors, projected, unit
 from feature_decoder import decoded
+from feature_makers import classified, made, makers_of
 from map_limits import mask_at
-from mixtures import alike, mixture, of_own_cells
+from mixtures import alike, centres_of, mixture, of_own_cells
 
 SETS = ("magnetic_tile", "mvtec_ad/screw", "mvtec_loco/juice_bottle", "elpv_mono")
 SIZE, MADE_SEED, MADE_PER_IMAGE = (256, 256), 5, 3
@@ -56,6 +59,8 @@ class Set:
     features: Maps
     masks: dict[str, np.ndarray]
     labels: np.ndarray
+    fitted: np.ndarray
+    encode: Callable[[np.ndarray], Tensor]
 
 
 def main() -> None:
@@ -104,16 +109,19 @@ def load_set(folder: Path, weights: str, cache: Path) -> Set:
     model = build(make_config("recommended", {"model": {"variant": "r-u", "weights": weights}}).model, image_size=SIZE)
     load_encoder_weights(model.encoder, weights)
     model.eval()
+
+    @torch.no_grad()
+    def encode(pixels: np.ndarray) -> Tensor:
+        return torch.cat([model.mu_head.merged(model.encode_stages(x)).half() for x in image_batches(pixels, CPU)])
+
     features = {}
     for part, pixels in images.items():
         path = cache / f"features-{part}.npy"
         if not path.is_file():
-            with torch.no_grad():
-                merged = [model.mu_head.merged(model.encode_stages(x)).half() for x in image_batches(pixels, CPU)]
-            np.save(path, torch.cat(merged).numpy())
+            np.save(path, encode(pixels).numpy())
         features[part] = torch.from_numpy(np.load(path))
     masks = {"made": made_masks, "test": np.stack([mask_of(record) for record in tested])}
-    return Set(features, masks, np.array([record.label for record in tested]))
+    return Set(features, masks, np.array([record.label for record in tested]), images["fit"], encode)
 
 
 def cached(records: Sequence[ImageRecord], cache: Path) -> np.ndarray:
@@ -196,6 +204,26 @@ def of_decoders(data: Set, _x: Maps, chosen: Maps) -> Rows:
         yield from joined(data, "feature decoder", name, chosen, maps, scores)
 
 
+def of_makers(data: Set, _x: Maps, chosen: Maps) -> Rows:
+    """Mixture and factor model with the map of a C: trained on anomalies made on images, and on such made in z."""
+    images, labels = zip(*_made_images(data.fitted, 0), strict=True)
+    x = projected({**data.features, "trained": data.encode(np.stack(images))}, power=POWER, channels=CHANNELS)
+    flat, _ = factors(x, pool=2, channels=32, explained=0.99)
+    scaled = by_border()
+    energy = unit({part: sum(scaled(maps[part], maps["held"]) for maps in (chosen, flat)) for part in PARTS})
+    yield {**row(data, "makers", "no C", energy), **ious(data, energy)}
+    shares = functional.adaptive_avg_pool2d(torch.from_numpy(np.stack(labels))[:, None], x["fit"].shape[2:])[:, 0]
+    of_images, centres = (x["trained"], shares), centres_of(x)
+    trained = {"on images": of_images}
+    for name, makers in makers_of(*centres).items():
+        trained[f"in z: {name}"] = made(x["fit"], makers, seed=0)
+    both = zip(of_images, trained["in z: the three in turn"], strict=True)
+    trained["on images and in z"] = tuple(torch.cat([one[::2], other[::2]]) for one, other in both)
+    for name, examples in trained.items():
+        maps = classified(x, energy, examples)
+        yield {**row(data, "makers", name, maps), **ious(data, maps)}
+
+
 def ious(data: Set, maps: Maps) -> dict[str, Any]:
     """IoU at what a tenth of the held-out normal images reach anywhere, and the best of one threshold."""
     pixels = {part: enlarged(smoothed(maps[part]), SIZE).numpy() for part in PARTS}
@@ -254,7 +282,7 @@ def row(data: Set, experiment: str, name: str, maps: Maps, scores: Maps | None =
 
 EXPERIMENTS: dict[str, Callable[[Set, Maps, Maps], Rows]] = {
     "energy": of_energies, "mixture": of_mixtures, "latent": of_latents, "image score": of_rules,
-    "factor model": of_factors, "border": of_borders, "feature decoder": of_decoders,
+    "factor model": of_factors, "border": of_borders, "feature decoder": of_decoders, "makers": of_makers,
 }  # fmt: skip
 
 if __name__ == "__main__":
