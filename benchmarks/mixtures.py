@@ -33,25 +33,6 @@ def of_own_cells(cells: Tensor, centres: Tensor) -> Tensor:
     return (total + 5 * total.sum() / count.sum()) / (count + 5)
 
 
-def mixture(
-    x: Maps,
-    *,
-    num_centres: int = 4000,
-    num_candidates: int | None = None,
-    greedy: bool = True,
-    deviations: Callable[[Tensor, Tensor], Tensor] = neighbours,
-) -> Maps:
-    """Distance to the nearest centre in its deviations, which are made from (cells, centres)."""
-    centres, variances = centres_of(
-        x, num_centres=num_centres, num_candidates=num_candidates, greedy=greedy, deviations=deviations
-    )
-    size = (x["fit"].shape[2], x["fit"].shape[3])
-    prior = AggregatedPrior(num_centres=len(centres), num_directions=0, latent_channels=centres.shape[1], map_size=size)
-    prior.centres.copy_(centres)
-    prior.variances.copy_(variances)
-    return {part: torch.cat([prior.local_energy(maps.float()) for maps in x[part].split(16)]) for part in PARTS}
-
-
 def centres_of(
     x: Maps,
     *,
@@ -66,3 +47,12 @@ def centres_of(
     candidates = cells[drawn].float()
     centres = candidates[greedy_coreset(candidates, num_centres, first=0)] if greedy else candidates[:num_centres]
     return centres, deviations(candidates, centres)
+
+
+def mixture(x: Maps, centres: Tensor, variances: Tensor) -> Maps:
+    """Distance to the nearest centre in its deviations."""
+    size = (x["fit"].shape[2], x["fit"].shape[3])
+    prior = AggregatedPrior(num_centres=len(centres), num_directions=0, latent_channels=centres.shape[1], map_size=size)
+    prior.centres.copy_(centres)
+    prior.variances.copy_(variances)
+    return {part: torch.cat([prior.local_energy(maps.float()) for maps in x[part].split(16)]) for part in PARTS}

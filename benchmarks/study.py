@@ -78,7 +78,7 @@ def main() -> None:
     for name in datasets:
         data = load_set(args.root / name, args.weights, args.cache / name.replace("/", "-"))
         x = projected(data.features, power=POWER, channels=CHANNELS)
-        chosen = mixture(x)
+        chosen = mixture(x, *centres_of(x))
         for experiment in experiments:
             for line in EXPERIMENTS[experiment](data, x, chosen):
                 rows.append({"data": name, **line})
@@ -161,14 +161,14 @@ def of_mixtures(data: Set, x: Maps, _chosen: Maps) -> Rows:
         "32,768 candidates": {"num_candidates": 32768}, "random centres": {"greedy": False},
         "all deviations alike": {"deviations": alike}, "deviations of its own cells": {"deviations": of_own_cells},
     }.items():  # fmt: skip
-        yield row(data, "mixture", name, mixture(x, **options))
+        yield row(data, "mixture", name, mixture(x, *centres_of(x, **options)))
 
 
 def of_latents(data: Set, _x: Maps, _chosen: Maps) -> Rows:
     """The mixture in another latent."""
     for power, channels in ((0.0, CHANNELS), (0.5, CHANNELS), (POWER, 64), (POWER, 256)):
-        maps = mixture(projected(data.features, power=power, channels=channels))
-        yield row(data, "latent", f"power {power}, {channels} channels", maps)
+        x = projected(data.features, power=power, channels=channels)
+        yield row(data, "latent", f"power {power}, {channels} channels", mixture(x, *centres_of(x)))
 
 
 def of_rules(data: Set, _x: Maps, chosen: Maps) -> Rows:
