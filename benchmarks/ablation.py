@@ -16,15 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from unittest.mock import patch
 
-from cavga import self_supervision
-from cavga.benchmark import ROW_FILE, run_cell
-from cavga.cells.cell import SCREW, TILE, Cell, Overrides, merge
-from cavga.cells.good_only import accuracy_cells, demo_cells
-from cavga.data import bold_kinds
-from cavga.data.bold_kinds import BOLD_MAKERS
-from cavga.data.demo import TEXTURES, write_demo_data
-from cavga.data.training_kinds import TRAINING_MAKERS
-from cavga.files import atomic_write
+from cavga.atomic_files import atomic_write
+from cavga.benchmark.experiments.accuracy import accuracy_cells, demo_cells
+from cavga.benchmark.experiments.experiment import SCREW, TILE, Cell, Overrides, merge
+from cavga.benchmark.runner import ROW_FILE, run_cell
+from cavga.demo.textures import TEXTURES, write_demo_data
+from cavga.synthetic import strong as bold_kinds
+from cavga.synthetic.strong import BOLD_MAKERS
+from cavga.synthetic.subtle import TRAINING_MAKERS
+from cavga.training import fit_patch_classifier as self_supervision
 
 RESULT = Path(__file__).parent / "results" / "ablation.json"
 FULL = "r-s, recommended"
@@ -77,7 +77,7 @@ def write_rows(path: Path, rows: Sequence[dict[str, object]]) -> None:
 
 
 def run_row(row: Row, root: Path, output: Path) -> dict[str, object]:
-    """As `cavga.benchmark.run_cell`, with a kind left out if the row says so."""
+    """As `cavga.benchmark.runner.run_cell`, with a kind left out if the row says so."""
     data = output / "data" if row.cell.data in TEXTURES else root
     with left_out(row.without):
         return run_cell(row.cell, data, output / row.table)

@@ -18,11 +18,11 @@ import torch
 from torch import Tensor
 
 from ablation import write_rows
-from cavga import objectives
-from cavga.benchmark import run_cell
-from cavga.cells.cell import Cell, merge
-from cavga.cells.good_only import demo_cells
-from cavga.data.demo import write_demo_data
+from cavga.benchmark.experiments.accuracy import demo_cells
+from cavga.benchmark.experiments.experiment import Cell, merge
+from cavga.benchmark.runner import run_cell
+from cavga.demo.textures import write_demo_data
+from cavga.training import objectives
 
 RESULT = Path(__file__).parent / "results" / "attention_losses.json"
 LEAST_COVERAGE, SHARPNESS = 0.8, 20.0  # mean(A) of each image is to be at least this; t of the barrier

@@ -13,21 +13,21 @@ import torch
 from torch import Tensor
 
 from cavga.attention import latent_sum_cam
-from cavga.config import RunConfig
+from cavga.config.presets import make_config
+from cavga.config.schema import RunConfig
 from cavga.data.catalog import load_catalog
 from cavga.data.dataset import as_images
-from cavga.data.images import read_image
 from cavga.data.records import ANOMALOUS, ImageRecord
-from cavga.detector import AnomalyDetector
-from cavga.inference import InferenceGraph, enlarged, map_score
-from cavga.metrics import auroc
+from cavga.images.decode import read_image
+from cavga.images.resize import resized
+from cavga.inference.detector import AnomalyDetector
+from cavga.inference.graph import InferenceGraph, enlarged, map_score
+from cavga.metrics.image import auroc
+from cavga.metrics.pixel import PixelHistogram
+from cavga.model.build import build
 from cavga.model.latent import LatentHead
-from cavga.model.variants import build
-from cavga.model.weights import load_encoder_weights
-from cavga.pipeline import train
-from cavga.pixel_metrics import PixelHistogram
-from cavga.presets import make_config
-from cavga.resizing import resized
+from cavga.model.pretrained import load_encoder_weights
+from cavga.training.train import train
 from map_limits import by_type, mask_at
 
 SIZE = 128  # px

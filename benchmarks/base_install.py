@@ -20,10 +20,10 @@ import torch
 from PIL import Image
 
 import cavga
-from cavga.engines.torch_engine import load_run
-from cavga.export import onnx_model
-from cavga.files import atomic_write
-from cavga.model_file import ONNX_FILE
+from cavga.atomic_files import atomic_write
+from cavga.export.writers import onnx_model
+from cavga.inference.torch_engine import load_run
+from cavga.runs.model_json import ONNX_FILE
 
 ROOT = Path(__file__).parent.parent
 BUILT_FROM = ("pyproject.toml", "README.md", "LICENSE", "src")
@@ -128,7 +128,7 @@ def best_time(python: Path, statement: str) -> float:
 def num_found(python: Path) -> int:
     """How many of the packages that only training needs are installed or loaded by a verb's import."""
     statement = (
-        "import importlib.util, sys, cavga.prediction, cavga.engines.onnx_engine; "
+        "import importlib.util, sys, cavga.prediction.predict, cavga.inference.onnx_engine; "
         f"print(sum(bool(name in sys.modules or importlib.util.find_spec(name)) for name in {ONLY_FOR_TRAINING}))"
     )
     return int(output_of(python, "-c", statement))

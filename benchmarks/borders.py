@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from cavga.blur import blurred
+from cavga.model.blur import blurred
 from cavga.model.prior import BORDER
 
 Scaling = Callable[[Tensor, Tensor], Tensor]  # (values, values of normal images) -> values in their deviations

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from cavga.cells.cell import TILE, Cell
+from cavga.benchmark.experiments.experiment import TILE, Cell
 from cavga.data.catalog import load_catalog
-from cavga.data.images import read_image
-from cavga.detector import AnomalyDetector
+from cavga.images.decode import read_image
+from cavga.inference.detector import AnomalyDetector
 
 RESULT = Path(__file__).parent / "results" / "class_maps.json"
 RUNS = (

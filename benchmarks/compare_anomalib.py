@@ -89,11 +89,11 @@ def compare(control: str, row: str, ours: Arrays, theirs: Arrays) -> dict[str, A
 @torch.no_grad()
 def our_side(category: Path, weights: str, folder: Path) -> Arrays:
     """Our maps and scores; what anomalib is to use as well goes to the folder."""
+    from cavga.config.presets import make_config
     from cavga.data.dataset import image_batch
+    from cavga.model.build import build
     from cavga.model.encoder import IMAGENET_DEVIATION, IMAGENET_MEAN
-    from cavga.model.variants import build
-    from cavga.model.weights import load_encoder_weights
-    from cavga.presets import make_config
+    from cavga.model.pretrained import load_encoder_weights
 
     torch.manual_seed(0)
     stages = {"model": {"stages": (1, 2, 3), "train_encoder": False}, "data": {"image_size": SIZE}}
@@ -113,8 +113,8 @@ def our_side(category: Path, weights: str, folder: Path) -> Arrays:
 def photographs(category: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Images to fit on and to score, at the input size; the tested ones are spread over the defect types."""
     from cavga.data.catalog import load_catalog
-    from cavga.data.images import read_image
-    from cavga.resizing import resized
+    from cavga.images.decode import read_image
+    from cavga.images.resize import resized
 
     catalog = load_catalog(category)
     train, test = catalog.split("train")[:NUM_TRAIN], catalog.split("test")
@@ -127,7 +127,7 @@ def photographs(category: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
 
 def our_patchcore(model: Any, train: NDArray[np.uint8], batch: torch.Tensor) -> tuple[Arrays, Arrays]:
     """What our PatchCore computes, and what the other one needs to compute the same."""
-    from cavga.baselines.patchcore import PatchcoreGraph, greedy_coreset, nearest_neighbours
+    from cavga.benchmark.baselines.patchcore import PatchcoreGraph, greedy_coreset, nearest_neighbours
     from cavga.data.dataset import image_batches
 
     graph = PatchcoreGraph(model, image_size=SIZE, seed=0)
@@ -150,7 +150,7 @@ def our_patchcore(model: Any, train: NDArray[np.uint8], batch: torch.Tensor) -> 
 
 def our_padim(model: Any, train: NDArray[np.uint8], batch: torch.Tensor) -> tuple[Arrays, Arrays]:
     """What our PaDiM computes, with our ridge and with anomalib's, and what the other one needs."""
-    from cavga.baselines import padim
+    from cavga.benchmark.baselines import padim
     from cavga.data.dataset import image_batches
 
     outputs, ridge = [], padim.RIDGE

@@ -129,9 +129,9 @@ def precision(args: argparse.Namespace) -> list[Row]:
 def auroc_rows(args: argparse.Namespace) -> list[Row]:
     """Image AUROC of raw scores on the test images, less that of fp32 in ONNX Runtime."""
     from cavga.data.catalog import load_catalog
-    from cavga.data.images import read_image
-    from cavga.metrics import auroc
-    from cavga.resizing import resized
+    from cavga.images.decode import read_image
+    from cavga.images.resize import resized
+    from cavga.metrics.image import auroc
 
     records = load_catalog(args.data).split("test")
     images = [resized(read_image(record.path), SIZE) for record in records]
@@ -195,8 +195,8 @@ def fastest(path: Path, batch: int) -> tuple[Call, str]:
 
 def end_to_end(args: argparse.Namespace) -> list[Row]:
     """From PNG files to predictions.jsonl."""
-    from cavga.detector import AnomalyDetector
-    from cavga.prediction import predict_to_folder
+    from cavga.inference.detector import AnomalyDetector
+    from cavga.prediction.predict import predict_to_folder
 
     files = png_files(args.data, args.work / "png", NUM_FILES)
     detectors = {name: AnomalyDetector.load(args.work / name, device="cpu") for name in ("model.onnx", "model.xml")}

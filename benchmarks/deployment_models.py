@@ -12,17 +12,17 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
+from cavga.config.presets import make_config
 from cavga.data.catalog import load_catalog
 from cavga.data.dataset import TrainingImages, as_images
-from cavga.data.images import read_image
-from cavga.engines.torch_engine import load_run
-from cavga.export import OPSET, onnx_model
-from cavga.export_run import export_run
-from cavga.fitting import fit_whitened
-from cavga.inference import graph_of
-from cavga.model.variants import build
-from cavga.model_file import EXPORT_SUFFIXES, FORMAT_VERSION
-from cavga.presets import make_config
+from cavga.export.export import export_run
+from cavga.export.writers import OPSET, onnx_model
+from cavga.images.decode import read_image
+from cavga.inference.graph import graph_of
+from cavga.inference.torch_engine import load_run
+from cavga.model.build import build
+from cavga.runs.model_json import EXPORT_SUFFIXES, FORMAT_VERSION
+from cavga.training.fit import fit_whitened
 
 SIZE = (256, 256)
 NUM_THREADS = 2

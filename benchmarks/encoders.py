@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ablation import write_rows
-from cavga.benchmark import run_cell
-from cavga.cells.cell import SCREW, TILE, Cell, Overrides
-from cavga.cells.good_only import accuracy_cells
+from cavga.benchmark.experiments.accuracy import accuracy_cells
+from cavga.benchmark.experiments.experiment import SCREW, TILE, Cell, Overrides
+from cavga.benchmark.runner import run_cell
 
 RESULT = Path(__file__).parent / "results" / "encoders.json"
 VARIANTS = ("r-u", "r-s")

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from cavga.whitening import whitening_of
+from cavga.training.fit_latent import whitening_of
 
 PARTS = ("held", "made", "test")
 Maps = dict[str, Tensor]

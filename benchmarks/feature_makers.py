@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cavga.data.procedural import cut_to_area, perlin
 from cavga.model.cell_classifier import MAP_WEIGHT, CellClassifier
 from cavga.model.prior import smoothed
-from cavga.self_supervision import MADE_PER_IMAGE, Examples, _train
+from cavga.synthetic.primitives import cut_to_area, perlin
+from cavga.training.fit_patch_classifier import MADE_PER_IMAGE, Examples, _train
 from energies import PARTS, Maps
 
 SIGMAS, AREAS = (0.5, 4.0), (0.005, 0.25)  # deviations of a channel; shares of the image

@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cavga.data.catalog import load_catalog
-from cavga.data.images import read_mask
 from cavga.data.manifest import sha256_of
 from cavga.data.records import ImageRecord
-from cavga.pixel_metrics import PerImageCounts, PixelHistogram
+from cavga.images.decode import read_mask
+from cavga.metrics.pixel import PerImageCounts, PixelHistogram
 
 RESULT = Path(__file__).parent / "results" / "map_limits.json"
 SETS = ("magnetic_tile", "mvtec_ad/screw", "mvtec_loco/juice_bottle")
@@ -41,7 +41,7 @@ def main() -> None:
     root, weights = Path(sys.argv[1]), sys.argv[2]
     grids = [row for name in SETS for row in grid_rows(name, root / name)]
     from attention_signs import SETTINGS, sign_rows  # torch
-    from cavga.runs import versions
+    from cavga.training.run_folder import versions
 
     signs = [row for name in SETS for row in sign_rows(name, root / name, weights)]
     content = {

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from cavga.coreset import greedy_coreset
+from cavga.model.coreset import greedy_coreset
 from cavga.model.prior import AggregatedPrior
 from energies import PARTS, Maps
 

@@ -10,12 +10,12 @@ import numpy as np
 from PIL import Image
 
 from cavga.data.catalog import load_catalog
-from cavga.data.demo import TEXTURES
-from cavga.data.images import read_image, read_mask
 from cavga.data.records import ANOMALOUS
-from cavga.detector import AnomalyDetector
-from cavga.map_scale import picture_scale
-from cavga.pictures import panels
+from cavga.demo.textures import TEXTURES
+from cavga.images.decode import read_image, read_mask
+from cavga.inference.detector import AnomalyDetector
+from cavga.rendering.heatmaps import panels
+from cavga.rendering.scale import picture_scale
 
 SIDE = 192  # px a panel
 GAP = 6

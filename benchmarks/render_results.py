@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from cavga.tables.reported import load_reported
+from cavga.benchmark.tables.reported import load_reported
 from render_deployment import deployment
 from render_figures import contrast, coverage, data_curve
 from render_studies import base_install, class_maps, contamination, factors, map_limits, one_class_normal

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Sequence
 from statistics import mean, stdev
 from typing import Any
 
-from cavga.tables.grids import make_grids
-from cavga.tables.pages import markdown_grid
-from cavga.tables.reported import load_reported
+from cavga.benchmark.tables.files import markdown_grid
+from cavga.benchmark.tables.grids import make_grids
+from cavga.benchmark.tables.reported import load_reported
 
 LIMITS = """`python benchmarks/map_limits.py`. **Grids**: an oracle that knows the anomalous share of each of N x N
 cells, masks at {size} px, enlarged bilinearly and cut at the one threshold that is best for the row (a defect type by

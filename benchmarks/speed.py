@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from cavga.config.presets import make_config
 from cavga.data.dataset import TrainingImages
-from cavga.fitting import fit_prior
-from cavga.inference import InferenceGraph
-from cavga.model.variants import build
-from cavga.presets import make_config
-from cavga.runs import versions
-from cavga.training import make_players, training_step
-from cavga.whitening import fit_latent
+from cavga.inference.graph import InferenceGraph
+from cavga.model.build import build
+from cavga.training.fit import fit_prior
+from cavga.training.fit_latent import fit_latent
+from cavga.training.loop import make_players, training_step
+from cavga.training.run_folder import versions
 
 SIZE = (256, 256)
 RESULT = Path(__file__).parent / "results" / "speed.json"

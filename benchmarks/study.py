@@ -22,21 +22,21 @@ from torch.nn import functional
 
 from attention_signs import rounded
 from borders import SCALINGS, by_border
-from cavga.calibration import conformal_threshold
+from cavga.atomic_files import atomic_write
+from cavga.calibration.thresholds import conformal_threshold
+from cavga.config.presets import make_config
 from cavga.data.catalog import load_catalog
 from cavga.data.dataset import cache_images, image_batches
-from cavga.data.makers import KINDS, make_anomaly
 from cavga.data.manifest import sha256_of
 from cavga.data.records import ImageRecord, hold_out
-from cavga.files import atomic_write
-from cavga.inference import enlarged, map_score
-from cavga.metrics import auroc
+from cavga.inference.graph import enlarged, map_score
+from cavga.metrics.image import auroc
+from cavga.metrics.pixel import PixelHistogram
+from cavga.model.build import build
+from cavga.model.pretrained import load_encoder_weights
 from cavga.model.prior import largest_mean, smoothed
-from cavga.model.variants import build
-from cavga.model.weights import load_encoder_weights
-from cavga.pixel_metrics import PixelHistogram
-from cavga.presets import make_config
-from cavga.self_supervision import _made_images
+from cavga.synthetic.controlled import KINDS, make_anomaly
+from cavga.training.fit_patch_classifier import _made_images
 from energies import PARTS, Maps, energies, factors, projected, unit
 from feature_decoder import decoded
 from feature_makers import classified, made, makers_of

@@ -13,15 +13,15 @@ from pathlib import Path
 import torch
 
 from ablation import write_rows
-from cavga.benchmark import run_cell
-from cavga.cells.cell import TILE, Cell
-from cavga.cells.good_only import accuracy_cells
+from cavga.benchmark.experiments.accuracy import accuracy_cells
+from cavga.benchmark.experiments.experiment import TILE, Cell
+from cavga.benchmark.runner import run_cell
 from cavga.data.catalog import load_catalog
 from cavga.data.dataset import as_images
-from cavga.data.images import read_image
-from cavga.engines.torch_engine import load_run
-from cavga.inference import InferenceGraph
-from cavga.metrics import auroc
+from cavga.images.decode import read_image
+from cavga.inference.graph import InferenceGraph
+from cavga.inference.torch_engine import load_run
+from cavga.metrics.image import auroc
 from cavga.model.prior import AggregatedPrior, Energies, largest_mean
 from tile_groups import write_grouped
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cavga.cli import main
-from cavga.networks import NETWORKS
-from cavga.presets import make_config
+from cavga.cli.main import main
+from cavga.config.backbones import NETWORKS
+from cavga.config.presets import make_config
 
 # All networks; the widest one with the slow tests.
 TESTED_NETWORKS = [pytest.param(name, marks=pytest.mark.slow) if name.startswith("wide") else name for name in NETWORKS]
@@ -64,7 +64,7 @@ def small_config(preset: str = "recommended", variant: str = "r-u", **training):
 def without_exports() -> Iterator[None]:
     """Training does not end with an export, which takes as long as a hundred tests; tests/test_export.py does that."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("cavga.pipeline._export", lambda _run: None)
+        patch.setattr("cavga.training.train._export", lambda _run: None)
         yield
 
 
@@ -76,7 +76,7 @@ def category(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def run_folder(category: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A trained run of `category`, shared: copy it before changing it."""
-    from cavga.pipeline import train
+    from cavga.training.train import train
 
     return train(category, tmp_path_factory.mktemp("runs") / "run", small_config())
 
@@ -85,9 +85,9 @@ def run_folder(category: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 def exported_run(category: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of the smallest variant with its model.onnx, shared: copy it before changing it."""
 
-    from cavga.engines.torch_engine import load_run
-    from cavga.export import onnx_model
-    from cavga.pipeline import train
+    from cavga.export.writers import onnx_model
+    from cavga.inference.torch_engine import load_run
+    from cavga.training.train import train
 
     run = train(category, tmp_path_factory.mktemp("runs") / "exported", small_config(variant="d-u"))
     engine, description = load_run(run, "cpu")

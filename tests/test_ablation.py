@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cavga.data.bold_kinds import BOLD_MAKERS
-from cavga.data.made_images import make_images
-from cavga.data.training_kinds import TRAINING_MAKERS
+from cavga.synthetic.crops import make_images
+from cavga.synthetic.strong import BOLD_MAKERS
+from cavga.synthetic.subtle import TRAINING_MAKERS
 
 
 @pytest.fixture(autouse=True)
@@ -18,7 +18,7 @@ def scripts(monkeypatch):
 
 def test_images_are_made_without_the_kind_that_is_left_out(monkeypatch):
     from ablation import left_out
-    from cavga.data import bold_kinds
+    from cavga.synthetic import strong as bold_kinds
 
     called = []
 

@@ -4,22 +4,22 @@ import numpy as np
 import pytest
 import torch
 
-from cavga import benchmark
-from cavga.baselines.padim import PadimGraph
-from cavga.benchmark import has_converged, run_cell, run_table
-from cavga.cells.at_128_px import (
+from cavga.benchmark import runner as benchmark
+from cavga.benchmark.baselines.padim import PadimGraph
+from cavga.benchmark.experiments.accuracy import demo_cells, screw_cells
+from cavga.benchmark.experiments.experiment import Cell, merge
+from cavga.benchmark.experiments.index import TABLES
+from cavga.benchmark.experiments.selection import Choice
+from cavga.benchmark.experiments.table_8_and_weak import (
     CONTAMINATION_SHARES,
     contamination_cells,
     table8_cells,
     variant_cells,
     weak_cells,
 )
-from cavga.cells.cell import Cell, merge
-from cavga.cells.choosing import Choice
-from cavga.cells.good_only import demo_cells, screw_cells
-from cavga.cells.tables import TABLES
+from cavga.benchmark.runner import has_converged, run_cell, run_table
 from cavga.errors import DataError, ModelFileError, UsageError
-from cavga.model.variants import build
+from cavga.model.build import build
 
 from .conftest import run_verb, small_config
 

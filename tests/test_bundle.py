@@ -14,11 +14,11 @@ import onnx
 import pytest
 
 import cavga
-from cavga import bundle
-from cavga.calibration import Calibration
-from cavga.calibration_file import NewThresholds, save_thresholds
-from cavga.cli import main
-from cavga.model_file import METADATA_KEY, load_description, save_description
+from cavga.calibration.stored import NewThresholds, save_thresholds
+from cavga.calibration.thresholds import Calibration
+from cavga.cli.main import main
+from cavga.export import bundle
+from cavga.runs.model_json import METADATA_KEY, load_description, save_description
 
 from .conftest import cavga as command
 

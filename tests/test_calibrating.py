@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cavga import AnomalyDetector
-from cavga.calibration_file import calibration_path
+from cavga.calibration.stored import calibration_path
 
 from .conftest import cavga, is_one_complaint, run_verb, save_image, small_config, texture, write_category
 
@@ -85,7 +85,7 @@ def test_an_exported_model_is_calibrated_and_drift_and_profile_run_without_torch
     ]
     absent = ("torch", "scipy", "sklearn", "matplotlib", "jaxtyping", "skimage")
     code = (
-        f"import sys; [sys.modules.__setitem__(name, None) for name in {absent}]\nfrom cavga.cli import main\n"
+        f"import sys; [sys.modules.__setitem__(name, None) for name in {absent}]\nfrom cavga.cli.main import main\n"
         f"print([main(command) for command in {[[str(word) for word in command] for command in commands]}])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -191,7 +191,7 @@ def test_evaluate_uses_the_new_thresholds_and_leaves_their_photographs_out(run, 
 
 
 def test_the_papers_fixed_cuts_are_refused_by_name(category, lamp, capsys, tmp_path):
-    from cavga.pipeline import train
+    from cavga.training.train import train
 
     run = train(category, tmp_path / "paper", small_config("paper", epochs=1))
     code, _, err = run_verb(capsys, "calibrate", run, lamp / "calibrate")
@@ -226,7 +226,7 @@ def test_a_few_held_out_images_may_set_thresholds_again(tmp_path, capsys):
     config = small_config(epochs=1, variant="d-u")
     from dataclasses import replace
 
-    from cavga.pipeline import train
+    from cavga.training.train import train
 
     config = replace(config, calibration=replace(config.calibration, false_alarm_rate=0.25))
     run = train(data, tmp_path / "run", config)

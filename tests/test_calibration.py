@@ -4,8 +4,8 @@ import math
 import numpy as np
 import pytest
 
-from cavga.calibration import Calibration, calibrate, conformal_threshold
-from cavga.config import CalibrationConfig
+from cavga.calibration.thresholds import Calibration, calibrate, conformal_threshold
+from cavga.config.schema import CalibrationConfig
 from cavga.errors import DataError
 
 

@@ -3,8 +3,8 @@ import json
 import pytest
 import torch
 
-from cavga import checkpoint
 from cavga.errors import ModelFileError
+from cavga.runs import checkpoint
 
 
 @pytest.fixture

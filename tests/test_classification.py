@@ -6,10 +6,10 @@ import torch
 
 from cavga.attention import grad_cam
 from cavga.data.dataset import TrainingImages, image_batch
-from cavga.fitting import fit_whitened
-from cavga.inference import enlarged, graph_of, map_score
-from cavga.model.classifier import LOG_FLOOR, EnergyClassifier
-from cavga.model.variants import build
+from cavga.inference.graph import enlarged, graph_of, map_score
+from cavga.model.build import build
+from cavga.model.classifiers import LOG_FLOOR, EnergyClassifier
+from cavga.training.fit import fit_whitened
 
 from .conftest import small_config, texture
 

@@ -10,14 +10,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cavga.cli import main
-from cavga.toml_files import write_toml
+from cavga.cli.main import main
+from cavga.config.toml import write_toml
 
 from .conftest import cavga, is_one_complaint, run_verb, save_image, small_config, texture
 
 
 def test_help_and_version_load_no_torch():
-    check = "import sys; import cavga.cli; import cavga; assert not {'torch', 'scipy', 'sklearn'} & set(sys.modules)"
+    check = (
+        "import sys; import cavga.cli.main; import cavga; assert not {'torch', 'scipy', 'sklearn'} & set(sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
     shown = cavga("--help")
     assert shown.returncode == 0
@@ -138,8 +140,8 @@ def test_train_evaluate_predict(category, capsys, tmp_path):
 def test_train_says_which_labelled_bad_images_were_drawn(run_folder, capsys, monkeypatch):
     description = json.loads((run_folder / "model.json").read_text())
     description["provenance"] |= {"train_anomalous": 2, "drawn": ["test/cut/007.png", "test/hole/001.png"]}
-    monkeypatch.setattr("cavga.pipeline.train", lambda *_arguments, **_options: run_folder)
-    monkeypatch.setattr("cavga.model_file.load_description", lambda _run: description)
+    monkeypatch.setattr("cavga.training.train.train", lambda *_arguments, **_options: run_folder)
+    monkeypatch.setattr("cavga.runs.model_json.load_description", lambda _run: description)
     code, out, _ = run_verb(capsys, "train", "DATA", "--output", "RUN")
     assert code == 0
     assert "on 12 good and 2 labelled bad images of layout" in out
@@ -278,7 +280,7 @@ def test_a_full_disk_is_one_line(run_folder, category, capsys, tmp_path, monkeyp
 
 
 def test_without_torch_the_missing_extra_is_named(tmp_path, category):
-    block = "import sys; sys.modules['torch'] = None; from cavga.cli import main; sys.exit(main(sys.argv[1:]))"
+    block = "import sys; sys.modules['torch'] = None; from cavga.cli.main import main; sys.exit(main(sys.argv[1:]))"
     command = [sys.executable, "-c", block, "train", str(category), "--output", str(tmp_path / "run")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from cavga.comparing import compare
-from cavga.paired_bootstrap import auroc_of, average_precision_of, paired_differences
+from cavga.evaluation.compare import compare
+from cavga.metrics.bootstrap import auroc_of, average_precision_of, paired_differences
 
 from .conftest import is_one_complaint, run_verb, write_category
 

@@ -3,12 +3,12 @@ from dataclasses import fields
 
 import pytest
 
-from cavga.config import SECTIONS, as_dict
+from cavga.cli.flags import OneLineParser, add_config_flags, config_from_flags, parse_image_size
+from cavga.config.presets import PRESETS, from_dict, make_config
+from cavga.config.schema import SECTIONS, as_dict
+from cavga.config.toml import read_toml, write_toml
 from cavga.errors import UsageError
-from cavga.flags import OneLineParser, add_config_flags, config_from_flags, parse_image_size
-from cavga.model.variants import build, map_size_of
-from cavga.presets import PRESETS, from_dict, make_config
-from cavga.toml_files import read_toml, write_toml
+from cavga.model.build import build, map_size_of
 
 
 def parsed(*flags):

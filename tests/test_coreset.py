@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from cavga import coreset
-from cavga.baselines.patchcore import nearest_neighbours
-from cavga.coreset import greedy_coreset
+from cavga.benchmark.baselines.patchcore import nearest_neighbours
+from cavga.model import coreset
+from cavga.model.coreset import greedy_coreset
 
 
 def test_the_coreset_takes_the_farthest_point_each_time():

@@ -5,17 +5,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cavga.benchmark import run_table
-from cavga.cells.cell import Cell, merge
-from cavga.cells.choosing import Choice, choose_cells
-from cavga.cells.data_curve import NUM_IMAGES, data_curve_cells
-from cavga.cells.tables import TABLES
-from cavga.config import TrainingConfig, as_dict
+from cavga.benchmark.experiments.data_curve import NUM_IMAGES, data_curve_cells
+from cavga.benchmark.experiments.experiment import Cell, merge
+from cavga.benchmark.experiments.index import TABLES
+from cavga.benchmark.experiments.selection import Choice, choose_cells
+from cavga.benchmark.runner import run_table
+from cavga.config.presets import make_config
+from cavga.config.schema import TrainingConfig, as_dict
 from cavga.data.dataset import epoch_batches
 from cavga.data.records import ImageRecord
 from cavga.data.subset import draw_subset
 from cavga.errors import DataError, UsageError
-from cavga.presets import make_config
 
 from .conftest import run_verb
 

@@ -110,7 +110,7 @@ def test_read_only_arrays_and_empty_folders(detector, tmp_path):
 
 
 def test_weights_of_another_model_are_refused(run_folder, tmp_path):
-    from cavga.checkpoint import load_model, save_model
+    from cavga.runs.checkpoint import load_model, save_model
 
     run = tmp_path / "run"
     shutil.copytree(run_folder, run)
@@ -133,8 +133,8 @@ def test_cuda_where_there_is_none(run_folder, monkeypatch):
 
 
 def test_class_attention_takes_a_path_or_an_array_and_needs_a_classifier(category, run_folder, tmp_path):
-    from cavga.data.images import read_image
-    from cavga.pipeline import train
+    from cavga.images.decode import read_image
+    from cavga.training.train import train
 
     path = sorted((category / "test").rglob("*.png"))[0]
     with pytest.raises(UsageError, match="needs a classifier"):

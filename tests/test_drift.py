@@ -4,10 +4,10 @@ import shutil
 import numpy as np
 import pytest
 
-from cavga.calibration import MAX_SCORES, calibrate, kept_scores
-from cavga.config import CalibrationConfig
-from cavga.drift import compare
-from cavga.model_file import load_description, save_description
+from cavga.calibration.thresholds import MAX_SCORES, calibrate, kept_scores
+from cavga.config.schema import CalibrationConfig
+from cavga.monitoring.drift import compare
+from cavga.runs.model_json import load_description, save_description
 
 from .conftest import cavga, run_verb, save_image, texture
 

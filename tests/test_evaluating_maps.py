@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cavga.map_files import read_map
+from cavga.prediction.map_files import read_map
 
 from .conftest import is_one_complaint, run_verb, save_image, texture, write_category
 

@@ -12,19 +12,19 @@ import onnx
 import pytest
 
 import cavga
-from cavga.calibrating import calibrated_on
-from cavga.data.images import read_image
+from cavga.cli.commands.export import threshold_lines
+from cavga.config.presets import make_config
 from cavga.data.manifest import sha256_of
-from cavga.engines.onnx_engine import OnnxEngine
-from cavga.engines.torch_engine import load_run
 from cavga.errors import DataError, ExportError, ModelFileError, UsageError
-from cavga.export import onnx_model
-from cavga.export_check import compare
-from cavga.export_run import Exported, export_run
-from cavga.model_file import check_exported, exported_hashes, load_description
-from cavga.pipeline import train
-from cavga.presets import make_config
-from cavga.verbs.export import threshold_lines
+from cavga.export.export import Exported, export_run
+from cavga.export.parity import compare
+from cavga.export.writers import onnx_model
+from cavga.images.decode import read_image
+from cavga.inference.onnx_engine import OnnxEngine
+from cavga.inference.torch_engine import load_run
+from cavga.monitoring.recalibrate import calibrated_on
+from cavga.runs.model_json import check_exported, exported_hashes, load_description
+from cavga.training.train import train
 
 from .conftest import cavga as command
 from .conftest import run_verb, save_image, small_config, texture
@@ -166,7 +166,7 @@ def test_a_graph_that_says_something_else_is_refused_and_nothing_is_left(run, tm
                 tensor.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float32), tensor.name))
         return model
 
-    monkeypatch.setattr("cavga.export_run.onnx_model", wrong)
+    monkeypatch.setattr("cavga.export.export.onnx_model", wrong)
     with pytest.raises(ExportError, match="nothing was written"):
         export_run(run, tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())
@@ -309,7 +309,7 @@ def test_the_command_names_thresholds_of_the_training_int8_and_a_calibration_bes
 
 def test_training_ends_with_an_export(category, tmp_path):
     """In a process of its own: the other tests train without."""
-    from cavga.toml_files import write_toml
+    from cavga.config.toml import write_toml
 
     (tmp_path / "c.toml").write_text(write_toml(small_config(variant="d-u", epochs=1)), encoding="utf-8")
     flags = ("train", category, "--output", tmp_path / "run", "--config", tmp_path / "c.toml")

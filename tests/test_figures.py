@@ -9,20 +9,20 @@ from statistics import mean
 import numpy as np
 import pytest
 
-from cavga import benchmark
 from cavga.attention import sigmoid_attention
-from cavga.benchmark import _settings_of
-from cavga.cells.cell import Cell, merge
-from cavga.cells.choosing import Choice, choose_cells
-from cavga.cells.tables import TABLES, folder_of
-from cavga.data.images import read_image
-from cavga.detector import AnomalyDetector
-from cavga.evaluation_files import read_evaluation
-from cavga.figures.contrast import BINS, bin_names, bin_of, contrast_of, rank_correlation
-from cavga.figures.drawing import FIGURES, run_figure
-from cavga.figures.improvements import best_baseline, draw_improvements
-from cavga.metrics import image_iou
-from cavga.tables.reported import load_reported
+from cavga.benchmark import runner as benchmark
+from cavga.benchmark.experiments.experiment import Cell, merge
+from cavga.benchmark.experiments.index import TABLES, folder_of
+from cavga.benchmark.experiments.selection import Choice, choose_cells
+from cavga.benchmark.figures.contrast import BINS, bin_names, bin_of, contrast_of, rank_correlation
+from cavga.benchmark.figures.figure_1ii import best_baseline, draw_improvements
+from cavga.benchmark.figures.index import FIGURES, run_figure
+from cavga.benchmark.runner import _settings_of
+from cavga.benchmark.tables.reported import load_reported
+from cavga.evaluation.written import read_evaluation
+from cavga.images.decode import read_image
+from cavga.inference.detector import AnomalyDetector
+from cavga.metrics.image import image_iou
 
 from .conftest import is_one_complaint, run_verb, save_image, texture, write_category
 
@@ -274,7 +274,7 @@ def test_what_a_figure_cannot_do_is_refused_in_one_line(tmp_path, capsys, figure
 
 
 def test_the_cells_of_figures_are_those_of_the_tables():
-    from cavga.cells.figures import fig1_cells, fig3_cells, fig4_cells, fig5_cells
+    from cavga.benchmark.experiments.figures import fig1_cells, fig3_cells, fig4_cells, fig5_cells
 
     choice = Choice(weights="weights.pth")
     tables = {

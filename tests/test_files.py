@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
+from cavga.atomic_files import atomic_write, atomic_writer
 from cavga.errors import CavgaError
-from cavga.files import atomic_write, atomic_writer
 
 
 def test_writes_content_and_creates_parent_folders(tmp_path):

@@ -3,9 +3,9 @@ import pytest
 import torch
 from torch import nn
 
-from cavga.first_filters import set_first_filters
+from cavga.config.backbones import NETWORKS
 from cavga.model.encoder import DcganEncoder, TorchvisionEncoder
-from cavga.networks import NETWORKS
+from cavga.training.pca_filters import set_first_filters
 
 CPU = torch.device("cpu")
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import cavga
-from cavga.model_file import FORMAT_VERSION
+from cavga.runs.model_json import FORMAT_VERSION
 
 MODELS = sorted((Path(__file__).parent / "models").glob("format-*"))
 

@@ -3,17 +3,17 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from cavga.config import DataConfig
+from cavga.config.presets import make_config
+from cavga.config.schema import DataConfig
 from cavga.data.dataset import TrainingImages
-from cavga.decoding import FailedImage
-from cavga.detector import AnomalyDetector
-from cavga.engines.engine import Scored
 from cavga.errors import DataError, ModelFileError, UsageError
-from cavga.framing import Framing, framing_for, framing_of, whole_results
-from cavga.presets import make_config
-from cavga.resizing import resized
-from cavga.roi import GREY, Roi, load_roi
-from cavga.self_supervision import choose_left_out
+from cavga.images.resize import resized
+from cavga.images.roi import GREY, Roi, load_roi
+from cavga.images.tiling import Framing, framing_for, framing_of, whole_results
+from cavga.inference.detector import AnomalyDetector
+from cavga.inference.engine import Scored
+from cavga.inference.prepare import FailedImage
+from cavga.training.fit_patch_classifier import choose_left_out
 
 from .conftest import save_image
 

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from cavga.inference import InferenceGraph, map_score, residual_score
-from cavga.model.variants import build
+from cavga.inference.graph import InferenceGraph, map_score, residual_score
+from cavga.model.build import build
 
 from .conftest import small_config
 

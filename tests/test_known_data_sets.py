@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from cavga.toml_files import write_toml
+from cavga.config.toml import write_toml
 
 from .conftest import run_verb, small_config
 from .data.made_sets import classes, idx, lag, shanghaitech

@@ -11,18 +11,18 @@ import pytest
 from PIL import Image
 
 import cavga
-from cavga import export_run as export_run_module
-from cavga import training
-from cavga.data.images import read_image
-from cavga.engines.torch_engine import TorchEngine
+from cavga.config.presets import make_config
 from cavga.errors import DataError, ResumeError
-from cavga.evaluating import evaluate
-from cavga.export_run import export_run
-from cavga.framing import Framing
-from cavga.pipeline import train
-from cavga.presets import make_config
-from cavga.roi import Roi
-from cavga.self_testing import self_test
+from cavga.evaluation.evaluate import evaluate
+from cavga.evaluation.self_test import self_test
+from cavga.export import export as export_run_module
+from cavga.export.export import export_run
+from cavga.images.decode import read_image
+from cavga.images.roi import Roi
+from cavga.images.tiling import Framing
+from cavga.inference.torch_engine import TorchEngine
+from cavga.training import loop as training
+from cavga.training.train import train
 
 from .conftest import run_verb, save_image
 
@@ -145,7 +145,7 @@ def test_evaluation_overlays_and_self_test_take_the_blended_map(data, tiled, tmp
     assert result.metrics["image"]["auroc"] == 1.0
     assert result.metrics["pixel"]["auroc"] > 0.9
     assert result.metrics["pixel"]["resolution"] == [112, 160]
-    from cavga.prediction import PredictionOutputs, predict_to_folder
+    from cavga.prediction.predict import PredictionOutputs, predict_to_folder
 
     detector = cavga.AnomalyDetector.load(tiled, device="cpu")
     outputs = PredictionOutputs(maps="float32", overlays=True)
@@ -163,7 +163,7 @@ def test_evaluation_overlays_and_self_test_take_the_blended_map(data, tiled, tmp
 def test_every_way_to_thresholds_keeps_the_tiles_of_a_photograph_together(
     variant, prior, data, tmp_path, monkeypatch, caplog
 ):
-    monkeypatch.setattr("cavga.self_supervision.NUM_STEPS", 5)
+    monkeypatch.setattr("cavga.training.fit_patch_classifier.NUM_STEPS", 5)
     save_image(tmp_path / "data/train/dent/0.png", surface(*SIZE, 900))
     shutil.copytree(data / "train/good", tmp_path / "data/train/good")
     model = {"prior": prior, "train_encoder": False, "latent": "whitened"}

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sklearn_metrics
 
-from cavga.metrics import (
+from cavga.metrics.image import (
     auroc,
     auroc_interval,
     image_iou,
@@ -155,7 +155,7 @@ def test_interval_repeats_and_follows_the_seed(monkeypatch):
     scores, labels = random_images()
     assert auroc_interval(scores, labels) == auroc_interval(scores, labels)
     assert auroc_interval(scores, labels) != auroc_interval(scores, labels, seed=1)
-    monkeypatch.setattr("cavga.metrics.CHUNK_VALUES", 1000)  # many chunks
+    monkeypatch.setattr("cavga.metrics.image.CHUNK_VALUES", 1000)  # many chunks
     low, high = auroc_interval(scores, labels, num_resamples=205)
     assert low < auroc(scores, labels) < high
 
@@ -189,6 +189,6 @@ def test_keys_preserve_order_and_come_back():
 
 
 def test_import_is_light():
-    code = "import sys, cavga.pixel_metrics; print({'torch', 'sklearn', 'scipy'} & set(sys.modules))"
+    code = "import sys, cavga.metrics.pixel; print({'torch', 'sklearn', 'scipy'} & set(sys.modules))"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == "set()"

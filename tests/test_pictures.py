@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from cavga.detector import Prediction
-from cavga.map_scale import MapScale, scale_of_maps
-from cavga.overlays import ROI_COLOUR, captioned_overlay
-from cavga.pictures import (
+from cavga.inference.detector import Prediction
+from cavga.prediction.overlays import ROI_COLOUR, captioned_overlay
+from cavga.rendering.heatmaps import (
     HEAT_COLOURS,
     LEFT,
     MODEL_COLOUR,
@@ -25,6 +24,7 @@ from cavga.pictures import (
     resize_mask,
     score_histogram,
 )
+from cavga.rendering.scale import MapScale, scale_of_maps
 
 HALF, ONE = MapScale(0.5, 0.5), MapScale(1.0, 1.0)  # from 0 to twice the threshold
 

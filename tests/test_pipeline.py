@@ -11,10 +11,10 @@ import pytest
 import torch
 
 import cavga
+from cavga.config.toml import write_toml
 from cavga.errors import DataError, ModelFileError, ResumeError, TrainingError, UsageError
-from cavga.evaluating import evaluate
-from cavga.pipeline import train
-from cavga.toml_files import write_toml
+from cavga.evaluation.evaluate import evaluate
+from cavga.training.train import train
 
 from .conftest import save_image, small_config, texture, write_category
 
@@ -128,7 +128,7 @@ def test_a_broken_mask_and_a_broken_image_are_left_out_and_named(run_folder, cat
 
 def test_metrics_do_not_depend_on_the_batch_size(run_folder, category, tmp_path, monkeypatch):
     whole = evaluate(run_folder, category, tmp_path / "a").metrics
-    monkeypatch.setattr("cavga.detector.BATCH_SIZE", 1)
+    monkeypatch.setattr("cavga.inference.detector.BATCH_SIZE", 1)
     single = evaluate(run_folder, category, tmp_path / "b").metrics
     for part in ("image", "pixel"):
         for name, value in whole[part].items():
@@ -201,7 +201,7 @@ KILLED = """
 import sys
 import cavga.training
 from cavga.cli import main
-cavga.training.SECONDS_BETWEEN_CHECKPOINTS = 0.0
+cavga.training.loop.SECONDS_BETWEEN_CHECKPOINTS = 0.0
 sys.exit(main(sys.argv[1:]))
 """
 
@@ -371,8 +371,8 @@ def test_oblong_and_mixed_sizes(tmp_path):
 
 
 def test_the_demo_gives_three_runs_one_summary_one_report(tmp_path):
-    from cavga.demo import demo_settings, run_demo
-    from cavga.presets import make_config
+    from cavga.config.presets import make_config
+    from cavga.demo.run import demo_settings, run_demo
 
     config = make_config(
         "recommended", demo_settings("recommended"), {"data": {"image_size": (32, 32)}, "training": {"epochs": 1}}
@@ -390,8 +390,8 @@ def test_the_demo_gives_three_runs_one_summary_one_report(tmp_path):
 
 
 def test_the_demo_replaces_a_demo_and_nothing_else(tmp_path):
-    from cavga.demo import demo_settings, run_demo
-    from cavga.presets import make_config
+    from cavga.config.presets import make_config
+    from cavga.demo.run import demo_settings, run_demo
 
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/thesis.txt").write_text("years of work")

@@ -8,7 +8,7 @@ import pytest
 from scipy import ndimage
 from sklearn import metrics as sklearn_metrics
 
-from cavga.pixel_metrics import PerImageCounts, PixelHistogram, pixel_metrics
+from cavga.metrics.pixel import PerImageCounts, PixelHistogram, pixel_metrics
 
 KEYS = [
     "auroc",
@@ -250,7 +250,7 @@ def test_bad_maps_are_named(counter):
 
 
 def test_bad_kinds_are_named_without_the_type_hook():
-    from cavga.pixel_metrics import _check_map
+    from cavga.metrics.pixel import _check_map
 
     check = getattr(_check_map, "__wrapped__", _check_map)
     with pytest.raises(ValueError, match="float64 and uint8"):
@@ -272,7 +272,7 @@ def test_monotone_transform_changes_no_ranking_metric():
 
 def test_buffering_changes_nothing(monkeypatch):
     whole = histogram_of(random_maps(10, 32))
-    monkeypatch.setattr("cavga.pixel_metrics.BUFFERED_PIXELS", 1)  # merge after every image
+    monkeypatch.setattr("cavga.metrics.pixel.BUFFERED_PIXELS", 1)  # merge after every image
     single = histogram_of(random_maps(10, 32))
     assert single.auroc() == whole.auroc()
     assert single.aupro() == pytest.approx(whole.aupro(), abs=1e-12)
@@ -338,7 +338,7 @@ def peak_bytes(num_images, size, **settings):
 
 
 def test_memory_does_not_grow_with_images(monkeypatch):
-    monkeypatch.setattr("cavga.pixel_metrics.BUFFERED_PIXELS", 2**16)
+    monkeypatch.setattr("cavga.metrics.pixel.BUFFERED_PIXELS", 2**16)
     few, many = (peak_bytes(n, 64, max_keys=2**16) for n in (200, 1000))
     assert many < 1.1 * few
     assert many < 2**24  # the scores alone are 2^24 bytes: 1,000 x 64 x 64 x 4

@@ -13,19 +13,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cavga.calibration import Calibration
-from cavga.cli import main
-from cavga.config import as_dict
-from cavga.decoding import FailedImage
-from cavga.detector import AnomalyDetector, Prediction
+from cavga.calibration.thresholds import Calibration
+from cavga.cli.main import main
+from cavga.config.presets import make_config
+from cavga.config.schema import as_dict
 from cavga.errors import CavgaError, DataError, UsageError
-from cavga.framing import Framing
-from cavga.map_files import grey_scale, greys, scale_text
-from cavga.map_scale import LOG_ODDS_REACH, MapScale, picture_scale
-from cavga.pictures import TINT_START
-from cavga.prediction import PredictionOutputs, predict_to_folder
-from cavga.presets import make_config
-from cavga.roi import Roi
+from cavga.images.roi import Roi
+from cavga.images.tiling import Framing
+from cavga.inference.detector import AnomalyDetector, Prediction
+from cavga.inference.prepare import FailedImage
+from cavga.prediction.map_files import grey_scale, greys, scale_text
+from cavga.prediction.predict import PredictionOutputs, predict_to_folder
+from cavga.rendering.heatmaps import TINT_START
+from cavga.rendering.scale import LOG_ODDS_REACH, MapScale, picture_scale
 
 from .conftest import save_image, texture
 
@@ -94,11 +94,14 @@ def files_in(folder):
 
 def test_predicting_imports_the_base_dependencies_alone():
     check = (
-        "import sys, cavga.prediction, cavga.detector, cavga.verbs.predict; "
+        "import sys, cavga.prediction.predict, cavga.inference.detector, cavga.cli.commands.predict; "
         "print({'torch', 'scipy', 'sklearn', 'matplotlib', 'jaxtyping', 'skimage'} & set(sys.modules))"
     )
     block = "import sys; sys.modules.update(dict.fromkeys(['torch', 'scipy', 'sklearn', 'jaxtyping', 'skimage'])); "
-    for code in (check, block + "import cavga.prediction, cavga.detector, cavga.verbs.predict; print(set())"):
+    for code in (
+        check,
+        block + "import cavga.prediction.predict, cavga.inference.detector, cavga.cli.commands.predict; print(set())",
+    ):
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         assert done.stdout.strip() == "set()"
 
@@ -134,7 +137,7 @@ def test_more_regions_than_are_written_are_counted(photographs, tmp_path, monkey
 
 def test_in_the_library_regions_cost_nothing_until_they_are_asked_for(run_folder, monkeypatch):
     calls = []
-    monkeypatch.setattr("cavga.detector.find_regions", lambda *arguments: calls.append(arguments) or [])
+    monkeypatch.setattr("cavga.inference.detector.find_regions", lambda *arguments: calls.append(arguments) or [])
     (result,) = AnomalyDetector.load(run_folder, device="cpu").predict(np.zeros((40, 48, 3), dtype=np.uint8))
     assert not calls
     assert result.regions() == []
@@ -318,7 +321,7 @@ def test_no_more_results_than_a_few_are_alive(tmp_path):
 
 
 def test_a_million_bad_images_are_counted_and_the_first_named(tmp_path, monkeypatch):
-    monkeypatch.setattr("cavga.prediction.MAX_NAMED", 5)
+    monkeypatch.setattr("cavga.prediction.predict.MAX_NAMED", 5)
     detector = Told(lambda path: FailedImage(f"{path.name}: bad"))
     summary = predict_to_folder(detector, [folder_of(tmp_path / "photographs", 1)], tmp_path / "out")
     assert (summary.num_failed, len(summary.failed)) == (25, 5)
@@ -406,8 +409,8 @@ def test_the_threshold_lies_in_the_middle_of_the_greys_and_what_is_beyond_them_i
 def test_a_picture_that_does_not_fit_on_the_disk_is_one_line_that_names_it(tmp_path, kind):
     # The limit is of a file's size: like a full disk it stops a write half way, and needs no disk.
     write = {
-        "map": "from cavga.map_files import save_map; save_map(Path('0.tiff'), noise, None)",
-        "overlay": "from cavga.prediction import save_picture; save_picture(Path('0.png'), picture)",
+        "map": "from cavga.prediction.map_files import save_map; save_map(Path('0.tiff'), noise, None)",
+        "overlay": "from cavga.prediction.predict import save_picture; save_picture(Path('0.png'), picture)",
     }[kind]
     code = (
         "import resource, numpy as np; from pathlib import Path; from cavga.errors import CavgaError\n"

@@ -12,21 +12,21 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from cavga import pipeline
-from cavga.benchmark import _settings_of
-from cavga.cells.cell import Cell
-from cavga.cells.choosing import Choice, choose_cells
-from cavga.cells.tables import TABLES
-from cavga.cli import main
-from cavga.config import as_dict
+from cavga.benchmark.experiments.experiment import Cell
+from cavga.benchmark.experiments.index import TABLES
+from cavga.benchmark.experiments.selection import Choice, choose_cells
+from cavga.benchmark.runner import _settings_of
+from cavga.cli.main import main
+from cavga.config.presets import PRETRAINING, make_config, resolve
+from cavga.config.schema import as_dict
 from cavga.data.manifest import sha256_of
 from cavga.errors import ModelFileError, ResumeError, UsageError
-from cavga.gan_weights import read_gan_weights
-from cavga.model.variants import build
-from cavga.pipeline import train
-from cavga.presets import PRETRAINING, make_config, resolve
-from cavga.pretraining import pretrain
-from cavga.training import make_players
+from cavga.model.build import build
+from cavga.training import train as pipeline
+from cavga.training.gan_weights import read_gan_weights
+from cavga.training.loop import make_players
+from cavga.training.pretrain import pretrain
+from cavga.training.train import train
 
 from .conftest import is_one_complaint, run_verb, save_image, small_config, texture
 

@@ -5,23 +5,15 @@ import pytest
 import torch
 
 import cavga
-from cavga import prior_fitting
 from cavga.attention import grad_cam
+from cavga.config.presets import make_config
 from cavga.data.dataset import TrainingImages, image_batch
-from cavga.model.prior import (
-    CLOSEST,
-    FLAT_POOL,
-    AggregatedPrior,
-    Energies,
-    distance_from_border,
-    flattened,
-    smoothed,
-)
-from cavga.model.variants import build
-from cavga.presets import make_config
-from cavga.prior_fitting import SHRINKAGE, fit_aggregated_prior
-from cavga.self_supervision import choose_left_out
-from cavga.whitening import fit_latent
+from cavga.model.build import build
+from cavga.model.prior import CLOSEST, FLAT_POOL, AggregatedPrior, Energies, distance_from_border, flattened, smoothed
+from cavga.training import fit_prior as prior_fitting
+from cavga.training.fit_latent import fit_latent
+from cavga.training.fit_patch_classifier import choose_left_out
+from cavga.training.fit_prior import SHRINKAGE, fit_aggregated_prior
 
 from .conftest import small_config, texture
 
@@ -175,7 +167,7 @@ def test_an_image_is_as_anomalous_as_the_more_surprised_of_the_two_models_says()
 
 
 def test_variances_are_the_nearest_centres_distances_shrunk_towards_their_mean():
-    from cavga.prior_fitting import _variances
+    from cavga.training.fit_prior import _variances
 
     centres = torch.tensor([[0.0], [1.0], [3.0], [7.0]])
     raw = torch.tensor([(1 + 9 + 49) / 3, (1 + 4 + 36) / 3, (4 + 9 + 16) / 3, (16 + 36 + 49) / 3])

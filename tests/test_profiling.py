@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from cavga import AnomalyDetector
-from cavga.engines.engine import Scored
 from cavga.errors import DataError
-from cavga.framing import Framing
-from cavga.profiling import STEPS, noise_size, profile
-from cavga.resizing import resized
-from cavga.roi import Roi
+from cavga.images.resize import resized
+from cavga.images.roi import Roi
+from cavga.images.tiling import Framing
+from cavga.inference.engine import Scored
+from cavga.monitoring.profile import STEPS, noise_size, profile
 
 from .conftest import cavga, run_verb, save_image, texture
 
@@ -116,7 +116,7 @@ def test_noise_is_of_the_size_of_the_mask():
 def test_peak_memory_is_in_mebibytes():
     # In a process of its own: this one may have held far more before.
     code = (
-        "import numpy as np; from cavga.profiling import peak_mebibytes; before = peak_mebibytes(); "
+        "import numpy as np; from cavga.monitoring.profile import peak_mebibytes; before = peak_mebibytes(); "
         "held = np.ones(2**25); print(before, peak_mebibytes())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

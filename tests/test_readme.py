@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cavga.cli import parse
+from cavga.cli.main import parse
 
 from .conftest import cavga, save_image, texture, write_category
 

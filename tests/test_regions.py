@@ -8,7 +8,7 @@ from scipy import ndimage
 from skimage.measure import grid_points_in_poly, regionprops
 
 from cavga.errors import UsageError
-from cavga.regions import MAX_REGIONS, count_regions, find_regions
+from cavga.images.regions import MAX_REGIONS, count_regions, find_regions
 
 EIGHT = np.ones((3, 3))
 

@@ -6,9 +6,9 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from cavga.map_scale import MapScale
-from cavga.pictures import resize_map
-from cavga.report import Case, Section, choose_cases, write_report
+from cavga.evaluation.report import Case, Section, choose_cases, write_report
+from cavga.rendering.heatmaps import resize_map
+from cavga.rendering.scale import MapScale
 
 VOID = {"meta", "img", "line", "path", "br"}
 

@@ -6,10 +6,10 @@ import pytest
 
 from cavga.data.catalog import load_catalog
 from cavga.data.manifest import read_manifest_hashes, sha256_of
-from cavga.detector import AnomalyDetector
 from cavga.errors import DataError
-from cavga.evaluating import evaluate_detector
-from cavga.runs import fingerprint, gather, provenance, write_inputs
+from cavga.evaluation.evaluate import evaluate_detector
+from cavga.inference.detector import AnomalyDetector
+from cavga.training.run_folder import fingerprint, gather, provenance, write_inputs
 
 from .conftest import save_image, small_config, texture, write_category
 

@@ -1,7 +1,7 @@
 import pytest
 
-from cavga.calibration import Calibration
-from cavga.sections import _realised
+from cavga.calibration.thresholds import Calibration
+from cavga.evaluation.sections import _realised
 
 
 def calibration(promised):

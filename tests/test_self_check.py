@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 import cavga
-from cavga import pipeline
-from cavga.calibration import calibrate
-from cavga.config import CalibrationConfig
-from cavga.model.variants import build
-from cavga.self_check import decision_warning
+from cavga.calibration.thresholds import calibrate
+from cavga.config.schema import CalibrationConfig
+from cavga.model.build import build
+from cavga.training import train as pipeline
+from cavga.training.audit import decision_warning
 
 from .conftest import small_config, write_category
 

@@ -5,16 +5,16 @@ import pytest
 import torch
 
 import cavga
-from cavga.config import is_self_supervised, is_trained_on_made
+from cavga.config.presets import make_config
+from cavga.config.schema import is_self_supervised, is_trained_on_made
 from cavga.data.dataset import TrainingImages
 from cavga.errors import UsageError
-from cavga.fitting import fit_whitened
 from cavga.losses import made_region_loss
+from cavga.model.build import build
 from cavga.model.cell_classifier import CellClassifier, top_mean, with_context
-from cavga.model.variants import build
-from cavga.presets import make_config
-from cavga.self_supervision import _made_images
-from cavga.training import make_players, one_cycle, training_step
+from cavga.training.fit import fit_whitened
+from cavga.training.fit_patch_classifier import _made_images
+from cavga.training.loop import make_players, one_cycle, training_step
 
 from .conftest import small_config, texture, write_category
 
@@ -84,7 +84,7 @@ def test_c_finds_what_it_has_not_seen_and_attends_to_the_place():
 
 
 def test_labelled_bad_images_join_in_without_masks(category, tmp_path, monkeypatch):
-    monkeypatch.setattr("cavga.self_supervision.NUM_STEPS", 20)
+    monkeypatch.setattr("cavga.training.fit_patch_classifier.NUM_STEPS", 20)
     few = write_category(tmp_path / "data", num_labelled=2)
     config = make_config(
         "recommended",

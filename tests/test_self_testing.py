@@ -10,19 +10,19 @@ import numpy as np
 import pytest
 
 import cavga
-from cavga.cli import main
-from cavga.config import as_dict
-from cavga.data.images import read_image
-from cavga.data.makers import CONTRASTS, KINDS, SIZES
+from cavga.cli.main import main
+from cavga.cli.printing import self_test_lines
+from cavga.config.presets import make_config
+from cavga.config.schema import as_dict
 from cavga.data.records import ImageRecord
-from cavga.detector import AnomalyDetector, Prediction
 from cavga.errors import DataError, ModelFileError, UsageError
-from cavga.evaluating import evaluate
-from cavga.framing import Framing
-from cavga.pipeline import train
-from cavga.presets import make_config
-from cavga.printing import self_test_lines
-from cavga.self_testing import Anomaly, Tally, Trial, _plan, _result, _worth_showing, self_test
+from cavga.evaluation.evaluate import evaluate
+from cavga.evaluation.self_test import Anomaly, Tally, Trial, _plan, _result, _worth_showing, self_test
+from cavga.images.decode import read_image
+from cavga.images.tiling import Framing
+from cavga.inference.detector import AnomalyDetector, Prediction
+from cavga.synthetic.controlled import CONTRASTS, KINDS, SIZES
+from cavga.training.train import train
 
 from .conftest import save_image, small_config, texture, write_category
 from .test_report import WellFormed, plain

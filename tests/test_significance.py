@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from cavga.significance import clopper_pearson, exceedance_p_value, kolmogorov_smirnov
+from cavga.metrics.significance import clopper_pearson, exceedance_p_value, kolmogorov_smirnov
 
 
 @pytest.mark.parametrize(

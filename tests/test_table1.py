@@ -9,20 +9,20 @@ import numpy as np
 import pytest
 import torch
 
-from cavga.baselines import padim, patchcore
-from cavga.baselines.padim import PadimGraph
-from cavga.baselines.patchcore import PatchcoreGraph
-from cavga.cells.choosing import Choice
-from cavga.config import VARIANTS
-from cavga.controls import LABELLED, ON_FEATURES, TRAINED
+from cavga.benchmark.baselines import padim, patchcore
+from cavga.benchmark.baselines.padim import PadimGraph
+from cavga.benchmark.baselines.patchcore import PatchcoreGraph
+from cavga.benchmark.baselines.run_baseline import LABELLED, ON_FEATURES, TRAINED
+from cavga.benchmark.experiments.selection import Choice
+from cavga.benchmark.tables.table_1 import CONTROL_NAMES, PROPERTIES, TEST_OF, build_method, methods, property_rows
+from cavga.config.presets import make_config
+from cavga.config.schema import VARIANTS
 from cavga.data.dataset import as_images
-from cavga.detector import AnomalyDetector
-from cavga.engines.torch_engine import TorchEngine, load_run
-from cavga.pipeline import train
-from cavga.presets import make_config
-from cavga.resizing import resized
-from cavga.runs import gather
-from cavga.tables.properties import CONTROL_NAMES, PROPERTIES, TEST_OF, build_method, methods, property_rows
+from cavga.images.resize import resized
+from cavga.inference.detector import AnomalyDetector
+from cavga.inference.torch_engine import TorchEngine, load_run
+from cavga.training.run_folder import gather
+from cavga.training.train import train
 
 from .conftest import is_one_complaint, run_verb, small_config, texture
 

@@ -4,12 +4,12 @@ import json
 from collections import Counter
 from dataclasses import replace
 
-from cavga.benchmark import run_table
-from cavga.cells.cell import merge
-from cavga.cells.choosing import Choice
-from cavga.cells.small_images import CLASSES_OF, table7_cells
-from cavga.cells.tables import TABLES
-from cavga.controls import TRAINED
+from cavga.benchmark.baselines.run_baseline import TRAINED
+from cavga.benchmark.experiments.experiment import merge
+from cavga.benchmark.experiments.index import TABLES
+from cavga.benchmark.experiments.selection import Choice
+from cavga.benchmark.experiments.table_7 import CLASSES_OF, table7_cells
+from cavga.benchmark.runner import run_table
 
 from .data.made_sets import idx
 

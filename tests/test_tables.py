@@ -8,13 +8,15 @@ from statistics import mean
 import numpy as np
 import pytest
 
-from cavga import benchmark, estimating, measuring
-from cavga.benchmark import run_table
-from cavga.cells.cell import Cell
-from cavga.cells.choosing import Choice, choose_cells
-from cavga.cells.tables import TABLES
+from cavga.benchmark import estimate as estimating
+from cavga.benchmark import resources as measuring
+from cavga.benchmark import runner as benchmark
+from cavga.benchmark.experiments.experiment import Cell
+from cavga.benchmark.experiments.index import TABLES
+from cavga.benchmark.experiments.selection import Choice, choose_cells
+from cavga.benchmark.runner import run_table
+from cavga.benchmark.tables.reported import load_reported
 from cavga.errors import TrainingError, UsageError
-from cavga.tables.reported import load_reported
 
 from .conftest import is_one_complaint, run_verb, write_category
 from .data.made_sets import idx, shanghaitech

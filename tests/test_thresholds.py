@@ -5,17 +5,18 @@ import numpy as np
 import pytest
 import torch
 
-from cavga import self_supervision, thresholds
-from cavga.calibration import calibrate
+from cavga.calibration.thresholds import calibrate
+from cavga.config.presets import make_config
 from cavga.data.dataset import TrainingImages
 from cavga.data.records import ImageRecord, folds
-from cavga.inference import InferenceGraph
-from cavga.model.variants import build
-from cavga.pipeline import train
-from cavga.presets import make_config
-from cavga.self_supervision import choose_left_out
-from cavga.thresholds import score_folds
-from cavga.whitening import fit_latent, fit_prior_variance
+from cavga.inference.graph import InferenceGraph
+from cavga.model.build import build
+from cavga.training import fit_patch_classifier as self_supervision
+from cavga.training import fit_thresholds as thresholds
+from cavga.training.fit_latent import fit_latent, fit_prior_variance
+from cavga.training.fit_patch_classifier import choose_left_out
+from cavga.training.fit_thresholds import score_folds
+from cavga.training.train import train
 
 from .conftest import small_config, write_category
 

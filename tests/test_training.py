@@ -8,9 +8,9 @@ import torch
 
 from cavga.data.dataset import TrainingImages, augment, epoch_order, image_batch
 from cavga.errors import ResumeError
-from cavga.model.variants import build
-from cavga.training import make_players, train, training_step
-from cavga.training_log import collapse_warnings
+from cavga.model.build import build
+from cavga.training.log import collapse_warnings
+from cavga.training.loop import make_players, train, training_step
 
 from .conftest import small_config
 

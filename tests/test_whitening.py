@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from cavga.model.variants import build
-from cavga.whitening import EIGENVALUE_FLOOR, fit_latent, fit_prior_variance, whitening_of
+from cavga.model.build import build
+from cavga.training.fit_latent import EIGENVALUE_FLOOR, fit_latent, fit_prior_variance, whitening_of
 
 from .conftest import small_config
 

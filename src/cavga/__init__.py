@@ -8,23 +8,23 @@ from typing import TYPE_CHECKING, Any
 from cavga._version import __version__
 
 if TYPE_CHECKING:
-    from cavga.config import RunConfig
-    from cavga.detector import AnomalyDetector, Prediction
+    from cavga.config.presets import make_config
+    from cavga.config.schema import RunConfig
     from cavga.errors import CavgaError
-    from cavga.evaluating import evaluate
-    from cavga.pipeline import train
-    from cavga.presets import make_config
-    from cavga.self_testing import self_test
+    from cavga.evaluation.evaluate import evaluate
+    from cavga.evaluation.self_test import self_test
+    from cavga.inference.detector import AnomalyDetector, Prediction
+    from cavga.training.train import train
 
 _HOMES = {
-    "AnomalyDetector": "cavga.detector",
+    "AnomalyDetector": "cavga.inference.detector",
     "CavgaError": "cavga.errors",
-    "Prediction": "cavga.detector",
-    "RunConfig": "cavga.config",
-    "evaluate": "cavga.evaluating",
-    "make_config": "cavga.presets",
-    "self_test": "cavga.self_testing",
-    "train": "cavga.pipeline",
+    "Prediction": "cavga.inference.detector",
+    "RunConfig": "cavga.config.schema",
+    "evaluate": "cavga.evaluation.evaluate",
+    "make_config": "cavga.config.presets",
+    "self_test": "cavga.evaluation.self_test",
+    "train": "cavga.training.train",
 }
 
 __all__ = [

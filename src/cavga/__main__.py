@@ -2,6 +2,6 @@
 
 import sys
 
-from cavga.cli import main
+from cavga.cli.main import main
 
 sys.exit(main())

@@ -1,1 +1,3 @@
+"""_version: cut out of _version."""
+
 __version__ = "0.1.0"

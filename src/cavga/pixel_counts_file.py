@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from cavga.atomic_files import atomic_write
 from cavga.errors import DataError
-from cavga.files import atomic_write
 
 PIXEL_COUNTS_FILE = "pixel_counts.npz"
 

@@ -8,15 +8,15 @@ import torch
 from torch.nn import functional
 
 from cavga.baselines import smoothgrad
-from cavga.baselines.label_classifier import ExplanationGraph, LabelClassifier
-from cavga.benchmark import run_table
-from cavga.cells.cell import Cell
-from cavga.cells.tables import TABLES
-from cavga.controls import LABELLED
-from cavga.data import lag as lag_reader
-from cavga.engines.torch_engine import TorchEngine
+from cavga.benchmark.baselines.label_classifier import ExplanationGraph, LabelClassifier
+from cavga.benchmark.baselines.run_baseline import LABELLED
+from cavga.benchmark.experiments.experiment import Cell
+from cavga.benchmark.experiments.index import TABLES
+from cavga.benchmark.runner import run_table
+from cavga.config.presets import make_config
+from cavga.data.readers import lag as lag_reader
 from cavga.errors import MissingExtraError
-from cavga.presets import make_config
+from cavga.inference.torch_engine import TorchEngine
 
 from ..conftest import run_verb
 from ..data.made_sets import lag

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from cavga.baselines.patchcore import PatchcoreGraph, nearest_neighbours, reweighted
-from cavga.benchmark import run_table
-from cavga.cells.cell import Cell
-from cavga.cells.tables import TABLES
-from cavga.model.variants import build
-from cavga.presets import make_config
+from cavga.benchmark.baselines.patchcore import PatchcoreGraph, nearest_neighbours, reweighted
+from cavga.benchmark.experiments.experiment import Cell
+from cavga.benchmark.experiments.index import TABLES
+from cavga.benchmark.runner import run_table
+from cavga.config.presets import make_config
+from cavga.model.build import build
 
 BANK = torch.tensor([[0.0, 0.0], [3.0, 0.0], [0.0, 5.0]])
 
@@ -45,7 +45,7 @@ def test_reweighting_by_hand():
 
 
 def test_reweighting_asks_the_nearest_of_the_nearest_alone(monkeypatch):
-    monkeypatch.setattr("cavga.baselines.patchcore.NUM_NEIGHBOURS", 2)
+    monkeypatch.setattr("cavga.benchmark.baselines.patchcore.NUM_NEIGHBOURS", 2)
     patch, distance = torch.tensor([3.0, 4.0]), torch.tensor(4.0)
     weight = 1 - math.exp(4) / (math.exp(4) + math.exp(5))  # (0, 5) is no neighbour of (3, 0)
     assert reweighted(distance, patch, BANK, nearest=1).item() == pytest.approx(4 * weight, rel=1e-6)

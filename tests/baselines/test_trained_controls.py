@@ -7,16 +7,16 @@ import pytest
 import torch
 from skimage.metrics import structural_similarity
 
-from cavga.baselines.advae import AdvaeGraph
-from cavga.baselines.ae_ssim import REACH, ssim
-from cavga.baselines.autoencoder import bernoulli_map, make_autoencoder
-from cavga.baselines.gamma_vae_g import GammaVaeGraph
-from cavga.controls import TRAINED
+from cavga.benchmark.baselines.advae import AdvaeGraph
+from cavga.benchmark.baselines.ae_ssim import REACH, ssim
+from cavga.benchmark.baselines.autoencoder import bernoulli_map, make_autoencoder
+from cavga.benchmark.baselines.gamma_vae_g import GammaVaeGraph
+from cavga.benchmark.baselines.run_baseline import TRAINED
+from cavga.config.backbones import DCGAN_STAGES
+from cavga.config.presets import make_config
 from cavga.data.dataset import as_images
-from cavga.engines.torch_engine import TorchEngine
 from cavga.errors import TrainingError
-from cavga.networks import DCGAN_STAGES
-from cavga.presets import make_config
+from cavga.inference.torch_engine import TorchEngine
 
 CPU = torch.device("cpu")
 
@@ -162,7 +162,7 @@ def test_descending_lowers_the_energy_of_every_image(fitted):
 
 
 def test_a_step_that_would_raise_the_energy_is_not_taken(fitted, monkeypatch):
-    monkeypatch.setattr("cavga.baselines.gamma_vae_g.STEP", 1e6)
+    monkeypatch.setattr("cavga.benchmark.baselines.gamma_vae_g.STEP", 1e6)
     graph = fitted["gamma_vae_g"]
     images = as_images(torch.from_numpy(bars(4, seed=1)))
     before, after = graph.energy(images, images)[0], graph.energy(graph.project(images), images)[0]

@@ -10,12 +10,12 @@ import torch
 from safetensors.torch import save_file
 
 import cavga
-from cavga.checkpoint import load_model, save_model
-from cavga.inference import graph_of
+from cavga.config.presets import make_config
+from cavga.config.toml import read_toml
+from cavga.inference.graph import graph_of
+from cavga.model.build import build
 from cavga.model.encoder import whole_network
-from cavga.model.variants import build
-from cavga.presets import make_config
-from cavga.toml_files import read_toml
+from cavga.runs.checkpoint import load_model, save_model
 
 from ..conftest import TESTED_NETWORKS, small_config
 from ..conftest import cavga as run_command

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 import cavga
-from cavga.config import VARIANTS
-from cavga.presets import PRESETS
+from cavga.config.presets import PRESETS
+from cavga.config.schema import VARIANTS
 
 from ..conftest import small_config
 
@@ -47,8 +47,8 @@ def test_loading_gives_the_same_predictions(trained, category):
 def test_sizes(preset, variant, size):
     from dataclasses import replace
 
-    from cavga.inference import InferenceGraph
-    from cavga.model.variants import build
+    from cavga.inference.graph import InferenceGraph
+    from cavga.model.build import build
 
     config = small_config(preset, variant)
     config = replace(config, data=replace(config.data, image_size=size))
@@ -59,8 +59,8 @@ def test_sizes(preset, variant, size):
 
 
 def test_the_papers_full_r_at_256_px_has_a_latent_of_8_by_8_by_512():
-    from cavga.model.variants import build
-    from cavga.presets import make_config
+    from cavga.config.presets import make_config
+    from cavga.model.build import build
 
     config = make_config("paper", {"model": {"weights": "none"}})
     model = build(config.model, image_size=(256, 256)).eval()

@@ -3,7 +3,7 @@
 import pytest
 
 import cavga
-from cavga.presets import make_config
+from cavga.config.presets import make_config
 
 LOSSES = {
     "all of Eq. 4": {},

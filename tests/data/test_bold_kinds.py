@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from cavga.data import demo
-from cavga.data.bold_kinds import BOLD_KINDS, BOLD_MAKERS, SHARES, deviation_of, make_bold_anomaly
-from cavga.data.makers import KINDS
-from cavga.data.training_makers import LABEL_MIDDLE, graded_label
-from cavga.data.training_scene import Scene
+from cavga.demo import textures as demo
+from cavga.synthetic.controlled import KINDS
+from cavga.synthetic.labels import LABEL_MIDDLE, graded_label
+from cavga.synthetic.scene import Scene
+from cavga.synthetic.strong import BOLD_KINDS, BOLD_MAKERS, SHARES, deviation_of, make_bold_anomaly
 
 from .test_makers import photograph
 

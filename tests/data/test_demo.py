@@ -3,10 +3,10 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from cavga.data import demo
 from cavga.data.catalog import load_catalog
 from cavga.data.check import check_catalog, count_images
-from cavga.data.images import read_image, read_mask
+from cavga.demo import textures as demo
+from cavga.images.decode import read_image, read_mask
 
 pytest.importorskip("skimage")
 

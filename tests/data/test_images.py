@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cavga.data.images import (
+from cavga.errors import DataError
+from cavga.images.decode import (
     IMAGE_SUFFIXES,
     ImageFileError,
     find_images,
@@ -17,7 +18,6 @@ from cavga.data.images import (
     read_mask,
     walk_images,
 )
-from cavga.errors import DataError
 
 SIXTEEN_BIT = np.array([[0, 127, 128, 129, 385, 386, 25828, 25829, 65406, 65407, 65535]], dtype=np.uint16)
 EIGHT_BIT = np.array([[0, 0, 0, 1, 1, 2, 100, 101, 254, 255, 255]], dtype=np.uint8)  # x / 257, by hand

@@ -1,9 +1,9 @@
 import pytest
 
-from cavga.data import known_sets
 from cavga.data.catalog import load_catalog
 from cavga.data.check import check_catalog
-from cavga.data.known_sets import official_counts, where_to_get
+from cavga.data.readers import published as known_sets
+from cavga.data.readers.published import official_counts, where_to_get
 from cavga.errors import DataError
 
 from .made_sets import idx, lag, noise, put, shanghaitech

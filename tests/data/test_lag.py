@@ -4,9 +4,9 @@ from PIL import Image
 
 from cavga.data.catalog import load_catalog
 from cavga.data.check import check_catalog
-from cavga.data.images import read_mask
-from cavga.data.lag import NUM_TEST, NUM_TRAIN
+from cavga.data.readers.lag import NUM_TEST, NUM_TRAIN
 from cavga.errors import UsageError
+from cavga.images.decode import read_mask
 
 from .made_sets import lag
 
@@ -32,7 +32,7 @@ def test_the_split_is_by_name_and_two_thirds_of_the_normal_images_are_for_traini
 
 
 def test_of_the_whole_part_one_the_split_is_medianomalys(tmp_path, monkeypatch):
-    monkeypatch.setattr("cavga.data.lag._masks", lambda *_arguments: {})
+    monkeypatch.setattr("cavga.data.readers.lag._masks", lambda *_arguments: {})
     for number in range(1, 3143 + 1711 + 1):
         folder = tmp_path / ("non_glaucoma" if number <= 3143 else "suspicious_glaucoma") / "image"
         folder.mkdir(parents=True, exist_ok=True)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cavga.data.made_images import MadeImages, made_batch, make_images
+from cavga.synthetic.crops import MadeImages, made_batch, make_images
 
 from ..conftest import texture
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from cavga.data import makers
-from cavga.data.demo import DEFECT_TYPES
-from cavga.data.makers import CONTRASTS, KINDS, SIZES, make_anomaly
+from cavga.demo.textures import DEFECT_TYPES
+from cavga.synthetic import controlled as makers
+from cavga.synthetic.controlled import CONTRASTS, KINDS, SIZES, make_anomaly
 
 from ..conftest import texture
 

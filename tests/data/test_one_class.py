@@ -2,7 +2,7 @@ import pytest
 
 from cavga.data.catalog import load_catalog, recognise_layout
 from cavga.data.check import check_catalog, count_images
-from cavga.data.known_sets import CIFAR10_CLASSES
+from cavga.data.readers.published import CIFAR10_CLASSES
 from cavga.errors import DataError, UsageError
 
 from .made_sets import classes, noise, put

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cavga.data import procedural
+from cavga.synthetic import primitives as procedural
 
 
 def rng(seed=0):

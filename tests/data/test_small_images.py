@@ -10,11 +10,11 @@ from PIL import Image
 
 from cavga.data.catalog import load_catalog
 from cavga.data.check import count_images
-from cavga.data.images import read_image
-from cavga.data.known_sets import CIFAR10_CLASSES, IDX_LABEL_DIGESTS
 from cavga.data.manifest import sha256_of
-from cavga.data.unpack import logged, unpack
+from cavga.data.readers.published import CIFAR10_CLASSES, IDX_LABEL_DIGESTS
+from cavga.data.readers.unpack import logged, unpack
 from cavga.errors import CavgaError, DataError, UsageError
+from cavga.images.decode import read_image
 
 from .made_sets import cifar10_binary, cifar10_image, idx, noise
 
@@ -276,6 +276,6 @@ def test_two_at_once_end_with_one_folder(tmp_path):
 
 def test_long_work_says_how_far_it_is(monkeypatch, caplog):
     caplog.set_level("INFO", "cavga")
-    monkeypatch.setattr("cavga.data.unpack.SECONDS_BETWEEN_LINES", -1.0)
+    monkeypatch.setattr("cavga.data.readers.unpack.SECONDS_BETWEEN_LINES", -1.0)
     assert list(logged(["a", "b"], "clips: {} of {}")) == ["a", "b"]
     assert caplog.messages == ["clips: 1 of 2", "clips: 2 of 2"]

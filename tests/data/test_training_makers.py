@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from cavga.data.makers import KINDS
-from cavga.data.training_makers import TRAINING_KINDS, graded_label, make_training_anomaly
+from cavga.synthetic.controlled import KINDS
+from cavga.synthetic.labels import TRAINING_KINDS, graded_label, make_training_anomaly
 
 from .test_makers import photograph
 

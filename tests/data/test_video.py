@@ -5,8 +5,8 @@ import pytest
 
 from cavga.data.catalog import load_catalog
 from cavga.data.check import check_catalog
-from cavga.data.images import read_image, read_mask
 from cavga.errors import DataError, MissingExtraError, UsageError
+from cavga.images.decode import read_image, read_mask
 
 from .made_sets import avi, noise, put, shanghaitech
 

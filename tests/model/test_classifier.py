@@ -3,10 +3,10 @@ import torch
 from torch import nn
 
 from cavga.attention import grad_cam
-from cavga.model.classifier import Classifier
+from cavga.config.presets import make_config
+from cavga.model.build import build
+from cavga.model.classifiers import Classifier
 from cavga.model.decoder import ResidualBlock
-from cavga.model.variants import build
-from cavga.presets import make_config
 
 
 def model_of(variant="r-w", **model):

@@ -2,11 +2,11 @@ import pytest
 import torch
 from torch.nn import functional
 
+from cavga.config.presets import make_config
+from cavga.model.build import build
 from cavga.model.decoder import DcganDecoder, ResidualBlock, ResidualDecoder
 from cavga.model.discriminator import Discriminator, shrink
-from cavga.model.variants import build
-from cavga.presets import make_config
-from cavga.training import make_players
+from cavga.training.loop import make_players
 
 
 @pytest.mark.parametrize("decoder_type", [ResidualDecoder, DcganDecoder])

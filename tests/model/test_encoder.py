@@ -3,8 +3,8 @@ import torch
 from torch.nn import functional
 from torchvision.models import resnet18
 
+from cavga.config.backbones import NETWORKS, encoder_stages
 from cavga.model.encoder import IMAGENET_DEVIATION, IMAGENET_MEAN, DcganEncoder, TorchvisionEncoder, whole_network
-from cavga.networks import NETWORKS, encoder_stages
 
 from ..conftest import TESTED_NETWORKS
 

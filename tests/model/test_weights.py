@@ -3,10 +3,10 @@ import torch
 from safetensors.torch import save_file
 from torchvision.models import get_model_weights, resnet18, resnet34
 
+from cavga.config.backbones import NETWORKS
 from cavga.errors import ModelFileError, UsageError
-from cavga.model import weights
+from cavga.model import pretrained as weights
 from cavga.model.encoder import DcganEncoder, TorchvisionEncoder, whole_network
-from cavga.networks import NETWORKS
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,6 @@
 """The blur that PaDiM and PatchCore share."""
 
-from cavga.blur import blurred
+from cavga.model.blur import blurred
 from cavga.shapes import ScoreMap
 
 SIGMA = 4.0  # px, the papers'

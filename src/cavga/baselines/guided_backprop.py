@@ -8,7 +8,7 @@ cavga.baselines.label_classifier.
 import warnings
 from typing import Any
 
-from cavga.baselines.label_classifier import LabelClassifier, strongest_colour
+from cavga.benchmark.baselines.label_classifier import LabelClassifier, strongest_colour
 from cavga.shapes import Images, ScoreMap
 
 

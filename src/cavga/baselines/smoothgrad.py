@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from cavga.baselines.label_classifier import LabelClassifier, strongest_colour
+from cavga.benchmark.baselines.label_classifier import LabelClassifier, strongest_colour
 from cavga.shapes import Images, ScoreMap
 
 NUM_SAMPLES, NOISE = 50, 0.15  # the paper's: more than 50 add little, 10 to 20 % look best

@@ -11,16 +11,16 @@ from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
-from cavga.config import LAYOUTS, DataConfig
-from cavga.data.images import GOOD_FOLDERS, find_images, is_copy, subfolders
-from cavga.data.known_sets import where_to_get
-from cavga.data.lag import find_lag, load_lag
+from cavga.config.schema import LAYOUTS, DataConfig
 from cavga.data.manifest import load_manifest
-from cavga.data.one_class import is_class_set, load_classes
+from cavga.data.readers.class_folders import is_class_set, load_classes
+from cavga.data.readers.idx_cifar10 import find_cifar10, find_idx, load_cifar10, load_idx
+from cavga.data.readers.lag import find_lag, load_lag
+from cavga.data.readers.published import where_to_get
+from cavga.data.readers.shanghaitech import find_shanghaitech, load_shanghaitech
 from cavga.data.records import ANOMALOUS, CLASS_LAYOUTS, NORMAL, Catalog, ImageRecord
-from cavga.data.small_images import find_cifar10, find_idx, load_cifar10, load_idx
-from cavga.data.video import find_shanghaitech, load_shanghaitech
 from cavga.errors import DataError, UsageError, unknown_name
+from cavga.images.decode import GOOD_FOLDERS, find_images, is_copy, subfolders
 
 _SPLIT_OF_FOLDER = {
     "train": "train",

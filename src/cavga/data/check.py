@@ -11,8 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from cavga.config import ModelConfig
-from cavga.data.images import (
+from cavga.config.schema import ModelConfig
+from cavga.data.manifest import relative_to_root
+from cavga.data.readers.published import found_counts, official_counts
+from cavga.data.records import ANOMALOUS, CLASS_LAYOUTS, NORMAL, SEVERITIES, SPLITS, Catalog, Finding, ImageRecord
+from cavga.errors import DataError
+from cavga.images.decode import (
     ImageFileError,
     is_copy,
     load_image,
@@ -23,10 +27,6 @@ from cavga.data.images import (
     size_text,
     to_rgb,
 )
-from cavga.data.known_sets import found_counts, official_counts
-from cavga.data.manifest import relative_to_root
-from cavga.data.records import ANOMALOUS, CLASS_LAYOUTS, NORMAL, SEVERITIES, SPLITS, Catalog, Finding, ImageRecord
-from cavga.errors import DataError
 
 FEW_IMAGES = 20  # normal training images; below it neither the model nor a threshold says much
 # In a folder that is read as good images throughout, these names say that some of them are not.

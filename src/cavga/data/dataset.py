@@ -16,13 +16,13 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cavga.ahead import ahead
-from cavga.config import TrainingConfig
-from cavga.data.images import BATCH_SIZE, NUM_DECODE_THREADS, read_image
+from cavga.config.schema import TrainingConfig
 from cavga.data.records import ImageRecord
 from cavga.errors import DataError
-from cavga.framing import Framing
-from cavga.resizing import ONE, resized
+from cavga.images.decode import BATCH_SIZE, NUM_DECODE_THREADS, read_image
+from cavga.images.prefetch import ahead
+from cavga.images.resize import ONE, resized
+from cavga.images.tiling import Framing
 from cavga.shapes import Images, Photographs, ResizedPhotographs
 
 MAX_TILES = 1500  # that what holds its images in memory looks at: from there on more of a surface adds little

@@ -7,9 +7,9 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from cavga.atomic_files import atomic_write
 from cavga.data.records import ANOMALOUS, NORMAL, SPLITS, Catalog, ImageRecord
 from cavga.errors import DataError, UsageError, unknown_name
-from cavga.files import atomic_write
 
 MANIFEST_COLUMNS = ("image", "label", "mask", "split", "category", "group", "defect_type")
 HASH_COLUMN = "sha256"  # written by every run; accepted and not used when read as data

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from cavga.data.catalog import load_catalog
-from cavga.data.lag import find_lag, spare_suspicious
 from cavga.data.manifest import write_changed
+from cavga.data.readers.lag import find_lag, spare_suspicious
 from cavga.data.records import NORMAL, ImageRecord
 from cavga.errors import DataError, UsageError
 

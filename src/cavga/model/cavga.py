@@ -16,7 +16,7 @@ from cavga.attention import (
     sigmoid_attention,
 )
 from cavga.model.cell_classifier import CellClassifier
-from cavga.model.classifier import Classifier, EnergyClassifier
+from cavga.model.classifiers import Classifier, EnergyClassifier
 from cavga.model.decoder import DcganDecoder, FlattenedDecoder, ResidualDecoder
 from cavga.model.encoder import Encoder
 from cavga.model.latent import FlattenedHead, LatentHead

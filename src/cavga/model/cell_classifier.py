@@ -9,9 +9,9 @@ from cavga.model.prior import smoothed
 from cavga.shapes import ClassLogits, LatentMap, ScoreMap
 
 CONTEXT_CELLS = 4  # a side, averaged for what is around a cell
-HIDDEN = 128
+PATCH_HIDDEN = 128
 DROPOUT = 0.3  # of the inputs, in training
-TOP_SHARE = 1 / 32  # of the cells, whose mean logit is the image's
+PATCH_TOP_SHARE = 1 / 32  # of the cells, whose mean logit is the image's
 MAP_WEIGHT = 0.5  # of C's map beside the prior's, both in deviations of normal images (docs/decisions/0012)
 
 
@@ -36,12 +36,12 @@ class CellClassifier(nn.Module):
         self.register_buffer("energy_scale", torch.tensor([0.0, 1.0]))
         self.layers = nn.Sequential(
             nn.Dropout(DROPOUT),
-            nn.Conv2d(3 * latent_channels, HIDDEN, 1),
-            nn.BatchNorm2d(HIDDEN),
+            nn.Conv2d(3 * latent_channels, PATCH_HIDDEN, 1),
+            nn.BatchNorm2d(PATCH_HIDDEN),
             nn.ReLU(),
-            nn.Conv2d(HIDDEN, HIDDEN, 1),
+            nn.Conv2d(PATCH_HIDDEN, PATCH_HIDDEN, 1),
             nn.ReLU(),
-            nn.Conv2d(HIDDEN, 1, 1),
+            nn.Conv2d(PATCH_HIDDEN, 1, 1),
         )
 
     def cam(self, z: LatentMap) -> ScoreMap:
@@ -69,6 +69,6 @@ def with_context(z: LatentMap) -> Float[Tensor, "batch context rows columns"]:
 
 
 def top_mean(cam: ScoreMap) -> Float[Tensor, " batch"]:
-    """The mean of an image's TOP_SHARE highest cells."""
+    """The mean of an image's PATCH_TOP_SHARE highest cells."""
     cells = cam.flatten(1)
-    return cells.topk(max(1, round(TOP_SHARE * cells.shape[1])), dim=1).values.mean(dim=1)
+    return cells.topk(max(1, round(PATCH_TOP_SHARE * cells.shape[1])), dim=1).values.mean(dim=1)

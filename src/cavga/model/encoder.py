@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision import models
 
-from cavga.networks import DCGAN_STAGES, Network
+from cavga.config.backbones import DCGAN_STAGES, Network
 from cavga.shapes import Images
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)

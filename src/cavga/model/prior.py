@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cavga.attention import energy_attention
-from cavga.blur import blurred
+from cavga.model.blur import blurred
 from cavga.shapes import AttentionMap, LatentMap, ScoreMap, Scores
 
 FLAT_CHANNELS = 32  # of most variance, that are flattened

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from cavga.model.cell_classifier import top_mean
 from cavga.shapes import ClassLogits, LatentMap, ScoreMap
 
-HIDDEN = 64
+END_TO_END_HIDDEN = 64
 FIRST_LOGIT = -2.0  # most cells are normal: without it the first steps learn only that
 
 
@@ -22,10 +22,10 @@ class RegionClassifier(nn.Module):
         self.layers = nn.Sequential(
             nn.BatchNorm2d(latent_channels),
             nn.ReLU(),
-            *_convolution(latent_channels, HIDDEN),
-            *_convolution(HIDDEN, HIDDEN),
+            *_convolution(latent_channels, END_TO_END_HIDDEN),
+            *_convolution(END_TO_END_HIDDEN, END_TO_END_HIDDEN),
         )
-        self.readout = nn.Conv2d(HIDDEN, 1, 1)
+        self.readout = nn.Conv2d(END_TO_END_HIDDEN, 1, 1)
         assert self.readout.bias is not None
         nn.init.constant_(self.readout.bias, FIRST_LOGIT)
 

@@ -1,0 +1,44 @@
+"""AE_L2, a control: a convolutional autoencoder, and what it fails to reconstruct.
+
+Bergmann et al., "Improving Unsupervised Defect Segmentation by Applying Structural Similarity to Autoencoders"
+(VISAPP 2019, arXiv 2018) and "MVTec AD" (CVPR 2019): z of 100 units, trained on the squared residual. The map is the
+squared residual of every pixel, the image's score its mean.
+"""
+
+import torch
+from numpy import uint8
+from numpy.typing import NDArray
+
+from cavga.benchmark.baselines.autoencoder import make_autoencoder, output_of, train_network
+from cavga.config.schema import RunConfig
+from cavga.inference.graph import InferenceOutput, ScoringGraph
+from cavga.shapes import Images, Scalar, ScoreMap
+
+UNITS = 100  # the paper's
+
+
+class AeL2Graph(ScoringGraph):
+    """Scores images as `cavga.inference.InferenceGraph` does, so that the same harness measures both."""
+
+    def __init__(self, config: RunConfig) -> None:
+        super().__init__(config.data.image_size)
+        self.config = config
+        self.model = make_autoencoder(config, units=UNITS, is_variational=False)
+
+    def fit(self, images: NDArray[uint8], device: torch.device) -> None:
+        """Train on all images, from the start."""
+        self.model = make_autoencoder(self.config, units=UNITS, is_variational=False)
+        train_network(self, self.objective, images, self.config.training, device)
+
+    def objective(self, images: Images, _noise: torch.Generator) -> Scalar:
+        """The mean squared residual."""
+        return self.residual(images).mean()
+
+    def score_images(self, images: Images) -> InferenceOutput:
+        """The squared residual, and its mean."""
+        return output_of(self, self.residual(images))
+
+    def residual(self, images: Images) -> ScoreMap:
+        """The squared residual of every pixel, mean of its colours."""
+        reconstructions = self.model.decoder(self.model.encode(images).mu).sigmoid()
+        return (images - reconstructions).square().mean(dim=1)

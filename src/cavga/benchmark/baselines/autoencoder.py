@@ -1,0 +1,119 @@
+"""What controls with a network of their own share: an autoencoder of d-u's parts, its training and its terms.
+
+Encoder and decoder are DC-GAN's, as in d-u, so that no control has more or less to learn with; z is a vector, as in
+the papers of these controls. A control is a `ScoringGraph` with `fit(images, device)` and an objective, in one file.
+"""
+
+import logging
+import math
+from collections.abc import Callable
+
+import torch
+from numpy import intp, uint8
+from numpy.typing import NDArray
+from torch import Tensor, nn, optim
+from torch.nn import functional
+
+from cavga.config.presets import make_config
+from cavga.config.schema import RunConfig, TrainingConfig
+from cavga.data.dataset import epoch_batches, image_batch
+from cavga.errors import TrainingError
+from cavga.inference.graph import InferenceOutput, ScoringGraph
+from cavga.model.build import build
+from cavga.model.cavga import Cavga, Latent
+from cavga.shapes import Images, Scalar, ScoreMap, Scores
+
+Objective = Callable[[Images, torch.Generator], Scalar]
+
+logger = logging.getLogger("cavga")
+
+
+def network_config(config: RunConfig, *, units: int) -> RunConfig:
+    """What `make_autoencoder` builds: d-u of preset `paper` with z a vector of `units`."""
+    model = {"variant": "d-u", "latent_shape": "vector", "latent_channels": units}
+    return make_config(
+        "paper",
+        {"data": {"image_size": config.data.image_size}},
+        {"model": {**model, "decoder_width": config.model.decoder_width}},
+    )
+
+
+def make_autoencoder(config: RunConfig, *, units: int, is_variational: bool) -> Cavga:
+    """Encoder, z of `units` and decoder for the images of `config`, with random weights that follow from its seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.training.seed)
+        model = build(network_config(config, units=units).model, image_size=config.data.image_size)
+    if not is_variational:
+        model.logvar_head = None
+    return model
+
+
+def train_network(
+    graph: ScoringGraph,
+    objective: Objective,
+    images: NDArray[uint8],
+    settings: TrainingConfig,
+    device: torch.device,
+) -> None:
+    """Minimise the objective of batches with Adam, over all parameters of the graph; leaves it in eval mode.
+
+    The objective draws its noise from the generator it is given. Raises TrainingError if the loss is not finite.
+    """
+    graph.to(device).train()
+    noise = torch.Generator(device).manual_seed(settings.seed)
+    descend(
+        graph,
+        lambda indices: objective(image_batch(images, indices, device), noise),
+        *(len(images), settings),
+        name=type(graph).__name__,
+    )
+    graph.eval()
+
+
+def descend(
+    network: nn.Module,
+    loss_of: Callable[[NDArray[intp]], Scalar],
+    num_images: int,
+    settings: TrainingConfig,
+    *,
+    name: str,
+) -> None:
+    """Minimise the loss of batches of images, given by their indices, with Adam; `name` is how the log calls it.
+
+    Raises TrainingError if the loss is not finite.
+    """
+    optimizer = optim.Adam([p for p in network.parameters() if p.requires_grad], lr=settings.learning_rate)
+    num_epochs = settings.epochs or 1
+    for epoch in range(num_epochs):
+        total = 0.0
+        for indices, _ in epoch_batches(num_images, settings, epoch):
+            loss = loss_of(indices)
+            if not math.isfinite(loss.item()):
+                raise TrainingError(f"the loss is {loss.item()} in epoch {epoch}: try a smaller --learning-rate")
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]  # torch's own signature
+            optimizer.step()
+            total += loss.item() * len(indices)
+        logger.info("%s: epoch %d of %d, loss %.5g", name, epoch + 1, num_epochs, total / num_images)
+
+
+def output_of(graph: ScoringGraph, anomaly_map: ScoreMap, score: Scores | None = None) -> InferenceOutput:
+    """A map at the input size and the image's score, by default the map's mean: the error of the whole image."""
+    scores = anomaly_map.mean(dim=(1, 2)) if score is None else score
+    return InferenceOutput(scores, anomaly_map, anomaly_map >= graph.pixel_threshold)
+
+
+def bernoulli_map(logits: Images, images: Images) -> ScoreMap:
+    """Cross-entropy of every pixel, mean of its colours, less the pixel's own entropy, which no reconstruction changes.
+
+    So it is 0 where the reconstruction is exact: grey pixels do not score above black and white ones.
+    """
+    entropy = torch.special.entr(images) + torch.special.entr(1 - images)
+    each = functional.binary_cross_entropy_with_logits(logits, images, reduction="none") - entropy
+    return each.mean(dim=1)
+
+
+def kl_of(latent: Latent) -> Scores:
+    """KL(q(z|x) || N(0, I)) of each image, the sum over its units."""
+    each: Tensor = 0.5 * (latent.mu.square() + latent.logvar.exp() - 1 - latent.logvar)
+    return each.flatten(1).sum(dim=1)

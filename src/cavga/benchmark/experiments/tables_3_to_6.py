@@ -1,0 +1,95 @@
+"""The paper's Tables 3 to 6: MVTec AD, mSTC and LAG with its four variants, and beside them what is not the paper's."""
+
+import json
+import struct
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from cavga.benchmark.experiments.experiment import TILE, Cell, Overrides, merge
+from cavga.data.readers.published import MVTEC_AD_CATEGORIES, SHANGHAITECH_SCENES
+
+WEAK, UNSUPERVISED = ("d-u", "r-u", "d-w", "r-w"), ("d-u", "r-u")
+NOT_THE_PAPER = "not the paper's settings"
+
+
+def table3_cells(seeds: Sequence[int], weights: str | None) -> list[Cell]:
+    """Every category of MVTec AD, and magnetic tile as a data set that the paper does not have; Table 6 has the same.
+
+    Each row is tested on the official test images, but for those that a w variant drew to train on.
+    """
+    places: list[tuple[str, Overrides]] = [(f"mvtec_ad/{name}", {}) for name in MVTEC_AD_CATEGORIES]
+    cells: list[Cell] = []
+    for seed in seeds:
+        for data, chosen in [*places, (TILE, {})]:
+            cells += _cells(data, chosen, WEAK, seed, weights, controls=("padim", "patchcore"))
+    return cells
+
+
+def table4_cells(seeds: Sequence[int], weights: str | None) -> list[Cell]:
+    """The twelve scenes of mSTC that have a test. No controls: a memory of so many frames fits no machine at hand."""
+    cells: list[Cell] = []
+    for seed in seeds:
+        for scene in SHANGHAITECH_SCENES:
+            cells += _cells("shanghaitech", {"data": {"category": scene}}, WEAK, seed, weights, controls=())
+    return cells
+
+
+def table5_cells(seeds: Sequence[int], weights: str | None) -> list[Cell]:
+    """LAG, good images only, as in the paper; then what the paper holds against it, which sees image labels."""
+    cells: list[Cell] = []
+    for seed in seeds:
+        cells += _cells("lag", {}, UNSUPERVISED, seed, weights, controls=("padim",))
+        cells += _explanations("lag", seed, weights)
+    return cells
+
+
+def _explanations(data: str, seed: int, weights: str | None) -> Iterator[Cell]:
+    """CAM, guided backpropagation and SmoothGrad, each of a classifier of image labels."""
+    has_layer4 = _has_layer4(weights)
+    overrides: Overrides = {
+        # A w variant is what takes labelled images, or draws some of the test's where there are none.
+        "model": {"variant": "r-w", "weights": weights or "imagenet", "stages": (4,) if has_layer4 else (3,)},
+        "training": {"epochs": 10, "learning_rate": 1e-4},
+    }
+    note = "control; sees anomalous training images: explains a ResNet-18 that is trained on image labels"
+    note += "" if has_layer4 else "; to layer3: the weights file ends there"
+    for method, name in (("cam", "CAM"), ("guided_backprop", "GBP"), ("smoothgrad", "SmoothGrad")):
+        yield Cell(name, data, method, overrides=overrides, seed=seed, with_spare=True, note=note)
+
+
+def _cells(
+    data: str, chosen: Overrides, variants: Sequence[str], seed: int, weights: str | None, *, controls: Sequence[str]
+) -> Iterator[Cell]:
+    """The variants with preset `paper`, then those and r-s with `recommended`, then controls on r-u's features."""
+    is_extra = data == TILE
+    for preset in ("paper", "recommended"):
+        for variant in (*variants, *(["r-s"] if preset == "recommended" else [])):
+            model: Overrides = {"model": {"variant": variant}}
+            note = NOT_THE_PAPER if preset == "recommended" else ""
+            if variant.startswith("r"):
+                model = merge(model, {"model": {"weights": weights or "imagenet"}})
+                if preset == "paper" and not _has_layer4(weights):
+                    model = merge(model, {"model": {"stages": (3,), "latent_channels": 256}})
+                    note = "R to layer3: the weights file ends there"
+            yield Cell(f"{variant}, {preset}", data, preset=preset, overrides=merge(chosen, model), seed=seed,
+                       note=note, is_extra=is_extra)  # fmt: skip
+    base = merge(chosen, {"model": {"variant": "r-u", "weights": weights or "imagenet"}})
+    for method in controls:
+        name = {"padim": "PaDiM", "patchcore": "PatchCore"}[method]
+        yield Cell(f"{name}, same features", data, method, overrides=base, seed=seed,
+                   features_of="r-u, recommended", note="control", is_extra=is_extra)  # fmt: skip
+
+
+def _has_layer4(weights: str | None) -> bool:
+    """Whether an encoder to layer4 can be made of the weights; of other files than .safetensors it is believed."""
+    path = Path(weights or "imagenet")
+    if path.suffix != ".safetensors" or not path.is_file():
+        return True
+    with path.open("rb") as file:  # the header alone: names and shapes
+        start = file.read(8)
+        size = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
+        try:
+            names = json.loads(file.read(min(size, 1 << 24)))
+        except ValueError:  # a damaged file is named when a cell reads it
+            return True
+    return not isinstance(names, dict) or "layer4.0.conv1.weight" in names

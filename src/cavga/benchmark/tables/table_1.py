@@ -1,0 +1,205 @@
+"""Table 1: which of the paper's working properties our variants and the controls have. Nothing is trained.
+
+What can be counted is: models are built at the input size, with random weights, and their map and latent measured.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch.overrides import TorchFunctionMode
+
+from cavga.benchmark.baselines.label_classifier import ExplanationGraph
+from cavga.benchmark.baselines.run_baseline import LABELLED, ON_FEATURES, TRAINED
+from cavga.benchmark.experiments.index import PROPERTIES_TABLE
+from cavga.benchmark.experiments.selection import Choice
+from cavga.config.presets import PRESETS, make_config
+from cavga.config.schema import VARIANTS
+from cavga.data.dataset import as_images
+from cavga.errors import CavgaError, UsageError, unknown_name
+from cavga.inference.graph import InferenceGraph, ScoringGraph, graph_of
+from cavga.model.build import build
+from cavga.model.cavga import Cavga
+
+PROPERTIES = (
+    "not using anomalous training images",
+    "localize multiple modes of anomalies",
+    "pixel (not patch) based localization",
+    "use convolutional latent variable",
+)
+YES, NO, NOT_SHOWN = "yes", "no", "not shown"
+IMAGE_SIZE = (256, 256)  # the paper's
+CONTROL_NAMES = {
+    "padim": "PaDiM, features of r-u", "patchcore": "PatchCore, features of r-u", "ae_l2": "AE_L2",
+    "ae_ssim": "AE_SSIM", "beta_vae": "beta-VAE", "advae": "ADVAE", "gamma_vae_g": "gamma-VAE_g",
+    "cam": "CAM, image labels", "guided_backprop": "GBP, image labels", "smoothgrad": "SmoothGrad, image labels",
+}  # fmt: skip
+TEST_OF = {  # the test that shows an answer
+    "u draws none": "tests/test_runs.py::test_other_variants_take_no_bad_images",
+    "w draws": "tests/test_runs.py::test_without_labelled_ones_some_of_the_test_set_are_drawn_by_seed",
+    "s makes its own": "tests/test_table1.py::test_s_variants_train_without_any_image_labelled_bad",
+    "labels": "tests/baselines/test_explanations.py::test_lag_from_its_files_to_the_rows",
+    "modes": "tests/test_table1.py::test_two_kinds_of_anomaly_in_one_image_are_both_marked",
+    "modes, trained": "tests/baselines/test_trained_controls.py::test_two_kinds_in_one_image_are_both_marked",
+    "grid": "tests/test_table1.py::test_the_map_is_constant_in_no_finer_cells_than_the_grid_says",
+    "latent": "tests/test_table1.py::test_the_latent_is_the_one_that_the_model_computes",
+}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Whether a method has a property, why, and the test that shows it ("" where none does)."""
+
+    answer: str
+    """YES, NO or NOT_SHOWN."""
+    why: str
+    test: str
+
+
+@dataclass(frozen=True)
+class Method:
+    """One row: a variant with its preset, or a control."""
+
+    name: str
+    kind: str
+    preset: str | None
+    """None of a control."""
+
+
+def methods(choice: Choice) -> list[Method]:
+    """The wanted rows; raises UsageError for names that the table does not have."""
+    if choice.datasets or choice.categories or choice.epochs is not None:
+        raise UsageError(
+            f"{PROPERTIES_TABLE} takes no data and trains nothing: only --variants and --preset choose rows"
+        )
+    ours = [
+        Method(f"{variant}, {preset}", variant, preset)
+        for preset in reversed(PRESETS)
+        for variant in sorted(VARIANTS, key=lambda name: ("uws".index(name[-1]), name))
+        if preset != "paper" or not variant.endswith("-s")
+    ]
+    found = [*ours, *(Method(name, kind, None) for kind, name in CONTROL_NAMES.items())]
+    for name in choice.variants:
+        if name not in {method.kind for method in found}:
+            raise unknown_name("variant", name, dict.fromkeys(method.kind for method in found))
+    if choice.preset is not None and choice.preset not in PRESETS:
+        raise unknown_name("preset", choice.preset, PRESETS)
+    return [
+        method
+        for method in found
+        if (not choice.variants or method.kind in choice.variants) and choice.preset in (None, method.preset)
+    ]
+
+
+def property_rows(choice: Choice, image_size: tuple[int, int] = IMAGE_SIZE) -> Iterator[dict[str, Any]]:
+    """One row a method, as the JSON file has it; one that cannot be built here has an error."""
+    for method in methods(choice):
+        row: dict[str, Any] = {"cell": method.name, "kind": method.kind, "preset": method.preset, "error": None}
+        row |= {"input": list(image_size), "grid": None, "latent": None, "properties": {}}
+        try:
+            graph = build_method(method, image_size)
+            grid, latent = native_grid(graph, image_size), latent_shape(graph, image_size)
+        except CavgaError as error:
+            yield {**row, "error": str(error)}
+            continue
+        answers = (_data_answer(method), _modes_answer(method), _grid_answer(grid, image_size), _latent_answer(latent))
+        named = {name: vars(answer) for name, answer in zip(PROPERTIES, answers, strict=True)}
+        yield {**row, "grid": list(grid), "latent": None if latent is None else list(latent), "properties": named}
+
+
+def build_method(method: Method, image_size: tuple[int, int]) -> ScoringGraph:
+    """The method's graph in eval mode, with random weights; a control on features is fitted to two grey images."""
+    torch.manual_seed(0)
+    size = {"data": {"image_size": image_size}}
+    if method.preset is not None:
+        config = make_config(method.preset, size, {"model": {"variant": method.kind}})
+        return graph_of(build(config.model, image_size=image_size), config).eval()
+    if method.kind in TRAINED:
+        graph: ScoringGraph = TRAINED[method.kind](make_config("paper", size, {"model": {"variant": "d-u"}}))
+        return graph.eval()
+    if method.kind in LABELLED:
+        config = make_config("recommended", size, {"model": {"variant": "r-w", "weights": "none", "stages": (4,)}})
+        none = np.zeros((0, *image_size, 3), dtype=np.uint8)
+        return ExplanationGraph(LABELLED[method.kind], config, none).eval()
+    config = make_config("recommended", size, {"model": {"variant": "r-u"}})
+    control = ON_FEATURES[method.kind](build(config.model, image_size=image_size), image_size=image_size, seed=0)
+    control.fit(np.full((2, *image_size, 3), 128, dtype=np.uint8), torch.device("cpu"))
+    return control.eval()
+
+
+class _Enlarging(TorchFunctionMode):
+    """Notes the size of every map of one channel that is interpolated to the input size."""
+
+    def __init__(self, image_size: tuple[int, int]) -> None:
+        super().__init__()
+        self.image_size, self.grids = image_size, list[tuple[int, int]]()
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func is torch.nn.functional.interpolate and tuple(kwargs.get("size") or ()) == self.image_size:
+            _, channels, rows, columns = args[0].shape
+            if channels == 1:
+                self.grids.append((rows, columns))
+        return func(*args, **kwargs)
+
+
+def native_grid(graph: ScoringGraph, image_size: tuple[int, int]) -> tuple[int, int]:
+    """Rows and columns of the map before it is enlarged to the input size; the input size where it is not."""
+    photographs = torch.randint(0, 256, (1, *image_size, 3), dtype=torch.uint8)
+    with torch.no_grad(), _Enlarging(image_size) as noted:
+        graph.score_images(as_images(photographs))
+    return noted.grids[0] if noted.grids else image_size
+
+
+def latent_shape(graph: ScoringGraph, image_size: tuple[int, int]) -> tuple[int, ...] | None:
+    """Channels, rows and columns of mu, channels alone of a vector; None of a method without a latent variable."""
+    model = getattr(graph, "model", None)
+    is_own = isinstance(graph, (InferenceGraph, *TRAINED.values()))
+    if not isinstance(model, Cavga) or not is_own:
+        return None
+    with torch.no_grad():
+        mu = model.encode(torch.zeros(1, 3, *image_size)).mu
+    return tuple(mu.shape[1:2]) if mu.shape[2:] == (1, 1) else tuple(mu.shape[1:])
+
+
+def _data_answer(method: Method) -> Answer:
+    if method.kind.endswith("-w"):
+        return Answer(NO, "2 % of the anomalous images, labelled, if none is labelled for training", TEST_OF["w draws"])
+    if method.kind in LABELLED:
+        return Answer(NO, "it explains a classifier of image labels", TEST_OF["labels"])
+    if method.kind.endswith("-s"):
+        why = (
+            "it makes its own on the good images; with pretrained weights it would use labelled ones if there were any"
+        )
+        return Answer(YES, why, TEST_OF["s makes its own"])
+    return Answer(YES, "good images only, thresholds included", TEST_OF["u draws none"])
+
+
+def _modes_answer(method: Method) -> Answer:
+    if method.preset == "paper":
+        why = "at the budgets that were run here near chance in pixels, or far below the controls (docs/claims.md)"
+        return Answer(NOT_SHOWN, why, "")
+    if method.kind == "advae":
+        return Answer(NOT_SHOWN, "nothing in its training makes attention high on what is not normal", "")
+    if method.kind in LABELLED:
+        return Answer(NOT_SHOWN, "its map shows what the classifier was taught to tell apart", "")
+    if method.kind in TRAINED:
+        return Answer(YES, "a brighter and a darker place in one image", TEST_OF["modes, trained"])
+    return Answer(YES, "a brighter and a darker place in one image", TEST_OF["modes"])
+
+
+def _grid_answer(grid: tuple[int, int], image_size: tuple[int, int]) -> Answer:
+    if grid == image_size:
+        return Answer(YES, "a value for every pixel", TEST_OF["grid"])
+    cell = f"{image_size[0] // grid[0]} x {image_size[1] // grid[1]} px"
+    return Answer(NO, f"{grid[0]} x {grid[1]} cells of {cell}, enlarged to pixels", TEST_OF["grid"])
+
+
+def _latent_answer(latent: Sequence[int] | None) -> Answer:
+    if latent is None:
+        return Answer(NO, "no latent variable", TEST_OF["latent"])
+    if len(latent) == 1:
+        return Answer(NO, f"a vector of {latent[0]} units", TEST_OF["latent"])
+    return Answer(YES, f"{latent[1]} x {latent[2]} x {latent[0]}", TEST_OF["latent"])

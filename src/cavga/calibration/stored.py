@@ -1,0 +1,84 @@
+"""calibration.json: thresholds that were set again after training. No torch.
+
+It lies beside the model, whose own files and checksums stay as they are, and is good for these weights only.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cavga.atomic_files import atomic_write
+from cavga.calibration.thresholds import Calibration
+from cavga.errors import ModelFileError
+from cavga.runs.model_json import is_unchanged, sealed
+
+CALIBRATION_FILE = "calibration.json"
+NEW_THRESHOLDS_KEY = "new_thresholds"  # of a description whose thresholds are not the training's: their source
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class NewThresholds:
+    """What calibration.json holds.
+
+    `photographs` has count, folder (its name), sha256s of those that set the thresholds, and one sha256 over them;
+    `replaces` the thresholds that were in force before; `date` is ISO 8601 in UTC.
+    """
+
+    calibration: Calibration
+    weights_sha256: str
+    photographs: Mapping[str, Any]
+    replaces: Mapping[str, Any]
+    date: str
+    cavga: str
+
+    def described(self) -> dict[str, Any]:
+        """What goes into a model's description with these thresholds."""
+        source = {name: getattr(self, name) for name in ("photographs", "replaces", "date", "cavga")}
+        return {"calibration": self.calibration.as_dict(), NEW_THRESHOLDS_KEY: source}
+
+
+def calibration_path(model: Path) -> Path:
+    """Where the thresholds of a model that were set after training lie: in a run folder, or beside an exported file."""
+    if model.is_dir():
+        return model / CALIBRATION_FILE
+    return model.with_name(f"{model.name}.{CALIBRATION_FILE}")
+
+
+def save_thresholds(model: Path, thresholds: NewThresholds) -> Path:
+    """Write calibration.json; returns its path."""
+    path = calibration_path(model)
+    content = {**vars(thresholds), "calibration": thresholds.calibration.as_dict()}
+    atomic_write(path, sealed({"format_version": FORMAT_VERSION, **content}))
+    return path
+
+
+def load_thresholds(model: Path, weights_sha256: str) -> NewThresholds | None:
+    """The thresholds that were set after training, None if there are none.
+
+    Raises ModelFileError if the file is damaged or belongs to a model of other weights than `weights_sha256`.
+    """
+    path = calibration_path(model)
+    if not path.is_file():
+        return None
+    remedy = f"`cavga calibrate {model} GOOD_PHOTOS` writes it again, `cavga calibrate {model} --reset` removes it"
+    try:
+        # As bytes: json refuses what is no UTF-8 with a ValueError too.
+        document = json.loads(path.read_bytes())
+        if not is_unchanged(document):
+            raise ModelFileError(f"{path} was changed after it was written (its sha256 differs): {remedy}")
+        version = document["format_version"]
+        if version != FORMAT_VERSION:
+            raise ModelFileError(f"{path} has format version {version}, expected {FORMAT_VERSION}: {remedy}")
+        content = {key: value for key, value in document.items() if key not in ("format_version", "sha256")}
+        calibration = Calibration.from_dict(content["calibration"])
+        thresholds = NewThresholds(**{**content, "calibration": calibration})
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        if isinstance(error, ModelFileError):
+            raise
+        raise ModelFileError(f"{path} is no file of `cavga calibrate`: {remedy}") from None
+    if thresholds.weights_sha256 != weights_sha256:
+        raise ModelFileError(f"{path} belongs to another model (its weights_sha256 differs): {remedy}")
+    return thresholds

@@ -1,0 +1,53 @@
+"""`cavga check`: list what is in a data set and everything wrong with it."""
+
+import argparse
+from pathlib import Path
+
+from cavga.cli.flags import one_of, parse_image_size
+from cavga.cli.outcome import BAD_DATA, DONE, Outcome
+from cavga.config.schema import LAYOUTS, DataConfig
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = "example: cavga check photos/"
+    parser.add_argument("data", type=Path, metavar="DATA", help="folder or manifest")
+    parser.add_argument("--layout", type=one_of("layout", LAYOUTS), default=None, metavar="|".join(LAYOUTS))
+    parser.add_argument("--category", default=None, help="which category, where there are several")
+    parser.add_argument(
+        "--normal-class", default=None, metavar="NAME", help="which class is normal, by name or number, of several"
+    )
+    parser.add_argument(
+        "--image-size", type=parse_image_size, default=DataConfig.image_size, metavar="N|HxW",
+        help="size to train at, for the smallest defect that a map can show (default 256)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--tile", type=int, default=None, metavar="N",
+        help="side of the tiles to train with, in pixels of a photograph, for the same",
+    )  # fmt: skip
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> Outcome:
+    from dataclasses import asdict
+
+    from cavga.data.catalog import load_catalog
+    from cavga.data.check import check_catalog, count_images, smallest_defect
+    from cavga.data.records import CLASS_LAYOUTS
+
+    catalog = load_catalog(args.data, layout=args.layout, category=args.category, normal_class=args.normal_class)
+    counts, findings = count_images(catalog), check_catalog(catalog)
+    what = "normal class" if catalog.layout in CLASS_LAYOUTS else "category"
+    lines = [f"{args.data}: layout {catalog.layout}" + (f", {what} {catalog.category}" if catalog.category else "")]
+    lines += [f"  {name}: {count}" for name, count in counts.items()]
+    smallest = smallest_defect(catalog, args.image_size, tile=args.tile)
+    if smallest is not None:
+        lines.append(
+            f"  a cell of the map covers {smallest:.0f} px of these photographs at {args.image_size[0]} x "
+            f"{args.image_size[1]}: a defect much smaller will not show"
+        )
+    lines += [f"{item.severity}: {item.path}: {item.problem}; {item.remedy}" for item in findings]
+    num_errors = sum(item.severity == "error" for item in findings)
+    lines.append(f"{num_errors} errors, {sum(item.severity == 'warning' for item in findings)} warnings")
+    result = {"layout": catalog.layout, "counts": counts, "findings": [asdict(item) for item in findings],
+              "smallest_defect": smallest}  # fmt: skip
+    return Outcome("\n".join(lines), result, exit_code=BAD_DATA if num_errors else DONE)

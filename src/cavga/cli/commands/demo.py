@@ -1,0 +1,33 @@
+"""`cavga demo`: train and evaluate on the bundled photographs."""
+
+import argparse
+from pathlib import Path
+
+from cavga.cli.flags import add_config_flags, config_from_flags
+from cavga.cli.outcome import Outcome
+from cavga.cli.printing import table_line
+
+_NOT_FOR_THE_DEMO = (
+    *("category", "normal_class", "mask_cut", "layout", "calibration_fraction", "image_size", "weights", "tile", "roi"),
+    "gan_weights",
+)
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = "example: cavga demo --output runs/demo"
+    parser.add_argument("--output", type=Path, default=Path("runs/demo"), help="default runs/demo")
+    add_config_flags(parser, leave_out=_NOT_FOR_THE_DEMO)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> Outcome:
+    from cavga.cli.progress import training_progress
+    from cavga.demo.run import demo_settings, run_demo
+
+    config = config_from_flags(args, demo_settings)
+    with training_progress(enabled=not args.json) as bar:
+        summary = run_demo(args.output, config, announce=bar.announce, on_step=bar.step)
+    lines = [table_line("texture", None)]
+    lines += [table_line(texture, metrics) for texture, metrics in summary.items()]
+    lines.append(f"report: {args.output / 'report.html'}")
+    return Outcome("\n".join(lines), summary)

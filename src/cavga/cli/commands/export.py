@@ -1,0 +1,92 @@
+"""`cavga export`: write a trained model as one file for runtimes without torch."""
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cavga.calibration.stored import NEW_THRESHOLDS_KEY, calibration_path
+from cavga.cli.flags import one_of
+from cavga.cli.outcome import Outcome
+from cavga.runs.model_json import EXPORT_PRECISIONS
+
+if TYPE_CHECKING:
+    from cavga.export.export import Exported
+
+FORMATS = tuple(EXPORT_PRECISIONS)
+PRECISIONS = EXPORT_PRECISIONS["onnx"]  # the format that has them all
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = "example: cavga export runs/screw --format onnx --output model.onnx"
+    parser.add_argument("run_folder", type=Path, metavar="RUN", help="folder that `cavga train` wrote")
+    parser.add_argument(
+        "--format", type=one_of("format", FORMATS), default="onnx", metavar="|".join(FORMATS), help="default onnx"
+    )
+    parser.add_argument(
+        "--precision", type=one_of("precision", PRECISIONS), default="fp32", metavar="|".join(PRECISIONS),
+        help="of the encoder; default fp32. fp16 is for GPUs; int8 needs new thresholds (`cavga calibrate`)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--output", type=Path, default=None, metavar="FILE", help="default RUN/model.onnx, .xml or .pt2"
+    )
+    parser.add_argument(
+        "--data", type=Path, default=None, metavar="DATA",
+        help="where the training photographs are now, some of which check the export; default: where they were",
+    )  # fmt: skip
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> Outcome:
+    from cavga.export.export import export_run
+
+    exported = export_run(args.run_folder, args.output, format=args.format, precision=args.precision, data=args.data)
+    check = exported.check
+    pieces = "tiles" if "tile" in exported.description["preprocessing"] else "photographs"
+    lines = [
+        f"{exported.path}: {exported.format} {exported.precision}, checked on {check.num_photographs} {pieces} "
+        "against PyTorch",
+        f"scores differ by at most {check.score_difference:.1e}, maps by {check.map_difference:.1e} "
+        f"of their thresholds; {check.decisions_changed} decisions and {check.mask_pixels_changed} mask pixels changed",
+        *threshold_lines(exported),
+    ]
+    result = {
+        "path": str(exported.path),
+        "format": exported.format,
+        "precision": exported.precision,
+        "thresholds": _thresholds(exported.description),
+        "check": check.as_dict(),
+    }
+    return Outcome("\n".join(lines), result)
+
+
+def _thresholds(description: Mapping[str, Any]) -> dict[str, Any]:
+    """Which thresholds the file carries, and what set them."""
+    again = description.get(NEW_THRESHOLDS_KEY)
+    values = {name: description["calibration"][name] for name in ("image_threshold", "pixel_threshold")}
+    source = None if again is None else {name: again["photographs"][name] for name in ("count", "folder")}
+    return {
+        **values,
+        "set_by": "training" if again is None else "calibrate",
+        "date": None if again is None else again["date"],
+        "photographs": source,
+    }
+
+
+def threshold_lines(exported: "Exported") -> list[str]:
+    """Which thresholds the file carries, and what else is to know of them."""
+    carried = _thresholds(exported.description)
+    source = "those of the training"
+    if carried["set_by"] == "calibrate":
+        photographs = carried["photographs"]
+        source = (
+            f"set by `cavga calibrate` on {carried['date'][:10]} from {photographs['count']} photographs of "
+            f"{photographs['folder']}/"
+        )
+    lines = [f"thresholds: image {carried['image_threshold']:.6g}, mask {carried['pixel_threshold']:.6g}, {source}"]
+    if exported.precision == "int8":
+        lines.append(f"INT8 shifts scores: `cavga calibrate {exported.path} GOOD_PHOTOS` sets thresholds of its own")
+    beside = calibration_path(exported.path)
+    if beside.is_file():
+        lines.append(f"{beside} is there and goes before them: `cavga calibrate {exported.path} --reset` removes it")
+    return lines

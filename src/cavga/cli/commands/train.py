@@ -1,0 +1,46 @@
+"""`cavga train`: learn what normal looks like from good images."""
+
+import argparse
+from pathlib import Path
+
+from cavga.cli.flags import add_config_flags, config_from_flags
+from cavga.cli.outcome import DONE, IN_PART, Outcome
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = "example: cavga train photos/ --output runs/photos --weights none"
+    parser.add_argument(
+        "data",
+        type=Path,
+        metavar="DATA",
+        help="folder of good images, MVTec-style folder, manifest, or a known data set (docs/data-sets.md)",
+    )
+    parser.add_argument("--output", type=Path, required=True, metavar="RUN", help="folder to write the run to")
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in RUN")
+    parser.add_argument(
+        "--export", action=argparse.BooleanOptionalAction, default=True,
+        help="end by writing RUN/model.onnx, which predicts without torch (default)",
+    )  # fmt: skip
+    add_config_flags(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> Outcome:
+    config = config_from_flags(args)
+    from cavga.cli.progress import training_progress
+    from cavga.runs.model_json import load_description
+    from cavga.training.train import train as train_run
+
+    with training_progress(enabled=not args.json) as bar:
+        run = train_run(args.data, args.output, config, resume=args.resume, with_export=args.export, on_step=bar.step)
+    description = load_description(run)
+    origin = description["provenance"]
+    labelled = f" and {origin['train_anomalous']} labelled bad" if origin["train_anomalous"] else ""
+    drawn = f"labelled bad images drawn from the test set: {', '.join(origin['drawn'])}\n" if origin["drawn"] else ""
+    text = (
+        f"trained {description['variant']} ({description['preset']}; {origin['encoder']}) on {origin['train']} good"
+        f"{labelled} images of layout {origin['layout']} in {origin['training_seconds']} s\n{drawn}"
+        f"run folder: {run} (`cavga predict {run} IMAGES --output DIR` uses it)"
+    )
+    result = {"run": str(run), **{key: description[key] for key in ("calibration", "training_decisions", "provenance")}}
+    return Outcome(text, result, origin["left_out"], IN_PART if origin["left_out"] else DONE)

@@ -1,0 +1,110 @@
+"""The `cavga` command: a verb reads its flags, calls one library function, prints the result.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 bad data, 4 done in part, 130 interrupted, 143 terminated.
+"""
+
+import argparse
+import json
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+from cavga._version import __version__
+from cavga.cli.commands import (
+    benchmark,
+    bundle,
+    calibrate,
+    check,
+    compare,
+    demo,
+    drift,
+    evaluate,
+    export,
+    predict,
+    pretrain,
+    profile,
+    train,
+)
+from cavga.cli.flags import OneLineParser
+from cavga.cli.outcome import FAILED, INTERRUPTED, TERMINATED, Outcome
+from cavga.cli.signals import Terminated, sigterm_raises
+from cavga.errors import CavgaError, UsageError, unknown_name
+
+_HINTS = {  # verb -> how an interrupted one goes on
+    "train": "; the same command with --resume goes on from the last checkpoint, or from the start if there is none",
+    "pretrain": "; the same command with --resume goes on from the last checkpoint",
+    "benchmark": "; the same command goes on with the cell that was begun",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb; returns the exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        args = parse(arguments)
+        logging.basicConfig(stream=sys.stderr, format="cavga: %(message)s", level=logging.WARNING)
+        logging.getLogger("cavga").setLevel(logging.WARNING if args.json else logging.INFO)
+        with sigterm_raises():
+            outcome: Outcome = args.run(args)
+    except CavgaError as error:
+        return _complain(str(error), error.exit_code)
+    except KeyboardInterrupt as stop:
+        word, exit_code = ("terminated", TERMINATED) if isinstance(stop, Terminated) else ("interrupted", INTERRUPTED)
+        return _complain(word + _HINTS.get(arguments[0] if arguments else "", ""), exit_code)
+    except ModuleNotFoundError as error:
+        if error.name not in ("torch", "torchvision", "sklearn", "scipy", "jaxtyping", "skimage", "onnx", "onnxscript"):
+            raise
+        return _complain(f"this needs {error.name}: pip install 'cavga[train]'", FAILED)
+    except OSError as error:
+        return _complain(f"{error.strerror or error}: {error.filename or 'a file could not be written'}", FAILED)
+    _show(outcome, as_json=args.json)
+    return outcome.exit_code
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """Read the flags of one verb; raises UsageError."""
+    known = {
+        "demo": (demo.add_flags, "train and evaluate on the bundled photographs"),
+        "check": (check.add_flags, "list what is in a data set and everything wrong with it"),
+        "train": (train.add_flags, "learn what normal looks like from good images"),
+        "evaluate": (evaluate.add_flags, "measure a trained run, or maps made elsewhere, on labelled test images"),
+        "export": (export.add_flags, "write a trained model as one file for runtimes without torch"),
+        "predict": (predict.add_flags, "score images and folders"),
+        "bundle": (bundle.add_flags, "collect a model and all that predicting needs, for a machine without network"),
+        "calibrate": (calibrate.add_flags, "set the thresholds of a trained model by new photographs of good parts"),
+        "compare": (compare.add_flags, "say whether one of two evaluations of the same images is better"),
+        "drift": (drift.add_flags, "say whether the scores of now are still like those that set the thresholds"),
+        "profile": (profile.add_flags, "measure where the time of a prediction goes"),
+        "pretrain": (pretrain.add_flags, "train the DC-GAN parts on a folder of any images, for --gan-weights"),
+        "benchmark": (benchmark.add_flags, "measure a table of the paper, or one of our own, and write it as a page"),
+    }
+    parser = OneLineParser(prog="cavga", description="Anomaly detection and localization from good images (CAVGA).")
+    parser.add_argument("--version", action="version", version=f"cavga {__version__}")
+    subparsers = parser.add_subparsers(dest="verb", metavar="VERB", parser_class=OneLineParser)
+    words = [word for word in arguments if not word.startswith("-")]
+    if words and words[0] not in known:
+        raise unknown_name("command", words[0], known)
+    for name, (add, help_text) in known.items():
+        verb = subparsers.add_parser(name, help=help_text, description=f"{help_text.capitalize()}.")
+        verb.add_argument("--json", action="store_true", help="print one JSON object on stdout and nothing else")
+        add(verb)
+    args = parser.parse_args(arguments)
+    if args.verb is None:
+        parser.print_help(sys.stderr)
+        raise UsageError(f"no command given: expected one of {', '.join(known)}")
+    return args
+
+
+def _show(outcome: Outcome, *, as_json: bool) -> None:
+    for problem in outcome.problems:
+        print(f"cavga: left out: {problem}", file=sys.stderr)
+    try:
+        print(json.dumps(outcome.result) if as_json else outcome.text, flush=True)
+    except BrokenPipeError:  # `cavga ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _complain(message: str, exit_code: int) -> int:
+    print(f"cavga: {message}", file=sys.stderr)
+    return exit_code

@@ -1,0 +1,94 @@
+"""Sets of several classes, train/<class> and test/<class>, of which one is taken as normal. No torch.
+
+The training split of the normal class is what is learnt from, the whole test split is the test: the
+normal class has label 0, every other one label 1 and its name as defect type.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from cavga.data.readers.published import FASHION_MNIST_CLASSES
+from cavga.data.records import ANOMALOUS, NORMAL, Catalog, ImageRecord
+from cavga.errors import DataError, UsageError, unknown_name
+from cavga.images.decode import GOOD_FOLDERS, find_images, is_copy, subfolders
+
+
+def is_class_set(folder: Path, *, is_asked_for: bool = False) -> bool:
+    """It has train/<class> and test/<class> of the same names, and none of them says good.
+
+    With `is_asked_for`, any train/<name> and test/<name> will do.
+    """
+    train, test = ({path.name for path in subfolders(folder / split)} for split in ("train", "test"))
+    if is_asked_for:
+        return bool(train and test)
+    says_good = any(name.lower() in GOOD_FOLDERS for name in train | test)
+    return len(train) > 1 and bool(train & test) and not says_good and not (folder / "ground_truth").is_dir()
+
+
+def load_classes(root: Path, data: Path, *, layout: str, normal_class: str | None) -> Catalog:
+    """What the folder `data` holds, with one class normal; paths are relative to `root`, at or above it."""
+    names = class_names(data)
+    if not names:
+        raise DataError(f"{data}: expected train/<class> and test/<class> with images in them; check the path")
+    normal = choose_class(normal_class, names, data)
+    records, skipped = [], []
+    for split, folders in (("train", [normal]), ("test", sorted(names))):
+        for path in (path for name in folders for path in _images(data / split / name)):
+            name = path.relative_to(data / split).parts[0]
+            if is_copy(path) or path.parent.name != name:
+                skipped.append(path)
+                continue
+            record = ImageRecord(
+                path=path,
+                relative_path=path.relative_to(root).as_posix(),
+                label=NORMAL if name == normal else ANOMALOUS,
+                split=split,
+                category=normal,
+                defect_type=None if name == normal else name,
+            )
+            records.append(record)
+    if not records:
+        raise DataError(f"{data}: no images in train/{normal} or test; copy the images there or check the path")
+    return Catalog(
+        root=root,
+        layout=layout,
+        category=normal,
+        records=tuple(records),
+        expects_masks=False,
+        skipped=tuple(skipped),
+    )
+
+
+def class_names(folder: Path) -> list[str]:
+    """The classes in their order: 0, 1, 2 .. as numbers, Fashion-MNIST's in its own, others by name."""
+    names = {path.name for split in ("train", "test") for path in subfolders(folder / split)}
+    if names == set(FASHION_MNIST_CLASSES):
+        return list(FASHION_MNIST_CLASSES)
+    return sorted(names, key=lambda name: (int(name) if name.isdecimal() else -1, name))
+
+
+def choose_class(wanted: str | None, names: Sequence[str], data: Path) -> str:
+    """The class that is meant: by its name, else by its number, else by its letters and digits alone."""
+    if wanted is None:
+        listed = ", ".join(names)
+        raise UsageError(
+            f"{data} holds several classes, choose the normal one with --normal-class: {listed} "
+            f"(or its number, 0 to {len(names) - 1})"
+        )
+    if wanted in names:
+        return wanted
+    if wanted.isdecimal() and int(wanted) < len(names):
+        return names[int(wanted)]
+    alike = [name for name in names if letters_of(name) == letters_of(wanted)]
+    if len(alike) == 1:
+        return alike[0]
+    raise unknown_name("class", wanted, names)
+
+
+def letters_of(name: str) -> str:
+    """The letters and digits of a name alone, in lower case: what remains however it is spelled."""
+    return "".join(letter for letter in name.casefold() if letter.isalnum())
+
+
+def _images(folder: Path) -> list[Path]:
+    return find_images(folder) if folder.is_dir() else []

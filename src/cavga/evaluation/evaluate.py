@@ -1,0 +1,197 @@
+"""A detector and a data set -> metrics.json, predictions.jsonl, pixel_counts.npz, report.html."""
+
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cavga.atomic_files import atomic_write, refuse_file
+from cavga.data.manifest import sha256_of
+from cavga.data.records import ANOMALOUS, NORMAL, Catalog, ImageRecord
+from cavga.errors import DataError, UsageError
+from cavga.evaluation.report import Section, write_report
+from cavga.evaluation.results import Evaluation, ScoredImage, evaluate_records, has_known_mask
+from cavga.evaluation.sections import ClassAttentionOf, make_section
+from cavga.inference.detector import AnomalyDetector
+from cavga.inference.torch_engine import TorchEngine
+from cavga.monitoring.recalibrate import calibrated_on
+from cavga.pixel_counts_file import PIXEL_COUNTS_FILE, PixelCounts, save_pixel_counts
+from cavga.prediction.lines import PREDICTIONS_FILE, jsonl, prediction_line
+from cavga.runs.model_json import load_description
+from cavga.training.run_folder import load_like_run, used_images
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluatedRun:
+    """What `evaluate` found: the content of metrics.json, the report's section, files left out."""
+
+    metrics: dict[str, Any]
+    section: Section
+    problems: list[str]
+
+
+def evaluate(
+    run: str | Path,
+    data: str | Path,
+    output: str | Path | None = None,
+    *,
+    category: str | None = None,
+    without: str | Path | Sequence[str | Path] = (),
+    mask_cut: float | None = None,
+    at_original_size: bool = False,
+    device: str = "auto",
+) -> EvaluatedRun:
+    """Evaluate a run on the labelled test images of `data`; writes metrics.json, predictions.jsonl, report.html.
+
+    With masks it writes pixel_counts.npz too, for `cavga.comparing`.
+
+    Images that the run, or one of the runs in `without`, was trained or calibrated on are left out, by
+    content; an exported file knows only which ones set its thresholds later. `output` defaults to the run folder.
+    `category` may be the normal class of a set of classes; that and `mask_cut` default to the run's.
+    Raises DataError if no labelled test image is left.
+    """
+    if output is not None:
+        refuse_file(Path(output))
+    if output is None and Path(run).is_file():
+        raise UsageError(f"{run} is a file: say with --output which folder the results go to")
+    model = Path(run)
+    detector = AnomalyDetector.load(model, device=device)
+    used = used_images(model, detector.description) if model.is_dir() else {}
+    used |= dict.fromkeys(calibrated_on(detector.description), "calibration")
+    others = [without] if isinstance(without, str | Path) else without
+    for other in map(Path, others):
+        used |= used_images(other, load_description(other))
+    settings = detector.description["config"]["data"]
+    return evaluate_detector(
+        detector,
+        load_like_run(settings, Path(data), category=category, mask_cut=mask_cut),
+        Path(run if output is None else output),
+        used=used,
+        without=[str(other) for other in others],
+        at_original_size=at_original_size,
+        class_attention=_class_attention_of(model, detector),
+    )
+
+
+def evaluate_detector(
+    detector: AnomalyDetector,
+    catalog: Catalog,
+    output: Path,
+    *,
+    used: Mapping[str, str],
+    without: Sequence[str] = (),
+    at_original_size: bool = False,
+    class_attention: ClassAttentionOf | None = None,
+) -> EvaluatedRun:
+    """As `evaluate`, for a detector and a catalog that are already there.
+
+    `used` maps the sha256 of images to leave out. `without` names the other runs
+    whose images are among those, for metrics.json.
+    """
+    records, hashes, excluded = labelled_test_images(catalog, used)
+    folder = tempfile.TemporaryDirectory(prefix="cavga-")
+    with folder:
+        evaluation = evaluate_records(
+            detector, records, folder=folder, at_original_size=at_original_size, expects_masks=catalog.expects_masks
+        )
+        metrics = _complete(evaluation, detector, excluded=excluded)
+        metrics["provenance"]["without"] = list(without)
+        section = make_section(catalog.title, metrics, evaluation, detector, class_attention)
+    write_evaluation(output, metrics, evaluation, section, hashes)
+    return EvaluatedRun(metrics, section, evaluation.problems)
+
+
+def labelled_test_images(
+    catalog: Catalog, used: Mapping[str, str]
+) -> tuple[list[ImageRecord], dict[ImageRecord, str], int]:
+    """The labelled test images without those whose sha256 is in `used`, all their sha256, how many were left out.
+
+    What is no file has no sha256. Raises DataError if none is left.
+    """
+    labelled = [record for record in catalog.split("test") if record.label is not None]
+    hashes = {record: sha256_of(record.path) for record in labelled if record.path.is_file()}
+    records = [record for record in labelled if hashes.get(record) not in used]
+    if not records:
+        raise DataError(
+            f"{catalog.root} holds no labelled test images that were not trained on: expected them in "
+            "test/good and test/<defect>, or split test in a manifest"
+        )
+    return records, hashes, len(labelled) - len(records)
+
+
+def write_evaluation(
+    output: Path,
+    metrics: Mapping[str, Any],
+    evaluation: Evaluation,
+    section: Section,
+    hashes: Mapping[ImageRecord, str],
+) -> None:
+    """Write metrics.json, predictions.jsonl, report.html, and pixel_counts.npz if there is an anomalous pixel."""
+    threshold = metrics["image"]["threshold"]
+    atomic_write(output / "metrics.json", (json.dumps(metrics, indent=2) + "\n").encode())
+    atomic_write(output / PREDICTIONS_FILE, jsonl(_line(image, threshold, hashes) for image in evaluation.images))
+    counts = evaluation.pixel_counts.by_bin()
+    if len(counts):
+        rows = np.flatnonzero([has_known_mask(image) for image in evaluation.images])
+        edges, cut = evaluation.pixel_counts.edges, metrics["pixel"]["threshold"]
+        save_pixel_counts(output / PIXEL_COUNTS_FILE, PixelCounts(rows, counts, edges, cut))
+    else:
+        (output / PIXEL_COUNTS_FILE).unlink(missing_ok=True)  # of an older evaluation, which is no longer here
+    write_report(output / "report.html", f"cavga: {section.title}", [section])
+
+
+def counts_of(evaluation: Evaluation) -> dict[str, int]:
+    """The `counts` of metrics.json that are of the test images."""
+    scored = [image for image in evaluation.images if image.score is not None]
+    return {
+        "test_normal": sum(image.record.label == NORMAL for image in scored),
+        "test_anomalous": sum(image.record.label == ANOMALOUS for image in scored),
+        "with_mask": sum(image.record.label == ANOMALOUS and has_known_mask(image) for image in scored),
+        "unreadable": len(evaluation.images) - len(scored),
+    }
+
+
+def _class_attention_of(model: Path, detector: AnomalyDetector) -> ClassAttentionOf | None:
+    """What draws A^cn and A^ca, which an exported graph does not hold; None without a classifier or a run folder.
+
+    None, too, where a photograph is not seen as a whole.
+    """
+    if detector.description["variant"].endswith("-u") or not model.is_dir() or not detector.framing.is_plain:
+        return None
+    if isinstance(detector.engine, TorchEngine):
+        return detector.class_attention
+    return AnomalyDetector.load_in_torch(model, device="cpu").class_attention
+
+
+def _complete(evaluation: Evaluation, detector: AnomalyDetector, *, excluded: int) -> dict[str, Any]:
+    """metrics.json: the metrics with counts and provenance."""
+    origin, tested = detector.description["provenance"], counts_of(evaluation)
+    counts = {
+        "train": origin["train"],
+        "train_anomalous": origin.get("train_anomalous", 0),  # not in runs from before the w variants
+        "calibration": detector.description["calibration"]["num_images"],
+        **{key: tested[key] for key in ("test_normal", "test_anomalous", "with_mask")},
+        "excluded": excluded,
+        "unreadable": tested["unreadable"],
+    }
+    description = {key: detector.description[key] for key in ("variant", "preset", "calibration")}
+    description["calibration"] = {key: value for key, value in description["calibration"].items() if key != "scores"}
+    source = {**origin, **description, "weights_sha256": detector.description["weights_sha256"]}
+    return {**evaluation.metrics, "counts": counts, "provenance": source}
+
+
+def _line(image: ScoredImage, threshold: float | None, hashes: Mapping[ImageRecord, str]) -> dict[str, Any]:
+    line = prediction_line(
+        image.record.relative_path,
+        score=image.score,
+        threshold=threshold,
+        label=image.record.label,
+        error=image.error,
+        milliseconds=image.milliseconds,
+    )
+    is_anomalous = image.is_anomalous if threshold is None else line["is_anomalous"]
+    return {**line, "is_anomalous": is_anomalous, "sha256": hashes.get(image.record)}

@@ -1,0 +1,205 @@
+"""report.html: one self-contained page that says how good a model is and shows where it fails."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from cavga.evaluation.attention_rows import AttentionCase, attention_figure
+from cavga.rendering.heatmaps import score_histogram
+from cavga.rendering.html import NOT_COMPUTABLE, VERDICTS, Case, fact_line, gallery, note_list, table, write_page
+
+MAX_CASES = 24
+MIN_CASES = {"found": 4, "correctly passed": 2, "false alarm": 4}  # shown however many are missed
+
+_WORDS = ((1, "defective", "found"), (0, "good", "called anomalous"), (None, "unlabelled", "called anomalous"))
+_SUMMARY_KEYS = (("image", "auroc"), ("pixel", "auroc"), ("pixel", "aupro"))
+_TYPE_KEYS = ("image_auroc", "pixel_auroc", "aupro")
+_RATES = ("balanced_accuracy", "recall", "false_alarm_rate")  # shown in percent
+_METRICS = (
+    ("image", "auroc", "Image AUROC", "how often a defective image scores above a good one; 0.5 is chance"),
+    ("image", "balanced_accuracy", "Balanced accuracy", "right decisions, good and defective counted alike"),
+    ("image", "recall", "Recall", "defective images that were found"),
+    ("image", "false_alarm_rate", "False alarm rate", "good images called anomalous"),
+    (
+        "pixel",
+        "auroc",
+        "Pixel AUROC",
+        "how often a defective pixel lies above a good one; large defects dominate",
+    ),
+    (
+        "pixel",
+        "aupro",
+        "AUPRO",
+        "share of each defect that is covered, small ones alike; false positives up to 30%",
+    ),
+    (
+        "pixel",
+        "iou_dataset",
+        "IoU at the threshold",
+        "overlap of marked and true pixels, over the whole test set",
+    ),
+    (
+        "pixel",
+        "iou_dataset_oracle",
+        "IoU, oracle",
+        "oracle: threshold chosen on the test masks; not reachable in use",
+    ),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Section:
+    """One evaluation: the content of metrics.json, (score, label) of every image, cases in display order.
+
+    `attention` is what the classifier of a w variant attends to.
+    """
+
+    title: str
+    metrics: Mapping[str, Any]
+    scores: Sequence[tuple[float, int | None]]
+    cases: Sequence[Case]
+    notes: Sequence[str]
+    attention: Sequence[AttentionCase] = ()
+
+
+def choose_cases(predictions: Sequence[tuple[float, int | None, bool]], *, maximum: int = MAX_CASES) -> list[int]:
+    """Which (score, label, is_anomalous) to show, worst first: the indices in display order.
+
+    Missed defects by lowest score, false alarms by highest, found defects by lowest, passed ones by
+    highest, then those without a label. At most half of the places are kept free by MIN_CASES.
+    """
+    by_verdict: dict[str, list[int]] = {verdict: [] for verdict in VERDICTS.values()}
+    for i, (_, label, is_anomalous) in enumerate(predictions):
+        by_verdict[VERDICTS[label, is_anomalous]].append(i)
+    for verdict, members in by_verdict.items():
+        members.sort(key=lambda i: predictions[i][0], reverse=verdict not in ("missed", "found"))
+    taken = dict.fromkeys(by_verdict, 0)
+    free = maximum // 2
+    for verdict, minimum in MIN_CASES.items():
+        taken[verdict] = min(minimum, len(by_verdict[verdict]), free)
+        free -= taken[verdict]
+    free = maximum - sum(taken.values())
+    for verdict, members in by_verdict.items():
+        more = min(len(members) - taken[verdict], free)
+        taken[verdict] += more
+        free -= more
+    return [i for verdict, members in by_verdict.items() for i in members[: taken[verdict]]]
+
+
+def write_report(path: Path, title: str, sections: Sequence[Section]) -> None:
+    """Write the page; every text is escaped, what could not be computed says so."""
+    body = "".join(_section(section, i) for i, section in enumerate(sections))
+    write_page(path, title, _summary(sections) if len(sections) > 1 else "", body)
+
+
+def _summary(sections: Sequence[Section]) -> str:
+    rows = [
+        f'<tr><th scope="row"><a href="#section-{i}">{escape(section.title)}</a></th><td>{_share(section, 1)}</td>'
+        f"<td>{_share(section, 0)}</td>{_cells(section.metrics, _SUMMARY_KEYS)}</tr>"
+        for i, section in enumerate(sections)
+    ]
+    columns = ("", "defects found", "false alarms", "image AUROC", "pixel AUROC", "AUPRO")
+    return table("All sections", columns, rows)
+
+
+def _section(section: Section, index: int) -> str:
+    metrics = section.metrics
+    histogram = score_histogram(section.scores, _number(metrics, "image", "threshold"))
+    plot = f'<figure class="plot"><figcaption>Scores of the test images</figcaption>{histogram}</figure>'
+    return (
+        f'<section id="section-{index}"><h2>{escape(section.title)}</h2>'
+        f'<p class="verdict">{_sentence(section)}</p>{fact_line("Images", metrics.get("counts"))}'
+        f'<div class="columns"><div>{_metrics_table(section)}</div>'
+        f"<div>{plot if histogram else ''}{_by_type_table(metrics)}</div></div>"
+        f"{note_list(section.notes)}{attention_figure(section.attention)}{_worst_cases(section)}"
+        f"{fact_line('Provenance', metrics.get('provenance'))}</section>\n"
+    )
+
+
+def _num_called(section: Section, label: int | None) -> tuple[int | None, int]:
+    """How many images with this label are called anomalous (None if nobody decided), of how many."""
+    scores = [score for score, known in section.scores if known == label]
+    threshold = _number(section.metrics, "image", "threshold")
+    if threshold is not None:
+        return sum(score >= threshold for score in scores), len(scores)
+    rate = None if label is None else _number(section.metrics, "image", ("false_alarm_rate", "recall")[label])
+    return (None if rate is None else round(rate * len(scores))), len(scores)
+
+
+def _share(section: Section, label: int | None) -> str:
+    num_called, total = _num_called(section, label)
+    return f"{num_called} of {total}" if total and num_called is not None else NOT_COMPUTABLE
+
+
+def _sentence(section: Section) -> str:
+    """The result in plain words."""
+    parts = []
+    for label, name, verb in _WORDS:
+        num_called, total = _num_called(section, label)
+        if num_called is None and (total or not section.scores):
+            return f"{len(section.scores)} images were scored; without a threshold none was judged."
+        if total:
+            was = "was" if num_called == 1 else "were"
+            images = "image" if total == 1 else "images"
+            parts.append(f"of <b>{total}</b> {name} {images} <b>{num_called}</b> {was} {verb}")
+    text = "; ".join(parts) or "no image was scored"
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def _metrics_table(section: Section) -> str:
+    rows = []
+    for group, key, name, meaning in _METRICS:
+        value = _number(section.metrics, group, key)
+        shown = NOT_COMPUTABLE if value is None else f"{value:.1%}" if key in _RATES else f"{value:.3f}"
+        extra = _reason(section, group) if value is None else _interval(section.metrics, f"{group}_{key}")
+        rows.append(
+            f'<tr><th scope="row">{name}<span class="hint">{meaning}</span></th>'
+            f'<td>{shown}<span class="hint">{extra}</span></td></tr>'
+        )
+    return table("Figures of merit", ("", "value"), rows)
+
+
+def _interval(metrics: Mapping[str, Any], key: str) -> str:
+    interval = (metrics.get("intervals") or {}).get(key)
+    return f"95%: {interval[0]:.3f}–{interval[1]:.3f}" if interval else ""
+
+
+def _reason(section: Section, group: str) -> str:
+    """Why nothing could be computed, where that is obvious."""
+    for label, name in ((1, "defective"), (0, "good")):
+        if not any(known == label for _, known in section.scores):
+            return f"no {name} test images"
+    return "no masks" if group == "pixel" and not _number(section.metrics, "counts", "with_mask") else ""
+
+
+def _by_type_table(metrics: Mapping[str, Any]) -> str:
+    by_type = metrics.get("by_defect_type") or {}
+    rows = [
+        f'<tr><th scope="row">{escape(str(name))}</th><td>{_figure(by_type, name, "count", "{:.0f}")}</td>'
+        f"<td>{_figure(by_type, name, 'recall', '{:.0%}')}</td>"
+        f"{_cells(by_type, [(name, key) for key in _TYPE_KEYS])}</tr>"
+        for name in by_type
+    ]
+    columns = ("", "images", "found", "image AUROC", "pixel AUROC", "AUPRO")
+    return table("By type of defect", columns, rows) if rows else ""
+
+
+def _cells(metrics: Mapping[str, Any], keys: Sequence[tuple[str, str]]) -> str:
+    return "".join(f"<td>{_figure(metrics, group, key)}</td>" for group, key in keys)
+
+
+def _figure(metrics: Mapping[str, Any], group: str, key: str, style: str = "{:.3f}") -> str:
+    value = _number(metrics, group, key)
+    return NOT_COMPUTABLE if value is None else style.format(value)
+
+
+def _number(metrics: Mapping[str, Any], group: str, key: str) -> float | None:
+    value = (metrics.get(group) or {}).get(key)
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+
+
+def _worst_cases(section: Section) -> str:
+    return gallery(f"Worst cases first: {len(section.cases)} of {len(section.scores)} images", section.cases)

@@ -1,0 +1,114 @@
+"""Reading back what `cavga evaluate` wrote, to compare two of them. No torch."""
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cavga.errors import DataError
+from cavga.pixel_counts_file import PIXEL_COUNTS_FILE, PixelCounts, load_pixel_counts
+from cavga.prediction.lines import PREDICTIONS_FILE
+
+METRICS_FILE = "metrics.json"
+
+
+@dataclass(frozen=True)
+class TestedImage:
+    """One labelled image with its score; `row` is its line in predictions.jsonl, from 0."""
+
+    row: int
+    path: str
+    sha256: str | None
+    label: int
+    score: float
+    is_anomalous: bool | None
+
+    __test__ = False  # not a test, whatever pytest makes of the name
+
+
+@dataclass(frozen=True, eq=False)
+class WrittenEvaluation:
+    """The labelled images of an evaluation, and its pixels where they are known.
+
+    `num_unscored` images have no score or no label. `pixels` is None where `no_pixels` says why.
+    """
+
+    folder: Path
+    images: tuple[TestedImage, ...]
+    num_unscored: int
+    pixels: PixelCounts | None
+    resolution: Any
+    no_pixels: str
+
+
+def read_evaluation(path: Path) -> WrittenEvaluation:
+    """Read an evaluation's folder, or its metrics.json or predictions.jsonl; raises DataError."""
+    folder = path if path.is_dir() else path.parent
+    file = path if path.suffix == ".jsonl" else folder / PREDICTIONS_FILE
+    if not path.exists() or not file.is_file():
+        raise DataError(f"{file} does not exist: expected a folder that `cavga evaluate` wrote its results to")
+    entries = _entries(file)
+    images = tuple(_image(entry, row, f"{file}, line {row + 1}") for row, entry in enumerate(entries) if _counts(entry))
+    if not images:
+        raise DataError(
+            f"{file} holds no image with a score and a label: `cavga evaluate` writes them, predict does not"
+        )
+    seen: set[str] = set()
+    for image in images:
+        if image.path in seen:
+            raise DataError(f"{file}, line {image.row + 1}: {image.path} is there twice; evaluate again")
+        seen.add(image.path)
+    pixels, resolution, no_pixels = _pixels(folder, len(entries))
+    return WrittenEvaluation(folder, images, len(entries) - len(images), pixels, resolution, no_pixels)
+
+
+def _entries(file: Path) -> list[dict[str, Any]]:
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise DataError(f"{file} is not text: expected the {PREDICTIONS_FILE} of `cavga evaluate`") from None
+    entries = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            entry = None
+        if not isinstance(entry, dict):
+            raise DataError(f"{file}, line {number}: expected a line of `cavga evaluate`; evaluate again")
+        entries.append(entry)
+    return entries
+
+
+def _counts(entry: dict[str, Any]) -> bool:
+    return entry.get("score") is not None and entry.get("label") is not None
+
+
+def _image(entry: dict[str, Any], row: int, place: str) -> TestedImage:
+    path, sha256, label, score = (entry.get(key) for key in ("path", "sha256", "label", "score"))
+    value = float(score) if isinstance(score, int | float) and not isinstance(score, bool) else math.nan
+    decision = entry.get("is_anomalous")
+    if (
+        not isinstance(path, str)
+        or not math.isfinite(value)
+        or label not in (0, 1)
+        or decision not in (None, True, False)
+    ):
+        raise DataError(f"{place}: expected a line of `cavga evaluate`; evaluate again")
+    return TestedImage(row, path, sha256, int(label), value, decision)
+
+
+def _pixels(folder: Path, num_lines: int) -> tuple[PixelCounts | None, Any, str]:
+    """The pixel counts, at which size they are, and why there are none."""
+    file = folder / PIXEL_COUNTS_FILE
+    if not file.is_file():
+        return None, None, f"{file} does not exist: no masks, or evaluated by an older version (evaluate again)"
+    try:
+        metrics = json.loads((folder / METRICS_FILE).read_text(encoding="utf-8"))
+        resolution = metrics["pixel"]["resolution"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None, None, f"{folder / METRICS_FILE} does not say at which size the pixels were counted"
+    counts = load_pixel_counts(file)
+    if len(counts.rows) and int(counts.rows.max()) >= num_lines:
+        raise DataError(f"{file} does not belong to the {PREDICTIONS_FILE} beside it; evaluate again")
+    return counts, resolution, ""

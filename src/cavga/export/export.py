@@ -1,0 +1,150 @@
+"""`cavga export`: a run folder -> one file for another runtime, checked on real photographs before it is kept."""
+
+import json
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from cavga.atomic_files import atomic_write
+from cavga.data.manifest import read_manifest_paths
+from cavga.errors import DataError, UsageError
+from cavga.export.parity import ExportCheck, compare
+from cavga.export.writers import onnx_model, torch_program
+from cavga.images.decode import read_image
+from cavga.images.tiling import Framing
+from cavga.inference.detector import AnomalyDetector
+from cavga.inference.engine import Photograph
+from cavga.inference.graph import InferenceGraph
+from cavga.inference.load_exported import load_exported
+from cavga.inference.torch_engine import TorchEngine
+from cavga.runs.model_json import (
+    DATA_FILE,
+    EXPORT_PRECISIONS,
+    EXPORT_SUFFIXES,
+    MANIFEST_FILE,
+    METADATA_KEY,
+    ONNX_FILE,
+    TRAINING_FOLDER,
+    exported_hashes,
+    report_of,
+)
+
+NUM_CHECKED = 7  # photographs that the export is checked on
+NUM_MEASURED = 64  # photographs that the ranges of INT8 are measured on
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written, and how far it is from PyTorch; `description` is what its metadata says of it."""
+
+    path: Path
+    format: str
+    precision: str
+    check: ExportCheck
+    description: Mapping[str, Any]
+
+
+def export_run(
+    run: Path, output: Path | None = None, *, format: str = "onnx", precision: str = "fp32", data: Path | None = None
+) -> Exported:
+    """Write the model of a run folder as one file; `output` defaults to RUN/model with the format's suffix.
+
+    It carries the thresholds in force: those of `cavga calibrate` if there are any, as for `AnomalyDetector.load`.
+    The photographs it is checked on are some of those the run was made from, in `data` or where they were then; of a
+    model with tiles or a region of interest they are pieces of those, as it sees them.
+    Nothing is written if fp32 differs from PyTorch; fp16 and INT8 are written with their differences. The report
+    lies beside the file, with ".json" added to its name. Raises UsageError, DataError or ExportError.
+    """
+    if format not in EXPORT_SUFFIXES or precision not in EXPORT_PRECISIONS[format]:
+        pairs = ", ".join(f"{name} {one}" for name, known in EXPORT_PRECISIONS.items() for one in known)
+        raise UsageError(f"cannot export as {format} {precision}: expected one of {pairs}")
+    stem = "model" if precision == "fp32" else f"model-{precision}"
+    target = output or run / f"{stem}{EXPORT_SUFFIXES[format]}"
+    if target.suffix.lower() != EXPORT_SUFFIXES[format]:
+        raise UsageError(f"--output {target}: expected a name that ends in {EXPORT_SUFFIXES[format]}")
+    detector = AnomalyDetector.load_in_torch(run, device="cpu")
+    engine, description = detector.engine, detector.description
+    assert isinstance(engine, TorchEngine)
+    folder = _data_folder(run, data)
+    photographs = list(_seen(run, folder, detector.framing, NUM_CHECKED))
+    measured = _seen(run, folder, detector.framing, NUM_MEASURED)
+    with tempfile.TemporaryDirectory(prefix="cavga-") as scratch:
+        draft = Path(scratch) / target.name
+        _write(draft, engine, description, format, precision, measured)
+        check = compare(engine, load_exported(draft, "cpu"), photographs, description["calibration"])
+        if precision == "fp32":
+            check.require_equality()
+        for file in sorted(Path(scratch).iterdir(), key=lambda file: file == draft):  # the named one last
+            atomic_write(target.with_name(file.name), file.read_bytes())
+    report = {"format": format, "precision": precision, "check": check.as_dict(),
+              "weights_sha256": description["weights_sha256"], **exported_hashes(target)}  # fmt: skip
+    atomic_write(report_of(target), (json.dumps(report, indent=2) + "\n").encode())
+    return Exported(target, format, precision, check, description)
+
+
+def _write(
+    path: Path,
+    engine: TorchEngine,
+    description: dict[str, Any],
+    format: str,
+    precision: str,
+    measured: Iterable[Photograph],
+) -> None:
+    """One file of the format, two for OpenVINO."""
+    assert isinstance(engine.graph, InferenceGraph)
+    if format == "torch":
+        path.write_bytes(torch_program(engine.graph, description))
+        return
+    model = onnx_model(engine.graph, description, in_half=precision == "fp16")
+    if precision == "int8":
+        from cavga.export.quantize import quantized
+
+        model = quantized(model, measured)
+    if format == "onnx":
+        onnx.save(model, path)
+        return
+    import openvino
+
+    with tempfile.TemporaryDirectory(prefix="cavga-") as scratch:
+        onnx.save(model, Path(scratch) / ONNX_FILE)
+        converted = openvino.convert_model(Path(scratch) / ONNX_FILE)
+    converted.set_rt_info(json.dumps(description, sort_keys=True), [METADATA_KEY])
+    openvino.save_model(converted, path, compress_to_fp16=False)
+
+
+def _data_folder(run: Path, data: Path | None) -> Path:
+    """Where the run's photographs are."""
+    noted = run / TRAINING_FOLDER / DATA_FILE
+    folder = data or (Path(noted.read_text(encoding="utf-8").strip()) if noted.is_file() else None)
+    if folder is None or not folder.is_dir():
+        raise DataError(
+            f"the photographs that {run} was trained on are needed to check the export, and are not at {folder}: "
+            "say with --data which folder they are in now"
+        )
+    return folder
+
+
+def _seen(run: Path, folder: Path, framing: Framing, count: int) -> Iterator[Photograph]:
+    """So many of the run's photographs as the model sees them, evenly spread; of tiles, from all over them.
+
+    There are fewer if the photographs have no more pieces than that.
+    """
+    paths = [folder / path for path in read_manifest_paths(run / MANIFEST_FILE)]
+    found = [path for path in paths if path.is_file()]
+    if not found:
+        raise DataError(f"{folder} holds none of the {len(paths)} photographs in {run / MANIFEST_FILE}: "
+                        "say with --data which folder they are in now")  # fmt: skip
+    chosen = found[:: max(1, len(found) // count)][:count]
+    for i, path in enumerate(chosen):
+        photograph = read_image(path)
+        height, width = photograph.shape[:2]
+        framing.check_fit((height, width), str(path))
+        total = framing.num_pieces((height, width))
+        places = {place * total // count for place in range(i, count, len(chosen))}
+        for k, piece in enumerate(framing.pieces(photograph)):
+            if k in places:
+                yield piece.copy()  # a view would hold the whole photograph

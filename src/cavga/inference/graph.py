@@ -1,0 +1,122 @@
+"""The one truth of inference: photographs -> score, anomaly map and mask, without a backward pass.
+
+Evaluation, prediction and calibration all go through `InferenceGraph`; what is measured is what is deployed.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from cavga.config.schema import RunConfig
+from cavga.data.dataset import as_images, resize
+from cavga.model.cavga import Cavga, Latent
+from cavga.model.classifiers import Classifier, EnergyClassifier, class_score
+from cavga.model.region_classifier import RegionClassifier
+from cavga.shapes import Images, Masks, Photographs, ScoreMap, Scores
+
+TOP_SHARE = 0.01  # of the map's pixels, whose mean is the image's score (docs/decisions/0006)
+
+
+@dataclass(frozen=True)
+class InferenceOutput:
+    """Raw scores and maps at the model's input size, higher is more anomalous; masks at the pixel threshold."""
+
+    score: Scores
+    anomaly_map: ScoreMap
+    mask: Masks
+
+
+class ScoringGraph(nn.Module, ABC):
+    """What a detector needs: an input size, two thresholds, and scores of images of that size."""
+
+    image_threshold: Tensor
+    pixel_threshold: Tensor
+
+    def __init__(self, image_size: tuple[int, int]) -> None:
+        super().__init__()
+        self.image_size = image_size
+        self.register_buffer("image_threshold", torch.tensor(torch.inf))
+        self.register_buffer("pixel_threshold", torch.tensor(torch.inf))
+
+    @abstractmethod
+    def score_images(self, images: Images) -> InferenceOutput:
+        """Scores, maps and masks of images in [0, 1] that are already at the input size."""
+
+
+class InferenceGraph(ScoringGraph):
+    """A trained model with its thresholds, in eval mode."""
+
+    def __init__(
+        self, model: Cavga, *, image_size: tuple[int, int], image_score: str, map_gate: str = "always"
+    ) -> None:
+        super().__init__(image_size)
+        self.model, self.image_score, self.map_gate = model.eval(), image_score, map_gate
+
+    def forward(self, photographs: Photographs) -> InferenceOutput:
+        """Photographs of one size, of any size."""
+        return self.score_images(as_images(resize(photographs, self.image_size)))
+
+    def score_images(self, images: Images) -> InferenceOutput:
+        """As `forward`, for images that are already at the model's input size."""
+        latent = self.model.encode(images)
+        energy = self.model.energy(latent.mu) if self.model.attends_to == "energy" else None
+        cells = self.model.anomaly_map(latent, energy)
+        if self.map_gate == "predicted_anomalous":
+            cells = torch.where(self._class_score(latent)[:, None, None] >= 0, cells, 0)
+        anomaly_map = enlarged(cells, self.image_size)
+        match self.image_score:
+            case "residual":
+                score = residual_score(images, self.model.decoder(latent.mu).sigmoid())
+            case "class":
+                score = self._class_score(latent)
+            case "joint":
+                assert energy is not None  # cavga.config refuses it otherwise
+                own = map_score(enlarged(energy.cells, self.image_size)) if energy.score is None else energy.score
+                score = self._energy_classifier().joint_score(own, self.model.energies(latent.mu))
+            case _:
+                score = map_score(anomaly_map) if energy is None or energy.score is None else energy.score
+        return InferenceOutput(score, anomaly_map, anomaly_map >= self.pixel_threshold)
+
+    def class_attention(self, images: Images) -> Float[Tensor, "batch 2 height width"]:
+        """A^cn and A^ca of images at the input size, enlarged to it; raises ValueError without a classifier."""
+        latent = self.model.encode(images)
+        maps = self.model.class_attention(latent, latent.mu)
+        return torch.stack([enlarged(maps[:, c], self.image_size) for c in (0, 1)], dim=1)
+
+    def _energy_classifier(self) -> EnergyClassifier:
+        assert isinstance(self.model.classifier, EnergyClassifier)
+        return self.model.classifier
+
+    def _class_score(self, latent: Latent) -> Scores:
+        assert isinstance(self.model.classifier, Classifier | RegionClassifier)
+        return class_score(self.model.classifier(latent.mu))
+
+
+def graph_of(model: Cavga, config: RunConfig) -> InferenceGraph:
+    """The inference graph that a resolved configuration asks for."""
+    return InferenceGraph(
+        model,
+        image_size=config.data.image_size,
+        image_score=config.model.image_score or "map",
+        map_gate=config.model.map_gate,
+    )
+
+
+def enlarged(cells: ScoreMap, size: tuple[int, int]) -> Float[Tensor, "batch height width"]:
+    """The map's cells enlarged to the input size, bilinear."""
+    return functional.interpolate(cells[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
+
+
+def map_score(anomaly_map: ScoreMap) -> Scores:
+    """The mean of the map's highest 1 %."""
+    pixels = anomaly_map.flatten(1)
+    return pixels.topk(max(1, round(TOP_SHARE * pixels.shape[1])), dim=1).values.mean(dim=1)
+
+
+def residual_score(images: Images, reconstructions: Images) -> Scores:
+    """s_a of the paper: the pixel-wise difference of image and reconstruction, as the mean absolute one."""
+    return (images - reconstructions).abs().mean(dim=(1, 2, 3))

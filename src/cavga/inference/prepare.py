@@ -1,0 +1,64 @@
+"""Photographs from files and arrays, brought to what a model takes. No torch."""
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cavga.errors import DataError
+from cavga.images.decode import read_image
+from cavga.images.tiling import Framing
+from cavga.inference.engine import Engine
+
+Array = NDArray[Any]  # uint8, checked where it is used
+
+
+@dataclass(frozen=True)
+class FailedImage:
+    """An image that cannot be read or does not fit the region of interest, and why; `path` is None for an array."""
+
+    error: str
+    path: Path | None = None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A photograph as it is, or the one piece of it that a model sees; `size` is the whole photograph's."""
+
+    photograph: NDArray[np.uint8]
+    size: tuple[int, int]
+    milliseconds: float
+    path: Path | None = None
+
+
+def prepare(source: Array | Path, engine: Engine, framing: Framing) -> Prepared | FailedImage:
+    """The one piece that a model without tiles sees of a photograph, at its input size."""
+    whole = read(source, framing)
+    if isinstance(whole, FailedImage):
+        return whole
+    started = time.perf_counter()
+    resized = engine.resize(next(framing.pieces(whole.photograph)))
+    return replace(whole, photograph=resized, milliseconds=whole.milliseconds + (time.perf_counter() - started) * 1000)
+
+
+def read(source: Array | Path, framing: Framing) -> Prepared | FailedImage:
+    """A photograph as it is, which has to fit the region of interest."""
+    started = time.perf_counter()
+    if isinstance(source, np.ndarray):
+        if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3 or 0 in source.shape:
+            return FailedImage(f"expected a uint8 array of shape (height, width, 3), got {source.dtype} {source.shape}")
+        photograph, name, path = source, "an array", None
+    else:
+        try:
+            photograph, name, path = read_image(source), str(source), source
+        except DataError as error:
+            return FailedImage(str(error), source)
+    height, width = photograph.shape[:2]
+    try:
+        framing.check_fit((height, width), name)
+    except DataError as error:
+        return FailedImage(str(error), path)
+    return Prepared(photograph, (height, width), (time.perf_counter() - started) * 1000, path)

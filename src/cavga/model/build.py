@@ -1,0 +1,153 @@
+"""The models: backbone R (ResNet-18, or as configured) or D (DC-GAN), u or w. Where a config meets a module."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+from torch import Tensor
+
+from cavga.config.backbones import DEFAULT_NETWORK, NETWORKS, Stage, encoder_stages
+from cavga.config.schema import ModelConfig, is_self_supervised, is_trained_on_made, is_weakly_supervised
+from cavga.errors import UsageError
+from cavga.model.cavga import AnyClassifier, Cavga, Decoder, Head
+from cavga.model.cell_classifier import CellClassifier
+from cavga.model.classifiers import Classifier, EnergyClassifier
+from cavga.model.decoder import DcganDecoder, FlattenedDecoder, ResidualDecoder
+from cavga.model.encoder import DcganEncoder, Encoder, TorchvisionEncoder
+from cavga.model.latent import FlattenedHead, LatentHead
+from cavga.model.prior import AggregatedPrior
+from cavga.model.region_classifier import RegionClassifier
+
+
+def build(config: ModelConfig, *, image_size: tuple[int, int]) -> Cavga:
+    """The model that `config` names, with random weights; `config` must be resolved."""
+    if config.latent == "whitened" and _num_kept(config) < 1:
+        raise UsageError(f"spectrum {config.spectrum} keeps no direction of the features: expected a wider range")
+    model = build_parts(config, image_size=image_size, mu_channels=training_channels(config))
+    model.mu_head.requires_grad_(config.train_latent or not is_whitened_first(config))
+    return model
+
+
+def is_whitened_first(config: ModelConfig) -> bool:
+    """Whether mu is set before training: the features of a frozen encoder are there from the start."""
+    return config.latent == "whitened" and not config.train_encoder
+
+
+def training_channels(config: ModelConfig) -> int:
+    """Channels of z while it is trained: as configured, or all that whitening keeps."""
+    if not is_whitened_first(config):
+        return config.latent_channels
+    return _num_kept(config)
+
+
+def _num_kept(config: ModelConfig) -> int:
+    """Directions that whitening keeps of the features' spectrum."""
+    num_features = sum(stage.channels for stage in _stages(config))
+    low, high = config.spectrum
+    return min(round(high * num_features) - round(low * num_features), config.latent_channels)
+
+
+def build_parts(config: ModelConfig, *, image_size: tuple[int, int], mu_channels: int) -> Cavga:
+    """As `build`, with the channels of mu given: those of a loaded, whitened head."""
+    encoder, stages, stride = _encoder(config), stages_of(config), latent_stride(config)
+    map_size = (image_size[0] // stride, image_size[1] // stride)
+    return Cavga(
+        encoder=encoder,
+        stages=stages,
+        mu_head=_head(config, mu_channels, map_size),
+        logvar_head=_head(config, mu_channels, map_size) if has_logvar(config) else None,
+        decoder=_decoder(config, mu_channels, map_size),
+        classifier=_classifier(config, mu_channels, map_size),
+        attends_to=_attends_to(config),
+        map_size=map_size,
+    )
+
+
+def add_prior(model: Cavga, tensors: Mapping[str, Tensor], prefix: str) -> None:
+    """Make room in the model for a fitted prior, if there is one among the tensors to be loaded."""
+    if any(name.startswith(prefix) for name in tensors):
+        model.prior = AggregatedPrior.shaped_like(tensors, prefix, map_size_of(model))
+
+
+def map_size_of(model: Cavga) -> tuple[int, int]:
+    """Rows and columns of the latent map."""
+    rows, columns = model.prior_variance.shape
+    return rows, columns
+
+
+def _head(config: ModelConfig, mu_channels: int, map_size: tuple[int, int]) -> Head:
+    channels = [stage.channels for stage in _stages(config)]
+    if config.latent_shape == "vector":
+        return FlattenedHead(channels=channels, map_size=map_size, latent_channels=mu_channels)
+    return LatentHead(
+        channels=channels,
+        strides=[stage.stride for stage in _stages(config)],
+        stride=latent_stride(config),
+        latent_channels=mu_channels,
+        is_local=config.latent == "whitened",
+        is_log=config.features == "log",
+    )
+
+
+def _decoder(config: ModelConfig, mu_channels: int, map_size: tuple[int, int]) -> Decoder:
+    stride, width = latent_stride(config), config.decoder_width
+    decoder: ResidualDecoder | DcganDecoder
+    if config.variant.startswith("r"):
+        decoder = ResidualDecoder(latent_channels=mu_channels, stride=stride, width=width, skip=config.decoder_skip)
+    else:
+        decoder = DcganDecoder(latent_channels=mu_channels, stride=stride, width=width)
+    if config.latent_shape == "vector":
+        return FlattenedDecoder(decoder, latent_channels=mu_channels, map_size=map_size)
+    return decoder
+
+
+def _classifier(config: ModelConfig, mu_channels: int, map_size: tuple[int, int]) -> AnyClassifier | None:
+    if is_trained_on_made(config):
+        return RegionClassifier(latent_channels=mu_channels)
+    if is_self_supervised(config):
+        return CellClassifier(latent_channels=mu_channels).requires_grad_(False)  # trained apart, once z is fixed
+    if not is_weakly_supervised(config):
+        return None
+    if config.latent == "whitened":
+        return EnergyClassifier(latent_channels=mu_channels)
+    score: Literal["logit", "probability"] = "logit" if config.class_score == "logit" else "probability"
+    z_size = (1, 1) if config.latent_shape == "vector" else map_size
+    return Classifier(latent_channels=mu_channels, map_size=z_size, class_score=score)
+
+
+def _attends_to(config: ModelConfig) -> Literal["energy", "latent_sum", "class"]:
+    match config.attention:
+        case "energy" | "latent_sum" | "class":
+            return config.attention
+    raise ValueError("the configuration is not resolved: cavga.presets.resolve fills in the attention")
+
+
+def latent_stride(config: ModelConfig) -> int:
+    """Pixels of the image a cell of the latent map stands for."""
+    if config.latent == "whitened":
+        return config.map_cell
+    return _stages(config)[0].stride
+
+
+def stages_of(config: ModelConfig) -> tuple[int, ...]:
+    """The encoder stages of a resolved configuration."""
+    if config.stages is None:
+        raise ValueError("the configuration is not resolved: cavga.presets.resolve fills in the stages")
+    return config.stages
+
+
+def has_logvar(config: ModelConfig) -> bool:
+    """Whether log var is learnt; a whitened latent has it fixed."""
+    return not is_whitened_first(config)
+
+
+def _encoder(config: ModelConfig) -> Encoder:
+    depth, frozen = stages_of(config)[-1], not config.train_encoder
+    if config.variant.startswith("d"):
+        return DcganEncoder(depth=depth, frozen=frozen)
+    return TorchvisionEncoder(NETWORKS[config.encoder or DEFAULT_NETWORK], depth=depth, frozen=frozen)
+
+
+def _stages(config: ModelConfig) -> list[Stage]:
+    """The stages that feed the latent."""
+    known = encoder_stages(config.variant, config.encoder)
+    return [known[number] for number in stages_of(config)]

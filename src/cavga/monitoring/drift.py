@@ -1,0 +1,215 @@
+"""Whether the scores of production images are still like those of the good images that set the thresholds. No torch.
+
+The images carry no labels and some are defective, whose scores say nothing of a lamp. So the distributions are compared
+below the threshold only, on both sides: if nothing changed, the scores that fall below it have one distribution,
+however many defective parts lie above it, since the threshold is an order statistic of the good images' scores and
+what lies below one is a sample of the truncated distribution. Conformal p-values tested for uniformity would need the
+same cut, and all of them depend on the same few good images: the two-sample test takes that into account.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cavga.calibration.stored import load_thresholds
+from cavga.calibration.thresholds import Calibration, rounded
+from cavga.errors import DataError, ModelFileError
+from cavga.inference.detector import AnomalyDetector
+from cavga.metrics.significance import KolmogorovSmirnov, clopper_pearson, exceedance_p_value, kolmogorov_smirnov
+from cavga.monitoring.recalibrate import calibration_in_force
+from cavga.prediction.lines import PREDICTIONS_FILE
+from cavga.runs.model_json import load_description
+
+Floats = NDArray[np.float64]
+
+LEVEL = 0.01  # of the whole verdict: how often it says drift where there is none
+NUM_TESTS = 2  # all images, and the last part
+NUM_PARTS = 5
+MIN_PART = 10  # images
+MIN_COMPARED = 5  # scores on each side, below which they are not compared
+
+
+@dataclass(frozen=True)
+class Part:
+    """Consecutive images: how many, and how their scores lie to those that set the threshold.
+
+    `median_p_value` is of the conformal p-values, (1 + good images that score as high) / (1 + good images): about 0.5
+    where nothing changed, lower where scores are higher. `comparison` is None with too few scores below the threshold.
+    """
+
+    num_images: int
+    num_called: int
+    interval: tuple[float, float]
+    median_p_value: float
+    comparison: KolmogorovSmirnov | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for --json."""
+        found = self.comparison
+        return {
+            "images": self.num_images,
+            "called_anomalous": self.num_called,
+            "share": self.num_called / self.num_images,
+            "interval": list(self.interval),
+            "median_p_value": self.median_p_value,
+            "ks_statistic": None if found is None else found.statistic,
+            "ks_p_value": None if found is None else found.p_value,
+        }
+
+
+@dataclass(frozen=True)
+class Drift:
+    """What `compare` found; `direction` is "none", "higher" or "lower", `verdict` says it in words."""
+
+    whole: Part
+    parts: tuple[Part, ...]
+    called_p_value: float | None
+    """How likely so many are called anomalous where all are good; None where no rate was promised."""
+    direction: str
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """The scores of predictions.jsonl in its order, how many lines have none, and the thresholds they were held to."""
+
+    scores: Floats
+    num_unreadable: int
+    thresholds: frozenset[float]
+
+
+def read_predictions(path: Path) -> Predictions:
+    """Read predictions.jsonl, or the one in a folder; raises DataError."""
+    file = path / PREDICTIONS_FILE if path.is_dir() else path
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise DataError(f"{file} does not exist: `cavga predict MODEL IMAGES --output DIR` writes one") from None
+    except UnicodeDecodeError:
+        raise DataError(f"{file} is not text: expected the {PREDICTIONS_FILE} of `cavga predict`") from None
+    scores, thresholds, num_unreadable = [], set(), 0
+    for number, line in enumerate(lines, start=1):
+        try:
+            entry = json.loads(line)
+            if entry["score"] is None:
+                num_unreadable += 1
+                continue
+            scores.append(_finite(entry["score"]))
+            thresholds.add(_finite(entry["threshold"]))
+        except (ValueError, KeyError, TypeError):
+            raise DataError(f"{file}, line {number}: expected a line of `cavga predict`; predict again") from None
+    if not scores:
+        raise DataError(f"{file} holds no scores ({num_unreadable} images could not be read)")
+    return Predictions(rounded(np.array(scores)), num_unreadable, frozenset(thresholds))
+
+
+def calibration_of(model: Path) -> Calibration:
+    """The calibration of a model, with its scores; raises ModelFileError if it has none of them."""
+    if model.is_dir():
+        description = load_description(model)
+        load_thresholds(model, description["weights_sha256"])  # a damaged one is an error, not to be passed over
+        found = calibration_in_force(model, description)
+    else:
+        found = Calibration.from_dict(AnomalyDetector.load(model, device="cpu").description["calibration"])
+    if not found.scores:
+        raise ModelFileError(f"{model} does not hold the scores that set its thresholds: train or calibrate again")
+    return found
+
+
+def compare(scores: Floats, calibration: Calibration) -> Drift:
+    """Compare scores, in the order in which the images were taken, with those that set the threshold."""
+    good = np.array(calibration.scores)
+    whole = _part(scores, good, calibration.image_threshold)
+    num_parts = min(NUM_PARTS, len(scores) // MIN_PART)
+    cut = np.array_split(scores, num_parts) if num_parts > 1 else []
+    parts = tuple(_part(part, good, calibration.image_threshold) for part in cut)
+    direction = _direction([whole, *parts[-1:]])
+    called_p_value = _called_p_value(whole, calibration)
+    return Drift(whole, parts, called_p_value, direction, _verdict(direction, whole, called_p_value))
+
+
+def _called_p_value(part: Part, calibration: Calibration) -> float | None:
+    promised, num_good = calibration.promised_false_alarm_rate, calibration.num_images
+    if promised is None:
+        return None
+    rank = round((1 - promised) * (num_good + 1))
+    return exceedance_p_value(part.num_called, part.num_images, num_good=num_good, rank=rank)
+
+
+def _part(scores: Floats, good: Floats, threshold: float) -> Part:
+    is_called = scores >= threshold
+    num_called = int(is_called.sum())
+    num_as_high = len(good) - np.searchsorted(good, scores, side="left")
+    p_values = (1 + num_as_high) / (1 + len(good))
+    below, good_below = scores[~is_called], good[good < threshold]
+    is_enough = min(len(below), len(good_below)) >= MIN_COMPARED
+    return Part(
+        num_images=len(scores),
+        num_called=num_called,
+        interval=clopper_pearson(num_called, len(scores)),
+        median_p_value=float(median(p_values.tolist())),
+        comparison=kolmogorov_smirnov(good_below, below) if is_enough else None,
+    )
+
+
+def _direction(tested: Sequence[Part]) -> str:
+    """Where the scores went, by all images and by the last of them: an early calm must not hide a late drift."""
+    if any(part.interval[0] > 0.5 for part in tested):  # too few are left below the threshold to say it
+        return "higher"
+    found = [part.comparison for part in tested if part.comparison is not None]
+    surest = min(found, key=lambda comparison: comparison.p_value, default=None)
+    if surest is None or surest.p_value >= LEVEL / NUM_TESTS:
+        return "none"
+    return "higher" if surest.is_higher else "lower"
+
+
+def _verdict(direction: str, whole: Part, called_p_value: float | None) -> str:
+    if direction != "none":
+        return f"scores are {direction} than those that set the threshold: calibrate again"
+    if called_p_value is not None and called_p_value < LEVEL:
+        return (
+            "no sign of drift below the threshold, but more images are called anomalous than good ones would be: "
+            "look at them"
+        )
+    if whole.comparison is None:
+        return "no sign of drift, but there are too few scores to compare"
+    return "no sign of drift"
+
+
+def _finite(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"expected a finite number, got {value!r}")
+    return float(value)
+
+
+def as_dict(drift: Drift, predictions: Predictions, calibration: Calibration) -> Mapping[str, Any]:
+    """Everything found as plain values, for --json."""
+    return {
+        **drift.whole.as_dict(),
+        "unreadable": predictions.num_unreadable,
+        "promised": calibration.promised_false_alarm_rate,
+        "threshold": calibration.image_threshold,
+        "good_images": calibration.num_images,
+        "called_p_value": drift.called_p_value,
+        "parts": [part.as_dict() for part in drift.parts],
+        "direction": drift.direction,
+        "verdict": drift.verdict,
+        "caveat": caveat(predictions, calibration),
+    }
+
+
+def caveat(predictions: Predictions, calibration: Calibration) -> str | None:
+    """What to look into before the verdict is believed: the predictions may be another model's."""
+    if predictions.thresholds == {calibration.image_threshold}:
+        return None
+    return (
+        f"predicted with another threshold than the {calibration.image_threshold:.6g} of this model, which is used "
+        "here: if the predictions are another model's, the verdict means nothing; predict again with this one"
+    )

@@ -1,0 +1,191 @@
+"""New thresholds for a trained model, from photographs of good parts as they look now. No torch."""
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cavga._version import __version__
+from cavga.calibration.stored import (
+    NEW_THRESHOLDS_KEY,
+    NewThresholds,
+    calibration_path,
+    load_thresholds,
+    save_thresholds,
+)
+from cavga.calibration.thresholds import Calibration, calibrate, num_needed
+from cavga.config.schema import CalibrationConfig
+from cavga.data.manifest import sha256_of
+from cavga.errors import DataError, ModelFileError, UsageError
+from cavga.inference.detector import AnomalyDetector, images_of
+from cavga.inference.prepare import FailedImage
+from cavga.runs.model_json import MANIFEST_FILE
+from cavga.training.run_folder import used_images
+
+MIN_PHOTOGRAPHS = 2
+
+
+@dataclass(frozen=True)
+class CalibratedModel:
+    """What `calibrate_model` did."""
+
+    old: Calibration
+    new: Calibration
+    num_called_before: int
+    """How many of the good photographs the old thresholds call anomalous."""
+    num_trained_on: int | None
+    """Photographs left out because the model was trained on them; None if it is not known what it was trained on."""
+    num_copies: int
+    """Photographs left out because another one has the same content."""
+    failed: tuple[str, ...]
+    """Photographs that cannot be read, and why."""
+    path: Path
+
+
+def calibrate_model(
+    model: str | Path,
+    photographs: Sequence[Path],
+    *,
+    false_alarm_rate: float | None = None,
+    mask_false_alarm_rate: float | None = None,
+    device: str = "auto",
+) -> CalibratedModel:
+    """Set a model's thresholds by good photographs (files and folders) and write them beside it.
+
+    Rates default to those of the thresholds in force. Raises UsageError for a model with the paper's fixed cuts,
+    DataError if fewer than two photographs can be used.
+    """
+    where, paths = Path(model), list(images_of(photographs))
+    detector = AnomalyDetector.load_as_trained(where, device=device)
+    old = calibration_in_force(where, detector.description)
+    rates = {"false_alarm_rate": false_alarm_rate, "mask_false_alarm_rate": mask_false_alarm_rate}
+    config = _settings(where, old, {name: rate for name, rate in rates.items() if rate is not None})
+    good = _hash(where, detector.description, paths)
+    results, hashes = [], []
+    for (sha256, _), result in zip(good.paths.items(), detector.results(good.paths.values()), strict=True):
+        if isinstance(result, FailedImage):
+            good.failed.append(result.error)
+            continue
+        hashes.append(sha256)
+        results.append((result.score, result.anomaly_map.max(keepdims=True)))  # the peak, and not all the maps
+    if len(results) < MIN_PHOTOGRAPHS:
+        raise DataError(_too_few(len(results), len(paths), good, config))
+    new = calibrate(results, config, image_score=old.image_score)
+    scores = np.array([score for score, _ in results], dtype=np.float32)
+    num_called = int((scores >= old.image_threshold).sum())
+    path = save_thresholds(
+        where,
+        NewThresholds(
+            calibration=new,
+            weights_sha256=detector.description["weights_sha256"],
+            photographs=_describe(paths, hashes),
+            replaces={"image_threshold": old.image_threshold, "pixel_threshold": old.pixel_threshold},
+            date=datetime.now(UTC).isoformat(timespec="seconds"),
+            cavga=__version__,
+        ),
+    )
+    return CalibratedModel(old, new, num_called, good.num_trained_on, good.num_copies, tuple(good.failed), path)
+
+
+def reset(model: str | Path) -> Path | None:
+    """Go back to the model's own thresholds; returns the file that was removed, None if there was none."""
+    if not Path(model).exists():
+        raise ModelFileError(f"{model}: no such model")
+    path = calibration_path(Path(model))
+    if not path.is_file():
+        return None
+    path.unlink()
+    return path
+
+
+def calibration_in_force(model: Path, description: Mapping[str, Any]) -> Calibration:
+    """The calibration that `AnomalyDetector.load` uses; its own where calibration.json is not usable."""
+    try:
+        again = load_thresholds(model, description["weights_sha256"])
+    except ModelFileError:  # to be replaced
+        again = None
+    return Calibration.from_dict(description["calibration"]) if again is None else again.calibration
+
+
+def calibrated_on(description: Mapping[str, Any]) -> list[str]:
+    """The sha256 of the photographs that set the thresholds after training, by the description of a loaded model."""
+    again = description.get(NEW_THRESHOLDS_KEY)
+    return [] if again is None else list(again["photographs"]["sha256s"])
+
+
+@dataclass
+class _Photographs:
+    paths: dict[str, Path]
+    """By sha256, those that may be used."""
+    failed: list[str]
+    num_trained_on: int | None
+    num_copies: int
+
+
+def _hash(model: Path, description: Mapping[str, Any], paths: Sequence[Path]) -> _Photographs:
+    """The photographs that the model has not seen, each content once."""
+    trained_on = _trained_on(model, description)
+    good = _Photographs({}, [], None if trained_on is None else 0, 0)
+    for path in paths:
+        try:
+            sha256 = sha256_of(path)
+        except DataError as error:
+            good.failed.append(str(error))
+            continue
+        if sha256 in good.paths:
+            good.num_copies += 1
+        elif good.num_trained_on is not None and sha256 in (trained_on or ()):
+            good.num_trained_on += 1
+        else:
+            good.paths[sha256] = path
+    return good
+
+
+def _trained_on(model: Path, description: Mapping[str, Any]) -> set[str] | None:
+    """The sha256 of the images that the model learnt from: its scores of them are too low."""
+    run = model if model.is_dir() else model.parent  # an exported file may lie in its run's folder, or in any other
+    manifest = run / MANIFEST_FILE
+    if not manifest.is_file():
+        return None
+    if model.is_file() and sha256_of(manifest) != description["provenance"]["manifest_sha256"]:
+        return None
+    return {sha256 for sha256, split in used_images(run, description).items() if split == "train"}
+
+
+def _settings(model: Path, old: Calibration, rates: Mapping[str, float]) -> CalibrationConfig:
+    if old.threshold_rule != "conformal":
+        raise UsageError(
+            f"{model} has the paper's fixed cuts (threshold_rule {old.threshold_rule}, preset paper): photographs do "
+            "not set them; train with --threshold-rule conformal for thresholds that can be calibrated"
+        )
+    before = {item.name: getattr(old, item.name) for item in fields(CalibrationConfig)}
+    return CalibrationConfig(**{**before, **rates})
+
+
+def _too_few(num_usable: int, num_given: int, good: _Photographs, config: CalibrationConfig) -> str:
+    reasons = [f"{len(good.failed)} cannot be read"] if good.failed else []
+    reasons += [f"the model was trained on {good.num_trained_on}"] if good.num_trained_on else []
+    reasons += [f"{good.num_copies} are copies of others"] if good.num_copies else []
+    why = f" ({', '.join(reasons)})" if reasons else ""
+    first = f"; the first: {good.failed[0]}" if good.failed else ""
+    return (
+        f"{num_usable} of {num_given} photographs can be used{why}: expected at least {MIN_PHOTOGRAPHS}, and "
+        f"{num_needed(config.false_alarm_rate)} to promise a false alarm rate of {config.false_alarm_rate}{first}"
+    )
+
+
+def _describe(paths: Sequence[Path], hashes: Sequence[str]) -> dict[str, Any]:
+    """Which photographs set the thresholds."""
+    folder = Path(os.path.commonpath([path.resolve().parent for path in paths]))
+    in_order = sorted(hashes)
+    return {
+        "count": len(in_order),
+        "folder": folder.name,
+        "sha256": hashlib.sha256("".join(in_order).encode()).hexdigest(),
+        "sha256s": in_order,
+    }

@@ -1,0 +1,107 @@
+"""The output folder of `cavga predict`: lines and pictures in it are of one run, whatever interrupts it.
+
+Pictures appear while a run goes on, its lines when it ends. So the lines of an earlier run go before the first new
+picture comes, and with them the pictures that they name. A hidden file lists the pictures that no lines speak of yet:
+where a run is stopped it stays, and the next run removes what it names.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from pathlib import Path, PurePosixPath
+from typing import IO, BinaryIO
+
+from cavga.atomic_files import atomic_writer
+from cavga.prediction.coco import CocoFile, coco_writer, is_coco_file
+from cavga.prediction.lines import PREDICTIONS_FILE, jsonl
+
+COCO_FILE = "coco.json"
+UNFINISHED_FILE = ".unfinished.jsonl"
+PICTURES = {"overlay": ("overlays", ".png"), "map": ("maps", ".tiff")}  # field of a line: folder and suffix
+
+
+class PredictionFolder:
+    """What a run writes to: `lines`, and `coco` if asked for, which appear when the run ends."""
+
+    def __init__(self, folder: Path, lines: BinaryIO, coco: CocoFile | None) -> None:
+        self.lines, self.coco = lines, coco
+        self._folder, self._unfinished = folder, folder / UNFINISHED_FILE
+        self._list: IO[bytes] | None = None
+
+    def picture(self, pictures: Mapping[str, str], field: str) -> Path:
+        """Where to write one of the pictures that a line names, relative to the folder, by their fields."""
+        if self._list is None:
+            self.remove_earlier()
+            self._list = self._unfinished.open("ab", buffering=0)
+        self._list.write(jsonl([{field: pictures[field]}]))
+        return self._folder / pictures[field]
+
+    def remove_earlier(self) -> None:
+        """Remove the lines of an earlier run, its coco.json and the pictures that it names, and nothing else.
+
+        Lines with nothing beside them are left for the new ones to replace.
+        """
+        if self._list is not None:
+            return
+        lines, coco = self._folder / PREDICTIONS_FILE, self._folder / COCO_FILE
+        has_coco = is_coco_file(coco)
+        if lines.is_file() and (has_coco or any(True for _ in _named(lines))):
+            # A list that is there already names the same: its run was stopped just after it had written its lines.
+            lines.replace(self._unfinished)
+        if has_coco:
+            coco.unlink()
+        if self._unfinished.is_file():
+            for name in _named(self._unfinished):
+                self._remove(name)
+            self._unfinished.unlink()
+
+    def close_list(self, *, is_done: bool) -> None:
+        """End the list of pictures; when the lines are written it is not needed any more."""
+        if self._list is not None:
+            self._list.close()
+            if is_done:
+                self._unfinished.unlink(missing_ok=True)
+
+    def _remove(self, name: PurePosixPath) -> None:
+        """Remove a picture, and the folders that are empty without it."""
+        (self._folder / name).unlink(missing_ok=True)
+        for parent in list(name.parents)[:-1]:
+            try:
+                (self._folder / parent).rmdir()
+            except OSError:  # it holds something else, or is gone already
+                return
+
+
+@contextmanager
+def prediction_folder(folder: Path, *, with_coco: bool) -> Iterator[PredictionFolder]:
+    """A folder to write predictions to; lines and coco.json appear when the block ends, whole or not at all.
+
+    If the block raises, an earlier run's are still there, unless a picture was written.
+    """
+    coco_file = coco_writer(folder / COCO_FILE) if with_coco else nullcontext()
+    opened, is_done = None, False
+    try:
+        with atomic_writer(folder / PREDICTIONS_FILE) as lines, coco_file as coco:
+            opened = PredictionFolder(folder, lines, coco)
+            yield opened
+            lines.flush()  # a full disk shows now, while the earlier lines are still there
+            opened.remove_earlier()
+        is_done = True
+    finally:
+        if opened is not None:
+            opened.close_list(is_done=is_done)
+
+
+def _named(lines: Path) -> Iterator[PurePosixPath]:
+    """The pictures that lines name, as far as they are where we write them: the file may have been changed."""
+    with lines.open("rb") as file:
+        for line in file:
+            try:
+                item = json.loads(line)
+            except ValueError:
+                continue
+            for field, (subfolder, suffix) in PICTURES.items():
+                name = item.get(field) if isinstance(item, dict) else None
+                path = PurePosixPath(name if isinstance(name, str) and "\0" not in name else "")
+                if path.parts[:1] == (subfolder,) and ".." not in path.parts and path.suffix == suffix:
+                    yield path

@@ -1,0 +1,73 @@
+"""Overlays as `cavga predict` writes them: with the border of the region of interest and a caption below. No torch."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from cavga.inference.detector import Prediction
+from cavga.rendering.heatmaps import Picture, outer_line, overlay
+from cavga.rendering.scale import MapScale
+
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+ROI_COLOUR = (255, 255, 255)
+GROUND, INK = (20, 23, 27), (230, 232, 235)
+DECISION_COLOURS = {True: (238, 136, 102), False: (119, 170, 221)}  # as in reports
+SMALLEST_FONT = 12  # px
+PIXELS_PER_FONT_SIZE = 45  # of a photograph's width, so that a caption looks alike on every photograph
+PIXELS_PER_BORDER = 400  # thinner than the line round what is marked
+GAP = "   "
+
+
+def captioned_overlay(
+    photograph: Picture, prediction: Prediction, threshold: float, scale: MapScale, roi: NDArray[np.bool_] | None
+) -> Picture:
+    """The overlay with the border of the region of interest (True in `roi`, at the photograph's size), and a caption.
+
+    `threshold` is that of the decision. The caption lies below the photograph, whose pixels keep their places; a
+    photograph too narrow for the caption gets a margin at its right.
+    """
+    picture = overlay(photograph, np.asarray(prediction.anomaly_map), scale)
+    if roi is not None:
+        picture[outer_line(roi, max(1, round(max(roi.shape) / PIXELS_PER_BORDER)))] = ROI_COLOUR
+    is_anomalous = prediction.score >= threshold
+    parts = ["anomalous" if is_anomalous else "normal", *_different("score", prediction.score, "threshold", threshold)]
+    if prediction.mask.any():
+        parts.append(f"outline from {scale.threshold:.3g}")
+    return _with_caption(picture, parts, DECISION_COLOURS[is_anomalous])
+
+
+def _different(name: str, value: float, other_name: str, other: float) -> list[str]:
+    """Two numbers in as many digits as it takes to tell them apart."""
+    digits = next((n for n in range(4, 10) if f"{value:.{n}g}" != f"{other:.{n}g}"), 4)
+    return [f"{name} {value:.{digits}g}", f"{other_name} {other:.{digits}g}"]
+
+
+def _with_caption(picture: Picture, parts: Sequence[str], first_colour: tuple[int, int, int]) -> Picture:
+    """The picture above a strip of text, in as few lines as its width allows; the first part in a colour of its own."""
+    height, width = picture.shape[:2]
+    font_size = max(SMALLEST_FONT, width // PIXELS_PER_FONT_SIZE)
+    font, margin = ImageFont.load_default(font_size), font_size // 3
+    lines = _lines(parts, font, width - 2 * margin)
+    line_height = int(1.3 * font_size)
+    needed = max(round(font.getlength(line)) for line in lines) + 2 * margin
+    page = Image.new("RGB", (max(width, needed), height + line_height * len(lines) + margin), GROUND)
+    page.paste(Image.fromarray(picture))
+    draw = ImageDraw.Draw(page)
+    for i, line in enumerate(lines):
+        draw.text((margin, height + line_height * i + margin // 2), line, INK, font)
+    draw.text((margin, height + margin // 2), parts[0], first_colour, font)
+    return np.asarray(page)
+
+
+def _lines(parts: Sequence[str], font: Font, width: int) -> list[str]:
+    lines = [parts[0]]
+    for part in parts[1:]:
+        longer = lines[-1] + GAP + part
+        if font.getlength(longer) <= width:
+            lines[-1] = longer
+        else:
+            lines.append(part)
+    return lines

@@ -1,0 +1,92 @@
+"""What a network that starts without weights is trained on: made anomalies and good images, cut and turned. No torch.
+
+Anomalies are made once and kept; which cut of one is seen, how it is turned and how bright it is are functions of
+(seed, epoch, index), so that a run that was killed and resumed ends with the same bits.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cavga.synthetic.strong import make_bold_anomaly
+
+MADE_PER_IMAGE, MAX_MADE = 12, 1500
+MADE_PER_GOOD = 3  # images with made anomalies for one without
+MIN_CUT = 64  # px a side; half of the image's if that is more
+SHARE_AT_ANOMALY = 0.75  # of the cuts of made images that hold a made pixel for sure
+MAX_GAIN, MAX_SHIFT = 0.2, 0.08  # how much lighter or of more contrast: the next band or lamp is not quite the same
+
+
+@dataclass(frozen=True, eq=False)
+class MadeImages:
+    """Images with made anomalies, how anomalous each pixel is (255 wholly), and the good images they were made on."""
+
+    images: NDArray[np.uint8]  # made x H x W x 3
+    labels: NDArray[np.uint8]  # made x H x W
+    normal: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        """Items of one epoch: every made image once, and good ones in between."""
+        return len(self.images) + max(1, len(self.images) // MADE_PER_GOOD)
+
+    def item(self, index: int, *, seed: int, epoch: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """One cut of an image (c x c x 3) and how anomalous its pixels are (c x c)."""
+        rng = np.random.default_rng([seed, epoch, index])
+        if index < len(self.images):
+            image, label = self.images[index], self.labels[index]
+        else:
+            image = self.normal[rng.integers(len(self.normal))]
+            label = np.zeros(image.shape[:2], dtype=np.uint8)
+        window = _window(label, rng)
+        turns, is_flipped = int(rng.integers(4)), bool(rng.integers(2))
+        image, label = (np.rot90(part[window], turns) for part in (image, label))
+        if is_flipped:
+            image, label = image[:, ::-1], label[:, ::-1]
+        return _relit(image, rng), label
+
+
+def make_images(normal: NDArray[np.uint8], *, seed: int) -> MadeImages:
+    """Anomalies on the normal images in turn; one that shows nothing is left out."""
+    made = list(_made(normal, seed))
+    if not made:  # images of one grey, or too small: then there is nothing to learn, and training says so by its loss
+        made = [(np.asarray(normal[0]), np.zeros(normal.shape[1:3], dtype=np.uint8))]
+    images, labels = (np.stack(parts) for parts in zip(*made, strict=True))
+    return MadeImages(images, labels, normal)
+
+
+def made_batch(
+    made: MadeImages, indices: NDArray[np.intp], *, seed: int, epoch: int
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """The items at `indices` as (batch, c, c, 3) and (batch, c, c)."""
+    items = [made.item(int(index), seed=seed, epoch=epoch) for index in indices]
+    return np.stack([image for image, _ in items]), np.stack([label for _, label in items])
+
+
+def _made(normal: NDArray[np.uint8], seed: int) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
+    for number in range(min(MADE_PER_IMAGE * len(normal), MAX_MADE)):
+        rng = np.random.default_rng([seed, number])
+        image, other = (np.asarray(normal[i]) for i in (number % len(normal), rng.integers(len(normal))))
+        result = make_bold_anomaly(image, other, rng)
+        if result is not None:
+            yield result[0], np.rint(255 * result[1]).astype(np.uint8)
+
+
+def _window(label: NDArray[np.uint8], rng: np.random.Generator) -> tuple[slice, slice]:
+    """A square cut: anywhere, or over a made pixel."""
+    side = min(*label.shape, max(MIN_CUT, min(label.shape) // 2))
+    starts = [int(rng.integers(n - side + 1)) for n in label.shape]
+    rows, columns = np.nonzero(label > 127)
+    if len(rows) and rng.uniform() < SHARE_AT_ANOMALY:
+        chosen = int(rng.integers(len(rows)))
+        centre = (int(rows[chosen]), int(columns[chosen]))
+        starts = [int(np.clip(at - rng.integers(side), 0, n - side)) for at, n in zip(centre, label.shape, strict=True)]
+    return slice(starts[0], starts[0] + side), slice(starts[1], starts[1] + side)
+
+
+def _relit(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """In a little more or less contrast and light."""
+    gain, shift = np.exp(rng.uniform(-MAX_GAIN, MAX_GAIN)), 255 * rng.uniform(-MAX_SHIFT, MAX_SHIFT)
+    middle = float(image.mean())
+    return np.clip(np.rint((image - middle) * gain + middle + shift), 0, 255).astype(np.uint8)

@@ -1,0 +1,47 @@
+"""All that is fitted and not trained: the latent, its prior and, in a w or s variant, the classifier."""
+
+import numpy as np
+import torch
+
+from cavga.config.schema import RunConfig, is_self_supervised, is_weakly_supervised
+from cavga.data.dataset import TrainingImages
+from cavga.model.cavga import Cavga
+from cavga.training.fit_classifier import fit_classifier
+from cavga.training.fit_latent import fit_latent, fit_prior_variance
+from cavga.training.fit_patch_classifier import fit_cell_classifier
+from cavga.training.fit_prior import Folds, HeldOut, fit_aggregated_prior
+
+NUM_FOLDS = 5
+
+
+def fit_whitened(model: Cavga, images: TrainingImages, config: RunConfig, *, device: torch.device) -> None:
+    """Fit the latent and what stands on it."""
+    fit_latent(model, images.normal, config.model, device=device)
+    order = np.random.default_rng(config.training.seed).permutation(images.num_photographs)
+    parts = [part.tolist() for part in np.array_split(order, min(NUM_FOLDS, images.num_photographs))]
+    fit_prior(model, images, config, images.pieces_of(parts), device=device)
+    fit_classes(model, images, config, device=device)
+
+
+def fit_classes(model: Cavga, images: TrainingImages, config: RunConfig, *, device: torch.device) -> None:
+    """Fit the classifier of an s or w variant to a latent that is set."""
+    if is_weakly_supervised(config.model):
+        fit_classifier(model, images, config.loss, device=device)
+    if is_self_supervised(config.model):
+        fit_cell_classifier(model, images, seed=config.training.seed, device=device)
+
+
+def fit_prior(
+    model: Cavga, images: TrainingImages, config: RunConfig, parts: Folds, *, device: torch.device
+) -> HeldOut | None:
+    """Fit the prior of a latent that is set, on the normal images; N(0, I) is left as it is.
+
+    `parts` cuts those into folds. What an aggregated prior measures on them comes back.
+    """
+    # The classifier of a whitened latent reads energies in units of their means, whatever the prior.
+    has_classifier = is_weakly_supervised(config.model) and config.model.latent == "whitened"
+    if config.model.prior == "by_position" or has_classifier:
+        fit_prior_variance(model, images.normal, device=device)
+    if config.model.prior == "aggregated":
+        return fit_aggregated_prior(model, images, parts, seed=config.training.seed, device=device)
+    return None

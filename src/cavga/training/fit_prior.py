@@ -1,0 +1,129 @@
+"""Fit the aggregated prior of a fixed latent to the normal images: centres, deviations, directions, scales.
+
+What normal images' energies are has to be measured on images that a prior has not seen: it remembers its own. So
+each fold of the images is measured by a prior of the other folds, and the prior that is kept is fitted to all of
+them. Scales and thresholds both come from those measurements (cross-conformal prediction, Vovk 2015).
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cavga.data.dataset import TrainingImages, image_batches
+from cavga.images.decode import BATCH_SIZE
+from cavga.model.build import map_size_of
+from cavga.model.cavga import Cavga
+from cavga.model.coreset import greedy_coreset
+from cavga.model.prior import SMALLEST_DEVIATION, AggregatedPrior, Energies, flattened
+from cavga.shapes import LatentMap
+
+NUM_CENTRES = 4000
+MAX_CANDIDATES = 524288  # cells, as many from every image, that the centres are chosen from
+NUM_NEIGHBOURS = 3  # centres whose distance is a centre's deviation
+SHRINKAGE = 0.2  # of the mean variance, added to every centre's: an empty background has hardly any
+MAX_CELLS = 1_024_000  # of the images that the prior is fitted to: held in memory; 1000 images of 256 px, 256 KB each
+MAX_MEASURED = 8192  # tiles, of whole photographs, that are measured
+EXPLAINED = 0.99  # share of the flattened z's variance that its directions explain
+
+Folds = Sequence[Sequence[int]]
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The energies of normal images, each by a prior that was fitted without its fold; `images` says which they are."""
+
+    images: NDArray[np.intp]
+    energies: Energies
+
+
+@torch.no_grad()
+def fit_aggregated_prior(
+    model: Cavga, images: TrainingImages, parts: Folds, *, seed: int, device: torch.device
+) -> HeldOut:
+    """Set the model's prior from normal images, which `parts` cuts into folds; the latent stays as it is.
+
+    It is fitted to some of many images, and those are measured. Of a photograph all tiles are, in the fold that they
+    share: its score is the highest of theirs.
+    """
+    model.eval()
+    chosen = np.sort(np.random.default_rng(seed).permutation(images.num_normal)[: _most_images(model)])
+    z = _encoded(model, images.normal[chosen], device)
+    is_tiled = images.photographs is not None
+    wanted = images.whole_photographs(most=MAX_MEASURED, seed=seed) if is_tiled else chosen
+    is_single = len(chosen) == 1  # an image that is alone is measured by itself
+    measured = []
+    for part in parts:
+        is_held, is_measured = (torch.from_numpy(np.isin(these, part)) for these in (chosen, wanted))
+        if is_measured.any():
+            prior = _fitted(z if is_single or is_held.all() else z[~is_held], map_size_of(model), seed)
+            held = _encoded(model, images.normal[wanted[is_measured]], device) if is_tiled else z[is_held]
+            measured.append((is_measured.nonzero()[:, 0], _energies(prior, held)))
+    model.prior = _fitted(z, map_size_of(model), seed)
+    order = torch.cat([positions for positions, _ in measured]).argsort()
+    energies = Energies.joined([energies for _, energies in measured])
+    in_order = Energies.joined([energies.part(slice(i, i + 1)) for i in order.tolist()])
+    model.prior.set_scales(in_order)
+    return HeldOut(wanted, in_order)
+
+
+def _most_images(model: Cavga) -> int:
+    """How many images the prior is fitted to."""
+    rows, columns = map_size_of(model)
+    return max(1, MAX_CELLS // (rows * columns))
+
+
+def _encoded(model: Cavga, images: NDArray[np.uint8], device: torch.device) -> LatentMap:
+    """Mu of some images, in half precision."""
+    return torch.cat([model.encode(batch).mu.half() for batch in image_batches(images, device)])
+
+
+def _energies(prior: AggregatedPrior, z: LatentMap) -> Energies:
+    return Energies.joined([prior.energies(batch.float()) for batch in z.split(BATCH_SIZE)])  # type: ignore[no-untyped-call]  # torch's own
+
+
+def _fitted(z: LatentMap, map_size: tuple[int, int], seed: int) -> AggregatedPrior:
+    candidates = torch.cat(list(_cells(z, seed)))
+    first = int(torch.randint(len(candidates), (), generator=torch.Generator().manual_seed(seed)))
+    centres = candidates[greedy_coreset(candidates, min(NUM_CENTRES, len(candidates)), first=first)]
+    mean, basis = _factors(torch.cat([flattened(batch.float()) for batch in z.split(BATCH_SIZE)]))  # type: ignore[no-untyped-call]
+    prior = AggregatedPrior(
+        num_centres=len(centres), num_directions=len(basis), latent_channels=centres.shape[1], map_size=map_size
+    ).to(centres.device)
+    prior.centres.copy_(centres)
+    prior.variances.copy_(_variances(centres))
+    prior.flat_mean.copy_(mean)
+    prior.flat_basis.copy_(basis)
+    return prior
+
+
+def _cells(z: LatentMap, seed: int) -> Iterator[Float[Tensor, "cells latent"]]:
+    """The cells of every image that centres are chosen from: all of them, or as many of each as there is room for."""
+    generator = torch.Generator().manual_seed(seed)
+    num_drawn = max(1, MAX_CANDIDATES // len(z))
+    for image in z:
+        cells = image.flatten(1).T.float()
+        yield cells if len(cells) <= num_drawn else cells[torch.randperm(len(cells), generator=generator)[:num_drawn]]
+
+
+def _variances(centres: Float[Tensor, "centres latent"]) -> Float[Tensor, " centres"]:
+    """s_c^2: the mean squared distance to the nearest other centres, shrunk towards the mean of all."""
+    num_others = min(NUM_NEIGHBOURS, len(centres) - 1)
+    if num_others < 1:
+        return torch.ones(len(centres), device=centres.device)
+    nearest = torch.cdist(centres, centres).topk(num_others + 1, largest=False).values[:, 1:]
+    variances = nearest.square().mean(dim=1)
+    return (variances + SHRINKAGE * variances.mean()).clamp_min(SMALLEST_DEVIATION**2)
+
+
+def _factors(flat: Float[Tensor, "images units"]) -> tuple[Float[Tensor, " units"], Float[Tensor, "directions units"]]:
+    """Mean and the principal directions that explain EXPLAINED of the variance."""
+    mean = flat.mean(dim=0)
+    _, values, directions = torch.linalg.svd(flat - mean, full_matrices=False)
+    shares = values.square().cumsum(dim=0) / values.square().sum().clamp_min(SMALLEST_DEVIATION)
+    num_kept = min(int((shares < EXPLAINED).sum()) + 1, max(len(flat) - 1, 0))
+    return mean, directions[:num_kept]

@@ -1,0 +1,119 @@
+"""The thresholds of a graph: from held-out normal images, or from folds of the training images."""
+
+import copy
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cavga.calibration.thresholds import Calibration, calibrate
+from cavga.config.schema import RunConfig, is_self_supervised
+from cavga.data.dataset import TrainingImages, image_batch, image_batches
+from cavga.data.records import folds
+from cavga.images.tiling import whole_results
+from cavga.inference.detector import AnomalyDetector
+from cavga.inference.graph import InferenceGraph, ScoringGraph, enlarged
+from cavga.inference.torch_engine import TorchEngine
+from cavga.training.fit import NUM_FOLDS, fit_whitened
+from cavga.training.fit_patch_classifier import choose_left_out
+from cavga.training.fit_prior import Folds, HeldOut
+from cavga.training.run_folder import TrainingData
+
+ScoreAndMap = tuple[float, NDArray[np.float32] | None]
+
+
+def folds_of(inputs: TrainingData, config: RunConfig) -> Folds:
+    """The folds of the training images: positions, no group cut."""
+    return folds(inputs.train, num_folds=NUM_FOLDS, seed=config.training.seed)
+
+
+def calibrate_graph(
+    graph: InferenceGraph,
+    images: TrainingImages,
+    inputs: TrainingData,
+    config: RunConfig,
+    held_out: HeldOut | None,
+) -> tuple[Calibration, dict[int, float]]:
+    """Set the graph's thresholds: from the held-out images, or from folds of the training images.
+
+    The scores of training images come back too, by position, where folds gave them: each by a model that had not
+    seen the image. A latent or a C that is trained has no folds: `cavga.runs.gather` holds images out for it
+    however few there are.
+    """
+    device = next(graph.parameters()).device
+    if inputs.calibration:
+        return set_thresholds(graph, inputs, config, device), {}
+    parts = folds_of(inputs, config)
+    if held_out is None:
+        pieces = score_folds(graph, images, images.pieces_of(parts), config)
+        positions = [position for part in parts for position in part]
+    else:
+        pieces = _scored(graph, images, held_out, config, device)
+        positions = np.unique(images.owners[held_out.images]).tolist()
+    sizes = [inputs.sizes[inputs.train[position].relative_path] for position in positions]
+    whole = whole_results(inputs.framing, sizes, pieces)
+    # Of a map its peak alone is looked at: those of many large photographs are not kept.
+    results = [(score, None if found is None else found.max(keepdims=True)) for score, found in whole]
+    score = config.model.image_score or "map"
+    calibration = calibrate(results, config.calibration, image_score=score, num_folds=len(parts))
+    scores = [score for score, _ in results]
+    return _apply(graph, calibration), dict(zip(positions, scores, strict=True))
+
+
+def _apply(graph: ScoringGraph, calibration: Calibration) -> Calibration:
+    graph.image_threshold.fill_(calibration.image_threshold)
+    graph.pixel_threshold.fill_(calibration.pixel_threshold)
+    return calibration
+
+
+def set_thresholds(graph: ScoringGraph, inputs: TrainingData, config: RunConfig, device: torch.device) -> Calibration:
+    """Calibrate the graph on the held-out normal images."""
+    detector = AnomalyDetector(TorchEngine(graph, device), {}, inputs.framing)
+    predictions = detector.predict(record.path for record in inputs.calibration)
+    results = ((p.score, p.anomaly_map) for p in predictions)
+    return _apply(graph, calibrate(results, config.calibration, image_score=config.model.image_score or "map"))
+
+
+def _scored(
+    graph: InferenceGraph, images: TrainingImages, held_out: HeldOut, config: RunConfig, device: torch.device
+) -> Iterator[ScoreAndMap]:
+    """Score and map of every image that folds of an aggregated prior measured, as the graph would give them.
+
+    C of an s variant has seen most of the images, and its map is in the graph's: only those that it has not seen
+    get a map.
+    """
+    needs_c, normal = is_self_supervised(config.model), images.normal
+    is_unseen = choose_left_out(len(normal), config.training.seed, photographs=images.photographs)
+    for i, position in enumerate(held_out.images):
+        image = image_batch(normal, held_out.images[i : i + 1], device) if needs_c and is_unseen[position] else None
+        with torch.inference_mode():
+            energy = graph.model.energy_of(held_out.energies.part(slice(i, i + 1)))
+            cells = energy.cells if image is None else graph.model.anomaly_map(graph.model.encode(image), energy)
+            anomaly_map = enlarged(cells, graph.image_size)[0].cpu().numpy()
+        assert energy.score is not None
+        yield float(energy.score), (None if needs_c and image is None else anomaly_map)
+
+
+def score_folds(
+    graph: InferenceGraph, images: TrainingImages, parts: Sequence[Sequence[int]], config: RunConfig
+) -> Iterator[ScoreAndMap]:
+    """(score, anomaly map) of every normal image, from a latent fitted on the other folds (cross-conformal, Vovk 2015).
+
+    The graph itself is left as it is. Its encoder is shared: one that was trained on these images has
+    seen them, so these scores are a little too low then; a frozen one has not.
+    """
+    device = next(graph.parameters()).device
+    for part in parts:
+        held = np.array(part, dtype=np.intp)
+        rest = np.setdiff1d(np.arange(images.num_normal), held)
+        fold = copy.deepcopy(graph)
+        others = np.concatenate([images.normal[rest], images.anomalous])
+        photographs = None
+        if images.photographs is not None:  # counted from 0 again
+            photographs = np.unique(images.photographs[rest], return_inverse=True)[1]
+        fit_whitened(fold.model, TrainingImages(others, len(rest), photographs), config, device=device)
+        for batch in image_batches(images.normal[held], device):
+            with torch.inference_mode():
+                output = fold.score_images(batch)
+            yield from zip(output.score.tolist(), output.anomaly_map.cpu().numpy(), strict=True)

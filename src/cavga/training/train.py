@@ -1,0 +1,216 @@
+"""train -> calibrate -> save -> export, composed once: command line, demo, benchmark and library call this."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from cavga.calibration.thresholds import Calibration
+from cavga.config.presets import make_config, resolve
+from cavga.config.schema import RunConfig, as_dict, is_trained_on_made
+from cavga.data.dataset import TrainingImages, cache_images
+from cavga.data.manifest import sha256_of
+from cavga.errors import CavgaError, UsageError
+from cavga.export.export import export_run
+from cavga.images.tiling import Framing
+from cavga.inference.graph import graph_of
+from cavga.inference.torch_engine import choose_device, is_needed
+from cavga.model.build import build, is_whitened_first
+from cavga.model.cavga import Cavga
+from cavga.model.pretrained import load_encoder_weights
+from cavga.runs.checkpoint import save_model
+from cavga.runs.model_json import MANIFEST_FILE, ONNX_FILE, TRAINING_FOLDER
+from cavga.synthetic.crops import MadeImages, make_images
+from cavga.training.audit import check_training_images
+from cavga.training.fit import fit_classes, fit_prior
+from cavga.training.fit_latent import fit_latent
+from cavga.training.fit_prior import HeldOut
+from cavga.training.fit_thresholds import calibrate_graph, folds_of
+from cavga.training.gan_weights import GanWeights, gan_weights_for
+from cavga.training.loop import STATE_FILE, Progress, make_players
+from cavga.training.loop import train as train_players
+from cavga.training.pca_filters import set_first_filters
+from cavga.training.run_folder import (
+    TrainingData,
+    check_output,
+    check_resumable,
+    fingerprint,
+    gather,
+    provenance,
+    write_inputs,
+)
+
+logger = logging.getLogger("cavga")
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a training starts from: GAN weights if there are any, and the run's own checkpoint if it is resumed."""
+
+    gan_weights: GanWeights | None
+    fingerprint: str
+    resume: bool
+
+
+def train(
+    data: str | Path,
+    output: str | Path,
+    config: RunConfig | None = None,
+    *,
+    resume: bool = False,
+    with_export: bool = True,
+    on_step: Callable[[Progress], None] = lambda _progress: None,
+) -> Path:
+    """Train on the good images of `data` and write a run folder to `output`; returns its path.
+
+    Ends by writing the exported graph, RUN/model.onnx, unless `with_export` is False.
+
+    Raises DataError before anything is written if an image cannot be read, UsageError if `output`
+    already holds a run and `resume` is False, ResumeError if data or settings changed since.
+    """
+    started = time.monotonic()
+    if config is not None and not isinstance(config, RunConfig):
+        raise UsageError(f"config: expected a RunConfig (see cavga.make_config), got {type(config).__name__}")
+    config = make_config("recommended") if config is None else resolve(config)
+    run = Path(output)
+    check_output(run, resume=resume)
+    device = choose_device(config.training.device)
+    gan_weights = gan_weights_for(config)
+    inputs = gather(Path(data), config)
+    identity, size = fingerprint(inputs, config), config.data.image_size
+    check_resumable(run, identity, resume=resume)
+    if inputs.drawn:
+        logger.info("labelled bad images drawn from the test set: %s", ", ".join(inputs.drawn))
+    with deterministic(config.training.seed, device):
+        model = build(config.model, image_size=size)
+        load_encoder_weights(model.encoder, config.model.weights or "none")
+        if gan_weights is not None:
+            gan_weights.start_model(model)
+        model.to(device)
+        write_inputs(run, inputs, config, identity=identity)
+        images = _cache(inputs, config, run)
+        start = Start(gan_weights, fingerprint=identity, resume=resume)
+        held_out = _fit(model, images, inputs, config, run, start, on_step)
+        graph = graph_of(model, config)
+        calibration, scores = calibrate_graph(graph, images, inputs, config, held_out)
+        check = check_training_images(graph, inputs, calibration, device, scores=scores)
+    logger.info("%s", calibration.promise())
+    seconds, known = time.monotonic() - started, None if gan_weights is None else gan_weights.provenance()
+    origin = provenance(inputs, config, device=str(device), seconds=seconds, gan_weights=known)
+    origin["manifest_sha256"] = sha256_of(run / MANIFEST_FILE)
+    tensors = {key: value for key, value in graph.state_dict().items() if is_needed(key, config)}
+    description = _describe(config, calibration, inputs.framing)
+    save_model(run, tensors, {**description, **check.as_dict(), "provenance": origin})
+    del images
+    for cache in (run / TRAINING_FOLDER).glob("images-*"):
+        cache.unlink()
+    if with_export:
+        _export(run)
+    return run
+
+
+def _export(run: Path) -> None:
+    """Write RUN/model.onnx; a run without it is still a run."""
+    (run / ONNX_FILE).unlink(missing_ok=True)  # of an earlier training
+    try:
+        exported = export_run(run)
+    except CavgaError as error:
+        logger.warning("%s is not written, so predicting from this run takes torch: %s", ONNX_FILE, error)
+    else:
+        difference = max(exported.check.score_difference, exported.check.map_difference)
+        logger.info("%s: differs from PyTorch by %.0e of the thresholds", ONNX_FILE, difference)
+
+
+def _cache(inputs: TrainingData, config: RunConfig, run: Path) -> TrainingImages:
+    """Every training image, or tile of one, at the model's input size, the normal ones first."""
+    records = [*inputs.train, *inputs.anomalous]
+    images = cache_images(
+        records,
+        inputs.hashes_of(records),
+        size=config.data.image_size,
+        folder=run / TRAINING_FOLDER,
+        framing=inputs.framing,
+        num_pieces=inputs.num_pieces(records),
+    )
+    counts = inputs.num_pieces(inputs.train)
+    photographs = None if config.data.tile is None else np.repeat(np.arange(len(counts)), counts)
+    return TrainingImages(images, num_normal=sum(counts), photographs=photographs)
+
+
+def _fit(
+    model: Cavga,
+    images: TrainingImages,
+    inputs: TrainingData,
+    config: RunConfig,
+    run: Path,
+    start: Start,
+    on_step: Callable[[Progress], None],
+) -> HeldOut | None:
+    """Set the latent, train, and fit what stands on the latent; what an aggregated prior measured comes back.
+
+    A frozen encoder's features can be whitened before the training; a trained one's after.
+    """
+    settings, device = config.model, next(model.parameters()).device
+    is_whitened = settings.latent == "whitened"
+    is_resumed = start.resume and (run / TRAINING_FOLDER / STATE_FILE).is_file()
+    if is_whitened_first(settings) and not is_resumed:  # the checkpoint holds it
+        fit_latent(model, images.normal, settings, device=device)
+    players = make_players(model, config, device)
+    if start.gan_weights is not None:
+        start.gan_weights.start_discriminator(players.discriminator)
+    seen: TrainingImages | MadeImages = images
+    if is_trained_on_made(settings):
+        if not is_resumed:
+            set_first_filters(model.encoder, images.normal, device=device)
+        seed = config.training.seed
+        seen = make_images(images.normal_in_memory(seed=seed), seed=seed)
+    elif is_whitened:  # it takes nothing from labels: only C does, which is fitted once the latent is fixed
+        seen = TrainingImages(images.normal, images.num_normal)
+    train_players(
+        players, seen, config, folder=run, fingerprint=start.fingerprint, resume=start.resume, on_step=on_step
+    )
+    if is_whitened and not is_whitened_first(settings):
+        fit_latent(model, images.normal, settings, device=device)
+    held_out = fit_prior(model, images, config, images.pieces_of(folds_of(inputs, config)), device=device)
+    if is_whitened:
+        fit_classes(model, images, config, device=device)
+    return held_out
+
+
+def _describe(config: RunConfig, calibration: Calibration, framing: Framing) -> dict[str, Any]:
+    """The part of model.json that follows from the settings and the thresholds."""
+    return {
+        "variant": config.model.variant,
+        "preset": config.preset,
+        "preprocessing": {
+            "image_size": list(config.data.image_size),
+            "resize": "antialiased bilinear to exactly this size, rounded to whole grey levels",
+            "colour": "RGB; grey is repeated",
+            **framing.described(),
+        },
+        "calibration": calibration.as_dict(),
+        "config": as_dict(config),
+    }
+
+
+@contextmanager
+def deterministic(seed: int, device: torch.device) -> Iterator[None]:
+    """Seeded and deterministic inside, the caller's torch settings untouched outside."""
+    before, warned = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        # On CUDA some backward passes have no deterministic form; torch then warns and goes on.
+        torch.use_deterministic_algorithms(True, warn_only=device.type == "cuda")
+        try:
+            yield
+        finally:
+            torch.use_deterministic_algorithms(before, warn_only=warned)
