@@ -16,10 +16,10 @@ from cavga.attention import latent_sum_cam
 from cavga.config.presets import make_config
 from cavga.config.schema import RunConfig
 from cavga.data.catalog import load_catalog
-from cavga.data.dataset import as_images
 from cavga.data.records import ANOMALOUS, ImageRecord
 from cavga.images.decode import read_image
 from cavga.images.resize import resized
+from cavga.images.torch_resize import as_images
 from cavga.inference.detector import AnomalyDetector
 from cavga.inference.graph import InferenceGraph, enlarged, map_score
 from cavga.metrics.image import auroc

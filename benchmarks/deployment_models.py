@@ -14,10 +14,11 @@ from torch import Tensor, nn
 
 from cavga.config.presets import make_config
 from cavga.data.catalog import load_catalog
-from cavga.data.dataset import TrainingImages, as_images
+from cavga.data.dataset import TrainingImages
 from cavga.export.export import export_run
 from cavga.export.writers import OPSET, onnx_model
 from cavga.images.decode import read_image
+from cavga.images.torch_resize import as_images
 from cavga.inference.graph import graph_of
 from cavga.inference.torch_engine import load_run
 from cavga.model.build import build

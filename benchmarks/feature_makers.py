@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cavga.model.cell_classifier import MAP_WEIGHT, CellClassifier
+from cavga.model.classifiers import MAP_WEIGHT, CellClassifier
 from cavga.model.prior import smoothed
 from cavga.synthetic.primitives import cut_to_area, perlin
 from cavga.training.fit_patch_classifier import MADE_PER_IMAGE, Examples, _train

@@ -17,8 +17,8 @@ from cavga.benchmark.experiments.accuracy import accuracy_cells
 from cavga.benchmark.experiments.experiment import TILE, Cell
 from cavga.benchmark.runner import run_cell
 from cavga.data.catalog import load_catalog
-from cavga.data.dataset import as_images
 from cavga.images.decode import read_image
+from cavga.images.torch_resize import as_images
 from cavga.inference.graph import InferenceGraph
 from cavga.inference.torch_engine import load_run
 from cavga.metrics.image import auroc

@@ -10,11 +10,11 @@ from cavga.benchmark.experiments.experiment import Cell, merge
 from cavga.benchmark.experiments.index import TABLES
 from cavga.benchmark.experiments.selection import Choice, choose_cells
 from cavga.benchmark.runner import run_table
+from cavga.benchmark.training_sets import draw_subset
 from cavga.config.presets import make_config
 from cavga.config.schema import TrainingConfig, as_dict
 from cavga.data.dataset import epoch_batches
 from cavga.data.records import ImageRecord
-from cavga.data.subset import draw_subset
 from cavga.errors import DataError, UsageError
 
 from .conftest import run_verb

@@ -12,6 +12,7 @@ import onnx
 import pytest
 
 import cavga
+from cavga.calibration.stored import calibrated_on
 from cavga.cli.commands.export import threshold_lines
 from cavga.config.presets import make_config
 from cavga.data.manifest import sha256_of
@@ -22,7 +23,6 @@ from cavga.export.writers import onnx_model
 from cavga.images.decode import read_image
 from cavga.inference.onnx_engine import OnnxEngine
 from cavga.inference.torch_engine import load_run
-from cavga.monitoring.recalibrate import calibrated_on
 from cavga.runs.model_json import check_exported, exported_hashes, load_description
 from cavga.training.train import train
 

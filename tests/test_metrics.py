@@ -7,16 +7,8 @@ import numpy as np
 import pytest
 from sklearn import metrics as sklearn_metrics
 
-from cavga.metrics.image import (
-    auroc,
-    auroc_interval,
-    image_iou,
-    image_metrics,
-    iou_per_image,
-    iou_uflow,
-    order_preserving_keys,
-    scores_of_keys,
-)
+from cavga.metrics.curves import order_preserving_keys, scores_of_keys
+from cavga.metrics.image import auroc, auroc_interval, image_iou, image_metrics, iou_per_image, iou_uflow
 
 KEYS = {
     "auroc",
@@ -155,7 +147,7 @@ def test_interval_repeats_and_follows_the_seed(monkeypatch):
     scores, labels = random_images()
     assert auroc_interval(scores, labels) == auroc_interval(scores, labels)
     assert auroc_interval(scores, labels) != auroc_interval(scores, labels, seed=1)
-    monkeypatch.setattr("cavga.metrics.image.CHUNK_VALUES", 1000)  # many chunks
+    monkeypatch.setattr("cavga.metrics.curves.CHUNK_VALUES", 1000)  # many chunks
     low, high = auroc_interval(scores, labels, num_resamples=205)
     assert low < auroc(scores, labels) < high
 

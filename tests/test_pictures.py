@@ -6,24 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from cavga.images.resize import resize_map, resize_mask
 from cavga.inference.detector import Prediction
 from cavga.prediction.overlays import ROI_COLOUR, captioned_overlay
-from cavga.rendering.heatmaps import (
-    HEAT_COLOURS,
-    LEFT,
-    MODEL_COLOUR,
-    PLOT_WIDTH,
-    TRUTH_COLOUR,
-    data_uri,
-    heatmap,
-    legend,
-    outline,
-    overlay,
-    panels,
-    resize_map,
-    resize_mask,
-    score_histogram,
-)
+from cavga.rendering.charts import LEFT, PLOT_WIDTH, score_histogram
+from cavga.rendering.heatmaps import HEAT_COLOURS, MODEL_COLOUR, TRUTH_COLOUR, heatmap, outline, overlay, panels
+from cavga.rendering.html import data_uri, legend
 from cavga.rendering.scale import MapScale, scale_of_maps
 
 HALF, ONE = MapScale(0.5, 0.5), MapScale(1.0, 1.0)  # from 0 to twice the threshold

@@ -17,7 +17,8 @@ from cavga.benchmark.experiments.index import TABLES
 from cavga.benchmark.experiments.selection import Choice, choose_cells
 from cavga.benchmark.runner import _settings_of
 from cavga.cli.main import main
-from cavga.config.presets import PRETRAINING, make_config, resolve
+from cavga.config.presets import PRETRAINING, make_config
+from cavga.config.resolve import resolve
 from cavga.config.schema import as_dict
 from cavga.data.manifest import sha256_of
 from cavga.errors import ModelFileError, ResumeError, UsageError

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cavga.evaluation.report import Case, Section, choose_cases, write_report
-from cavga.rendering.heatmaps import resize_map
+from cavga.images.resize import resize_map
 from cavga.rendering.scale import MapScale
 
 VOID = {"meta", "img", "line", "path", "br"}

@@ -3,8 +3,8 @@ import pytest
 import torch
 from PIL import Image
 
-from cavga.data.dataset import resize
 from cavga.images.resize import ONE, filter_weights, resized
+from cavga.images.torch_resize import resize
 
 SIZES = [(32, 32), (33, 47), (64, 64), (1, 1), (7, 300), (321, 5), (1200, 900)]
 

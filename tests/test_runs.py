@@ -9,7 +9,8 @@ from cavga.data.manifest import read_manifest_hashes, sha256_of
 from cavga.errors import DataError
 from cavga.evaluation.evaluate import evaluate_detector
 from cavga.inference.detector import AnomalyDetector
-from cavga.training.run_folder import fingerprint, gather, provenance, write_inputs
+from cavga.training.inputs import gather
+from cavga.training.run_folder import fingerprint, provenance, write_inputs
 
 from .conftest import save_image, small_config, texture, write_category
 

@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 
 import cavga
-from cavga.calibration.thresholds import calibrate
+from cavga.calibration.thresholds import calibrate, decision_warning
 from cavga.config.schema import CalibrationConfig
 from cavga.model.build import build
 from cavga.training import train as pipeline
-from cavga.training.audit import decision_warning
 
 from .conftest import small_config, write_category
 

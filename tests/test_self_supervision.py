@@ -11,7 +11,7 @@ from cavga.data.dataset import TrainingImages
 from cavga.errors import UsageError
 from cavga.losses import made_region_loss
 from cavga.model.build import build
-from cavga.model.cell_classifier import CellClassifier, top_mean, with_context
+from cavga.model.classifiers import CellClassifier, top_mean, with_context
 from cavga.training.fit import fit_whitened
 from cavga.training.fit_patch_classifier import _made_images
 from cavga.training.loop import make_players, one_cycle, training_step

@@ -17,11 +17,11 @@ from cavga.benchmark.experiments.selection import Choice
 from cavga.benchmark.tables.table_1 import CONTROL_NAMES, PROPERTIES, TEST_OF, build_method, methods, property_rows
 from cavga.config.presets import make_config
 from cavga.config.schema import VARIANTS
-from cavga.data.dataset import as_images
 from cavga.images.resize import resized
+from cavga.images.torch_resize import as_images
 from cavga.inference.detector import AnomalyDetector
 from cavga.inference.torch_engine import TorchEngine, load_run
-from cavga.training.run_folder import gather
+from cavga.training.inputs import gather
 from cavga.training.train import train
 
 from .conftest import is_one_complaint, run_verb, small_config, texture

@@ -3,7 +3,7 @@
 CavgaError                 1   something failed; the message says what and what to do
 ├── UsageError             2   a flag, a name or a setting is wrong; no data was touched
 ├── DataError              3   the images, masks or manifest are missing, empty or broken
-│   └── ImageFileError     3   one file cannot be read; it lives in cavga.data.images, beside what raises it
+│   └── ImageFileError     3   one file cannot be read; it lives in cavga.images.decode, beside what raises it
 ├── ModelFileError         1   a model or weights file is missing, corrupt or not one of ours
 ├── ResumeError            1   the run cannot go on: its data or its configuration changed
 ├── TrainingError          1   the loss is not finite any more

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from cavga.baselines import smoothgrad
+from cavga.benchmark.baselines import explanations as smoothgrad
 from cavga.benchmark.baselines.label_classifier import ExplanationGraph, LabelClassifier
 from cavga.benchmark.baselines.run_baseline import LABELLED
 from cavga.benchmark.experiments.experiment import Cell

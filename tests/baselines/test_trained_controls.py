@@ -14,8 +14,8 @@ from cavga.benchmark.baselines.gamma_vae_g import GammaVaeGraph
 from cavga.benchmark.baselines.run_baseline import TRAINED
 from cavga.config.backbones import DCGAN_STAGES
 from cavga.config.presets import make_config
-from cavga.data.dataset import as_images
 from cavga.errors import TrainingError
+from cavga.images.torch_resize import as_images
 from cavga.inference.torch_engine import TorchEngine
 
 CPU = torch.device("cpu")

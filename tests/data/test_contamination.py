@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
+from cavga.benchmark.training_sets import contaminate, write_contaminated
 from cavga.data.catalog import load_catalog
-from cavga.data.contamination import contaminate, write_contaminated
 from cavga.data.records import ImageRecord
 from cavga.errors import DataError, UsageError
 

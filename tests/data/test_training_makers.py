@@ -5,7 +5,8 @@ import pytest
 from scipy import ndimage
 
 from cavga.synthetic.controlled import KINDS
-from cavga.synthetic.labels import TRAINING_KINDS, graded_label, make_training_anomaly
+from cavga.synthetic.labels import graded_label
+from cavga.synthetic.subtle import TRAINING_KINDS, make_training_anomaly
 
 from .test_makers import photograph
 

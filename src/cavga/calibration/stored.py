@@ -1,4 +1,4 @@
-"""calibration.json: thresholds that were set again after training. No torch.
+"""calibration.json: thresholds that were set again after training, and which thresholds are in force. No torch.
 
 It lies beside the model, whose own files and checksums stay as they are, and is good for these weights only.
 """
@@ -82,3 +82,18 @@ def load_thresholds(model: Path, weights_sha256: str) -> NewThresholds | None:
     if thresholds.weights_sha256 != weights_sha256:
         raise ModelFileError(f"{path} belongs to another model (its weights_sha256 differs): {remedy}")
     return thresholds
+
+
+def calibration_in_force(model: Path, description: Mapping[str, Any]) -> Calibration:
+    """The calibration that `AnomalyDetector.load` uses; its own where calibration.json is not usable."""
+    try:
+        again = load_thresholds(model, description["weights_sha256"])
+    except ModelFileError:  # to be replaced
+        again = None
+    return Calibration.from_dict(description["calibration"]) if again is None else again.calibration
+
+
+def calibrated_on(description: Mapping[str, Any]) -> list[str]:
+    """The sha256 of the photographs that set the thresholds after training, by the description of a loaded model."""
+    again = description.get(NEW_THRESHOLDS_KEY)
+    return [] if again is None else list(again["photographs"]["sha256s"])

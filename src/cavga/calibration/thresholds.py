@@ -1,4 +1,4 @@
-"""Thresholds from held-out normal images, never from the test set. No torch."""
+"""Thresholds from held-out normal images, never from the test set, and what they can guarantee. No torch."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -146,3 +146,22 @@ def calibrate(
         image_score=image_score,
         scores=kept_scores(raw),
     )
+
+
+def decision_warning(counts: dict[str, int], calibration: Calibration) -> str | None:
+    """What is wrong with a weakly supervised model's decisions on its own training images; None if nothing is."""
+    if not counts["num_bad"]:
+        return None
+    # Only where C decides alone is it C that is wrong; elsewhere held-out images set the threshold.
+    is_c_alone = calibration.image_score == "class" and calibration.threshold_rule == "fixed"
+    if not counts["bad_called_anomalous"]:
+        why = (
+            "the classifier calls everything normal"
+            if is_c_alone
+            else "the held-out good images that set the threshold score as high; have a look at them"
+        )
+        return f"none of the {counts['num_bad']} labelled bad training images is called anomalous: {why}"
+    if counts["good_called_anomalous"] == counts["num_good"]:
+        why = "the classifier calls everything anomalous" if is_c_alone else "the threshold lies below them all"
+        return f"all {counts['num_good']} good training images are called anomalous: {why}"
+    return None

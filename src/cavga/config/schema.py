@@ -1,6 +1,6 @@
 """Every setting, written once: frozen dataclasses, from which TOML and command-line flags follow.
 
-A preset is a `RunConfig` (cavga.presets). Defaults < preset < TOML file < flags.
+A preset is a `RunConfig` (cavga.config.presets). Defaults < preset < TOML file < flags.
 """
 
 import math
@@ -203,7 +203,7 @@ def as_dict(config: RunConfig) -> dict[str, Any]:
 def epochs_of(config: RunConfig) -> int:
     """The epochs of a resolved configuration."""
     if config.training.epochs is None:
-        raise ValueError("the configuration is not resolved: cavga.presets.resolve fills in the epochs")
+        raise ValueError("the configuration is not resolved: cavga.config.resolve.resolve fills in the epochs")
     return config.training.epochs
 
 

@@ -7,7 +7,8 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
-from cavga.rendering.heatmaps import heatmap, outline, resize_map
+from cavga.images.resize import resize_map
+from cavga.rendering.heatmaps import heatmap, outline
 from cavga.rendering.html import picture_row
 from cavga.rendering.scale import MapScale
 

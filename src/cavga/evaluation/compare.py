@@ -10,7 +10,7 @@ import numpy as np
 
 from cavga.atomic_files import atomic_write, refuse_file
 from cavga.errors import DataError
-from cavga.evaluation.written import TestedImage, WrittenEvaluation, read_evaluation
+from cavga.evaluation.written import PixelCounts, TestedImage, WrittenEvaluation, read_evaluation
 from cavga.metrics.bootstrap import (
     NUM_RESAMPLES,
     SEED,
@@ -25,7 +25,6 @@ from cavga.metrics.bootstrap import (
     pixel_auroc_of,
     share_called,
 )
-from cavga.pixel_counts_file import PixelCounts
 
 FEW = 10  # images of one label, below which the interval is too narrow
 LOWER_IS_BETTER = ("false_alarm_rate",)

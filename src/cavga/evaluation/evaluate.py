@@ -10,19 +10,20 @@ from typing import Any
 import numpy as np
 
 from cavga.atomic_files import atomic_write, refuse_file
+from cavga.calibration.stored import calibrated_on
+from cavga.data.catalog import load_like_run
 from cavga.data.manifest import sha256_of
 from cavga.data.records import ANOMALOUS, NORMAL, Catalog, ImageRecord
 from cavga.errors import DataError, UsageError
+from cavga.evaluation.measure import evaluate_records
 from cavga.evaluation.report import Section, write_report
-from cavga.evaluation.results import Evaluation, ScoredImage, evaluate_records, has_known_mask
+from cavga.evaluation.results import Evaluation, ScoredImage, has_known_mask
 from cavga.evaluation.sections import ClassAttentionOf, make_section
+from cavga.evaluation.written import PIXEL_COUNTS_FILE, PixelCounts, save_pixel_counts
 from cavga.inference.detector import AnomalyDetector
 from cavga.inference.torch_engine import TorchEngine
-from cavga.monitoring.recalibrate import calibrated_on
-from cavga.pixel_counts_file import PIXEL_COUNTS_FILE, PixelCounts, save_pixel_counts
 from cavga.prediction.lines import PREDICTIONS_FILE, jsonl, prediction_line
-from cavga.runs.model_json import load_description
-from cavga.training.run_folder import load_like_run, used_images
+from cavga.runs.model_json import load_description, used_images
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +48,7 @@ def evaluate(
 ) -> EvaluatedRun:
     """Evaluate a run on the labelled test images of `data`; writes metrics.json, predictions.jsonl, report.html.
 
-    With masks it writes pixel_counts.npz too, for `cavga.comparing`.
+    With masks it writes pixel_counts.npz too, for `cavga.evaluation.compare`.
 
     Images that the run, or one of the runs in `without`, was trained or calibrated on are left out, by
     content; an exported file knows only which ones set its thresholds later. `output` defaults to the run folder.

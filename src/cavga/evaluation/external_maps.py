@@ -9,17 +9,18 @@ from typing import Any
 
 from cavga._version import __version__
 from cavga.atomic_files import refuse_file
+from cavga.data.catalog import load_like_run
 from cavga.data.manifest import relative_to_root
 from cavga.data.records import Catalog, ImageRecord
 from cavga.errors import UsageError
 from cavga.evaluation.evaluate import EvaluatedRun, counts_of, labelled_test_images, write_evaluation
 from cavga.evaluation.map_matching import FoundMaps, find_maps, foreign_results, match_scores
-from cavga.evaluation.results import Evaluation, StoredMaps, Thresholds, evaluate_results
+from cavga.evaluation.measure import evaluate_results
+from cavga.evaluation.results import Evaluation, StoredMaps, Thresholds
 from cavga.evaluation.score_file import ScoreRow, read_scores
 from cavga.evaluation.sections import section_of
 from cavga.prediction.lines import PREDICTIONS_FILE
-from cavga.runs.model_json import MODEL_FILE, load_description
-from cavga.training.run_folder import load_like_run, used_images
+from cavga.runs.model_json import MODEL_FILE, load_description, used_images
 
 MAXIMUM = "maximum of the map"  # where an image's score comes from if no file gives it
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cavga.evaluation.attention_rows import AttentionCase, attention_figure
-from cavga.rendering.heatmaps import score_histogram
+from cavga.rendering.charts import score_histogram
 from cavga.rendering.html import NOT_COMPUTABLE, VERDICTS, Case, fact_line, gallery, note_list, table, write_page
 
 MAX_CASES = 24

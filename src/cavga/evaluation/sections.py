@@ -7,17 +7,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from cavga.calibration.thresholds import Calibration
+from cavga.calibration.thresholds import Calibration, decision_warning
 from cavga.data.records import ANOMALOUS, NORMAL
 from cavga.evaluation.attention_rows import AttentionCase
 from cavga.evaluation.report import Section, choose_cases
 from cavga.evaluation.results import Evaluation, ScoredImage, Thresholds, has_known_mask, median_image, true_mask
 from cavga.images.decode import read_image
+from cavga.images.resize import resize_map
 from cavga.inference.detector import AnomalyDetector
-from cavga.rendering.heatmaps import resize_map
 from cavga.rendering.html import Case
 from cavga.rendering.scale import MapScale, picture_scale, scale_of_maps
-from cavga.training.audit import decision_warning
 
 MAX_SHOWN = 1024  # px, the largest input of a model
 # A^cn and A^ca of a photograph, as `TorchEngine.class_attention` gives them

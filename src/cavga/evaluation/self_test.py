@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cavga.atomic_files import atomic_write, refuse_file
+from cavga.data.catalog import load_like_run
 from cavga.data.records import ImageRecord
 from cavga.errors import DataError, UsageError
 from cavga.evaluation.self_test_anomalies import Anomaly, good_images
@@ -28,8 +29,8 @@ from cavga.metrics.image import auroc, auroc_interval, share_interval
 from cavga.metrics.pixel import PixelHistogram
 from cavga.rendering.html import Case
 from cavga.rendering.scale import picture_scale
+from cavga.runs.model_json import used_images
 from cavga.synthetic.controlled import CONTRASTS, KINDS, MAKERS, MIN_CHANGE, SIZES
-from cavga.training.run_folder import load_like_run, used_images
 
 MAX_MADE = 200
 MEANING = "made anomalies, not real defects: a high recall here promises nothing about yours; a low one is a warning"

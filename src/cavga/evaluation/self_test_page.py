@@ -5,7 +5,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from cavga.rendering.heatmaps import score_histogram
+from cavga.rendering.charts import score_histogram
 from cavga.rendering.html import NOT_COMPUTABLE, Case, fact_line, gallery, note_list, table, write_page
 
 SOURCES = {

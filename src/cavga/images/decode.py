@@ -11,7 +11,7 @@ Fixed rules, the same for every image of a set, so that grey levels stay compara
 import os
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from io import BufferedReader, BytesIO
 from pathlib import Path
@@ -246,3 +246,21 @@ def _is_folder(item: "os.DirEntry[str]") -> bool:
         return item.is_dir()
     except OSError:  # a link to a place that we may not look at
         return False
+
+
+def images_in(folder: Path) -> Iterator[Path]:
+    """The images of a folder, searched recursively, sorted by path; raises DataError if there is none."""
+    found = walk_images(folder)
+    first = next(found, None)
+    if first is None:
+        raise DataError(f"{folder} holds no images: expected .png, .jpg, .bmp, .tif or .webp files")
+    yield first
+    yield from found
+
+
+def images_of(paths: Iterable[Path]) -> Iterator[Path]:
+    """The images that files and folders stand for; raises DataError at one that does not exist or holds none."""
+    for path in paths:
+        if not path.exists():
+            raise DataError(f"no such image or folder: {path}")
+        yield from images_in(path) if path.is_dir() else [path]

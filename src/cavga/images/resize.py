@@ -11,6 +11,9 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
+
+from cavga.arrays import AnomalyMap, Mask
 
 ONE = 2**14  # a weight of 1; 255 * ONE is below 2^24
 OUTPUTS_AT_ONCE = 32  # rows or columns whose inputs are taken together: most weights of a large photograph are 0
@@ -47,3 +50,17 @@ def filter_weights(num_in: int, num_out: int) -> NDArray[np.float32]:
     distances = np.abs(np.arange(num_in, dtype=np.float64) + 0.5 - centres[:, None])
     weights = np.maximum(1 - distances / reach, 0)
     return np.rint(weights / weights.sum(axis=1, keepdims=True) * ONE).astype(np.float32)
+
+
+def resize_map(anomaly_map: AnomalyMap, size: tuple[int, ...]) -> AnomalyMap:
+    """A map at another (height, width), bilinear; not clipped."""
+    if anomaly_map.shape == tuple(size):
+        return anomaly_map
+    resized = Image.fromarray(anomaly_map).resize((size[1], size[0]), Image.Resampling.BILINEAR)
+    return np.asarray(resized, dtype=np.float32)
+
+
+def resize_mask(mask: Mask, size: tuple[int, ...]) -> Mask:
+    """A mask at another (height, width); a quarter of a pixel is enough, or thin scratches would vanish."""
+    grey = Image.fromarray(mask.astype(np.uint8) * 255)
+    return np.asarray(grey.resize((size[1], size[0]), Image.Resampling.BILINEAR)) >= 64

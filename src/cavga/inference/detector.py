@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from cavga.calibration.stored import load_thresholds
 from cavga.config.schema import DEVICES
 from cavga.errors import DataError, MissingExtraError, ModelFileError, UsageError, unknown_name
-from cavga.images.decode import BATCH_SIZE, NUM_DECODE_THREADS, walk_images
+from cavga.images.decode import BATCH_SIZE, NUM_DECODE_THREADS, images_in
 from cavga.images.prefetch import ahead
 from cavga.images.regions import Region, find_regions
 from cavga.images.tiling import Framing, framing_of
@@ -37,8 +37,8 @@ class Prediction:
     `score` is raw: compare it with `threshold`, not with 1. `anomaly_map` (float32) and `mask` (bool)
     have the model's input size; `image_size` is the photograph's own height and width. Of a model with tiles or a
     region of interest they have the frame of the whole photograph, as many pixels for each of its as in a piece
-    (cavga.framing); outside the region the map is as low as inside, at most 0, and nothing is masked. `path` is the
-    photograph's file, None for an array.
+    (cavga.images.tiling); outside the region the map is as low as inside, at most 0, and nothing is masked. `path` is
+    the photograph's file, None for an array.
     """
 
     score: float
@@ -266,24 +266,6 @@ def _flatten(images: Iterable[Source] | Source) -> Iterator[Array | Path]:
             yield from images_in(Path(item))
         else:
             yield Path(item)
-
-
-def images_in(folder: Path) -> Iterator[Path]:
-    """The images of a folder, searched recursively, sorted by path; raises DataError if there is none."""
-    found = walk_images(folder)
-    first = next(found, None)
-    if first is None:
-        raise DataError(f"{folder} holds no images: expected .png, .jpg, .bmp, .tif or .webp files")
-    yield first
-    yield from found
-
-
-def images_of(paths: Iterable[Path]) -> Iterator[Path]:
-    """The images that files and folders stand for; raises DataError at one that does not exist or holds none."""
-    for path in paths:
-        if not path.exists():
-            raise DataError(f"no such image or folder: {path}")
-        yield from images_in(path) if path.is_dir() else [path]
 
 
 def _not_an_image(item: object) -> UsageError:

@@ -12,10 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cavga.config.schema import RunConfig
-from cavga.data.dataset import as_images, resize
+from cavga.images.torch_resize import as_images, resize
 from cavga.model.cavga import Cavga, Latent
-from cavga.model.classifiers import Classifier, EnergyClassifier, class_score
-from cavga.model.region_classifier import RegionClassifier
+from cavga.model.classifiers import Classifier, EnergyClassifier, RegionClassifier, class_score
 from cavga.shapes import Images, Masks, Photographs, ScoreMap, Scores
 
 TOP_SHARE = 0.01  # of the map's pixels, whose mean is the image's score (docs/decisions/0006)
@@ -74,7 +73,7 @@ class InferenceGraph(ScoringGraph):
             case "class":
                 score = self._class_score(latent)
             case "joint":
-                assert energy is not None  # cavga.config refuses it otherwise
+                assert energy is not None  # cavga.config.schema refuses it otherwise
                 own = map_score(enlarged(energy.cells, self.image_size)) if energy.score is None else energy.score
                 score = self._energy_classifier().joint_score(own, self.model.energies(latent.mu))
             case _:

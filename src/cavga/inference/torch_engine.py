@@ -11,9 +11,9 @@ from torch import Tensor
 
 from cavga.config.presets import from_dict
 from cavga.config.schema import DEVICES, RunConfig
-from cavga.data.dataset import as_images
 from cavga.errors import CavgaError, ModelFileError, UsageError, unknown_name
 from cavga.images.resize import resized
+from cavga.images.torch_resize import as_images
 from cavga.inference.engine import Photograph, ResizedPhotograph, Scored
 from cavga.inference.graph import InferenceGraph, ScoringGraph, graph_of
 from cavga.model.build import add_prior, build_parts

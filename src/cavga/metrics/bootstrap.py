@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cavga.metrics.image import auroc_of_counts, average_precision_of_counts, chunk_sizes, percentile_interval
+from cavga.metrics.curves import auroc_of_counts, average_precision_of_counts, chunk_sizes, percentile_interval
 
 NUM_RESAMPLES = 10_000
 SEED = 0

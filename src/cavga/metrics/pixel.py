@@ -11,23 +11,21 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cavga.metrics.image import (
+from cavga.metrics.curves import (
     Keys,
     at_or_above,
     aupro_of_counts,
     auroc_of_counts,
     average_precision_of_counts,
     chunk_sizes,
-    image_iou,
     import_extra,
-    iou_per_image,
-    iou_uflow,
     last_reaching,
     num_at_or_above,
     order_preserving_keys,
     percentile_interval,
     scores_of_keys,
 )
+from cavga.metrics.image import image_iou, iou_per_image, iou_uflow
 
 MAX_KEYS = 2**19  # distinct scores kept apart before bins are doubled: 15 MB
 MAX_SHIFT = 8  # bits of a float32 ever given up: a bin is at most 2^-15 of its value, keys at most 2^24

@@ -9,13 +9,11 @@ from cavga.config.backbones import DEFAULT_NETWORK, NETWORKS, Stage, encoder_sta
 from cavga.config.schema import ModelConfig, is_self_supervised, is_trained_on_made, is_weakly_supervised
 from cavga.errors import UsageError
 from cavga.model.cavga import AnyClassifier, Cavga, Decoder, Head
-from cavga.model.cell_classifier import CellClassifier
-from cavga.model.classifiers import Classifier, EnergyClassifier
+from cavga.model.classifiers import CellClassifier, Classifier, EnergyClassifier, RegionClassifier
 from cavga.model.decoder import DcganDecoder, FlattenedDecoder, ResidualDecoder
 from cavga.model.encoder import DcganEncoder, Encoder, TorchvisionEncoder
 from cavga.model.latent import FlattenedHead, LatentHead
 from cavga.model.prior import AggregatedPrior
-from cavga.model.region_classifier import RegionClassifier
 
 
 def build(config: ModelConfig, *, image_size: tuple[int, int]) -> Cavga:
@@ -118,7 +116,7 @@ def _attends_to(config: ModelConfig) -> Literal["energy", "latent_sum", "class"]
     match config.attention:
         case "energy" | "latent_sum" | "class":
             return config.attention
-    raise ValueError("the configuration is not resolved: cavga.presets.resolve fills in the attention")
+    raise ValueError("the configuration is not resolved: cavga.config.resolve.resolve fills in the attention")
 
 
 def latent_stride(config: ModelConfig) -> int:
@@ -131,7 +129,7 @@ def latent_stride(config: ModelConfig) -> int:
 def stages_of(config: ModelConfig) -> tuple[int, ...]:
     """The encoder stages of a resolved configuration."""
     if config.stages is None:
-        raise ValueError("the configuration is not resolved: cavga.presets.resolve fills in the stages")
+        raise ValueError("the configuration is not resolved: cavga.config.resolve.resolve fills in the stages")
     return config.stages
 
 

@@ -15,13 +15,11 @@ from cavga.attention import (
     probability_cams,
     sigmoid_attention,
 )
-from cavga.model.cell_classifier import CellClassifier
-from cavga.model.classifiers import Classifier, EnergyClassifier
+from cavga.model.classifiers import CellClassifier, Classifier, EnergyClassifier, RegionClassifier
 from cavga.model.decoder import DcganDecoder, FlattenedDecoder, ResidualDecoder
 from cavga.model.encoder import Encoder
 from cavga.model.latent import FlattenedHead, LatentHead
 from cavga.model.prior import AggregatedPrior, Energies, smoothed
-from cavga.model.region_classifier import RegionClassifier
 from cavga.shapes import (
     AttentionMap,
     ClassAttention,
@@ -73,7 +71,7 @@ class Cavga(nn.Module):
     smaller KL. `attends_to` names the score that attention explains: "latent_sum" is the sum of mu,
     "energy" the normality score -KL(q(z|x) || prior), "class" that of C's classes. `prior_variance`
     scales the prior N(0, s_ij I) by position; 1 is the paper's N(0, I). `prior`, once it is fitted, takes
-    that prior's place (cavga.prior_fitting).
+    that prior's place (cavga.training.fit_prior).
     """
 
     prior_variance: Tensor
@@ -136,7 +134,7 @@ class Cavga(nn.Module):
         mu = latent.mu
         noise = torch.randn(mu.shape, generator=generator, device=mu.device, dtype=mu.dtype)
         z = mu + (0.5 * latent.logvar).exp() * noise
-        # The classifier of a whitened latent is fitted once that is fixed: see cavga.classification.
+        # The classifier of a whitened latent is fitted once that is fixed: see cavga.training.fit_classifier.
         class_logits = self.classifier(z) if isinstance(self.classifier, Classifier) else None
         return CavgaOutput(latent, z, class_logits, self.decoder(z))
 

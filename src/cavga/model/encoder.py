@@ -1,7 +1,7 @@
 """Encoders: images -> the feature maps of their stages, finest first.
 
 R is the convolutional part of ResNet-18, D the DC-GAN discriminator without its last layer, as in the
-paper; R can also be another network of cavga.networks.
+paper; R can also be another network of cavga.config.backbones.
 """
 
 from itertools import chain

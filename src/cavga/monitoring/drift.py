@@ -18,12 +18,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cavga.calibration.stored import load_thresholds
+from cavga.calibration.stored import calibration_in_force, load_thresholds
 from cavga.calibration.thresholds import Calibration, rounded
 from cavga.errors import DataError, ModelFileError
 from cavga.inference.detector import AnomalyDetector
 from cavga.metrics.significance import KolmogorovSmirnov, clopper_pearson, exceedance_p_value, kolmogorov_smirnov
-from cavga.monitoring.recalibrate import calibration_in_force
 from cavga.prediction.lines import PREDICTIONS_FILE
 from cavga.runs.model_json import load_description
 

@@ -21,12 +21,12 @@ from PIL import Image
 from cavga._version import __version__
 from cavga.errors import DataError
 from cavga.images.decode import BATCH_SIZE, NUM_DECODE_THREADS
+from cavga.images.resize import resize_map
 from cavga.images.tiling import Framing, Size
 from cavga.inference.detector import AnomalyDetector
 from cavga.inference.engine import ResizedPhotograph
 from cavga.inference.prepare import FailedImage, Prepared, read
 from cavga.prediction.lines import PREDICTIONS_FILE, jsonl, prediction_line
-from cavga.rendering.heatmaps import resize_map
 
 STEPS = ("decode", "resize", "forward", "postprocess", "write")
 PERCENTILES = (50, 95, 99)

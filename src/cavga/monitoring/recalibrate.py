@@ -12,20 +12,19 @@ import numpy as np
 
 from cavga._version import __version__
 from cavga.calibration.stored import (
-    NEW_THRESHOLDS_KEY,
     NewThresholds,
+    calibration_in_force,
     calibration_path,
-    load_thresholds,
     save_thresholds,
 )
 from cavga.calibration.thresholds import Calibration, calibrate, num_needed
 from cavga.config.schema import CalibrationConfig
 from cavga.data.manifest import sha256_of
 from cavga.errors import DataError, ModelFileError, UsageError
-from cavga.inference.detector import AnomalyDetector, images_of
+from cavga.images.decode import images_of
+from cavga.inference.detector import AnomalyDetector
 from cavga.inference.prepare import FailedImage
-from cavga.runs.model_json import MANIFEST_FILE
-from cavga.training.run_folder import used_images
+from cavga.runs.model_json import MANIFEST_FILE, used_images
 
 MIN_PHOTOGRAPHS = 2
 
@@ -101,21 +100,6 @@ def reset(model: str | Path) -> Path | None:
         return None
     path.unlink()
     return path
-
-
-def calibration_in_force(model: Path, description: Mapping[str, Any]) -> Calibration:
-    """The calibration that `AnomalyDetector.load` uses; its own where calibration.json is not usable."""
-    try:
-        again = load_thresholds(model, description["weights_sha256"])
-    except ModelFileError:  # to be replaced
-        again = None
-    return Calibration.from_dict(description["calibration"]) if again is None else again.calibration
-
-
-def calibrated_on(description: Mapping[str, Any]) -> list[str]:
-    """The sha256 of the photographs that set the thresholds after training, by the description of a loaded model."""
-    again = description.get(NEW_THRESHOLDS_KEY)
-    return [] if again is None else list(again["photographs"]["sha256s"])
 
 
 @dataclass

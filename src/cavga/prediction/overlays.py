@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from cavga.arrays import Picture
 from cavga.inference.detector import Prediction
-from cavga.rendering.heatmaps import Picture, outer_line, overlay
+from cavga.rendering.heatmaps import outer_line, overlay
 from cavga.rendering.scale import MapScale
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont

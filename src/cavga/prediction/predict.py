@@ -14,15 +14,15 @@ from PIL import Image
 from cavga.atomic_files import atomic_writer, refuse_file
 from cavga.config.schema import MAP_KINDS
 from cavga.errors import UsageError, unknown_name
-from cavga.images.decode import read_image
+from cavga.images.decode import images_of, read_image
 from cavga.images.regions import MAX_REGIONS, Region, count_regions
-from cavga.inference.detector import AnomalyDetector, Prediction, images_of
+from cavga.images.resize import resize_map
+from cavga.inference.detector import AnomalyDetector, Prediction
 from cavga.inference.prepare import FailedImage
 from cavga.prediction.folder import PICTURES, prediction_folder
 from cavga.prediction.lines import jsonl, prediction_line, region_line
 from cavga.prediction.map_files import grey_scale, save_map
 from cavga.prediction.overlays import captioned_overlay
-from cavga.rendering.heatmaps import resize_map
 from cavga.rendering.scale import picture_scale
 from cavga.runs.model_json import MODEL_FILE
 
@@ -31,7 +31,7 @@ MAX_NAMED = 1000  # images that could not be read and are named in the summary; 
 
 @dataclass(frozen=True)
 class PredictionOutputs:
-    """What `predict_to_folder` writes beside predictions.jsonl; `maps` is one of cavga.config.MAP_KINDS or None."""
+    """What `predict_to_folder` writes beside predictions.jsonl; `maps` is one of MAP_KINDS or None."""
 
     maps: str | None = None
     overlays: bool = False

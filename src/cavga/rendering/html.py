@@ -1,8 +1,10 @@
-"""What pages of results are built from: the page itself, tables, notes, and cases with their pictures.
+"""What pages of results are built from: the page and its style, tables, notes, the legend, cases with their pictures.
 
 Nothing is fetched: pictures are data URIs, there is no script, and the page forbids requests itself.
 """
 
+import base64
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -11,10 +13,90 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
+from cavga.arrays import Picture
 from cavga.atomic_files import atomic_write
-from cavga.rendering.heatmaps import STYLE, data_uri, legend, panels
+from cavga.rendering.heatmaps import HEAT_COLOURS, MODEL_COLOUR, TRUTH_COLOUR, panels
 from cavga.rendering.scale import MapScale
+
+JPEG_QUALITY = 85
+STYLE = """
+:root { --ground: #fff; --soft: #f3f4f6; --ink: #1c2026; --dim: #5a636e; --rule: #d9dde2; --link: #0b5cad;
+  --normal: #4477aa; --anomalous: #d9662b; --bad: #b3261e; --warn: #8a5300; --good: #146c43; }
+@media screen and (prefers-color-scheme: dark) { :root { --ground: #14171b; --soft: #1f2329; --ink: #e6e8eb;
+  --dim: #a0a8b2; --rule: #363c44; --link: #7db7f5; --normal: #77aadd; --anomalous: #ee8866; --bad: #ff8a80;
+  --warn: #f0b45a; --good: #6fcf97; } }
+* { box-sizing: border-box; }
+body { margin: 0 auto; padding: 2rem 1.25rem 4rem; max-width: 74rem; background: var(--ground);
+  color: var(--ink); font: 1rem/1.5 system-ui, "Segoe UI", Roboto, Arial, sans-serif; overflow-wrap: anywhere; }
+h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 1rem; }
+h2 { font-size: 1.45rem; margin: 2.5rem 0 .5rem; padding-top: 1.25rem; border-top: 1px solid var(--rule); }
+section:only-child h2 { margin-top: 0; }
+h3 { font-size: 1.1rem; margin: 2rem 0 .5rem; }
+a { color: var(--link); } ul { margin: .25rem 0; padding-left: 1.2rem; } .verdict { font-size: 1.2rem; margin: 0; }
+.hint { color: var(--dim); font-size: .85rem; } .none { color: var(--dim); font-style: italic; font-size: .85rem; }
+.columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); gap: 0 3rem; }
+.scroll { overflow-x: auto; overflow-wrap: normal; }
+table { width: 100%; border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums; }
+caption, .plot figcaption { text-align: left; font-weight: 600; }
+th, td { padding: .35rem 0 .35rem .75rem; border-bottom: 1px solid var(--rule); text-align: right;
+  vertical-align: top; font-weight: 400; }
+th:first-child, td:first-child { text-align: left; padding-left: 0; }
+thead th { color: var(--dim); font-size: .85rem; } table .hint { display: block; line-height: 1.3; }
+td { white-space: nowrap; }
+figure { margin: 0; } .plot { margin: 1rem 0; } svg { width: 100%; max-width: 36rem; display: block; }
+svg text { font-size: 11px; fill: var(--dim); } svg .name { fill: var(--ink); font-weight: 600;
+  paint-order: stroke; stroke: var(--ground); stroke-width: 4px; }
+svg .axis { stroke: var(--dim); } svg .threshold { stroke: var(--ink); stroke-dasharray: 4 3; }
+svg .normal { fill: var(--normal); } svg .anomalous { fill: var(--anomalous); } svg .unknown { fill: var(--dim); }
+.legend { display: flex; flex-wrap: wrap; gap: .5rem 2rem; align-items: center; margin-bottom: 1rem; }
+.legend, .legend p { font-size: .85rem; margin-top: 0; } .legend p { margin: 0; }
+.legend i { display: inline-block; width: 1rem; height: 1rem; margin-right: .5rem; border: 3px solid;
+  background: #777; vertical-align: -.2rem; }
+.scale { flex: 0 1 22rem; } .scale div { height: .75rem; } .scale p { display: flex; }
+.scale span { flex: 1 1 0; text-align: center; } .scale span:first-child { text-align: left; }
+.scale span:last-child { text-align: right; }
+.gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 30rem), 1fr)); gap: 1.25rem; }
+.case { background: var(--soft); border-radius: .5rem; padding: .75rem; break-inside: avoid; }
+.panels { display: grid; grid-template-columns: repeat(3, 1fr); gap: .4rem; }
+.panels img { display: block; width: 100%; height: auto; border-radius: .2rem; }
+.case figcaption { display: flex; flex-wrap: wrap; gap: 0 .75rem; padding-top: .5rem; align-items: baseline; }
+.case .hint { flex-basis: 100%; } .case .name { font-weight: 600; }
+.missed { color: var(--bad); } .false { color: var(--warn); } .found { color: var(--good); }
+@media screen and (max-width: 30rem) { body { padding: 1rem; } table { font-size: .85rem; }
+  th, td { padding-left: .4rem; } svg text { font-size: 13px; } .none { white-space: normal; } }
+@media print { html { font-size: 8pt; } body { max-width: none; padding: 0; print-color-adjust: exact; }
+  h2, h3, .legend { break-after: avoid; } section + section { break-before: page; } .plot { break-inside: avoid; }
+  .gallery { grid-template-columns: 1fr 1fr; } }
+"""
+
+
+def legend(scale: MapScale) -> str:
+    """HTML: what the lines and colours of a case mean."""
+    lowest = "0" if scale.minimum == 0 else f"{scale.minimum:.3g} and below"
+    ticks = (lowest, f"{scale.threshold:.3g} = threshold" if scale.is_known else "", f"{scale.maximum:.3g} and above")
+    gradient = ", ".join(_css(colour) for colour in HEAT_COLOURS)
+    return (
+        '<div class="legend"><p>Each case: photograph, overlay, anomaly map</p>'
+        f'<p><i style="border-color:{_css(TRUTH_COLOUR)}"></i>true defect, from the mask</p>'
+        f'<p{"" if scale.is_known else " hidden"}><i style="border-color:{_css(MODEL_COLOUR)}"></i>marked by '
+        "the model: map ≥ threshold</p>"
+        f'<div class="scale"><div style="background:linear-gradient(to right, {gradient})"></div>'
+        f"<p>{''.join(f'<span>{tick}</span>' for tick in ticks)}</p></div></div>"
+    )
+
+
+def data_uri(picture: Picture) -> str:
+    """The picture as a JPEG inside an address, for a page without other files."""
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "JPEG", quality=JPEG_QUALITY, optimize=True)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def _css(colour: tuple[int, int, int]) -> str:
+    return f"rgb{colour}"
+
 
 NOT_COMPUTABLE = '<span class="none">not computable</span>'
 NUM_NOTES = 8  # in full view; the others can be unfolded

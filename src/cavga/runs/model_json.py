@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cavga.atomic_files import atomic_write
+from cavga.data.manifest import read_manifest_hashes, sha256_of
 from cavga.errors import ModelFileError
 
 FORMAT_VERSION = 1
@@ -109,3 +110,13 @@ def _exported_files(path: Path) -> dict[str, Path]:
 def _document_hash(document: Mapping[str, Any]) -> str:
     canonical = json.dumps(document, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def used_images(run: Path, description: Mapping[str, Any]) -> dict[str, str]:
+    """sha256 -> split of what the run was trained and calibrated on; its manifest must be the one it wrote."""
+    manifest = run / MANIFEST_FILE
+    if not manifest.is_file() or sha256_of(manifest) != description["provenance"]["manifest_sha256"]:
+        raise ModelFileError(
+            f"{manifest} is missing or was changed: without it images that the run was trained on could not be left out"
+        )
+    return read_manifest_hashes(manifest)

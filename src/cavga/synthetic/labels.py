@@ -7,38 +7,13 @@ sees counts as normal. NSA sets the logistic per data set; here one stands for a
 import numpy as np
 from scipy import ndimage
 
-from cavga.synthetic.placement import Photograph
 from cavga.synthetic.primitives import Pixels, Plane, blurred
-from cavga.synthetic.scene import Scene
-from cavga.synthetic.subtle import TRAINING_MAKERS
 
-TRAINING_KINDS = tuple(TRAINING_MAKERS)
 MIN_SIDE = 8  # px of an image
 MAX_TRIES = 8
-MIN_AREA = 4  # px that have to be noticeable (a label of 0.5 and more)
-MIN_MEAN = 0.05  # mean label of the pixels that changed at all
 LABEL_MIDDLE = 6.5  # grey levels of change at which the label is 0.5: 0.04 at 2.5, 0.94 at 10
 LABEL_SLOPE = 0.8  # per grey level
 REACH = 4  # grains
-
-
-def make_training_anomaly(
-    image: Photograph, other: Photograph, kind: str, rng: np.random.Generator
-) -> tuple[Photograph, Plane] | None:
-    """The image with one anomaly, and how anomalous each pixel is, in [0, 1]; None where MAX_TRIES showed nothing.
-
-    `other` is another good image of the same set and size.
-    """
-    if min(image.shape[:2]) < MIN_SIDE:
-        return None
-    scene = Scene(image, other)
-    for _ in range(MAX_TRIES):
-        after = np.clip(np.rint(TRAINING_MAKERS[kind](scene, rng)), 0, 255).astype(np.float32)
-        label = graded_label(scene.image, after, scene.grain)
-        is_labelled = label > 0
-        if (label >= 0.5).sum() >= MIN_AREA and label[is_labelled].mean() >= MIN_MEAN:
-            return np.broadcast_to(after, image.shape).astype(np.uint8), label
-    return None
 
 
 def graded_label(before: Pixels, after: Pixels, grain: float, *, middle: float = LABEL_MIDDLE) -> Plane:

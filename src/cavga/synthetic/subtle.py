@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from cavga.synthetic.placement import uneven_reach
+from cavga.synthetic.labels import MAX_TRIES, MIN_SIDE, graded_label
+from cavga.synthetic.placement import Photograph, uneven_reach
 from cavga.synthetic.primitives import (
     Pixels,
     Plane,
@@ -211,3 +212,27 @@ def _window(place: tuple[int, int], size: Sequence[int], shape: tuple[int, int])
     """A window of that size, with the place in its middle as far as the image allows."""
     starts = [int(np.clip(c - n // 2, 0, most - n)) for c, n, most in zip(place, size, shape, strict=True)]
     return slice(starts[0], starts[0] + size[0]), slice(starts[1], starts[1] + size[1])
+
+
+TRAINING_KINDS = tuple(TRAINING_MAKERS)
+MIN_AREA = 4  # px that have to be noticeable (a label of 0.5 and more)
+MIN_MEAN = 0.05  # mean label of the pixels that changed at all
+
+
+def make_training_anomaly(
+    image: Photograph, other: Photograph, kind: str, rng: np.random.Generator
+) -> tuple[Photograph, Plane] | None:
+    """The image with one anomaly, and how anomalous each pixel is, in [0, 1]; None where MAX_TRIES showed nothing.
+
+    `other` is another good image of the same set and size.
+    """
+    if min(image.shape[:2]) < MIN_SIDE:
+        return None
+    scene = Scene(image, other)
+    for _ in range(MAX_TRIES):
+        after = np.clip(np.rint(TRAINING_MAKERS[kind](scene, rng)), 0, 255).astype(np.float32)
+        label = graded_label(scene.image, after, scene.grain)
+        is_labelled = label > 0
+        if (label >= 0.5).sum() >= MIN_AREA and label[is_labelled].mean() >= MIN_MEAN:
+            return np.broadcast_to(after, image.shape).astype(np.uint8), label
+    return None

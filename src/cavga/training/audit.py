@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 
-from cavga.calibration.thresholds import Calibration
+from cavga.calibration.thresholds import Calibration, decision_warning
 from cavga.inference.detector import AnomalyDetector
 from cavga.inference.graph import ScoringGraph
 from cavga.inference.torch_engine import TorchEngine
-from cavga.training.run_folder import TrainingData
+from cavga.training.inputs import TrainingData
 
 NUM_SUSPICIOUS = 5  # training images named for a second look
 
@@ -71,22 +71,3 @@ def check_training_images(
     if warning:
         logger.warning("%s", warning)
     return check
-
-
-def decision_warning(counts: dict[str, int], calibration: Calibration) -> str | None:
-    """What is wrong with a weakly supervised model's decisions on its own training images; None if nothing is."""
-    if not counts["num_bad"]:
-        return None
-    # Only where C decides alone is it C that is wrong; elsewhere held-out images set the threshold.
-    is_c_alone = calibration.image_score == "class" and calibration.threshold_rule == "fixed"
-    if not counts["bad_called_anomalous"]:
-        why = (
-            "the classifier calls everything normal"
-            if is_c_alone
-            else "the held-out good images that set the threshold score as high; have a look at them"
-        )
-        return f"none of the {counts['num_bad']} labelled bad training images is called anomalous: {why}"
-    if counts["good_called_anomalous"] == counts["num_good"]:
-        why = "the classifier calls everything anomalous" if is_c_alone else "the threshold lies below them all"
-        return f"all {counts['num_good']} good training images are called anomalous: {why}"
-    return None

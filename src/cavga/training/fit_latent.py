@@ -65,7 +65,7 @@ def fit_latent(model: Cavga, images: NDArray[np.uint8], settings: ModelConfig, *
     """Set the mu head by whitening the features of all images."""
     model.eval()
     head = model.mu_head
-    assert isinstance(head, LatentHead)  # a flattened z is never whitened: cavga.config refuses it
+    assert isinstance(head, LatentHead)  # a flattened z is never whitened: cavga.config.schema refuses it
     if head.is_log:
         _set_scales(head, _encoded(model, images, device))
     merged = (head.merged(stages) for stages in _encoded(model, images, device))

@@ -20,10 +20,10 @@ from cavga.images.decode import BATCH_SIZE
 from cavga.losses import made_region_loss
 from cavga.model.build import map_size_of
 from cavga.model.cavga import Cavga
-from cavga.model.cell_classifier import CellClassifier, top_mean
+from cavga.model.classifiers import CellClassifier, top_mean
 from cavga.model.prior import smoothed
 from cavga.shapes import LatentMap
-from cavga.synthetic.labels import TRAINING_KINDS, make_training_anomaly
+from cavga.synthetic.subtle import TRAINING_KINDS, make_training_anomaly
 
 MADE_PER_IMAGE, MAX_MADE = 2, 1500  # the maps of z are held in memory: 256 KB each at 256 px
 SHARE_LEFT_OUT, MAX_LEFT_OUT = 0.2, 64  # normal images that C does not see, for the scale of its map

@@ -18,7 +18,7 @@ from cavga.inference.torch_engine import TorchEngine
 from cavga.training.fit import NUM_FOLDS, fit_whitened
 from cavga.training.fit_patch_classifier import choose_left_out
 from cavga.training.fit_prior import Folds, HeldOut
-from cavga.training.run_folder import TrainingData
+from cavga.training.inputs import TrainingData
 
 ScoreAndMap = tuple[float, NDArray[np.float32] | None]
 
@@ -38,7 +38,7 @@ def calibrate_graph(
     """Set the graph's thresholds: from the held-out images, or from folds of the training images.
 
     The scores of training images come back too, by position, where folds gave them: each by a model that had not
-    seen the image. A latent or a C that is trained has no folds: `cavga.runs.gather` holds images out for it
+    seen the image. A latent or a C that is trained has no folds: `cavga.training.inputs.gather` holds images out for it
     however few there are.
     """
     device = next(graph.parameters()).device

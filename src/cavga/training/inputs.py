@@ -1,13 +1,23 @@
-"""Read every image once before training: its hash and size, or what is wrong with it. No torch."""
+"""What a run trains on: images found, read once, hashed, and split into those that fit and those that calibrate."""
 
+import hashlib
+import json
+import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
 
+from cavga.calibration.thresholds import num_needed
+from cavga.config.schema import RunConfig, is_trained_on_made, is_weakly_supervised
+from cavga.data.catalog import load_catalog
 from cavga.data.manifest import sha256_of
-from cavga.data.records import ImageRecord
+from cavga.data.records import ANOMALOUS, CLASS_LAYOUTS, NORMAL, Catalog, ImageRecord, draw_anomalous, hold_out
 from cavga.errors import DataError
 from cavga.images.decode import read_image
-from cavga.images.tiling import Framing, Size
+from cavga.images.tiling import Framing, Size, framing_for
+
+logger = logging.getLogger("cavga")
 
 
 def read_usable(
@@ -37,3 +47,135 @@ def _examine(record: ImageRecord, framing: Framing) -> tuple[str, str | None, Si
     except DataError as error:
         return record.relative_path, None, None, str(error)
     return record.relative_path, sha256_of(record.path), (height, width), None
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """The images of a run: normal ones, cut into two, and anomalous ones for variants that learn from them."""
+
+    catalog: Catalog
+    train: tuple[ImageRecord, ...]
+    calibration: tuple[ImageRecord, ...]
+    anomalous: tuple[ImageRecord, ...]
+    """Labelled bad images of a w or s run; () for u."""
+    drawn: tuple[str, ...]
+    """The relative paths of `anomalous` if it was drawn from the test set, () if it was labelled for training."""
+    hashes: dict[str, str]
+    """sha256 of every file, by its relative path."""
+    left_out: tuple[str, ...]
+    """Files that are not used, and why, one line each."""
+    framing: Framing
+    sizes: dict[str, tuple[int, int]]
+    """Height and width of every photograph, by its relative path."""
+
+    def hashes_of(self, records: Sequence[ImageRecord]) -> list[str]:
+        return [self.hashes[record.relative_path] for record in records]
+
+    def num_pieces(self, records: Sequence[ImageRecord]) -> list[int]:
+        """How many images a model sees of each photograph."""
+        return [self.framing.num_pieces(self.sizes[record.relative_path]) for record in records]
+
+    def content_hash(self) -> str:
+        """One sha256 for what is trained and calibrated on, and for which is which."""
+        parts = [self.hashes_of(self.train), self.hashes_of(self.calibration)]
+        if self.anomalous:
+            parts.append(self.hashes_of(self.anomalous))
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def gather(data: Path, config: RunConfig) -> TrainingData:
+    """Find, read and split the training images; raises DataError naming every unreadable one."""
+    chosen, framing = config.data, framing_for(config.data)
+    catalog = load_catalog(
+        data,
+        layout=chosen.layout,
+        category=chosen.category,
+        normal_class=chosen.normal_class,
+        mask_cut=chosen.mask_cut,
+    )
+    normal = [record for record in catalog.split("train") if record.label == NORMAL]
+    held = [record for record in catalog.split("calibration") if record.label == NORMAL]
+    if not normal:
+        where = f"train/{catalog.category}" if catalog.layout in CLASS_LAYOUTS else "train/good"
+        raise DataError(f"{data} holds no good images to train on; expected them in {where}")
+    bad, is_drawn = _labelled_bad(catalog, config)
+    hashes, sizes, unreadable = read_usable([*normal, *held, *bad], framing, skip_bad=config.data.skip_bad)
+    train, calibration, anomalous = (
+        tuple(record for record in records if record.relative_path in hashes) for records in (normal, held, bad)
+    )
+    if not calibration:
+        train, calibration = _split(train, config)
+    num_good, num_read = len(normal) + len(held), len(train) + len(calibration)
+    if not train or num_read < 2:
+        raise DataError(
+            f"{data} holds {num_good} good images, {num_good - num_read} of them unreadable: at least 2 are needed, "
+            "one to train on and one to set thresholds with"
+        )
+    if bad and not anomalous:
+        raise DataError(f"{data}: none of the {len(bad)} labelled bad images can be read: {unreadable[-1]}")
+    drawn = tuple(record.relative_path for record in anomalous) if is_drawn else ()
+    left_out = unreadable + [
+        f"{path} was passed over: a copy by name, or outside the layout" for path in catalog.skipped
+    ]
+    inputs = TrainingData(catalog, train, calibration, anomalous, drawn, hashes, tuple(left_out), framing, sizes)
+    _check_labels(inputs)
+    return inputs
+
+
+def _labelled_bad(catalog: Catalog, config: RunConfig) -> tuple[tuple[ImageRecord, ...], bool]:
+    """The labelled bad images to train on, and whether they had to be drawn from the test set."""
+    labelled = tuple(record for record in catalog.split("train") if record.label == ANOMALOUS)
+    if config.model.variant.endswith("-u"):
+        return (), False
+    if labelled and is_trained_on_made(config.model):
+        logger.warning("the %d images labelled bad are not used: %s makes its own", len(labelled), config.model.variant)
+        return (), False
+    if labelled and config.data.tile is not None:
+        logger.warning(
+            "the %d images labelled bad are not used: which of their tiles are bad is not known", len(labelled)
+        )
+        return (), False
+    if labelled or not is_weakly_supervised(config.model):
+        return labelled, False  # an s variant draws none: it can do without
+    tested = [record for record in catalog.split("test") if record.label == ANOMALOUS]
+    drawn = draw_anomalous(tested, fraction=config.data.anomalous_fraction, seed=config.training.seed)
+    if drawn and len(drawn) == len(tested):
+        logger.warning("all %d bad test images were drawn to train on: none is left to test with", len(tested))
+    if not drawn:
+        raise DataError(
+            f"{catalog.root} holds no labelled bad images, which variant {config.model.variant} needs: expected "
+            "train/<name> beside train/good, label 1 with split train in a manifest, or test/<defect> to draw from"
+        )
+    return drawn, True
+
+
+def _check_labels(inputs: TrainingData) -> None:
+    """Refuse an image that is labelled good and bad at once."""
+    good = {inputs.hashes[record.relative_path]: record for record in (*inputs.train, *inputs.calibration)}
+    for record in inputs.anomalous:
+        twin = good.get(inputs.hashes[record.relative_path])
+        if twin is not None:
+            raise DataError(
+                f"{inputs.catalog.root}: {record.relative_path}, labelled bad, has the same content as "
+                f"{twin.relative_path}, labelled good; remove the wrong one"
+            )
+
+
+def _split(
+    normal: tuple[ImageRecord, ...], config: RunConfig
+) -> tuple[tuple[ImageRecord, ...], tuple[ImageRecord, ...]]:
+    """Hold out calibration images; none where folds can be used instead, so that every image is learnt from.
+
+    An aggregated prior is fitted to each of its folds anyway, but C of a w variant to none. Elsewhere folds need a
+    latent that is fitted again in seconds, and are used where holding out leaves too few to promise the rate. A C that
+    was trained on these very images calls them normal whatever is fitted after it (docs/decisions/0014).
+    """
+    is_conformal = config.calibration.threshold_rule == "conformal"
+    if is_conformal and config.model.prior == "aggregated" and not is_weakly_supervised(config.model):
+        return normal, ()
+    train, held = hold_out(normal, fraction=config.data.calibration_fraction, seed=config.training.seed)
+    settings = config.calibration
+    is_too_few = is_conformal and len(held) < num_needed(settings.false_alarm_rate)
+    if is_too_few and config.model.latent == "whitened" and len(normal) > 1:
+        return normal, ()
+    return train, held

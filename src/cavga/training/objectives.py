@@ -19,7 +19,7 @@ from cavga.losses import (
     weakly_supervised_objective,
 )
 from cavga.model.cavga import Cavga, CavgaOutput
-from cavga.model.region_classifier import RegionClassifier, image_logits
+from cavga.model.classifiers import RegionClassifier, image_logits
 from cavga.shapes import ClassLogits, Labels, Scalar, ScoreMap
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from cavga._version import __version__
 from cavga.atomic_files import atomic_write
-from cavga.config.presets import resolve
+from cavga.config.resolve import resolve
 from cavga.config.schema import RunConfig, epochs_of, images_per_epoch
 from cavga.data.catalog import load_catalog
 from cavga.data.dataset import TrainingImages, cache_images
@@ -23,10 +23,10 @@ from cavga.inference.torch_engine import choose_device
 from cavga.model.build import build
 from cavga.runs.model_json import LOG_FILE, TRAINING_FOLDER
 from cavga.training.gan_weights import write_gan_weights
-from cavga.training.inputs import read_usable
+from cavga.training.inputs import TrainingData, read_usable
 from cavga.training.loop import Players, Progress, make_players
 from cavga.training.loop import train as train_players
-from cavga.training.run_folder import TrainingData, check_output, check_resumable, fingerprint, write_inputs
+from cavga.training.run_folder import check_output, check_resumable, fingerprint, write_inputs
 from cavga.training.train import deterministic
 
 SUFFIX = ".safetensors"
@@ -56,8 +56,8 @@ def pretrain(
 ) -> Pretrained:
     """Train encoder, decoder and discriminator of d-u on every image below `folder`; write them to `output`.
 
-    `config` is a preset with `cavga.presets.PRETRAINING`. Beside `output` lies NAME.log.jsonl, and until it is finished
-    NAME.unfinished, from which `resume` goes on. Raises DataError before anything is written if an image cannot be
+    `config` is a preset with `cavga.config.presets.PRETRAINING`. Beside `output` lies NAME.log.jsonl, and until it is
+    finished NAME.unfinished, from which `resume` goes on. Raises DataError before anything is written if an image cannot be
     read, UsageError if `output` is there already, ResumeError if images or settings changed since.
     """
     config = resolve(config)

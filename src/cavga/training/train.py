@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 from cavga.calibration.thresholds import Calibration
-from cavga.config.presets import make_config, resolve
+from cavga.config.presets import make_config
+from cavga.config.resolve import resolve
 from cavga.config.schema import RunConfig, as_dict, is_trained_on_made
 from cavga.data.dataset import TrainingImages, cache_images
 from cavga.data.manifest import sha256_of
@@ -33,18 +34,11 @@ from cavga.training.fit_latent import fit_latent
 from cavga.training.fit_prior import HeldOut
 from cavga.training.fit_thresholds import calibrate_graph, folds_of
 from cavga.training.gan_weights import GanWeights, gan_weights_for
+from cavga.training.inputs import TrainingData, gather
 from cavga.training.loop import STATE_FILE, Progress, make_players
 from cavga.training.loop import train as train_players
 from cavga.training.pca_filters import set_first_filters
-from cavga.training.run_folder import (
-    TrainingData,
-    check_output,
-    check_resumable,
-    fingerprint,
-    gather,
-    provenance,
-    write_inputs,
-)
+from cavga.training.run_folder import check_output, check_resumable, fingerprint, provenance, write_inputs
 
 logger = logging.getLogger("cavga")
 

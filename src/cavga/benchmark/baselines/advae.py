@@ -22,7 +22,7 @@ SMALLEST_NORM = 1e-5
 
 
 class AdvaeGraph(ScoringGraph):
-    """Scores images as `cavga.inference.InferenceGraph` does, so that the same harness measures both.
+    """Scores images as `cavga.inference.graph.InferenceGraph` does, so that the same harness measures both.
 
     Scoring takes a backward pass, so it cannot be exported.
     """

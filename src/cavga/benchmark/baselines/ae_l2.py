@@ -18,7 +18,7 @@ UNITS = 100  # the paper's
 
 
 class AeL2Graph(ScoringGraph):
-    """Scores images as `cavga.inference.InferenceGraph` does, so that the same harness measures both."""
+    """Scores images as `cavga.inference.graph.InferenceGraph` does, so that the same harness measures both."""
 
     def __init__(self, config: RunConfig) -> None:
         super().__init__(config.data.image_size)

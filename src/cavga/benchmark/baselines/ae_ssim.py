@@ -22,7 +22,7 @@ C1, C2 = 0.01**2, 0.03**2  # Wang's, for pixels in [0, 1]
 
 
 class AeSsimGraph(ScoringGraph):
-    """Scores images as `cavga.inference.InferenceGraph` does, so that the same harness measures both."""
+    """Scores images as `cavga.inference.graph.InferenceGraph` does, so that the same harness measures both."""
 
     def __init__(self, config: RunConfig) -> None:
         super().__init__(config.data.image_size)

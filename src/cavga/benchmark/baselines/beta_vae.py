@@ -19,7 +19,7 @@ BETA = 4.0  # the smallest that the paper recommends; against a reconstruction t
 
 
 class BetaVaeGraph(ScoringGraph):
-    """Scores images as `cavga.inference.InferenceGraph` does, so that the same harness measures both."""
+    """Scores images as `cavga.inference.graph.InferenceGraph` does, so that the same harness measures both."""
 
     def __init__(self, config: RunConfig) -> None:
         super().__init__(config.data.image_size)

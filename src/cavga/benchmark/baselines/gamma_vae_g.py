@@ -29,7 +29,7 @@ SMALLEST_VARIANCE = 1e-6
 
 
 class GammaVaeGraph(ScoringGraph):
-    """Scores images as `cavga.inference.InferenceGraph` does, so that the same harness measures both.
+    """Scores images as `cavga.inference.graph.InferenceGraph` does, so that the same harness measures both.
 
     Scoring takes backward passes, so it cannot be exported.
     """

@@ -65,7 +65,7 @@ def captum_attributions() -> Any:
 
 
 class ExplanationGraph(ScoringGraph):
-    """Scores images as `cavga.inference.InferenceGraph` does, so that the same harness measures both.
+    """Scores images as `cavga.inference.graph.InferenceGraph` does, so that the same harness measures both.
 
     The image's score is the probability of anomalous, its map what `explain` says of it. Scoring takes backward
     passes, so it cannot be exported. Raises MissingExtraError without captum.

@@ -12,18 +12,26 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cavga.baselines.blur import blurred_as_published
 from cavga.data.dataset import image_batches
 from cavga.inference.graph import InferenceOutput, ScoringGraph, enlarged
+from cavga.model.blur import blurred
 from cavga.model.cavga import Cavga
-from cavga.shapes import FeatureMap, Images
+from cavga.shapes import FeatureMap, Images, ScoreMap
+
+SIGMA = 4.0  # px, the papers'
+
+
+def blurred_as_published(maps: ScoreMap) -> ScoreMap:
+    """Maps under a Gaussian of SIGMA pixels, cut off at four of them."""
+    return blurred(maps, sigma=SIGMA, reach=int(4 * SIGMA))
+
 
 NUM_CHANNELS = 100  # the paper's choice for ResNet-18
 RIDGE = 0.01  # the paper's, added to every covariance
 
 
 class PadimGraph(ScoringGraph):
-    """Scores images as `cavga.inference.InferenceGraph` does, so that the same harness measures both."""
+    """Scores images as `cavga.inference.graph.InferenceGraph` does, so that the same harness measures both."""
 
     def __init__(self, model: Cavga, *, image_size: tuple[int, int], seed: int) -> None:
         super().__init__(image_size)

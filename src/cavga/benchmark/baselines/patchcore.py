@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from cavga.baselines.blur import blurred_as_published
+from cavga.benchmark.baselines.padim import blurred_as_published
 from cavga.data.dataset import image_batches
 from cavga.inference.graph import InferenceOutput, ScoringGraph, enlarged
 from cavga.model.cavga import Cavga
@@ -35,7 +35,7 @@ Bank = Float[Tensor, "kept features"]
 
 
 class PatchcoreGraph(ScoringGraph):
-    """Scores images as `cavga.inference.InferenceGraph` does, so that the same harness measures both.
+    """Scores images as `cavga.inference.graph.InferenceGraph` does, so that the same harness measures both.
 
     Fitting holds every training patch in memory: 1.5 MB an image of 256 px with ResNet-18.
     """

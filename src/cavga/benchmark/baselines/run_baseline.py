@@ -12,14 +12,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from cavga.baselines.guided_backprop import guided_backprop
-from cavga.baselines.smoothgrad import smoothgrad
 from cavga.benchmark.baselines.advae import AdvaeGraph
 from cavga.benchmark.baselines.ae_l2 import AeL2Graph
 from cavga.benchmark.baselines.ae_ssim import AeSsimGraph
 from cavga.benchmark.baselines.autoencoder import network_config
 from cavga.benchmark.baselines.beta_vae import BetaVaeGraph
-from cavga.benchmark.baselines.explanations import cam
+from cavga.benchmark.baselines.explanations import cam, guided_backprop, smoothgrad
 from cavga.benchmark.baselines.gamma_vae_g import GammaVaeGraph
 from cavga.benchmark.baselines.label_classifier import Explain, ExplanationGraph
 from cavga.benchmark.baselines.padim import PadimGraph
@@ -33,7 +31,8 @@ from cavga.inference.detector import AnomalyDetector
 from cavga.inference.graph import InferenceGraph
 from cavga.inference.torch_engine import TorchEngine, choose_device, load_run
 from cavga.training.fit_thresholds import set_thresholds
-from cavga.training.run_folder import TrainingData, encoder_label, gather, provenance
+from cavga.training.inputs import TrainingData, gather
+from cavga.training.run_folder import encoder_label, provenance
 
 FeatureControl = PadimGraph | PatchcoreGraph
 TrainedControl = AeL2Graph | AeSsimGraph | BetaVaeGraph | AdvaeGraph | GammaVaeGraph

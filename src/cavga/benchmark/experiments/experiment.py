@@ -27,7 +27,8 @@ class Cell:
     data: str
     """Folder below the table's data root."""
     method: str = "cavga"
-    """"cavga", or a control of cavga.controls; some stand on the features of the cell that `features_of` names."""
+    """"cavga", or a control of cavga.benchmark.baselines.run_baseline; some stand on the features of the cell that
+    `features_of` names."""
     preset: str = "recommended"
     overrides: Overrides = field(default_factory=dict)
     seed: int = 0

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cavga.benchmark.experiments.experiment import Cell, merge
 from cavga.benchmark.experiments.index import SUMMARIES, TABLES
-from cavga.config.presets import takes_gan_weights
+from cavga.config.resolve import takes_gan_weights
 from cavga.config.schema import epochs_of
 from cavga.data.readers.class_folders import letters_of
 from cavga.errors import UsageError, unknown_name

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from cavga.metrics.image import import_extra, percentile_interval
+from cavga.metrics.curves import import_extra, percentile_interval
 from cavga.rendering.heatmaps import outer_line
 
 RING_SHARE = 0.03  # of the longer side: how wide the ring round a defect is

@@ -14,8 +14,8 @@ from cavga.benchmark.tables.html import html_lines
 from cavga.data.records import ANOMALOUS, NORMAL
 from cavga.evaluation.attention_rows import AttentionCase, attention_figure, attention_row
 from cavga.evaluation.results import ScoredImage, has_known_mask, median_image, true_mask
+from cavga.images.resize import resize_mask
 from cavga.inference.detector import AnomalyDetector
-from cavga.rendering.heatmaps import resize_mask
 from cavga.rendering.html import hint
 
 TITLE = "Figure 1 (i): attention on normal images"

@@ -12,15 +12,14 @@ from cavga.benchmark.experiments.experiment import Cell
 from cavga.benchmark.experiments.index import folder_of
 from cavga.benchmark.runner import TableRun
 from cavga.benchmark.tables.grids import Row, place_of
+from cavga.data.catalog import load_like_run
 from cavga.data.records import NORMAL, ImageRecord
 from cavga.errors import DataError
 from cavga.evaluation.results import ScoredImage, median_image
-from cavga.evaluation.written import TestedImage, WrittenEvaluation, read_evaluation
+from cavga.evaluation.written import PixelCounts, TestedImage, WrittenEvaluation, read_evaluation
 from cavga.images.decode import read_image
 from cavga.inference.detector import AnomalyDetector
-from cavga.pixel_counts_file import PixelCounts
 from cavga.runs.model_json import load_description
-from cavga.training.run_folder import load_like_run
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,13 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
+from cavga.arrays import Picture
 from cavga.benchmark.figures.finished_runs import TestedRun, maps_of, photograph_of
 from cavga.data.records import NORMAL
 from cavga.evaluation.results import ScoredImage, has_known_mask, true_mask
-from cavga.rendering.heatmaps import Picture, data_uri, heatmap, outline, overlay, resize_map, resize_mask
+from cavga.images.resize import resize_map, resize_mask
+from cavga.rendering.heatmaps import heatmap, outline, overlay
+from cavga.rendering.html import data_uri
 from cavga.rendering.scale import MapScale, picture_scale
 
 SIDE = 220  # px of the longer side

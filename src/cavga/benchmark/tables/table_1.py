@@ -17,8 +17,8 @@ from cavga.benchmark.experiments.index import PROPERTIES_TABLE
 from cavga.benchmark.experiments.selection import Choice
 from cavga.config.presets import PRESETS, make_config
 from cavga.config.schema import VARIANTS
-from cavga.data.dataset import as_images
 from cavga.errors import CavgaError, UsageError, unknown_name
+from cavga.images.torch_resize import as_images
 from cavga.inference.graph import InferenceGraph, ScoringGraph, graph_of
 from cavga.model.build import build
 from cavga.model.cavga import Cavga

@@ -1,0 +1,132 @@
+"""MVTec-style categories (train/good, test/<type>, ground_truth/<type>), and plain folders of good images. No torch.
+
+Image and mask meet by name, never by order.
+"""
+
+from collections import defaultdict
+from pathlib import Path
+
+from cavga.data.readers.published import where_to_get
+from cavga.data.records import ANOMALOUS, NORMAL, Catalog, ImageRecord
+from cavga.errors import DataError, UsageError, unknown_name
+from cavga.images.decode import GOOD_FOLDERS, find_images, is_copy, subfolders
+
+_SPLIT_OF_FOLDER = {
+    "train": "train",
+    "validation": "calibration",
+    "calibration": "calibration",
+    "test": "test",
+}
+
+
+def _category_folder(data: Path, category: str | None) -> Path | None:
+    """`data` itself if it is an MVTec-style category, else the one below it that is meant, else None."""
+    if _is_mvtec(data):
+        if category not in (None, data.name):
+            raise unknown_name("category", str(category), [data.name])
+        return data
+    names = [folder.name for folder in subfolders(data) if _is_mvtec(folder)]
+    if not names:
+        return None
+    if category is not None and category not in names:
+        raise unknown_name("category", category, names)
+    if category is None and len(names) > 1:
+        raise UsageError(f"{data} holds several categories, choose one: {', '.join(names)}")
+    return data / (category or names[0])
+
+
+def _is_mvtec(folder: Path) -> bool:
+    """It has train/good; or test/<type>, and in train nothing at all or other types (check says so)."""
+    if any(_is_good(kind.name) for kind in subfolders(folder / "train")):
+        return True
+    has_loose_images = (folder / "train").is_dir() and not subfolders(folder / "train")
+    return bool(subfolders(folder / "test")) and not has_loose_images
+
+
+def _is_good(folder_name: str) -> bool:
+    return folder_name.lower() in GOOD_FOLDERS
+
+
+def _load_folder(root: Path, *, category: str | None) -> Catalog:
+    if category is not None:
+        raise UsageError(f"unknown category {category!r}: {root} holds no categories; leave the category out")
+    images = find_images(root)
+    taken = [path for path in images if not is_copy(path)]
+    if not taken:
+        what_to_do = where_to_get(root.as_posix(), otherwise="add some")
+        raise DataError(f"{root}: no images in it; expected good ones (.png, .jpg ..) or train/good; {what_to_do}")
+    records = [
+        ImageRecord(path=path, relative_path=path.relative_to(root).as_posix(), label=NORMAL, split="train")
+        for path in taken
+    ]
+    skipped = tuple(path for path in images if is_copy(path))
+    return Catalog(
+        root=root,
+        layout="folder",
+        category=None,
+        records=tuple(records),
+        expects_masks=False,
+        skipped=skipped,
+    )
+
+
+def _load_mvtec(root: Path) -> Catalog:
+    masks = _masks_by_name(root / "ground_truth")
+    records, skipped = [], []
+    for folder in _SPLIT_OF_FOLDER:
+        for path in find_images(root / folder) if (root / folder).is_dir() else []:
+            record = _mvtec_record(root, path, masks)
+            if record is None:
+                skipped.append(path)
+            else:
+                records.append(record)
+    if not records:
+        raise DataError(f"{root}: no images in train/good or test; copy the images there or check the path")
+    paired = {mask for record in records for mask in record.mask_paths}
+    every_mask = (mask for files in masks.values() for mask in files)
+    return Catalog(
+        root=root,
+        layout="mvtec",
+        category=root.name,
+        records=tuple(records),
+        expects_masks=(root / "ground_truth").is_dir(),
+        orphan_masks=tuple(sorted(mask for mask in every_mask if mask not in paired)),
+        skipped=tuple(skipped),
+    )
+
+
+def _mvtec_record(root: Path, path: Path, masks: dict[tuple[str, ...], list[Path]]) -> ImageRecord | None:
+    """The record of ROOT/<split>/<type>/<name>; None for a file that lies elsewhere or is a copy."""
+    parts = path.relative_to(root).parts
+    if len(parts) != 3 or is_copy(path):
+        return None
+    folder, kind, _ = parts
+    split, is_good = _SPLIT_OF_FOLDER[folder], _is_good(kind)
+    if split == "calibration" and not is_good:
+        return None  # thresholds are set on normal images alone
+    return ImageRecord(
+        path=path,
+        relative_path="/".join(parts),
+        label=NORMAL if is_good else ANOMALOUS,
+        split=split,
+        mask_paths=_masks_of(kind, path.stem, masks) if split == "test" else (),
+        category=root.name,
+        defect_type=None if is_good else kind,
+    )
+
+
+def _masks_by_name(folder: Path) -> dict[tuple[str, ...], list[Path]]:
+    """Below ground_truth: (type, stem) -> file; (type, stem, "") -> the files of a folder <stem> (LOCO)."""
+    masks: dict[tuple[str, ...], list[Path]] = defaultdict(list)
+    for path in find_images(folder) if folder.is_dir() else []:
+        parts = path.relative_to(folder).parts
+        key = (*parts[:-1], path.stem) if len(parts) <= 2 else (*parts[:-1], "")
+        masks[key].append(path)
+    return masks
+
+
+def _masks_of(kind: str, stem: str, masks: dict[tuple[str, ...], list[Path]]) -> tuple[Path, ...]:
+    for key in ((kind, f"{stem}_mask"), (kind, stem), (kind, stem, "")):
+        if key in masks:
+            return tuple(masks[key])
+    return ()

@@ -1,0 +1,93 @@
+"""The histogram of scores as an SVG picture: good, defective and unlabelled images, and the threshold."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+PLOT_WIDTH, ROW_HEIGHT, LEFT, TOP = 440, 68, 54, 18  # of the histogram, in units of its view box
+NUM_BINS = 32
+NAMES = {0: "good", 1: "defective", None: "not labelled"}
+CSS_CLASSES = {0: "normal", 1: "anomalous", None: "unknown"}
+
+
+def score_histogram(
+    scores: Sequence[tuple[float, int | None]], threshold: float | None, *, names: Mapping[int | None, str] = NAMES
+) -> str:
+    """Inline SVG: one row of bars per label over one axis of scores, and the threshold as a line.
+
+    Empty without a finite score. Colours come from the page: classes normal, anomalous, unknown, threshold.
+    """
+    rows = {label: [s for s, known in scores if known == label and math.isfinite(s)] for label in NAMES}
+    rows = {label: values for label, values in rows.items() if values}
+    if not rows:
+        return ""
+    cut = threshold if threshold is not None and math.isfinite(threshold) else None
+    everything = [value for values in rows.values() for value in values] + ([] if cut is None else [cut])
+    edges = np.linspace(*_padded_range(everything), NUM_BINS + 1)
+    bottom = TOP + ROW_HEIGHT * len(rows)
+    parts = [] if cut is None else [_threshold_line(cut, edges, bottom)]  # first, so that texts lie above it
+    for i, (label, values) in enumerate(rows.items()):
+        parts.append(_row(names[label], CSS_CLASSES[label], values, edges, TOP + ROW_HEIGHT * i))
+    parts += _score_axis(edges, bottom)
+    counts = ", ".join(f"{len(values)} {names[label]}" for label, values in rows.items())
+    return (
+        f'<svg viewBox="0 0 {PLOT_WIDTH} {bottom + 36}" role="img" '
+        f'aria-label="Histogram of the anomaly scores: {counts}">{"".join(parts)}</svg>'
+    )
+
+
+def _row(name: str, css_class: str, values: Sequence[float], edges: NDArray[np.float64], top: int) -> str:
+    counts, _ = np.histogram(values, bins=edges)
+    base, height = top + ROW_HEIGHT, ROW_HEIGHT - 24
+    bars = "".join(
+        f"M{_position(left, edges) + 0.5:.1f} {base}V{base - height * count / counts.max():.1f}"
+        f"H{_position(right, edges) - 0.5:.1f}V{base}Z"
+        for left, right, count in zip(edges, edges[1:], counts, strict=False)
+        if count
+    )
+    return (
+        f'<path class="{css_class}" d="{bars}"/>'
+        f'<line class="axis" x1="{LEFT}" x2="{PLOT_WIDTH}" y1="{base}" y2="{base}"/>'
+        f'<text x="{LEFT - 5}" y="{base - height + 8}" text-anchor="end">{counts.max()}</text>'
+        f'<text x="{LEFT - 5}" y="{base}" text-anchor="end">0</text>'
+        f'<text class="name" x="{LEFT}" y="{top + 18}">{len(values)} {name}</text>'
+    )
+
+
+def _threshold_line(threshold: float, edges: NDArray[np.float64], bottom: int) -> str:
+    x = _position(threshold, edges)
+    anchor = "start" if x < PLOT_WIDTH / 3 else "end" if x > PLOT_WIDTH * 2 / 3 else "middle"
+    return (
+        f'<line class="threshold" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{bottom}"/>'
+        f'<text x="{x:.1f}" y="12" text-anchor="{anchor}">threshold {threshold:.4g}</text>'
+    )
+
+
+def _score_axis(edges: NDArray[np.float64], bottom: int) -> list[str]:
+    span = edges[-1] - edges[0]
+    step = 10.0 ** math.floor(math.log10(span / 3))
+    step *= max(factor for factor in (1, 2, 5) if factor * step <= span / 3 or factor == 1)
+    ticks = [k * step for k in range(math.ceil(edges[0] / step), math.floor(edges[-1] / step) + 1)]
+    marks = [
+        f'<text x="{_position(tick, edges):.1f}" y="{bottom + 14}" text-anchor="middle">{tick:.6g}</text>'
+        for tick in ticks
+    ]
+    middle = (LEFT + PLOT_WIDTH) / 2
+    return [
+        *marks,
+        f'<text x="{middle}" y="{bottom + 31}" text-anchor="middle">anomaly score</text>',
+        f'<text x="{LEFT - 5}" y="{TOP + 18}" text-anchor="end">images</text>',
+    ]
+
+
+def _position(score: float, edges: NDArray[np.float64]) -> float:
+    return float(LEFT + (score - edges[0]) / (edges[-1] - edges[0]) * (PLOT_WIDTH - LEFT))
+
+
+def _padded_range(values: Sequence[float]) -> tuple[float, float]:
+    low, high = min(values), max(values)
+    # Equal scores still need a width that their own precision can divide into bins.
+    padding = max(0.03 * (high - low), 1e-6 * max(abs(low), abs(high)), 1e-9)
+    return low - padding, high + padding
