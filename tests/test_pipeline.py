@@ -199,7 +199,7 @@ def test_training_leaves_torchs_global_state_alone(category, tmp_path):
 
 KILLED = """
 import sys
-import cavga.training
+import cavga.training.loop
 from cavga.cli import main
 cavga.training.loop.SECONDS_BETWEEN_CHECKPOINTS = 0.0
 sys.exit(main(sys.argv[1:]))

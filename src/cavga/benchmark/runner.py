@@ -1,6 +1,6 @@
 """Cells of a table: a configuration -> a run folder -> one JSON row; no finished cell is run twice.
 
-The table's files are written after every cell (cavga.benchmark.tables.files), docs/results.md by benchmarks/render_results.py.
+The table's files are written after every cell by cavga.benchmark.tables.files.
 """
 
 import hashlib

@@ -57,8 +57,8 @@ def pretrain(
     """Train encoder, decoder and discriminator of d-u on every image below `folder`; write them to `output`.
 
     `config` is a preset with `cavga.config.presets.PRETRAINING`. Beside `output` lies NAME.log.jsonl, and until it is
-    finished NAME.unfinished, from which `resume` goes on. Raises DataError before anything is written if an image cannot be
-    read, UsageError if `output` is there already, ResumeError if images or settings changed since.
+    finished NAME.unfinished, from which `resume` goes on. Raises DataError before anything is written if an image
+    cannot be read, UsageError if `output` is there already, ResumeError if images or settings changed since.
     """
     config = resolve(config)
     work, log = output.with_suffix(".unfinished"), output.with_suffix(f".{LOG_FILE}")
