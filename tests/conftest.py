@@ -62,7 +62,7 @@ def small_config(preset: str = "recommended", variant: str = "r-u", **training):
 
 @pytest.fixture(scope="session", autouse=True)
 def without_exports() -> Iterator[None]:
-    """Training does not end with an export, which takes as long as a hundred tests; tests/test_export.py does that."""
+    """Training does not end with an export, which takes as long as a hundred tests; that is tested alone."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("cavga.training.train._export", lambda _run: None)
         yield

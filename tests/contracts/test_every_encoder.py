@@ -16,9 +16,8 @@ from cavga.inference.graph import graph_of
 from cavga.model.build import build
 from cavga.model.encoder import whole_network
 from cavga.runs.checkpoint import load_model, save_model
-
-from ..conftest import TESTED_NETWORKS, small_config
-from ..conftest import cavga as run_command
+from tests.conftest import TESTED_NETWORKS, small_config
+from tests.conftest import cavga as run_command
 
 
 def config_of(preset="recommended", variant="r-u", **model):

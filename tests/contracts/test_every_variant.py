@@ -9,8 +9,7 @@ import torch
 import cavga
 from cavga.config.presets import PRESETS
 from cavga.config.schema import VARIANTS
-
-from ..conftest import small_config
+from tests.conftest import small_config
 
 # An s variant stands on a whitened latent: the paper has none.
 PAIRS = [(preset, variant) for preset in PRESETS for variant in VARIANTS if preset != "paper" or variant[-1] != "s"]

@@ -5,8 +5,7 @@ from torchvision.models import resnet18
 
 from cavga.config.backbones import NETWORKS, encoder_stages
 from cavga.model.encoder import IMAGENET_DEVIATION, IMAGENET_MEAN, DcganEncoder, TorchvisionEncoder, whole_network
-
-from ..conftest import TESTED_NETWORKS
+from tests.conftest import TESTED_NETWORKS
 
 ENCODERS = [*TESTED_NETWORKS, "DC-GAN"]
 SIZES = [(32, 32), (128, 128), (256, 256), (320, 320), (64, 96), (320, 128)]

@@ -1,6 +1,6 @@
 """The bundled photographs (brick, grass, gravel: scikit-image's wheel) with made defects and their masks.
 
-Frozen: tests/data/test_demo.py holds the content hash, so that figures stay comparable; a change
+Frozen: tests/demo/test_textures.py holds the content hash, so that figures stay comparable; a change
 needs a decision record. Each photograph (512 x 512, grey) is cut into three disjoint bands:
 columns 0-255 train, 256-383 calibration, 384-511 test (columns, because the bricks are seen in
 perspective: so every band holds near and far ones). No torch.

@@ -37,14 +37,14 @@ CONTROL_NAMES = {
     "cam": "CAM, image labels", "guided_backprop": "GBP, image labels", "smoothgrad": "SmoothGrad, image labels",
 }  # fmt: skip
 TEST_OF = {  # the test that shows an answer
-    "u draws none": "tests/test_runs.py::test_other_variants_take_no_bad_images",
-    "w draws": "tests/test_runs.py::test_without_labelled_ones_some_of_the_test_set_are_drawn_by_seed",
-    "s makes its own": "tests/test_table1.py::test_s_variants_train_without_any_image_labelled_bad",
-    "labels": "tests/baselines/test_explanations.py::test_lag_from_its_files_to_the_rows",
-    "modes": "tests/test_table1.py::test_two_kinds_of_anomaly_in_one_image_are_both_marked",
-    "modes, trained": "tests/baselines/test_trained_controls.py::test_two_kinds_in_one_image_are_both_marked",
-    "grid": "tests/test_table1.py::test_the_map_is_constant_in_no_finer_cells_than_the_grid_says",
-    "latent": "tests/test_table1.py::test_the_latent_is_the_one_that_the_model_computes",
+    "u draws none": "tests/training/test_inputs.py::test_other_variants_take_no_bad_images",
+    "w draws": "tests/training/test_inputs.py::test_without_labelled_ones_some_of_the_test_set_are_drawn_by_seed",
+    "s makes its own": "tests/benchmark/tables/test_table_1.py::test_s_variants_train_without_any_image_labelled_bad",
+    "labels": "tests/benchmark/baselines/test_explanations.py::test_lag_from_its_files_to_the_rows",
+    "modes": "tests/benchmark/tables/test_table_1.py::test_two_kinds_of_anomaly_in_one_image_are_both_marked",
+    "modes, trained": "tests/benchmark/baselines/test_trained.py::test_two_kinds_in_one_image_are_both_marked",
+    "grid": "tests/benchmark/tables/test_table_1.py::test_the_map_is_constant_in_no_finer_cells_than_the_grid_says",
+    "latent": "tests/benchmark/tables/test_table_1.py::test_the_latent_is_the_one_that_the_model_computes",
 }
 
 

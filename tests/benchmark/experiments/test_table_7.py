@@ -1,0 +1,67 @@
+"""Table 7: one class normal."""
+
+import json
+from collections import Counter
+from dataclasses import replace
+
+from cavga.benchmark.baselines.run_baseline import TRAINED
+from cavga.benchmark.experiments.experiment import merge
+from cavga.benchmark.experiments.index import TABLES
+from cavga.benchmark.experiments.selection import Choice
+from cavga.benchmark.experiments.table_7 import CLASSES_OF, table7_cells
+from cavga.benchmark.runner import run_table
+from tests.data.made_sets import idx
+
+ROWS = 2 + len(TRAINED)
+
+
+def test_every_class_has_every_row():
+    cells = table7_cells((0,), None)
+    assert len(cells) == 30 * ROWS
+    assert len({cell.folder for cell in cells}) == len(cells)
+    by_class = Counter((cell.data, cell.normal_class) for cell in cells)
+    assert set(by_class.values()) == {ROWS}
+    assert set(by_class) == {(data, name) for data, names in CLASSES_OF.items() for name in names}
+    for cell in cells[:: ROWS + 1]:  # another row of another class each
+        config = cell.config()
+        assert config.data.normal_class == cell.normal_class
+        assert config.data.image_size == (32, 32)
+        assert not config.data.augment
+        assert config.model.variant == "d-u"
+    for cell in cells:
+        assert ("JPEG" in cell.note) == (cell.data == "cifar10")
+        assert ("not the paper" in cell.name) == (cell.method == "cavga" and cell.preset != "paper")
+    assert {cell.method for cell in cells} == {"cavga", *TRAINED}
+
+
+def test_mnist_has_every_seed_and_the_others_three_classes_with_every_seed():
+    classes = Counter((cell.data, cell.seed) for cell in table7_cells((3, 4, 5), None) if cell.method == "ae_l2")
+    assert [classes["MNIST", seed] for seed in (3, 4, 5)] == [10, 10, 10]
+    for data in ("FashionMNIST", "cifar10"):
+        assert [classes[data, seed] for seed in (3, 4, 5)] == [10, 3, 3]
+
+
+def test_a_tiny_mnist_from_its_files_to_the_rows(tmp_path, monkeypatch):
+    idx(tmp_path / "MNIST/raw", num_train=60)
+
+    def cells(seeds, weights):
+        few = [cell for cell in table7_cells(seeds, weights) if cell.normal_class in ("7", "cat")]
+        few = [cell for cell in few if cell.name == "d-u, paper" or cell.method == "gamma_vae_g"]
+        small = {"model": {"decoder_width": 8}, "training": {"epochs": 1, "device": "cpu"}}
+        return [replace(cell, overrides=merge(cell.overrides, small)) for cell in few]
+
+    monkeypatch.setitem(TABLES, "small", cells)
+    rows = run_table("small", tmp_path / "out", data=tmp_path, choice=Choice(datasets=("mnist",))).rows
+    assert [row["error"] for row in rows] == [None] * 2
+    assert {row["normal_class"] for row in rows} == {"7"}
+    assert [row["method"] for row in rows] == ["cavga", "gamma_vae_g"]
+    for row in rows:
+        counts = row["metrics"]["counts"]
+        assert (counts["test_normal"], counts["test_anomalous"], counts["excluded"]) == (2, 18, 0)
+        assert 0 <= row["metrics"]["image"]["auroc"] <= 1
+        assert row["metrics"]["pixel"]["auroc"] is None
+    origin = rows[-1]["metrics"]["provenance"]
+    assert (origin["variant"], origin["preset"]) == ("gamma_vae_g", "control")
+    assert origin["encoder"] == "D to layer4, trained, no pretraining"
+    assert not list(tmp_path.rglob("images-*"))
+    assert json.loads((tmp_path / "out/small.json").read_text())["rows"] == rows

@@ -1,0 +1,320 @@
+"""Exports of real runs, checked, loaded and run. One export of each kind is shared: they take seconds."""
+
+import json
+import logging
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import jaxtyping
+import numpy as np
+import onnx
+import pytest
+
+import cavga
+from cavga.calibration.stored import calibrated_on
+from cavga.cli.commands.export import threshold_lines
+from cavga.config.presets import make_config
+from cavga.data.manifest import sha256_of
+from cavga.errors import DataError, ExportError, ModelFileError, UsageError
+from cavga.export.export import Exported, export_run
+from cavga.export.parity import compare
+from cavga.export.writers import onnx_model
+from cavga.images.decode import read_image
+from cavga.inference.onnx_engine import OnnxEngine
+from cavga.inference.torch_engine import load_run
+from cavga.runs.model_json import check_exported, exported_hashes, load_description
+from cavga.training.train import train
+from tests.conftest import cavga as command
+from tests.conftest import run_verb, save_image, small_config, texture
+
+
+def photograph(seed: int, *, size: int = 48) -> np.ndarray:
+    return np.repeat(texture(seed, size=size)[:, :, None], 3, axis=2)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def without_shape_checks() -> Iterator[None]:
+    """The checks of tensor shapes under pytest cannot be traced; outside of tests there are none."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture(scope="module")
+def run(run_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with its exported graph, as training leaves it."""
+    copy = tmp_path_factory.mktemp("exported") / "run"
+    shutil.copytree(run_folder, copy)
+    export_run(copy)
+    return copy
+
+
+def test_the_exported_graph_is_used_and_says_what_torch_says(run, category):
+    exported, in_torch = cavga.AnomalyDetector.load(run), cavga.AnomalyDetector.load_in_torch(run, device="cpu")
+    assert isinstance(exported.engine, OnnxEngine)
+    assert exported.description == in_torch.description
+    for one, other in zip(exported.predict(category / "test"), in_torch.predict(category / "test"), strict=True):
+        assert one.score == pytest.approx(other.score, rel=1e-4, abs=1e-5)
+        assert one.is_anomalous == other.is_anomalous
+        np.testing.assert_allclose(one.anomaly_map, other.anomaly_map, rtol=1e-4, atol=1e-5)
+
+
+def test_a_graph_takes_photographs_of_any_size_and_resizes_them_as_the_detector_does(run):
+    engine = OnnxEngine(run / "model.onnx")
+    for size in (8, 32, 48, 100, 301 // 4 * 4):
+        one = photograph(size, size=size)
+        raw, resized = engine.score([one]), engine.score([engine.resize(one)])
+        np.testing.assert_allclose(raw.scores, resized.scores, rtol=1e-6)
+        np.testing.assert_allclose(raw.maps, resized.maps, rtol=1e-5, atol=1e-6)
+
+
+def test_thresholds_are_inputs_with_defaults(run):
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(run / "model.onnx")
+    assert [node.name for node in session.get_inputs()] == ["photographs"]
+    pixels = photograph(1)[None]
+    score, is_anomalous, anomaly_map, mask = session.run(None, {"photographs": pixels})
+    calibration = json.loads((run / "model.json").read_text())["calibration"]
+    assert is_anomalous[0] == (score[0] >= np.float32(calibration["image_threshold"]))
+    assert (mask == (anomaly_map >= np.float32(calibration["pixel_threshold"]))).all()
+    other = {"image_threshold": np.array(score[0]), "pixel_threshold": np.array(anomaly_map.max())}
+    _, is_anomalous, _, mask = session.run(None, {"photographs": pixels, **other})
+    assert is_anomalous[0]
+    assert mask.sum() == (anomaly_map == anomaly_map.max()).sum()
+
+
+def test_the_file_says_what_it_is_and_nothing_of_the_machine_it_was_made_on(run):
+    engine = OnnxEngine(run / "model.onnx")
+    assert engine.description["variant"] == "r-u"
+    assert engine.description["format_version"] == 1
+    content = (run / "model.onnx").read_bytes()
+    assert str(Path(cavga.__file__).parent).encode() not in content
+    report = json.loads((run / "model.onnx.json").read_text())
+    assert report["check"]["score_difference"] <= 1e-4
+    assert report["check"]["decisions_changed"] == 0
+    assert report["check"]["batches"] == [1, 2, 7]
+    assert len(report["check"]["sizes"]) == 3  # their own, smaller, of another shape
+
+
+@pytest.mark.parametrize(
+    ("preset", "variant"),
+    [
+        *[("recommended", "d-s"), ("recommended", "r-w"), ("paper", "d-w")],
+        *(pytest.param(*kind, marks=pytest.mark.slow)
+          for kind in (("recommended", "d-w"), ("paper", "r-w"), ("paper", "d-u"))),
+    ],
+)  # fmt: skip
+def test_every_kind_of_model_is_exported(preset, variant, category, tmp_path):
+    config = small_config(preset, variant, epochs=1)
+    exported = export_run(train(category, tmp_path / "run", config))
+    assert exported.check.score_difference <= 1e-4
+
+
+def test_an_aggregated_prior_of_a_frozen_encoder_is_exported(category, tmp_path):
+    config = make_config(
+        "recommended",
+        {
+            "data": {"image_size": (64, 64)},
+            "model": {"variant": "r-s", "weights": "none", "train_encoder": False, "prior": "aggregated",
+                      "stages": (1, 2), "latent_channels": 8, "decoder_width": 8},
+            "training": {"epochs": 1, "device": "cpu"},
+        },
+    )  # fmt: skip
+    exported = export_run(train(category, tmp_path / "run", config))
+    assert max(exported.check.score_difference, exported.check.map_difference) <= 1e-4
+
+
+@pytest.mark.parametrize(("format", "precision"), [("openvino", "fp32"), ("torch", "fp32"), ("onnx", "fp16"),
+                                                  ("onnx", "int8"), ("openvino", "int8")])  # fmt: skip
+def test_other_formats_and_precisions(run, category, tmp_path, format, precision):
+    suffix = {"openvino": ".xml", "torch": ".pt2", "onnx": ".onnx"}[format]
+    exported = export_run(run, tmp_path / f"model{suffix}", format=format, precision=precision)
+    assert json.loads(exported.path.with_name(f"model{suffix}.json").read_text())["precision"] == precision
+    if precision == "fp32":
+        assert exported.check.score_difference <= 1e-4
+    detector = cavga.AnomalyDetector.load(exported.path)
+    expected = [p.score for p in cavga.AnomalyDetector.load(run).predict(category / "test")]
+    found = [p.score for p in detector.predict(category / "test")]
+    assert np.corrcoef(expected, found)[0, 1] > (0.999 if precision != "int8" else 0.9)
+    with pytest.raises(UsageError, match="cuda"):
+        cavga.AnomalyDetector.load(exported.path, device="cuda")
+
+
+def test_int8_stays_in_the_encoder_and_says_nothing_of_how_it_is_made(run, tmp_path, capfd, caplog):
+    exported = export_run(run, tmp_path / "model.onnx", precision="int8")
+    assert capfd.readouterr().err == ""
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+    model = onnx.load(exported.path)
+    assert {"image_threshold", "pixel_threshold"} <= {tensor.name for tensor in model.graph.initializer}  # defaults
+    kinds = {node.op_type for node in model.graph.node}
+    assert "QuantizeLinear" in kinds
+    products = [node for node in model.graph.node if node.op_type == "MatMul"]
+    quantized = {out for node in model.graph.node if node.op_type == "DequantizeLinear" for out in node.output}
+    assert products
+    assert not any(quantized.intersection(node.input) for node in products)
+
+
+def test_a_graph_that_says_something_else_is_refused_and_nothing_is_left(run, tmp_path, monkeypatch):
+    def wrong(graph, description, **options):
+        model = onnx_model(graph, description, **options)
+        for tensor in model.graph.initializer:
+            if len(tensor.dims) == 4:
+                values = 1.01 * onnx.numpy_helper.to_array(tensor)
+                tensor.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float32), tensor.name))
+        return model
+
+    monkeypatch.setattr("cavga.export.export.onnx_model", wrong)
+    with pytest.raises(ExportError, match="nothing was written"):
+        export_run(run, tmp_path / "model.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_difference_between_engines_is_counted(run):
+    reference, _ = load_run(run, "cpu")
+    other = OnnxEngine(run / "model.onnx")
+    calibration = other.description["calibration"]
+
+    class Louder:
+        image_size = other.image_size
+        image_threshold, pixel_threshold = other.image_threshold, other.pixel_threshold
+        resize = other.resize
+
+        def score(self, photographs):
+            scored = other.score(photographs)
+            maps = scored.maps * 3
+            return type(scored)(scored.scores * 3, maps, maps >= np.float32(self.pixel_threshold))
+
+    check = compare(reference, Louder(), [photograph(seed) for seed in range(3)], calibration)
+    assert check.score_difference > 0.1
+    assert check.map_difference > 0.1
+    with pytest.raises(ExportError):
+        check.require_equality()
+
+
+def test_mistakes_are_named(run, tmp_path):
+    with pytest.raises(UsageError, match="expected one of onnx fp32"):
+        export_run(run, format="torch", precision="int8")
+    with pytest.raises(UsageError, match=r"ends in \.onnx"):
+        export_run(run, tmp_path / "model.xml")
+    with pytest.raises(DataError, match="--data"):
+        export_run(run, tmp_path / "model.onnx", data=tmp_path)
+    (tmp_path / "foreign.onnx").write_bytes(b"no model")
+    with pytest.raises(ModelFileError, match="cannot be read as an ONNX model"):
+        cavga.AnomalyDetector.load(tmp_path / "foreign.onnx")
+    with pytest.raises(ModelFileError, match="no such model"):
+        cavga.AnomalyDetector.load(tmp_path / "missing.onnx")
+
+
+def test_a_damaged_graph_and_one_of_other_weights_are_refused(run, tmp_path):
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    content = bytearray((copy / "model.onnx").read_bytes())
+    content[len(content) // 2] ^= 1
+    (copy / "model.onnx").write_bytes(content)
+    with pytest.raises(ModelFileError, match="damaged"):
+        cavga.AnomalyDetector.load(copy)
+    shutil.copy(run / "model.onnx", copy / "model.onnx")
+    model = onnx.load(copy / "model.onnx")
+    for entry in model.metadata_props:
+        entry.value = entry.value.replace('"weights_sha256": "', '"weights_sha256": "0')
+    onnx.save(model, copy / "model.onnx")
+    (copy / "model.onnx.json").unlink()
+    with pytest.raises(ModelFileError, match="not of this run's weights"):
+        cavga.AnomalyDetector.load(copy)
+
+
+def test_metadata_that_is_no_description_is_refused_in_one_line(run, tmp_path):
+    for text in ("nonsense", "{}", "[1]"):
+        model = onnx.load(run / "model.onnx")
+        onnx.helper.set_model_props(model, {"cavga": text})
+        onnx.save(model, tmp_path / "model.onnx")
+        with pytest.raises(ModelFileError, match="not one that `cavga export` wrote, or damaged"):
+            cavga.AnomalyDetector.load(tmp_path / "model.onnx")
+
+
+def test_the_weights_of_an_openvino_model_are_checked_too(tmp_path):
+    for name, content in (("model.xml", b"xml"), ("model.bin", b"weights")):
+        (tmp_path / name).write_bytes(content)
+    report = tmp_path / "model.xml.json"
+    report.write_text(json.dumps(exported_hashes(tmp_path / "model.xml")))
+    check_exported(tmp_path / "model.xml")
+    (tmp_path / "model.bin").write_bytes(b"weightz")
+    with pytest.raises(ModelFileError, match=r"model\.bin is damaged"):
+        check_exported(tmp_path / "model.xml")
+    report.write_text(
+        json.dumps({"sha256": exported_hashes(tmp_path / "model.xml")["sha256"]})
+    )  # of an earlier version
+    check_exported(tmp_path / "model.xml")
+    (tmp_path / "model.bin").unlink()
+    with pytest.raises(ModelFileError, match=r"model\.bin is missing"):
+        check_exported(tmp_path / "model.xml")
+
+
+def test_a_program_that_is_cut_off_is_refused_in_one_line(tmp_path):
+    (tmp_path / "model.pt2").write_bytes(b"PK\x03\x04 cut off")
+    with pytest.raises(ModelFileError, match="no program that `cavga export` wrote"):
+        cavga.AnomalyDetector.load(tmp_path / "model.pt2")
+
+
+def test_a_calibrated_run_is_exported_with_its_new_thresholds_and_the_command_says_so(run, tmp_path, capsys):
+    copy = shutil.copytree(run, tmp_path / "run")
+    trained = cavga.AnomalyDetector.load(copy)
+    good = [save_image(tmp_path / f"new lamp/{i}.png", photograph(500 + i) // 2) for i in range(5)]
+    code, out, _ = run_verb(capsys, "calibrate", copy, tmp_path / "new lamp")
+    assert (code, f"{copy / 'model.onnx'}, used by itself" in out) == (0, True)
+    done = command("export", copy)
+    assert (done.returncode, done.stderr) == (0, "")
+    calibrated, exported = cavga.AnomalyDetector.load(copy), cavga.AnomalyDetector.load(copy / "model.onnx")
+    new = calibrated.image_threshold
+    assert new != trained.image_threshold
+    assert (
+        f"thresholds: image {new:.6g}, mask {calibrated.pixel_threshold:.6g}, set by `cavga calibrate`" in done.stdout
+    )
+    assert "5 photographs of new lamp/" in done.stdout
+    assert "against PyTorch" in done.stdout
+    assert (exported.image_threshold, exported.pixel_threshold) == (new, calibrated.pixel_threshold)
+    scores, are_anomalous = decisions_of(copy / "model.onnx", np.stack([read_image(path) for path in good]))
+    assert (are_anomalous == (scores >= np.float32(new))).all()
+    assert calibrated_on(exported.description) == sorted(sha256_of(path) for path in good)
+    assert run_verb(capsys, "calibrate", copy, "--reset")[0] == 0
+    for detector in (cavga.AnomalyDetector.load(copy), cavga.AnomalyDetector.load_in_torch(copy, device="cpu")):
+        assert detector.image_threshold == trained.image_threshold  # whatever the file beside it was exported with
+        assert detector.pixel_threshold == trained.pixel_threshold
+    code, _, err = run_verb(capsys, "bundle", copy, "--output", tmp_path / "b", "--platform", "linux_x86_64")
+    assert (code, "was exported with other thresholds" in err) == (1, True)
+
+
+def decisions_of(path: Path, photographs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Scores and decisions by the thresholds that the file itself carries."""
+    import onnxruntime
+
+    return onnxruntime.InferenceSession(path).run(["score", "is_anomalous"], {"photographs": photographs})
+
+
+def test_the_command_names_thresholds_of_the_training_int8_and_a_calibration_beside(run, tmp_path):
+    description, path = load_description(run), tmp_path / "model.onnx"
+    exported = Exported(path, "onnx", "int8", None, description)
+    lines = "\n".join(threshold_lines(exported))
+    threshold = description["calibration"]["image_threshold"]
+    assert f"thresholds: image {threshold:.6g}" in lines
+    assert "those of the training" in lines
+    assert f"cavga calibrate {path} GOOD_PHOTOS" in lines
+    assert "--reset" not in lines
+    path.with_name("model.onnx.calibration.json").touch()
+    assert f"cavga calibrate {path} --reset" in "\n".join(threshold_lines(exported))
+
+
+def test_training_ends_with_an_export(category, tmp_path):
+    """In a process of its own: the other tests train without."""
+    from cavga.config.toml import write_toml
+
+    (tmp_path / "c.toml").write_text(write_toml(small_config(variant="d-u", epochs=1)), encoding="utf-8")
+    flags = ("train", category, "--output", tmp_path / "run", "--config", tmp_path / "c.toml")
+    done = command(*flags)
+    assert done.returncode == 0, done.stderr
+    assert "model.onnx: differs from PyTorch" in done.stderr
+    assert (tmp_path / "run/model.onnx").is_file()
+    done = command("predict", tmp_path / "run", category / "test", "--output", tmp_path / "results")
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,145 @@
+import shutil
+
+import numpy as np
+import pytest
+
+import cavga
+from cavga.errors import DataError, ModelFileError, UsageError
+from tests.conftest import small_config, texture
+
+
+@pytest.fixture(scope="module")
+def detector(run_folder):
+    return cavga.AnomalyDetector.load(run_folder, device="cpu")
+
+
+def photographs(count):
+    return [np.repeat(texture(i)[:, :, None], 3, axis=2) for i in range(count)]
+
+
+def test_arrays_paths_folders_and_iterables(detector, category):
+    folder = category / "test/good"
+    paths = sorted(folder.iterdir())
+    from_folder = [p.score for p in detector.predict(folder)]
+    assert from_folder == [p.score for p in detector.predict(paths)]
+    assert from_folder == [p.score for p in detector.predict(str(path) for path in paths)]
+    arrays = photographs(2)
+    assert [p.score for p in detector.predict(arrays)] == [p.score for p in detector.predict(np.stack(arrays))]
+    assert next(detector.predict(arrays[0])).score == pytest.approx(next(detector.predict(arrays)).score, abs=1e-5)
+
+
+def test_a_prediction_holds_together(detector):
+    (prediction,) = detector.predict(photographs(1)[0][:40])
+    assert prediction.image_size == (40, 48)
+    assert prediction.anomaly_map.shape == (32, 32)
+    assert prediction.anomaly_map.dtype == np.float32
+    assert prediction.is_anomalous == (prediction.score >= prediction.threshold)
+    assert (prediction.mask == (prediction.anomaly_map >= np.float32(detector.pixel_threshold))).all()
+
+
+def test_a_score_at_the_threshold_counts(run_folder):
+    one = cavga.AnomalyDetector.load(run_folder, device="cpu")
+    photograph = photographs(1)[0]
+    score = next(one.predict(photograph)).score
+    one.engine.image_threshold = score
+    assert next(one.predict(photograph)).is_anomalous
+    one.engine.image_threshold = float(np.nextafter(np.float32(score), np.float32(np.inf)))
+    assert not next(one.predict(photograph)).is_anomalous
+
+
+def test_a_map_does_not_depend_on_its_batch_mates(detector):
+    images = photographs(20)
+    together = list(detector.predict(images))
+    for i in (0, 7, 19):
+        (alone,) = detector.predict(images[i])
+        np.testing.assert_allclose(alone.anomaly_map, together[i].anomaly_map, rtol=1e-4, atol=1e-5)
+
+
+def test_prediction_streams(detector):
+    taken = 0
+
+    def endless():
+        nonlocal taken
+        while True:
+            taken += 1
+            yield photographs(1)[0]
+
+    stream = detector.predict(endless())
+    next(stream)
+    assert taken < 100
+    stream.close()
+
+
+def test_a_bad_image_stops_predict_but_not_results(detector, tmp_path, category):
+    (tmp_path / "bad.png").write_bytes(b"nothing")
+    sources = [category / "test/good/000.png", tmp_path / "bad.png", category / "test/good/001.png"]
+    with pytest.raises(DataError, match=r"bad\.png"):
+        list(detector.predict(sources))
+    kinds = [type(result).__name__ for result in detector.results(sources)]
+    assert kinds == ["Prediction", "FailedImage", "Prediction"]
+
+
+def test_predictions_and_failures_say_which_file_they_are_of(detector, tmp_path, category):
+    shutil.copytree(category / "test/good", tmp_path / "photos")
+    (tmp_path / "photos/001.png").write_bytes(b"nothing")
+    results = list(detector.results(str(tmp_path / "photos")))
+    assert [result.path for result in results] == [tmp_path / f"photos/{i:03d}.png" for i in range(4)]
+    assert [isinstance(result, cavga.Prediction) for result in results] == [True, False, True, True]
+    assert [result.path for result in detector.results([photographs(1)[0], np.zeros((4, 4), np.uint8)])] == [None, None]
+
+
+@pytest.mark.parametrize("array", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((0, 4, 3), np.uint8)])
+def test_arrays_that_are_no_photographs(detector, array):
+    with pytest.raises(DataError, match=r"uint8 array of shape \(height, width, 3\)"):
+        list(detector.predict([array]))
+
+
+@pytest.mark.parametrize("item", [None, 5, [None], object()])
+def test_what_is_no_image_at_all(detector, item):
+    with pytest.raises((UsageError, TypeError)):
+        list(detector.predict(item))
+
+
+def test_read_only_arrays_and_empty_folders(detector, tmp_path):
+    photograph = photographs(1)[0].copy()
+    photograph.flags.writeable = False
+    assert len(list(detector.predict(photograph))) == 1
+    with pytest.raises(DataError, match="holds no images"):
+        list(detector.predict(tmp_path))
+
+
+def test_weights_of_another_model_are_refused(run_folder, tmp_path):
+    from cavga.runs.checkpoint import load_model, save_model
+
+    run = tmp_path / "run"
+    shutil.copytree(run_folder, run)
+    tensors, description = load_model(run)
+    del tensors["model.mu_head.projections.0.weight"]
+    save_model(run, tensors, {k: v for k, v in description.items() if k not in ("weights_sha256", "format_version")})
+    with pytest.raises(ModelFileError, match="do not fit together"):
+        cavga.AnomalyDetector.load(run)
+
+
+def test_an_unknown_device_is_named(run_folder):
+    with pytest.raises(UsageError, match="expected one of"):
+        cavga.AnomalyDetector.load(run_folder, device="gpu")
+
+
+def test_cuda_where_there_is_none(run_folder, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(UsageError, match="no CUDA device"):
+        cavga.AnomalyDetector.load(run_folder, device="cuda")
+
+
+def test_class_attention_takes_a_path_or_an_array_and_needs_a_classifier(category, run_folder, tmp_path):
+    from cavga.images.decode import read_image
+    from cavga.training.train import train
+
+    path = sorted((category / "test").rglob("*.png"))[0]
+    with pytest.raises(UsageError, match="needs a classifier"):
+        cavga.AnomalyDetector.load(run_folder).class_attention(path)
+    detector = cavga.AnomalyDetector.load(train(category, tmp_path / "w", small_config("paper", "r-w", epochs=1)))
+    for source in (path, str(path), read_image(path)):
+        normal, anomalous = detector.class_attention(source)
+        assert normal.shape == anomalous.shape == (32, 32)
+        assert 0 <= min(normal.min(), anomalous.min()) <= max(normal.max(), anomalous.max()) <= 1
