@@ -10,11 +10,13 @@ import pytest
 from PIL import Image
 
 from cavga.cli.main import main
-from cavga.config.backbones import NETWORKS
+from cavga.config.backbones import BACKBONES
 from cavga.config.presets import make_config
 
 # All networks; the widest one with the slow tests.
-TESTED_NETWORKS = [pytest.param(name, marks=pytest.mark.slow) if name.startswith("wide") else name for name in NETWORKS]
+TESTED_BACKBONES = [
+    pytest.param(name, marks=pytest.mark.slow) if name.startswith("wide") else name for name in BACKBONES
+]
 
 
 def save_image(path: Path, pixels: np.ndarray) -> Path:
@@ -112,8 +114,8 @@ def cavga(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedPr
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False, timeout=300)
 
 
-def run_verb(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
-    """A verb in this process: its exit code, stdout and stderr."""
+def run_command(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    """A command in this process: its exit code, stdout and stderr."""
     code = main([str(argument) for argument in arguments])
     captured = capsys.readouterr()
     return code, captured.out, captured.err

@@ -90,7 +90,7 @@ def test_classification_loss_is_binary_cross_entropy_of_the_difference():
     assert torch.allclose(losses.classification_loss(logits, labels, class_weights=(1.0, 1.0)), reference, atol=1e-6)
 
 
-# Four images: normal called normal, normal called anomalous, anomalous called anomalous, anomalous called normal.
+# Four images: normal called normal, normal predicted anomalous, anomalous predicted anomalous, anomalous called normal.
 CALLED = torch.tensor([[2.0, 1.0], [1.0, 2.0], [0.0, 3.0], [1.0, 0.0]])
 LABELS = torch.tensor([0, 0, 1, 1])
 

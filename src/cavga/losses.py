@@ -107,11 +107,11 @@ def weakly_supervised_objective(
     return torch.as_tensor(total)
 
 
-def made_region_loss(logits: ScoreMap, labels: ScoreMap) -> Scalar:
-    """L_cga where the place of an anomaly is known: A^ca is to be the made region, A^cn = 1 - A^ca the rest.
+def region_guided_attention_loss(logits: ScoreMap, labels: ScoreMap) -> Scalar:
+    """L_cga where the place of an anomaly is known: A^ca is to be the synthetic region, A^cn = 1 - A^ca the rest.
 
-    Cross-entropy of every cell with the share of it that is anomalous, weighted by how far A^ca is from that
-    (the quality focal loss of Li et al. 2020 with exponent 1), so that the many easy cells do not outweigh it.
+    Cross-entropy of every patch with the share of it that is anomalous, weighted by how far A^ca is from that
+    (the quality focal loss of Li et al. 2020 with exponent 1), so that the many easy patches do not outweigh it.
     """
     distance = (labels - logits.sigmoid()).abs().detach()
     cross_entropy = functional.binary_cross_entropy_with_logits(logits, labels, reduction="none")

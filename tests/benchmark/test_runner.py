@@ -6,21 +6,21 @@ import torch
 
 from cavga.benchmark import runner as benchmark
 from cavga.benchmark.baselines.padim import PadimGraph
-from cavga.benchmark.experiments.accuracy import demo_cells, screw_cells
-from cavga.benchmark.experiments.experiment import Cell, merge
+from cavga.benchmark.experiments.accuracy import demo_experiments, screw_experiments
+from cavga.benchmark.experiments.experiment import Experiment, merge
 from cavga.benchmark.experiments.index import TABLES
-from cavga.benchmark.experiments.selection import Choice
+from cavga.benchmark.experiments.selection import Selection
 from cavga.benchmark.experiments.table_8_and_weak import (
     CONTAMINATION_SHARES,
-    contamination_cells,
-    table8_cells,
-    variant_cells,
-    weak_cells,
+    contamination_experiments,
+    table8_experiments,
+    variant_experiments,
+    weak_experiments,
 )
-from cavga.benchmark.runner import has_converged, run_cell, run_table
+from cavga.benchmark.runner import has_converged, run_experiment, run_table
 from cavga.errors import DataError, ModelFileError, UsageError
 from cavga.model.build import build
-from tests.conftest import run_verb, small_config
+from tests.conftest import run_command, small_config
 
 SMALL = {
     "data": {"image_size": (32, 32)},
@@ -31,21 +31,21 @@ SMALL = {
 
 @pytest.fixture
 def small_table(category, monkeypatch):
-    """A table of one model, its control, and a cell that must fail."""
+    """A table of one model, its baseline, and an experiment that must fail."""
 
-    def cells(seeds, _weights):
+    def experiments(seeds, _weights):
         for seed in seeds:
-            yield Cell("ours", category.name, overrides=SMALL, seed=seed)
-            yield Cell("control", category.name, "padim", overrides=SMALL, seed=seed, features_of="ours")
-        yield Cell("broken", "empty", overrides=SMALL)
+            yield Experiment("ours", category.name, overrides=SMALL, seed=seed)
+            yield Experiment("control", category.name, "padim", overrides=SMALL, seed=seed, features_of="ours")
+        yield Experiment("broken", "empty", overrides=SMALL)
 
-    monkeypatch.setitem(TABLES, "small", lambda seeds, weights: list(cells(seeds, weights)))
+    monkeypatch.setitem(TABLES, "small", lambda seeds, weights: list(experiments(seeds, weights)))
     (category.parent / "empty").mkdir(exist_ok=True)
     return category.parent
 
 
 def test_a_table_has_a_row_per_cell_and_runs_no_finished_cell_twice(small_table, tmp_path, monkeypatch):
-    rows = run_table("small", tmp_path, data=small_table, choice=Choice(seeds=(0, 1))).rows
+    rows = run_table("small", tmp_path, data=small_table, selection=Selection(seeds=(0, 1))).rows
     assert [row["cell"] for row in rows] == ["ours", "control", "ours", "control", "broken"]
     assert [row["error"] is None for row in rows] == [True, True, True, True, False]
     assert "no images in it" in rows[-1]["error"]
@@ -57,31 +57,35 @@ def test_a_table_has_a_row_per_cell_and_runs_no_finished_cell_twice(small_table,
     monkeypatch.setattr(
         benchmark, "train", lambda data, *rest, **options: (calls.append(data.name), real_train(data, *rest, **options))
     )
-    assert run_table("small", tmp_path, data=small_table, choice=Choice(seeds=(0, 1))).rows[:4] == rows[:4]
-    assert calls == ["empty"]  # the failed cell is tried again, no other
+    assert run_table("small", tmp_path, data=small_table, selection=Selection(seeds=(0, 1))).rows[:4] == rows[:4]
+    assert calls == ["empty"]  # the failed experiment is tried again, no other
 
 
 def test_finished_cells_alone_make_a_table_too(small_table, tmp_path, monkeypatch, capsys):
-    with pytest.raises(UsageError, match="no finished cell of small"):
+    with pytest.raises(UsageError, match="no finished experiment of small"):
         run_table("small", tmp_path, data=small_table, only_finished=True)
     done = run_table("small", tmp_path, data=small_table).rows[0]
     monkeypatch.setattr(benchmark, "train", None)
-    table = run_table("small", tmp_path, data=small_table, choice=Choice(seeds=(0, 1)), only_finished=True)
-    assert [row["cell"] for row in table.rows] == [cell.name for cell in table.cells] == ["ours", "control"]
+    table = run_table("small", tmp_path, data=small_table, selection=Selection(seeds=(0, 1)), only_finished=True)
+    assert (
+        [row["cell"] for row in table.rows]
+        == [experiment.name for experiment in table.experiments]
+        == ["ours", "control"]
+    )
     assert table.rows[0] == done
-    assert "2 of 5 cells are finished, 3 to come" in (tmp_path / "small.md").read_text()
+    assert "2 of 5 experiments are finished, 3 to come" in (tmp_path / "small.md").read_text()
     options = ("--data", small_table, "--output", tmp_path, "--finished")
-    code, out, _ = run_verb(capsys, "benchmark", "small", *options)
-    assert (code, out.startswith("2 of 2 cells finished, 1 more to come: ")) == (0, True)
-    code, _, err = run_verb(capsys, "benchmark", "small", *options, "--epochs", "1")
-    assert (code, "small-epochs-1: no finished cell of small" in err) == (2, True)
+    code, out, _ = run_command(capsys, "benchmark", "small", *options)
+    assert (code, out.startswith("2 of 2 experiments finished, 1 more to come: ")) == (0, True)
+    code, _, err = run_command(capsys, "benchmark", "small", *options, "--epochs", "1")
+    assert (code, "small-epochs-1: no finished experiment of small" in err) == (2, True)
 
 
 def test_a_cell_that_was_begun_and_not_finished_is_run_anew(small_table, category, tmp_path):
-    cell = Cell("ours", category.name, overrides=SMALL)
-    (tmp_path / cell.folder).mkdir(parents=True)
-    (tmp_path / cell.folder / "config.toml").write_text("half a run")
-    assert run_cell(cell, small_table, tmp_path)["error"] is None
+    experiment = Experiment("ours", category.name, overrides=SMALL)
+    (tmp_path / experiment.folder).mkdir(parents=True)
+    (tmp_path / experiment.folder / "config.toml").write_text("half a run")
+    assert run_experiment(experiment, small_table, tmp_path)["error"] is None
 
 
 def test_unknown_tables_and_missing_roots():
@@ -93,31 +97,35 @@ def test_unknown_tables_and_missing_roots():
         run_table("screw", Path("x"))
 
 
-def test_the_shipped_tables_have_valid_cells():
-    for cell in [*demo_cells((0, 1), None), *screw_cells((0,), "weights.safetensors")]:
-        assert cell.config().training.seed == cell.seed
-    names = [(cell.name, cell.data, cell.seed) for cell in demo_cells((0, 1), None)]
+def test_the_shipped_tables_have_valid_experiments():
+    for experiment in [*demo_experiments((0, 1), None), *screw_experiments((0,), "weights.safetensors")]:
+        assert experiment.config().training.seed == experiment.seed
+    names = [(experiment.name, experiment.data, experiment.seed) for experiment in demo_experiments((0, 1), None)]
     assert len(names) == len(set(names))
     assert sum(name == "paper" for name, _, _ in names) == 3  # one seed only
 
 
 def test_every_cell_of_a_weak_table_is_tested_without_what_the_first_one_drew():
-    first_cells = ("r-w, recommended", "c8: r-w, conv z, L_cga", "16 labelled bad")
-    for table in (variant_cells, table8_cells, weak_cells):
-        cells = table((0, 1), "weights.safetensors")
-        names = [(cell.name, cell.data, cell.seed) for cell in cells]
+    first_experiments = ("r-w, recommended", "c8: r-w, conv z, L_cga", "16 labelled bad")
+    for table in (variant_experiments, table8_experiments, weak_experiments):
+        experiments = table((0, 1), "weights.safetensors")
+        names = [(experiment.name, experiment.data, experiment.seed) for experiment in experiments]
         assert len(names) == len(set(names))
-        for i, cell in enumerate(cells):
-            cell.config()
-            assert (cell.without is None) == (cell.name in first_cells)
-            if cell.without:
-                assert (cell.without, cell.data, cell.seed) in names[:i]
+        for i, experiment in enumerate(experiments):
+            experiment.config()
+            assert (experiment.without is None) == (experiment.name in first_experiments)
+            if experiment.without:
+                assert (experiment.without, experiment.data, experiment.seed) in names[:i]
 
 
 def test_table_8_has_the_papers_eight_columns_one_field_apart():
-    cells = {cell.name[:2]: cell.config() for cell in table8_cells((0,), "w.safetensors") if ":" in cell.name}
-    assert sorted(cells) == [f"c{i}" for i in range(1, 9)]
-    for name, config in cells.items():
+    experiments = {
+        experiment.name[:2]: experiment.config()
+        for experiment in table8_experiments((0,), "w.safetensors")
+        if ":" in experiment.name
+    }
+    assert sorted(experiments) == [f"c{i}" for i in range(1, 9)]
+    for name, config in experiments.items():
         number = int(name[1])
         assert config.model.variant == ("r-u" if number <= 4 else "r-w")
         assert (config.model.latent_shape == "vector") == (number in (1, 2, 5, 6))
@@ -126,26 +134,28 @@ def test_table_8_has_the_papers_eight_columns_one_field_apart():
 
 
 def test_every_contaminated_control_stands_on_a_run_of_the_same_contamination():
-    cells = contamination_cells((0, 1), "weights.safetensors")
-    assert len({cell.folder for cell in cells}) == len(cells)
+    experiments = contamination_experiments((0, 1), "weights.safetensors")
+    assert len({experiment.folder for experiment in experiments}) == len(experiments)
     known = {}
-    for cell in cells:
-        assert cell.config().training.seed == cell.seed
-        known[cell.name, cell.data, cell.seed] = cell
-        if cell.features_of:
-            base = known[cell.features_of, cell.data, cell.seed]
-            assert (base.contamination, base.method) == (cell.contamination, "cavga")
-    assert {cell.contamination for cell in cells} == set(CONTAMINATION_SHARES)
+    for experiment in experiments:
+        assert experiment.config().training.seed == experiment.seed
+        known[experiment.name, experiment.data, experiment.seed] = experiment
+        if experiment.features_of:
+            base = known[experiment.features_of, experiment.data, experiment.seed]
+            assert (base.contamination, base.method) == (experiment.contamination, "cavga")
+    assert {experiment.contamination for experiment in experiments} == set(CONTAMINATION_SHARES)
 
 
 def test_contaminated_cells_share_one_test_set_and_train_on_what_they_say(category, tmp_path, monkeypatch):
-    def cells(seeds, _weights):
+    def experiments(seeds, _weights):
         for share in (0.0, 0.1):
-            yield Cell(f"ours {share}", category.name, overrides=SMALL, contamination=share)
-            yield Cell(f"control {share}", category.name, "patchcore", overrides=SMALL, features_of=f"ours {share}",
-                       contamination=share)  # fmt: skip
+            yield Experiment(f"ours {share}", category.name, overrides=SMALL, contamination=share)
+            yield Experiment(
+                f"baseline {share}", category.name, "patchcore", overrides=SMALL, features_of=f"ours {share}",
+                contamination=share,
+            )  # fmt: skip
 
-    monkeypatch.setitem(TABLES, "small", lambda seeds, weights: list(cells(seeds, weights)))
+    monkeypatch.setitem(TABLES, "small", lambda seeds, weights: list(experiments(seeds, weights)))
     rows = run_table("small", tmp_path, data=category.parent).rows
     assert [row["error"] for row in rows] == [None] * 4
     assert [row["contamination"] for row in rows] == [0.0, 0.0, 0.1, 0.1]
@@ -167,10 +177,10 @@ def test_converged_means_two_epochs_of_less_than_a_percent(totals, expected):
 
 
 def test_datasets_restrict_a_table(small_table, tmp_path, category):
-    rows = run_table("small", tmp_path, data=small_table, choice=Choice(datasets=(category.name,))).rows
+    rows = run_table("small", tmp_path, data=small_table, selection=Selection(datasets=(category.name,))).rows
     assert [row["cell"] for row in rows] == ["ours", "control"]
     with pytest.raises(UsageError, match="unknown data set 'x'"):
-        run_table("small", tmp_path, data=small_table, choice=Choice(datasets=("x",)))
+        run_table("small", tmp_path, data=small_table, selection=Selection(datasets=("x",)))
 
 
 def test_what_no_cell_could_run_with_leaves_an_earlier_table_alone(tmp_path):
@@ -179,7 +189,7 @@ def test_what_no_cell_could_run_with_leaves_an_earlier_table_alone(tmp_path):
     with pytest.raises(DataError, match="holds none of magnetic_tile"):
         run_table("weak", tmp_path, data=tmp_path / "nowhere")
     with pytest.raises(ModelFileError, match="no such weights file"):
-        run_table("weak", tmp_path, data=tmp_path / "root", choice=Choice(weights=str(tmp_path / "w.pth")))
+        run_table("weak", tmp_path, data=tmp_path / "root", selection=Selection(weights=str(tmp_path / "w.pth")))
     with pytest.raises(UsageError, match="is a file"):
         run_table("weak", tmp_path / "weak.json", data=tmp_path / "root")
     assert (tmp_path / "weak.json").read_text() == "precious"

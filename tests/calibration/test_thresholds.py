@@ -26,8 +26,8 @@ def test_too_few_normals_promise_less_and_say_so():
     assert threshold > 4
     assert promised == pytest.approx(0.2)
     calibration = calibrate(((float(i), np.zeros((2, 2), np.float32)) for i in range(4)), CalibrationConfig())
-    assert "no less than a false alarm rate of 0.200" in calibration.promise()
-    assert "at least 19 of them" in calibration.promise()
+    assert "no less than a false alarm rate of 0.200" in calibration.guarantee()
+    assert "at least 19 of them" in calibration.guarantee()
 
 
 @pytest.mark.parametrize("n", [19, 20, 39, 100, 199])
@@ -61,8 +61,8 @@ def test_the_papers_rule_is_the_middle_and_a_half():
     config = CalibrationConfig(threshold_rule="fixed")
     calibration = calibrate(((value, np.zeros((2, 2), np.float32)) for value in (2.0, 3.0, 6.0)), config)
     assert (calibration.image_threshold, calibration.pixel_threshold) == (4.0, 0.5)
-    assert calibration.promised_false_alarm_rate is None
-    assert "promises no false alarm rate" in calibration.promise()
+    assert calibration.guaranteed_false_alarm_rate is None
+    assert "promises no false alarm rate" in calibration.guarantee()
 
 
 def test_no_normal_image_is_an_error():

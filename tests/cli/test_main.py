@@ -12,7 +12,7 @@ from PIL import Image
 
 from cavga.cli.main import main
 from cavga.config.toml import write_toml
-from tests.conftest import cavga, is_one_complaint, run_verb, save_image, small_config, texture
+from tests.conftest import cavga, is_one_complaint, run_command, save_image, small_config, texture
 
 
 def test_help_and_version_load_no_torch():
@@ -29,7 +29,7 @@ def test_help_and_version_load_no_torch():
 
 
 @pytest.mark.parametrize(
-    "verb",
+    "command",
     [
         "demo",
         "check",
@@ -46,14 +46,14 @@ def test_help_and_version_load_no_torch():
         "benchmark",
     ],
 )
-def test_every_verb_has_help_with_an_example(verb, capsys):
+def test_every_verb_has_help_with_an_example(command, capsys):
     with pytest.raises(SystemExit) as caught:
-        main([verb, "--help"])
+        main([command, "--help"])
     assert caught.value.code == 0
     shown = capsys.readouterr().out
-    assert f"example: cavga {verb}" in shown
+    assert f"example: cavga {command}" in shown
     assert ("run folder, or a file that `cavga export` wrote" in " ".join(shown.split())) == (
-        verb in ("predict", "evaluate")
+        command in ("predict", "evaluate")
     )
 
 
@@ -75,7 +75,7 @@ def test_every_verb_has_help_with_an_example(verb, capsys):
 )
 def test_wrong_usage_is_exit_2_and_leaves_no_folder(arguments, message, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    code, _, err = run_verb(capsys, *arguments)
+    code, _, err = run_command(capsys, *arguments)
     assert code == 2
     assert message in err
     assert not (tmp_path / "OUT").exists()
@@ -85,21 +85,21 @@ def test_wrong_usage_is_exit_2_and_leaves_no_folder(arguments, message, capsys, 
 
 def test_missing_data_is_exit_3(capsys, tmp_path):
     for arguments in (("check", tmp_path / "nothing"), ("train", tmp_path / "nothing", "--output", tmp_path / "run")):
-        code, _, err = run_verb(capsys, *arguments)
+        code, _, err = run_command(capsys, *arguments)
         assert code == 3
         assert is_one_complaint(err)
     assert not (tmp_path / "run").exists()
 
 
 def test_check_lists_counts_and_faults(category, capsys, tmp_path):
-    code, out, _ = run_verb(capsys, "check", category)
+    code, out, _ = run_command(capsys, "check", category)
     assert code == 0
     assert "layout mvtec" in out
     data = tmp_path / "data"
     shutil.copytree(category, data)
     (data / "ground_truth/square/000_mask.png").unlink()
     (data / "train/good/000.png").write_bytes(b"")
-    code, out, _ = run_verb(capsys, "check", data, "--json")
+    code, out, _ = run_command(capsys, "check", data, "--json")
     assert code == 3
     errors = [item for item in json.loads(out)["findings"] if item["severity"] == "error"]
     assert {item["path"].split("/")[-1] for item in errors} >= {"000.png"}
@@ -109,17 +109,17 @@ def test_check_lists_counts_and_faults(category, capsys, tmp_path):
 def test_train_evaluate_predict(category, capsys, tmp_path):
     (tmp_path / "c.toml").write_text(write_toml(small_config()), encoding="utf-8")
     run = tmp_path / "mein lauf"
-    code, out, err = run_verb(capsys, "train", category, "--output", run, "--config", tmp_path / "c.toml")
+    code, out, err = run_command(capsys, "train", category, "--output", run, "--config", tmp_path / "c.toml")
     assert code == 0, err
     assert "trained r-u" in out
     assert "on 12 good images of layout mvtec" in out
-    code, out, _ = run_verb(capsys, "evaluate", run, category)
+    code, out, _ = run_command(capsys, "evaluate", run, category)
     assert code == 0
     assert "pixel AUROC" in out
     elsewhere = ("--json", "--output", tmp_path / "elsewhere")
-    code, out, _ = run_verb(capsys, "evaluate", run, category, *elsewhere, "--without", run, "--without", run)
+    code, out, _ = run_command(capsys, "evaluate", run, category, *elsewhere, "--without", run, "--without", run)
     assert json.loads(out) == json.loads((tmp_path / "elsewhere/metrics.json").read_text())
-    code, out, _ = run_verb(
+    code, out, _ = run_command(
         capsys, "predict", run, category / "test", "--output", tmp_path / "p", "--maps", "--overlays"
     )
     assert code == 0
@@ -141,7 +141,7 @@ def test_train_says_which_labelled_bad_images_were_drawn(run_folder, capsys, mon
     description["provenance"] |= {"train_anomalous": 2, "drawn": ["test/cut/007.png", "test/hole/001.png"]}
     monkeypatch.setattr("cavga.training.train.train", lambda *_arguments, **_options: run_folder)
     monkeypatch.setattr("cavga.runs.model_json.load_description", lambda _run: description)
-    code, out, _ = run_verb(capsys, "train", "DATA", "--output", "RUN")
+    code, out, _ = run_command(capsys, "train", "DATA", "--output", "RUN")
     assert code == 0
     assert "on 12 good and 2 labelled bad images of layout" in out
     assert "drawn from the test set: test/cut/007.png, test/hole/001.png" in out.splitlines()[1]
@@ -151,7 +151,7 @@ def test_a_corrupt_image_among_others_is_exit_4(run_folder, category, capsys, tm
     photos = tmp_path / "photos"
     shutil.copytree(category / "test/good", photos)
     (photos / "001.png").write_bytes(b"not an image")
-    code, out, err = run_verb(capsys, "predict", run_folder, photos, "--output", tmp_path / "p")
+    code, out, err = run_command(capsys, "predict", run_folder, photos, "--output", tmp_path / "p")
     assert code == 4
     assert "001.png" in err
     assert "3 images scored" in out
@@ -163,20 +163,20 @@ def test_a_corrupt_image_among_others_is_exit_4(run_folder, category, capsys, tm
 def test_predict_with_a_threshold_of_ones_own(run_folder, category, capsys, tmp_path):
     arguments = ("predict", run_folder, category / "test/good", "--output", tmp_path / "p", "--json")
     for threshold, expected in ((-1.0, 4), (1e9, 0)):
-        _, out, _ = run_verb(capsys, *arguments, "--threshold", threshold)
+        _, out, _ = run_command(capsys, *arguments, "--threshold", threshold)
         assert json.loads(out)["anomalous"] == expected
 
 
 @pytest.mark.parametrize("threshold", ["nan", "inf"])
 def test_a_threshold_that_is_no_number(run_folder, category, capsys, tmp_path, threshold):
     arguments = ("predict", run_folder, category / "test", "--output", tmp_path / "p", "--threshold", threshold)
-    code, _, err = run_verb(capsys, *arguments)
+    code, _, err = run_command(capsys, *arguments)
     assert (code, is_one_complaint(err)) == (2, True)
 
 
 def test_predictions_never_overwrite_a_runs_or_become_input(run_folder, category, capsys):
     for output in (run_folder, category / "test/results"):
-        code, _, err = run_verb(capsys, "predict", run_folder, category / "test", "--output", output)
+        code, _, err = run_command(capsys, "predict", run_folder, category / "test", "--output", output)
         assert (code, is_one_complaint(err)) == (2, True)
     assert not (category / "test/results").exists()
 
@@ -187,16 +187,16 @@ def test_skip_bad_names_what_it_left_out(category, capsys, tmp_path):
     (data / "train/good/003.png").write_bytes(b"")
     (tmp_path / "c.toml").write_text(write_toml(small_config(epochs=1)), encoding="utf-8")
     arguments = ("train", data, "--output", tmp_path / "run", "--config", tmp_path / "c.toml")
-    code, _, err = run_verb(capsys, *arguments)
+    code, _, err = run_command(capsys, *arguments)
     assert code == 3
-    code, _, err = run_verb(capsys, *arguments, "--skip-bad")
+    code, _, err = run_command(capsys, *arguments, "--skip-bad")
     assert code == 4
     assert "003.png" in err
 
 
 def test_pictures_of_two_inputs_of_one_name_do_not_overwrite_each_other(run_folder, capsys, tmp_path):
     paths = [save_image(tmp_path / folder / "x.png", texture(i)) for i, folder in enumerate(("a", "b"))]
-    code, _, _ = run_verb(capsys, "predict", run_folder, *paths, "--output", tmp_path / "p", "--overlays")
+    code, _, _ = run_command(capsys, "predict", run_folder, *paths, "--output", tmp_path / "p", "--overlays")
     assert code == 0
     assert sorted(path.name for path in (tmp_path / "p/overlays").iterdir()) == ["x-2.png", "x.png"]
 
@@ -215,7 +215,7 @@ def test_a_damaged_model_is_exit_1_in_one_line(run_folder, category, capsys, tmp
         model = category / "test/good/000.png"
     else:
         model = tmp_path / "nothing"
-    code, _, err = run_verb(capsys, "predict", model, category / "test", "--output", tmp_path / "p")
+    code, _, err = run_command(capsys, "predict", model, category / "test", "--output", tmp_path / "p")
     assert code == 1
     if damage == "foreign":
         assert err == f"cavga: expected a run folder or an exported .onnx, .xml or .pt2 file, found {model}\n"
@@ -226,7 +226,7 @@ def test_a_damaged_model_is_exit_1_in_one_line(run_folder, category, capsys, tmp
 def test_several_categories_without_a_choice(tmp_path, capsys):
     for name in ("nut", "bolt"):
         save_image(tmp_path / "data" / name / "train/good/0.png", texture(0))
-    code, _, err = run_verb(capsys, "train", tmp_path / "data", "--output", tmp_path / "run")
+    code, _, err = run_command(capsys, "train", tmp_path / "data", "--output", tmp_path / "run")
     assert code == 2
     assert "bolt" in err
     assert "nut" in err
@@ -271,7 +271,7 @@ def test_a_full_disk_is_one_line(run_folder, category, capsys, tmp_path, monkeyp
         raise OSError(28, "No space left on device", "predictions.jsonl")
 
     monkeypatch.setattr(os, "replace", full)
-    code, _, err = run_verb(capsys, "predict", run_folder, category / "test", "--output", tmp_path / "p")
+    code, _, err = run_command(capsys, "predict", run_folder, category / "test", "--output", tmp_path / "p")
     assert code == 1
     assert "No space left" in err
     assert is_one_complaint(err)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from cavga.config.toml import write_toml
-from tests.conftest import run_verb, small_config
+from tests.conftest import run_command, small_config
 from tests.data.made_sets import classes, idx, lag, shanghaitech
 
 
@@ -19,17 +19,17 @@ def settings(tmp_path):
 def test_one_class_of_mnist_from_check_to_predict(tmp_path, capsys, settings):
     idx(tmp_path / "MNIST/raw", num_train=60)
     data, run = tmp_path / "MNIST", tmp_path / "run"
-    code, out, _ = run_verb(capsys, "check", data, "--normal-class", "7")
+    code, out, _ = run_command(capsys, "check", data, "--normal-class", "7")
     assert code == 0
     assert "layout idx, normal class 7" in out
     assert "MNIST with normal class 7 has 6265 normal training images, here 6" in out
-    code, out, err = run_verb(capsys, "train", data, "--output", run, "--config", settings, "--normal-class", "7")
+    code, out, err = run_command(capsys, "train", data, "--output", run, "--config", settings, "--normal-class", "7")
     assert code == 0, err
     assert "on 6 good images of layout idx" in out
     rows = (run / "manifest.csv").read_text().splitlines()
     assert len(rows) == 1 + 6
     assert all("/train/7/" in row for row in rows[1:])
-    code, out, err = run_verb(capsys, "evaluate", run, data, "--json")  # the class is the run's
+    code, out, err = run_command(capsys, "evaluate", run, data, "--json")  # the class is the run's
     assert code == 0, err
     metrics = json.loads(out)
     assert {key: metrics["counts"][key] for key in ("test_normal", "test_anomalous", "with_mask", "excluded")} == {
@@ -38,11 +38,11 @@ def test_one_class_of_mnist_from_check_to_predict(tmp_path, capsys, settings):
     assert metrics["image"]["auroc"] is not None
     assert metrics["pixel"]["auroc"] is None
     assert set(metrics["by_defect_type"]) == set("012345689")
-    code, out, _ = run_verb(
+    code, out, _ = run_command(
         capsys, "evaluate", run, data, "--json", "--normal-class", "3", "--output", tmp_path / "three"
     )
     assert "3" not in json.loads(out)["by_defect_type"]
-    code, out, err = run_verb(capsys, "predict", run, data, "--output", tmp_path / "p", "--json")
+    code, out, err = run_command(capsys, "predict", run, data, "--output", tmp_path / "p", "--json")
     assert code == 0, err
     assert json.loads(out)["images"] == 80
 
@@ -50,22 +50,22 @@ def test_one_class_of_mnist_from_check_to_predict(tmp_path, capsys, settings):
 def test_a_training_image_that_is_in_the_test_split_too_is_left_out_of_the_test(tmp_path, capsys, settings):
     data = classes(tmp_path / "set", ("cat", "dog"), num_train=4)
     (data / "test/cat/00009.png").write_bytes((data / "train/cat/00000.png").read_bytes())
-    code, _, err = run_verb(
+    code, _, err = run_command(
         capsys, "train", data, "--output", tmp_path / "run", "--config", settings, "--normal-class", "cat"
     )
     assert code == 0, err
-    code, out, _ = run_verb(capsys, "evaluate", tmp_path / "run", data, "--json")
+    code, out, _ = run_command(capsys, "evaluate", tmp_path / "run", data, "--json")
     assert (json.loads(out)["counts"]["excluded"], json.loads(out)["counts"]["test_normal"]) == (1, 2)
 
 
 def test_lag_is_evaluated_at_any_cut_of_its_maps(tmp_path, capsys, settings):
     data, run = lag(tmp_path / "lag"), tmp_path / "run"
-    code, _, err = run_verb(capsys, "train", data, "--output", run, "--config", settings, "--mask-cut", "0.75")
+    code, _, err = run_command(capsys, "train", data, "--output", run, "--config", settings, "--mask-cut", "0.75")
     assert code == 0, err
     found = {}
     for cut in (None, 0.25, 0.75):
         flags = () if cut is None else ("--mask-cut", cut)
-        code, out, err = run_verb(capsys, "evaluate", run, data, "--json", "--output", tmp_path / "e", *flags)
+        code, out, err = run_command(capsys, "evaluate", run, data, "--json", "--output", tmp_path / "e", *flags)
         assert code == 0, err
         found[cut] = json.loads(out)["pixel"]
     assert found[None] == found[0.75]  # the run's own
@@ -74,9 +74,9 @@ def test_lag_is_evaluated_at_any_cut_of_its_maps(tmp_path, capsys, settings):
 
 def test_a_scene_of_shanghaitech_is_trained_and_evaluated(tmp_path, capsys, settings):
     data, run = shanghaitech(tmp_path / "shanghaitech"), tmp_path / "run"
-    code, _, err = run_verb(capsys, "train", data, "--output", run, "--config", settings, "--category", "01")
+    code, _, err = run_command(capsys, "train", data, "--output", run, "--config", settings, "--category", "01")
     assert code == 0, err
-    code, out, err = run_verb(capsys, "evaluate", run, data, "--category", "01", "--json")
+    code, out, err = run_command(capsys, "evaluate", run, data, "--category", "01", "--json")
     assert code == 0, err
     assert json.loads(out)["counts"]["with_mask"] == 2
 
@@ -97,7 +97,7 @@ def test_mistakes_are_one_line_and_leave_no_run(tmp_path, capsys, make, flags, c
     data = tmp_path / "MNIST"
     data.mkdir()
     make(data)
-    found, _, err = run_verb(capsys, "train", data, "--output", tmp_path / "run", *flags)
+    found, _, err = run_command(capsys, "train", data, "--output", tmp_path / "run", *flags)
     assert found == code
     assert message in err
     assert len(err.strip().splitlines()) == 1

@@ -27,8 +27,8 @@ def photograph(texture):
 
 def cut_below(texture, image):
     """The untouched cut that a made defect was put into: its height is the first thing drawn."""
-    _, kind, name = image.path.split("/")
-    key = [demo.TEXTURES.index(texture), demo.DEFECT_TYPES.index(kind), int(name[:3])]
+    _, anomaly_type, name = image.path.split("/")
+    key = [demo.TEXTURES.index(texture), demo.DEFECT_TYPES.index(anomaly_type), int(name[:3])]
     top = int(np.random.default_rng(key).integers(0, 512 - demo.CUT + 1))
     return photograph(texture)[top : top + demo.CUT, 384:].astype(float)
 
@@ -44,7 +44,7 @@ def test_counts(images, texture):
         "train/good": 65,
         "validation/good": 25,
         "test/good": 25,
-        **{f"test/{kind}": 10 for kind in demo.DEFECT_TYPES},
+        **{f"test/{anomaly_type}": 10 for anomaly_type in demo.DEFECT_TYPES},
     }
     assert len({image.path for image in images[texture]}) == len(images[texture])
 

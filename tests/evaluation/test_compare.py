@@ -4,11 +4,11 @@ import json
 
 import numpy as np
 import pytest
+from cavga.evaluation.compare import compare_evaluations
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from cavga.evaluation.compare import compare
 from cavga.metrics.bootstrap import auroc_of, average_precision_of, paired_differences
-from tests.conftest import is_one_complaint, run_verb, write_category
+from tests.conftest import is_one_complaint, run_command, write_category
 
 
 def write_evaluation(folder, scores, labels, *, threshold=0.5, names=None, hashes=None):
@@ -39,7 +39,7 @@ def test_a_better_method_is_told_from_a_worse_one(tmp_path, capsys):
     rng, labels = np.random.default_rng(0), np.repeat([0, 1], 60)
     a, b = two_methods(rng, labels, shifts=(1.0, 1.6))
     folders = [write_evaluation(tmp_path / name, scores, labels) for name, scores in (("a", a), ("b", b))]
-    code, out, err = run_verb(capsys, "compare", *folders, "--json", "--output", tmp_path / "out")
+    code, out, err = run_command(capsys, "compare", *folders, "--json", "--output", tmp_path / "out")
     assert code == 0, err
     result = json.loads(out)
     assert result == json.loads((tmp_path / "out/compare.json").read_text())
@@ -52,13 +52,13 @@ def test_a_better_method_is_told_from_a_worse_one(tmp_path, capsys):
     assert found["balanced_accuracy"]["b"] == pytest.approx((np.mean(b[60:] >= 0.5) + np.mean(b[:60] < 0.5)) / 2)
     assert found["image_auroc"]["better"] == "b"
     assert (result["resamples"], result["seed"]) == (10_000, 0)
-    swapped = compare(folders[1], folders[0])
+    swapped = compare_evaluations(folders[1], folders[0])
     assert swapped["metrics"]["image_auroc"]["better"] == "a"
     assert swapped["metrics"]["image_auroc"]["interval"] == pytest.approx(
         [-end for end in reversed(found["image_auroc"]["interval"])]
     )
     assert "pixel_counts.npz does not exist" in result["not_available"]["pixel_auroc"]
-    code, out, _ = run_verb(capsys, "compare", *folders)
+    code, out, _ = run_command(capsys, "compare", *folders)
     assert out.splitlines()[-1].startswith("by image AUROC: B is better (B - A +0.")
 
 
@@ -66,7 +66,7 @@ def test_more_false_alarms_are_not_better(tmp_path):
     labels = np.repeat([0, 1], 40)
     quiet = write_evaluation(tmp_path / "quiet", np.where(labels, 0.9, 0.1), labels)
     loud = write_evaluation(tmp_path / "loud", np.where(labels, 0.9, np.linspace(0, 1.98, 80)), labels)
-    found = compare(quiet, loud)["metrics"]["false_alarm_rate"]
+    found = compare_evaluations(quiet, loud)["metrics"]["false_alarm_rate"]
     assert found["difference"] == found["b"] > 0
     assert found["verdict"] == "A is better"
 
@@ -100,8 +100,8 @@ def test_the_interval_covers_the_truth():
 
 def test_identical_evaluations_differ_by_nothing(tmp_path, run_folder, category, capsys):
     for name in "ab":
-        assert run_verb(capsys, "evaluate", run_folder, category, "--output", tmp_path / name)[0] == 0
-    result = compare(tmp_path / "a", tmp_path / "b/metrics.json")
+        assert run_command(capsys, "evaluate", run_folder, category, "--output", tmp_path / name)[0] == 0
+    result = compare_evaluations(tmp_path / "a", tmp_path / "b/metrics.json")
     metrics = json.loads((tmp_path / "a/metrics.json").read_text())
     assert set(result["metrics"]) == {
         "image_auroc", "image_average_precision", "balanced_accuracy", "recall", "false_alarm_rate",
@@ -130,8 +130,8 @@ def test_pixels_of_better_maps_are_better(tmp_path, capsys):
             target.parent.mkdir(parents=True, exist_ok=True)
             np.save(target, values)
         arguments = ("evaluate", "--maps", tmp_path / name, data, "--pixel-threshold", 2)
-        assert run_verb(capsys, *arguments)[0] == 0
-    result = compare(tmp_path / "a", tmp_path / "b")
+        assert run_command(capsys, *arguments)[0] == 0
+    result = compare_evaluations(tmp_path / "a", tmp_path / "b")
     for name in ("pixel_auroc", "iou_dataset", "iou_per_image"):
         assert result["metrics"][name]["better"] == "b", name
     # A normal value is above another in 1/2 of the pairs, above one that is 0.5 (2.0) higher in 0.638 (0.921).
@@ -140,8 +140,8 @@ def test_pixels_of_better_maps_are_better(tmp_path, capsys):
     assert result["not_available"] == dict.fromkeys(
         ("balanced_accuracy", "recall", "false_alarm_rate"), "A and B: no decisions, as no threshold was given"
     )
-    assert run_verb(capsys, "evaluate", "--maps", tmp_path / "b", data, "--evaluation-size", "32")[0] == 0
-    reason = compare(tmp_path / "a", tmp_path / "b")["not_available"]["pixel_auroc"]
+    assert run_command(capsys, "evaluate", "--maps", tmp_path / "b", data, "--evaluation-size", "32")[0] == 0
+    reason = compare_evaluations(tmp_path / "a", tmp_path / "b")["not_available"]["pixel_auroc"]
     assert reason == "pixels were counted at original in A, at [32, 32] in B: choose one --evaluation-size"
 
 
@@ -156,15 +156,15 @@ def test_images_meet_by_content_then_by_path(tmp_path):
         tmp_path / "b", [6, 1, 2, 3, 4], [0, 0, 0, 1, 1],
         names=["extra", "elsewhere", "g/1", "b/0", "b/2"], hashes=["h9", "h0", "copy", "copy", "new"],
     )  # fmt: skip
-    images = compare(a, b)["images"]
+    images = compare_evaluations(a, b)["images"]
     assert (images["common"], images["only_in_a"], images["only_in_b"]) == (3, 2, 2)
     # Where one does not know the contents, paths decide.
     c = write_evaluation(tmp_path / "c", [1, 2, 3], [0, 1, 1], names=["g/0", "b/0", "b/2"])
-    assert compare(a, c)["images"]["common"] == 3
+    assert compare_evaluations(a, c)["images"]["common"] == 3
 
 
 def complaint(capsys, *arguments, code=3):
-    found, out, err = run_verb(capsys, "compare", *arguments)
+    found, out, err = run_command(capsys, "compare", *arguments)
     assert (found, out) == (code, ""), err
     assert is_one_complaint(err)
     return err
@@ -197,7 +197,7 @@ def test_what_cannot_be_compared_is_one_line(tmp_path, capsys):
 
 def test_one_kind_of_images_is_no_comparison(tmp_path):
     a = write_evaluation(tmp_path / "a", [1, 2], [1, 1])
-    result = compare(a, a)
+    result = compare_evaluations(a, a)
     assert result["metrics"] == {}
     assert result["verdict"] == "image AUROC cannot be compared"
     assert "only one kind is common" in result["not_available"]["recall"]

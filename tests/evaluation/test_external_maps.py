@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from cavga.prediction.map_files import read_map
-from tests.conftest import is_one_complaint, run_verb, save_image, texture, write_category
+from tests.conftest import is_one_complaint, run_command, save_image, texture, write_category
 
 NAMES = [f"test/{kind}/{i:03d}" for kind in ("good", "square") for i in range(4)]
 SCORES = {"test/good/003": 0.65} | {name: 0.9 if "square" in name else 0.1 for name in NAMES[:3] + NAMES[4:]}
@@ -51,13 +51,13 @@ def write_scores(path, scores=SCORES, *, decisions=None):
 
 
 def evaluated(capsys, *arguments, code=0):
-    found, out, err = run_verb(capsys, "evaluate", "--json", *arguments)
+    found, out, err = run_command(capsys, "evaluate", "--json", *arguments)
     assert found == code, err
     return json.loads(out)
 
 
 def complaint(capsys, *arguments, code=3):
-    found, out, err = run_verb(capsys, "evaluate", *arguments)
+    found, out, err = run_command(capsys, "evaluate", *arguments)
     assert (found, out) == (code, ""), err
     assert is_one_complaint(err)
     return err
@@ -117,7 +117,7 @@ def test_scores_and_decisions_of_ones_own(data, tmp_path, capsys):
 def test_a_missing_map_and_a_missing_score_are_named(data, tmp_path, capsys):
     maps = write_maps(tmp_path / "maps", names=NAMES[:-1])
     file = write_scores(tmp_path / "scores.csv", {name: SCORES[name] for name in NAMES[1:]})
-    code, _, err = run_verb(capsys, "evaluate", "--maps", maps, "--scores", file, data)
+    code, _, err = run_command(capsys, "evaluate", "--maps", maps, "--scores", file, data)
     assert code == 4
     assert "test/square/003.png: has no map; expected test/square/003 with a suffix of .npy" in err
     assert "test/good/000.png: has no score" in err
@@ -147,7 +147,7 @@ def test_what_predict_wrote_gives_the_runs_own_figures(run_folder, category, tmp
     threshold = ("--pixel-threshold", own["pixel"]["threshold"])
     for kind, inputs in (("float32", category), ("uint16", category / "test")):
         folder = tmp_path / kind
-        assert run_verb(capsys, "predict", run_folder, inputs, "--output", folder, "--maps", kind)[0] == 0
+        assert run_command(capsys, "predict", run_folder, inputs, "--output", folder, "--maps", kind)[0] == 0
         found = evaluated(
             capsys, "--maps", folder / "maps", "--scores", folder / "predictions.jsonl", category, *threshold
         )
@@ -163,7 +163,7 @@ def test_greys_become_the_values_that_they_stand_for(run_folder, category, tmp_p
     values = []
     for kind in ("float32", "uint16"):
         arguments = ("--output", tmp_path / kind, "--maps", kind)
-        assert run_verb(capsys, "predict", run_folder, category / "test/good", *arguments)[0] == 0
+        assert run_command(capsys, "predict", run_folder, category / "test/good", *arguments)[0] == 0
         values.append(read_map(tmp_path / kind / "maps/000.tiff"))
     threshold = json.loads((run_folder / "model.json").read_text())["calibration"]["pixel_threshold"]
     clipped = np.clip(values[0], 0, 2 * threshold)

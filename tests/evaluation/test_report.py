@@ -122,7 +122,7 @@ def test_never_more_cases_than_the_maximum_and_none_twice(maximum):
 
 def test_the_page_says_the_result_in_words_and_figures(tmp_path):
     text = plain(page_of(tmp_path, make_section()))
-    assert "Of 4 defective images 3 were found; of 2 good images 0 were called anomalous." in text
+    assert "Of 4 defective images 3 were found; of 2 good images 0 were predicted anomalous." in text
     for figure in ("0.912", "95%: 0.850–0.960", "87.5%", "75.0%", "0.0%", "0.811", "0.402", "0.517", "train 65"):
         assert figure in text
     assert "oracle: threshold chosen on the test masks" in text
@@ -140,7 +140,7 @@ def test_verdicts_of_all_kinds(tmp_path):
         make_case("f.png", None, 0.2),
     ]
     text = plain(page_of(tmp_path, make_section(cases=cases)))
-    names = ("missed", "false alarm", "found", "correctly passed", "called anomalous", "called normal")
+    names = ("missed", "false alarm", "found", "correctly passed", "predicted anomalous", "called normal")
     for name, letter in zip(names, "abcdef", strict=True):
         assert f"{name}{letter}.png" in text
     assert "stain · score 0.2 &lt; 0.5" in text
@@ -187,7 +187,7 @@ def test_what_is_missing_is_said_with_its_reason(tmp_path):
     assert text.count("not computableno masks") == 4
     metrics["image"] = {"threshold": 0.5, "auroc": None, "recall": float("nan")}
     text = plain(page_of(tmp_path, make_section(metrics=metrics, scores=[(0.4, 0), (0.6, 0)])))
-    assert "Of 2 good images 1 was called anomalous." in text
+    assert "Of 2 good images 1 was predicted anomalous." in text
     assert text.count("not computableno defective test images") == 8
 
 
@@ -200,7 +200,7 @@ def test_an_empty_evaluation_still_gives_a_page(tmp_path, metrics):
 
 def test_unlabelled_images_are_counted(tmp_path):
     text = plain(page_of(tmp_path, make_section(scores=[(0.4, None), (0.6, None), (0.7, None)])))
-    assert "Of 3 unlabelled images 2 were called anomalous." in text
+    assert "Of 3 unlabelled images 2 were predicted anomalous." in text
 
 
 def test_a_case_without_mask_on_another_scale(tmp_path):

@@ -10,7 +10,7 @@ def calibration(promised):
         num_images=25,
         num_folds=1,
         false_alarm_rate=0.05,
-        promised_false_alarm_rate=promised,
+        guaranteed_false_alarm_rate=promised,
         mask_false_alarm_rate=0.1,
         image_threshold=1.0,
         pixel_threshold=1.0,
@@ -33,7 +33,7 @@ def metrics(rate, interval):
 )
 def test_the_report_says_when_the_promise_is_broken(promised, interval, is_broken):
     (text,) = _realised(metrics(0.56, interval), calibration(promised))
-    assert "of 25 good test images 56.0% were called anomalous" in text
+    assert "of 25 good test images 56.0% were predicted anomalous" in text
     assert ("more than promised" in text) is is_broken
 
 

@@ -19,9 +19,9 @@ from cavga.errors import DataError, ModelFileError, UsageError
 from cavga.evaluation.evaluate import evaluate
 from cavga.evaluation.self_test import Anomaly, Tally, Trial, _plan, _result, _worth_showing, self_test
 from cavga.images.decode import read_image
-from cavga.images.tiling import Framing
+from cavga.images.tiling import Tiling
 from cavga.inference.detector import AnomalyDetector, Prediction
-from cavga.synthetic.controlled import CONTRASTS, KINDS, SIZES
+from cavga.synthetic.controlled import CONTRASTS, CONTROLLED_NAMES, SIZES
 from cavga.training.train import train
 from tests.conftest import save_image, small_config, texture, write_category
 from tests.evaluation.test_report import WellFormed, plain
@@ -31,8 +31,8 @@ def records(tmp_path, num):
     return [ImageRecord(tmp_path / f"{i}.png", f"{i}.png", 0, "test") for i in range(num)]
 
 
-def trial(record, *, kind="crack", size=0.12, contrast=2.0, found=False):
-    return Trial(record, Anomaly(kind, size, contrast, (0,)), 1.0 if found else 0.0, found)
+def trial(record, *, anomaly_type="crack", size=0.12, contrast=2.0, found=False):
+    return Trial(record, Anomaly(anomaly_type, size, contrast, (0,)), 1.0 if found else 0.0, found)
 
 
 def test_it_says_what_was_found_and_that_it_is_synthetic(run_folder, category, tmp_path):
@@ -45,7 +45,7 @@ def test_it_says_what_was_found_and_that_it_is_synthetic(run_folder, category, t
     counts = result["counts"]
     assert (counts["good"], counts["made_per_good"], counts["unreadable"]) == (4, 18, 0)
     assert counts["made"] + counts["not_made"] == 72
-    for part, names in (("by_kind", KINDS), ("by_size", SIZES), ("by_contrast", CONTRASTS)):
+    for part, names in (("by_kind", CONTROLLED_NAMES), ("by_size", SIZES), ("by_contrast", CONTRASTS)):
         assert list(result[part]) == [str(name) for name in names]
         assert sum(share["count"] for share in result[part].values()) == counts["made"]
         assert sum(share["called"] for share in result[part].values()) == result["found"]["called"]
@@ -62,7 +62,7 @@ class Knowing(AnomalyDetector):
     def __init__(self, untouched):
         self.untouched = untouched.astype(int)
         self.engine = SimpleNamespace(image_size=untouched.shape[:2], image_threshold=1.0, pixel_threshold=1.0)
-        self.framing = Framing(untouched.shape[:2])
+        self.tiling = Tiling(untouched.shape[:2])
         self.description = dict.fromkeys(("variant", "preset", "weights_sha256")) | {"provenance": {}}
         self.description["calibration"] = {"false_alarm_rate": 0.05}
         self.description["config"] = as_dict(make_config("recommended"))
@@ -94,7 +94,7 @@ def test_who_calls_everything_anomalous_is_warned_of(category):
     ]
     detector = Knowing(read_image(record.path))
     result = _result(trials, Tally(), detector, source="test", per_image=1)
-    assert "100% of the untouched images are called anomalous, 5% were asked for" in result["warning"]
+    assert "100% of the untouched images are predicted anomalous, 5% were asked for" in result["warning"]
     assert result["counts"]["found_on_false_alarms"] == 1
     assert "warning: 100%" in self_test_lines(result)[-1]
     few = [Trial(record, None, 1.0, i == 0) for i in range(30)]
@@ -118,7 +118,7 @@ def test_the_page_stands_alone_and_shows_missed_ones_first(run_folder, category,
     verdicts = re.findall('<b class="(missed|found)">', page)
     assert 12 <= len(verdicts) == page.count(">made: ") <= 24
     assert verdicts == sorted(verdicts, reverse=True)
-    assert all(f"made: {kind}" in page for kind in KINDS)
+    assert all(f"made: {anomaly_type}" in page for anomaly_type in CONTROLLED_NAMES)
 
 
 def test_metrics_of_an_evaluation_are_left_alone(run_folder, category, tmp_path):
@@ -188,8 +188,8 @@ def test_where_nothing_can_be_made_nothing_is_computed(run_folder, tmp_path):
 def test_every_good_image_gets_the_same_number_and_every_cell_its_turn(tmp_path):
     plan = _plan(records(tmp_path, 36), seed=3, max_made=150)
     assert {len(anomalies) for _, anomalies in plan} == {4}
-    cells = Counter((one.kind, one.size, one.contrast) for _, anomalies in plan for one in anomalies)
-    assert len(cells) == len(KINDS) * len(SIZES) * len(CONTRASTS)
+    cells = Counter((one.anomaly_type, one.size, one.contrast) for _, anomalies in plan for one in anomalies)
+    assert len(cells) == len(CONTROLLED_NAMES) * len(SIZES) * len(CONTRASTS)
     assert set(cells.values()) == {2}
     assert len({one.key for _, anomalies in plan for one in anomalies}) == 144
     assert plan == _plan(records(tmp_path, 36), seed=3, max_made=150)
@@ -211,7 +211,7 @@ def test_of_each_kind_the_strongest_missed_and_the_faintest_found_are_shown(tmp_
     assert _worth_showing(missed) == missed[::-1]
     assert _worth_showing(found) == found
     assert _worth_showing([Trial(record, None, 1.0, True), *found]) == []  # found without merit
-    other = trial(record, kind="bulge")
+    other = trial(record, anomaly_type="bulge")
     assert _worth_showing([found[0], other]) == [other, found[0]]
 
 
@@ -229,7 +229,7 @@ def test_the_command(run_folder, category, tmp_path, capsys):
     command = ["evaluate", str(run_folder), str(category), "--self-test", "--output", str(tmp_path / "out")]
     assert main(command) == 0
     out = capsys.readouterr().out
-    assert out.startswith("made anomalies, not real defects")
+    assert out.startswith("synthetic anomalies, not real defects")
     assert "glints" in out
     assert main([*command, "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == json.loads((tmp_path / "out/self_test.json").read_text())

@@ -14,7 +14,7 @@ import onnx
 import pytest
 
 import cavga
-from cavga.calibration.stored import NewThresholds, save_thresholds
+from cavga.calibration.stored import StoredCalibration, save_thresholds
 from cavga.calibration.thresholds import Calibration
 from cavga.cli.main import main
 from cavga.export import bundle
@@ -167,7 +167,7 @@ def test_a_calibrated_model_is_bundled_with_its_thresholds(run, tmp_path, capsys
     copy = shutil.copytree(run, tmp_path / "run")
     new = Calibration("conformal", 9, 1, 0.1, 0.1, 0.1, 7.0, 8.0, 1.0, 6.0)
     photographs = {"count": 9, "folder": "new lamp", "sha256": "", "sha256s": []}
-    save_thresholds(copy, NewThresholds(new, "0", photographs, {}, "2020-01-01", "1"))
+    save_thresholds(copy, StoredCalibration(new, "0", photographs, {}, "2020-01-01", "1"))
     assert main(["bundle", str(copy), "--output", str(tmp_path / "out"), *LINUX]) == 0
     assert "those of `cavga calibrate`" in capsys.readouterr().out
     detector = cavga.AnomalyDetector.load(tmp_path / "out/model.onnx")

@@ -18,7 +18,7 @@ from cavga.config.presets import make_config
 from cavga.data.manifest import sha256_of
 from cavga.errors import DataError, ExportError, ModelFileError, UsageError
 from cavga.export.export import Exported, export_run
-from cavga.export.parity import compare
+from cavga.export.parity import check_parity
 from cavga.export.writers import onnx_model
 from cavga.images.decode import read_image
 from cavga.inference.onnx_engine import OnnxEngine
@@ -26,7 +26,7 @@ from cavga.inference.torch_engine import load_run
 from cavga.runs.model_json import check_exported, exported_hashes, load_description
 from cavga.training.train import train
 from tests.conftest import cavga as command
-from tests.conftest import run_verb, save_image, small_config, texture
+from tests.conftest import run_command, save_image, small_config, texture
 
 
 def photograph(seed: int, *, size: int = 48) -> np.ndarray:
@@ -186,7 +186,7 @@ def test_a_difference_between_engines_is_counted(run):
             maps = scored.maps * 3
             return type(scored)(scored.scores * 3, maps, maps >= np.float32(self.pixel_threshold))
 
-    check = compare(reference, Louder(), [photograph(seed) for seed in range(3)], calibration)
+    check = check_parity(reference, Louder(), [photograph(seed) for seed in range(3)], calibration)
     assert check.score_difference > 0.1
     assert check.map_difference > 0.1
     with pytest.raises(ExportError):
@@ -262,7 +262,7 @@ def test_a_calibrated_run_is_exported_with_its_new_thresholds_and_the_command_sa
     copy = shutil.copytree(run, tmp_path / "run")
     trained = cavga.AnomalyDetector.load(copy)
     good = [save_image(tmp_path / f"new lamp/{i}.png", photograph(500 + i) // 2) for i in range(5)]
-    code, out, _ = run_verb(capsys, "calibrate", copy, tmp_path / "new lamp")
+    code, out, _ = run_command(capsys, "calibrate", copy, tmp_path / "new lamp")
     assert (code, f"{copy / 'model.onnx'}, used by itself" in out) == (0, True)
     done = command("export", copy)
     assert (done.returncode, done.stderr) == (0, "")
@@ -278,11 +278,11 @@ def test_a_calibrated_run_is_exported_with_its_new_thresholds_and_the_command_sa
     scores, are_anomalous = decisions_of(copy / "model.onnx", np.stack([read_image(path) for path in good]))
     assert (are_anomalous == (scores >= np.float32(new))).all()
     assert calibrated_on(exported.description) == sorted(sha256_of(path) for path in good)
-    assert run_verb(capsys, "calibrate", copy, "--reset")[0] == 0
+    assert run_command(capsys, "calibrate", copy, "--reset")[0] == 0
     for detector in (cavga.AnomalyDetector.load(copy), cavga.AnomalyDetector.load_in_torch(copy, device="cpu")):
         assert detector.image_threshold == trained.image_threshold  # whatever the file beside it was exported with
         assert detector.pixel_threshold == trained.pixel_threshold
-    code, _, err = run_verb(capsys, "bundle", copy, "--output", tmp_path / "b", "--platform", "linux_x86_64")
+    code, _, err = run_command(capsys, "bundle", copy, "--output", tmp_path / "b", "--platform", "linux_x86_64")
     assert (code, "was exported with other thresholds" in err) == (1, True)
 
 

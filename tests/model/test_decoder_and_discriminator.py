@@ -6,7 +6,7 @@ from cavga.config.presets import make_config
 from cavga.model.build import build
 from cavga.model.decoder import DcganDecoder, ResidualBlock, ResidualDecoder
 from cavga.model.discriminator import Discriminator, shrink
-from cavga.training.loop import make_players
+from cavga.training.loop import make_networks
 
 
 @pytest.mark.parametrize("decoder_type", [ResidualDecoder, DcganDecoder])
@@ -45,7 +45,7 @@ def test_the_discriminator_of_small_images_has_a_convolution_less():
 def test_the_discriminator_of_a_run_does_not_enlarge_its_images(size, depth):
     config = make_config("paper", {"data": {"image_size": size}, "model": {"variant": "d-u", "weights": "none"}})
     model = build(config.model, image_size=size)
-    assert make_players(model, config, torch.device("cpu")).discriminator.depth == depth
+    assert make_networks(model, config, torch.device("cpu")).discriminator.depth == depth
 
 
 @pytest.mark.parametrize("factor", [1, 2, 4])

@@ -3,22 +3,22 @@ import torch
 from torch.nn import functional
 from torchvision.models import resnet18
 
-from cavga.config.backbones import NETWORKS, encoder_stages
-from cavga.model.encoder import IMAGENET_DEVIATION, IMAGENET_MEAN, DcganEncoder, TorchvisionEncoder, whole_network
-from tests.conftest import TESTED_NETWORKS
+from cavga.config.backbones import BACKBONES, encoder_stages
+from cavga.model.encoder import IMAGENET_MEAN, IMAGENET_STD, DcganEncoder, TorchvisionEncoder, whole_backbone
+from tests.conftest import TESTED_BACKBONES
 
-ENCODERS = [*TESTED_NETWORKS, "DC-GAN"]
+ENCODERS = [*TESTED_BACKBONES, "DC-GAN"]
 SIZES = [(32, 32), (128, 128), (256, 256), (320, 320), (64, 96), (320, 128)]
 
 
 def make_encoder(name, *, depth=None, frozen=True):
     if name == "DC-GAN":
         return DcganEncoder(depth=depth or 4, frozen=frozen)
-    return TorchvisionEncoder(NETWORKS[name], depth=depth or max(NETWORKS[name].stages), frozen=frozen)
+    return TorchvisionEncoder(BACKBONES[name], depth=depth or max(BACKBONES[name].stages), frozen=frozen)
 
 
 def normalised(images):
-    mean, deviation = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_DEVIATION)
+    mean, deviation = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)
     return (images - mean.view(3, 1, 1)) / deviation.view(3, 1, 1)
 
 
@@ -57,7 +57,7 @@ def test_r_is_torchvisions_resnet_18():
 @pytest.mark.parametrize(("name", "margin"), [("squeezenet1_0", 5), ("convnext_tiny", 0)])
 def test_the_last_map_is_torchvisions(name, margin):
     torch.manual_seed(0)
-    network, encoder = whole_network(name).eval(), make_encoder(name).eval()
+    network, encoder = whole_backbone(name).eval(), make_encoder(name).eval()
     encoder.load_state_dict({key: network.state_dict()[key] for key in encoder.state_dict()})
     images = torch.rand(1, 3, 64, 96)
     expected = network.features(functional.pad(normalised(images), (margin, 0, margin, 0)))
@@ -66,14 +66,14 @@ def test_the_last_map_is_torchvisions(name, margin):
     assert torch.allclose(last, expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", TESTED_NETWORKS)
+@pytest.mark.parametrize("name", TESTED_BACKBONES)
 def test_a_cell_looks_at_its_own_place(name):
-    # Within half a cell, as ResNet's are: there the middle of what a cell sees is its upper left corner.
+    # Within half a patch, as ResNet's are: there the middle of what a patch sees is its upper left corner.
     torch.manual_seed(0)
     encoder = make_encoder(name, depth=2).eval()
     images = torch.rand(1, 3, 256, 256, requires_grad=True)
-    cell = encoder(images)[2][0, :, 16, 16].abs().sum()
-    weight = torch.autograd.grad(cell, images)[0].square().sum(dim=(0, 1))
+    patch = encoder(images)[2][0, :, 16, 16].abs().sum()
+    weight = torch.autograd.grad(patch, images)[0].square().sum(dim=(0, 1))
     places = torch.arange(256) + 0.5
     for axis in (0, 1):
         middle = (weight.sum(dim=axis) * places).sum() / weight.sum()

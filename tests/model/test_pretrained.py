@@ -3,10 +3,10 @@ import torch
 from safetensors.torch import save_file
 from torchvision.models import get_model_weights, resnet18, resnet34
 
-from cavga.config.backbones import NETWORKS
+from cavga.config.backbones import BACKBONES
 from cavga.errors import ModelFileError, UsageError
 from cavga.model import pretrained as weights
-from cavga.model.encoder import DcganEncoder, TorchvisionEncoder, whole_network
+from cavga.model.encoder import DcganEncoder, TorchvisionEncoder, whole_backbone
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +16,7 @@ def state():
 
 
 def encoder(depth=3, *, name="resnet18", frozen=True):
-    return TorchvisionEncoder(NETWORKS[name], depth=depth, frozen=frozen)
+    return TorchvisionEncoder(BACKBONES[name], depth=depth, frozen=frozen)
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
@@ -118,7 +118,7 @@ def test_imagenet_from_the_cache(tmp_path, monkeypatch, state):
 def test_other_networks_load_from_the_cache_and_from_a_file_that_ends_earlier(tmp_path, monkeypatch, name):
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     torch.manual_seed(5)
-    one, state = encoder(2, name=name), whole_network(name).state_dict()
+    one, state = encoder(2, name=name), whole_backbone(name).state_dict()
     (tmp_path / "checkpoints").mkdir()
     torch.save(state, tmp_path / "checkpoints" / get_model_weights(name)["IMAGENET1K_V1"].url.rsplit("/", 1)[1])
     save_file(one.state_dict(), tmp_path / "part.safetensors")

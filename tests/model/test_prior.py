@@ -101,10 +101,10 @@ def test_what_it_was_fitted_to_has_no_energy_and_other_normal_images_have_about_
     with torch.no_grad():
         mu = network.encode(image_batch(images, np.arange(20), CPU)).mu
         fresh = np.repeat(np.stack([texture(i, size=64) for i in range(500, 540)])[..., None], 3, axis=3)
-        cells, scores = network.prior(network.encode(image_batch(fresh, np.arange(40), CPU)).mu)
-    # All 20 x 64 cells are candidates, and there is room for all of them.
+        patches, scores = network.prior(network.encode(image_batch(fresh, np.arange(40), CPU)).mu)
+    # All 20 x 64 patches are candidates, and there is room for all of them.
     assert network.prior.local_energy(mu).max() == pytest.approx(CLOSEST)
-    assert abs(cells.mean().item()) < 1
+    assert abs(patches.mean().item()) < 1
     assert abs(scores.mean().item()) < 2.5
 
 
@@ -128,13 +128,13 @@ def test_of_many_images_some_are_drawn_and_as_many_cells_of_each(monkeypatch):
     network, _, held_out = fitted()
     assert len(held_out.images) == len(set(held_out.images.tolist())) == 12
     assert len(held_out.energies.local) == len(held_out.energies.flat_score) == 12
-    assert len(network.prior.centres) == 120  # 10 of 64 cells of each image, and there is room for all
+    assert len(network.prior.centres) == 120  # 10 of 64 patches of each image, and there is room for all
 
 
 def test_scales_are_those_of_the_measured_images():
     network, _, held_out = fitted()
-    cells, scores = network.prior.joined(held_out.energies)
-    for values in (cells, scores):
+    patches, scores = network.prior.joined(held_out.energies)
+    for values in (patches, scores):
         assert values.mean().item() == pytest.approx(0, abs=1e-4)
         assert values.std(correction=0).item() == pytest.approx(1, abs=1e-4)
 
@@ -145,7 +145,7 @@ def test_a_cell_near_the_border_counts_less_where_normal_images_vary_more_there(
     distance = distance_from_border(12, 10)
     assert distance[0].tolist() == [0] * 10
     assert distance[6].tolist() == [0, 1, 2, 3, 4, 4, 3, 2, 1, 0]
-    wide = 5 + 3 * torch.randn(400, 12, 10)  # the outermost cells
+    wide = 5 + 3 * torch.randn(400, 12, 10)  # the outermost patches
     narrow = 1 + 0.1 * torch.randn(400, 12, 10)  # those next to them: less than the inner ones, which then count
     local = torch.where(distance == 0, wide, torch.where(distance == 1, narrow, 2 + torch.randn(400, 12, 10)))
     prior.set_scales(Energies(local, local, torch.randn(400)))
@@ -186,8 +186,8 @@ def test_the_left_out_are_a_fifth_by_seed_and_none_of_one():
 def test_a_single_image_is_measured_by_itself(num_images):
     network, images, _ = fitted(num_images=num_images, size=32)
     with torch.no_grad():
-        cells, scores = network.prior(network.encode(image_batch(images, np.arange(num_images), CPU)).mu)
-    assert torch.isfinite(cells).all()
+        patches, scores = network.prior(network.encode(image_batch(images, np.arange(num_images), CPU)).mu)
+    assert torch.isfinite(patches).all()
     assert torch.isfinite(scores).all()
 
 

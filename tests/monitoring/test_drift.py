@@ -6,9 +6,9 @@ import pytest
 
 from cavga.calibration.thresholds import MAX_SCORES, calibrate, kept_scores
 from cavga.config.schema import CalibrationConfig
-from cavga.monitoring.drift import compare
+from cavga.monitoring.drift import detect_drift
 from cavga.runs.model_json import load_description, save_description
-from tests.conftest import cavga, run_verb, save_image, texture
+from tests.conftest import cavga, run_command, save_image, texture
 
 NO_MAP = np.zeros((1, 1), dtype=np.float32)
 
@@ -46,7 +46,9 @@ def test_training_keeps_the_scores(run_folder):
 @pytest.mark.parametrize("num_good", [24, 59, 200])
 def test_unchanged_scores_rarely_look_like_drift(num_good):
     rng = np.random.default_rng(0)
-    found = [compare(rng.normal(size=300), calibration_of(rng.normal(size=num_good))).direction for _ in range(150)]
+    found = [
+        detect_drift(rng.normal(size=300), calibration_of(rng.normal(size=num_good))).direction for _ in range(150)
+    ]
     assert sum(direction != "none" for direction in found) <= 5  # 1.5 expected
 
 
@@ -54,7 +56,7 @@ def test_unchanged_scores_rarely_look_like_drift(num_good):
 def test_shifted_scores_are_drift(shift, direction):
     rng = np.random.default_rng(0)
     good = calibration_of(rng.normal(size=200))
-    assert compare(rng.normal(size=400) + shift, good).direction == direction
+    assert detect_drift(rng.normal(size=400) + shift, good).direction == direction
 
 
 def test_defective_parts_are_no_drift():
@@ -62,33 +64,33 @@ def test_defective_parts_are_no_drift():
     good = calibration_of(rng.normal(size=200))
     scores = rng.normal(size=500)
     scores[::5] += 8
-    drift = compare(scores, good)
+    drift = detect_drift(scores, good)
     assert drift.direction == "none"
-    assert "more images are called anomalous than good ones would be" in drift.verdict
-    assert drift.whole.num_called >= 100
+    assert "more images are predicted anomalous than good ones would be" in drift.verdict
+    assert drift.whole.num_predicted_anomalous >= 100
 
 
 def test_a_slow_drift_shows_in_the_parts_and_a_late_one_in_the_verdict():
     rng = np.random.default_rng(0)
     good = calibration_of(rng.normal(size=300))
-    slow = compare(rng.normal(size=1000) + np.linspace(0, 1.5, 1000), good)
+    slow = detect_drift(rng.normal(size=1000) + np.linspace(0, 1.5, 1000), good)
     medians = [part.median_p_value for part in slow.parts]
     assert len(medians) == 5
     assert medians == sorted(medians, reverse=True)
     assert medians[0] > 0.35
     assert medians[-1] < 0.2
-    late = compare(np.concatenate([rng.normal(size=1800), rng.normal(size=200) + 1]), good)
+    late = detect_drift(np.concatenate([rng.normal(size=1800), rng.normal(size=200) + 1]), good)
     assert late.direction == "higher"
 
 
 def test_conformal_p_values_by_hand():
     good = calibration_of([1, 2, 3])
     # (1 + 3) / 4 of what is below all, (1 + 2) / 4 of a tie with the second lowest, 1 / 4 of what is above all.
-    assert [compare(np.array([score]), good).whole.median_p_value for score in (0.0, 2.0, 9.0)] == [1, 0.75, 0.25]
+    assert [detect_drift(np.array([score]), good).whole.median_p_value for score in (0.0, 2.0, 9.0)] == [1, 0.75, 0.25]
 
 
 def test_few_images_are_not_compared():
-    drift = compare(np.array([0.1, 0.2]), calibration_of(np.linspace(0, 1, 30)))
+    drift = detect_drift(np.array([0.1, 0.2]), calibration_of(np.linspace(0, 1, 30)))
     assert drift.whole.comparison is None
     assert drift.parts == ()
     assert drift.verdict == "no sign of drift, but there are too few scores to compare"
@@ -96,7 +98,7 @@ def test_few_images_are_not_compared():
 
 def test_the_papers_cut_promises_nothing():
     good = calibration_of(np.linspace(0, 1, 30), threshold_rule="fixed")
-    assert compare(np.linspace(0, 1, 30), good).called_p_value is None
+    assert detect_drift(np.linspace(0, 1, 30), good).predicted_p_value is None
 
 
 def test_the_command_on_a_new_lamp(run_folder, tmp_path):
@@ -119,9 +121,9 @@ def test_predictions_of_another_threshold_are_pointed_out(run_folder, tmp_path, 
     description = load_description(run_folder)["calibration"]
     for threshold, is_other in ((description["image_threshold"], False), (1e6, True)):
         path = write_predictions(tmp_path / "p.jsonl", description["scores"], threshold=threshold)
-        code, out, _ = run_verb(capsys, "drift", path, "--against", run_folder)
+        code, out, _ = run_command(capsys, "drift", path, "--against", run_folder)
         assert (code, "another threshold" in out) == (0, is_other)
-        _, out, _ = run_verb(capsys, "drift", path, "--against", run_folder, "--json")
+        _, out, _ = run_command(capsys, "drift", path, "--against", run_folder, "--json")
         assert (json.loads(out)["caveat"] is not None) == is_other
 
 
@@ -132,7 +134,7 @@ def test_a_model_without_scores_is_refused(run_folder, tmp_path, capsys):
     weights_sha256 = description.pop("weights_sha256")
     save_description(run, description, weights_sha256=weights_sha256)
     path = write_predictions(tmp_path / "p.jsonl", [1.0], threshold=1.0)
-    code, _, err = run_verb(capsys, "drift", path, "--against", run)
+    code, _, err = run_command(capsys, "drift", path, "--against", run)
     assert code == 1
     assert "train or calibrate again" in err
     assert len(err.splitlines()) == 1
@@ -151,12 +153,12 @@ def test_a_model_without_scores_is_refused(run_folder, tmp_path, capsys):
 )
 def test_what_is_no_prediction(run_folder, tmp_path, capsys, content, message):
     (tmp_path / "predictions.jsonl").write_text(content)
-    code, _, err = run_verb(capsys, "drift", tmp_path, "--against", run_folder)
+    code, _, err = run_command(capsys, "drift", tmp_path, "--against", run_folder)
     assert (code, len(err.splitlines()), message in err) == (3, 1, True)
 
 
 def test_no_predictions_at_all(run_folder, tmp_path, capsys):
-    code, _, err = run_verb(capsys, "drift", tmp_path / "nothing", "--against", run_folder)
+    code, _, err = run_command(capsys, "drift", tmp_path / "nothing", "--against", run_folder)
     assert (code, "cavga predict" in err) == (3, True)
     (tmp_path / "p").write_bytes(b"\xff\xfe\x00")
-    assert run_verb(capsys, "drift", tmp_path / "p", "--against", run_folder)[0] == 3
+    assert run_command(capsys, "drift", tmp_path / "p", "--against", run_folder)[0] == 3

@@ -11,10 +11,10 @@ from cavga import AnomalyDetector
 from cavga.errors import DataError
 from cavga.images.resize import resized
 from cavga.images.roi import Roi
-from cavga.images.tiling import Framing
-from cavga.inference.engine import Scored
+from cavga.images.tiling import Tiling
+from cavga.inference.engine import EngineOutput
 from cavga.monitoring.profile import STEPS, noise_size, profile
-from tests.conftest import cavga, run_verb, save_image, texture
+from tests.conftest import cavga, run_command, save_image, texture
 
 
 def test_an_exported_model_on_photographs(exported_model, category, tmp_path):
@@ -36,7 +36,7 @@ def test_an_exported_model_on_photographs(exported_model, category, tmp_path):
 
 
 def test_without_photographs_it_makes_some_and_says_so(run_folder, capsys):
-    code, out, _ = run_verb(capsys, "profile", run_folder, "--repeats", 1, "--batch-sizes", "2", "--device", "cpu")
+    code, out, _ = run_command(capsys, "profile", run_folder, "--repeats", 1, "--batch-sizes", "2", "--device", "cpu")
     assert code == 0
     assert "4 photographs made of noise, 1024 x 1024 px" in out
     assert "engine torch" in out
@@ -70,46 +70,46 @@ class Slow:
     def __init__(self):
         self.batches = []
 
-    def resize(self, piece):
-        return resized(piece, self.image_size)
+    def resize(self, tile):
+        return resized(tile, self.image_size)
 
     def score(self, photographs):
         self.batches.append(len(photographs))
         time.sleep(0.002 * len(photographs))
         maps = np.zeros((len(photographs), 16, 16), np.float32)
-        return Scored(np.zeros(len(photographs), np.float32), maps, maps >= 1)
+        return EngineOutput(np.zeros(len(photographs), np.float32), maps, maps >= 1)
 
 
 @pytest.mark.parametrize(
     ("framing", "pieces"),
     [
-        (Framing((16, 16), tile=32), [16, 9]),
-        (Framing((16, 16), tile=32, roi=Roi(8, 8, 60, 40)), [6]),
-        (Framing((16, 16), roi=Roi(8, 8, 60, 40)), [1]),
+        (Tiling((16, 16), tile=32), [16, 9]),
+        (Tiling((16, 16), tile=32, roi=Roi(8, 8, 60, 40)), [6]),
+        (Tiling((16, 16), roi=Roi(8, 8, 60, 40)), [1]),
     ],
 )
-def test_what_is_timed_is_what_prediction_does_with_tiles_and_regions(framing, pieces, tmp_path):
+def test_what_is_timed_is_what_prediction_does_with_tiles_and_regions(tiling, tiles, tmp_path):
     path = save_image(tmp_path / "large.png", texture(1, size=128))
     engine = Slow()
-    detector = AnomalyDetector(engine, {"variant": "r-u"}, framing)
+    detector = AnomalyDetector(engine, {"variant": "r-u"}, tiling)
     next(detector.predict(path))
-    assert engine.batches == pieces
+    assert engine.batches == tiles
     engine.batches.clear()
     measured = profile(detector, [path], batch_sizes=(2,), repeats=2)
-    assert engine.batches[: len(pieces)] == pieces
-    assert measured.as_dict()["pieces_per_photograph"] == sum(pieces)
-    assert measured.steps()["forward"]["p50"] >= 2 * sum(pieces)
+    assert engine.batches[: len(tiles)] == tiles
+    assert measured.as_dict()["pieces_per_photograph"] == sum(tiles)
+    assert measured.steps()["forward"]["p50"] >= 2 * sum(tiles)
     assert measured.steps()["postprocess"]["p50"] < measured.steps()["forward"]["p50"] + 20
-    height, width = noise_size(framing)
-    framing.check_fit((height, width), "noise")
-    with pytest.raises(DataError, match="region of interest") if framing.roi else nullcontext():
+    height, width = noise_size(tiling)
+    tiling.check_fit((height, width), "noise")
+    with pytest.raises(DataError, match="region of interest") if tiling.roi else nullcontext():
         small = save_image(tmp_path / "small.png", texture(1, size=40))
         profile(detector, [small], batch_sizes=(1,), repeats=1)
 
 
 def test_noise_is_of_the_size_of_the_mask():
-    framing = Framing((16, 16), roi=Roi(0, 0, 30, 20, np.ones((20, 30), np.bool_)))
-    assert noise_size(framing) == (20, 30)
+    tiling = Tiling((16, 16), roi=Roi(0, 0, 30, 20, np.ones((20, 30), np.bool_)))
+    assert noise_size(tiling) == (20, 30)
 
 
 def test_peak_memory_is_in_mebibytes():
@@ -134,10 +134,10 @@ def test_peak_memory_is_in_mebibytes():
     ],
 )
 def test_what_cannot_be_measured(run_folder, capsys, arguments, code, message):
-    found, _, err = run_verb(capsys, "profile", run_folder, *arguments)
+    found, _, err = run_command(capsys, "profile", run_folder, *arguments)
     assert (found, message in err, len(err.splitlines())) == (code, True, 1)
 
 
 def test_an_output_that_is_a_folder(run_folder, capsys, tmp_path):
-    code, _, err = run_verb(capsys, "profile", run_folder, "--output", tmp_path)
+    code, _, err = run_command(capsys, "profile", run_folder, "--output", tmp_path)
     assert (code, "expected a file" in err) == (2, True)

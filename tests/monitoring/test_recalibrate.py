@@ -9,7 +9,7 @@ import pytest
 
 from cavga import AnomalyDetector
 from cavga.calibration.stored import calibration_path
-from tests.conftest import cavga, is_one_complaint, run_verb, save_image, small_config, texture, write_category
+from tests.conftest import cavga, is_one_complaint, run_command, save_image, small_config, texture, write_category
 
 NUM_GOOD = 24
 
@@ -40,7 +40,7 @@ def exported(exported_model, tmp_path):
     return shutil.copy(exported_model, tmp_path / "exported/model.onnx")
 
 
-def called(model, folder):
+def predicted(model, folder):
     return sum(prediction.is_anomalous for prediction in AnomalyDetector.load(model, device="cpu").predict(folder))
 
 
@@ -48,21 +48,21 @@ def called(model, folder):
 def test_a_new_lamp_raises_false_alarms_until_one_calibrates(kind, request, lamp, capsys):
     model = request.getfixturevalue(kind)
     before = {path: path.read_bytes() for path in (model.rglob("*") if model.is_dir() else [model]) if path.is_file()}
-    assert called(model, lamp / "predict") > NUM_GOOD // 2
-    code, out, err = run_verb(capsys, "calibrate", model, lamp / "calibrate", "--json")
+    assert predicted(model, lamp / "predict") > NUM_GOOD // 2
+    code, out, err = run_command(capsys, "calibrate", model, lamp / "calibrate", "--json")
     assert (code, err) == (0, "")
     result = json.loads(out)
     assert result["called_anomalous_before"] > NUM_GOOD // 2
     assert result["new"]["image_threshold"] > result["old"]["image_threshold"]
     assert result["promise"].startswith("at most 0.040 of normal images")
     assert result["trained_on"] == (0 if kind == "run" else None)
-    assert called(model, lamp / "predict") <= NUM_GOOD // 4
+    assert predicted(model, lamp / "predict") <= NUM_GOOD // 4
     assert AnomalyDetector.load(model).pixel_threshold == result["new"]["pixel_threshold"]
     assert all(path.read_bytes() == content for path, content in before.items())
-    code, out, _ = run_verb(capsys, "calibrate", model, "--reset")
+    code, out, _ = run_command(capsys, "calibrate", model, "--reset")
     assert (code, "was removed" in out) == (0, True)
     assert AnomalyDetector.load(model).image_threshold == result["old"]["image_threshold"]
-    code, out, _ = run_verb(capsys, "calibrate", model, "--reset")
+    code, out, _ = run_command(capsys, "calibrate", model, "--reset")
     assert (code, "no calibration to remove" in out) == (0, True)
 
 
@@ -92,7 +92,7 @@ def test_an_exported_model_is_calibrated_and_drift_and_profile_run_without_torch
 
 
 def test_the_file_says_where_the_thresholds_come_from(run, lamp, capsys):
-    _, out, _ = run_verb(capsys, "calibrate", run, lamp / "calibrate", "--json")
+    _, out, _ = run_command(capsys, "calibrate", run, lamp / "calibrate", "--json")
     document = json.loads((run / "calibration.json").read_text())
     hashes = sorted(hashlib.sha256(path.read_bytes()).hexdigest() for path in (lamp / "calibrate").iterdir())
     photographs = document["photographs"]
@@ -110,11 +110,11 @@ def test_what_the_model_has_seen_and_copies_are_left_out(run, category, lamp, tm
     for path in sorted((lamp / "calibrate").iterdir())[:5]:
         shutil.copy(path, photographs / f"new-{path.name}")
         shutil.copy(path, photographs / f"same-{path.name}")
-    code, out, _ = run_verb(capsys, "calibrate", run, photographs)
+    code, out, _ = run_command(capsys, "calibrate", run, photographs)
     assert code == 0
     assert out.startswith("5 photographs of good parts; left out: 12 that the model was trained on, 5 copies")
     assert "at least 19 of them" in out
-    code, _, err = run_verb(capsys, "calibrate", run, category / "train/good")
+    code, _, err = run_command(capsys, "calibrate", run, category / "train/good")
     assert (code, is_one_complaint(err)) == (3, True)
     assert "0 of 12 photographs can be used (the model was trained on 12)" in err
     assert "19 to promise" in err
@@ -123,10 +123,10 @@ def test_what_the_model_has_seen_and_copies_are_left_out(run, category, lamp, tm
 def test_an_exported_file_in_its_runs_folder_knows_what_it_was_trained_on(exported, run_folder, category, capsys):
     manifest = exported.with_name("manifest.csv")
     shutil.copy(run_folder / "manifest.csv", manifest)  # both runs were trained on the same images
-    code, _, err = run_verb(capsys, "calibrate", exported, category / "train/good")
+    code, _, err = run_command(capsys, "calibrate", exported, category / "train/good")
     assert (code, "the model was trained on 12" in err) == (3, True)
     manifest.write_text(manifest.read_text() + "\n")  # of another run, for all that is known
-    code, out, _ = run_verb(capsys, "calibrate", exported, category / "train/good")
+    code, out, _ = run_command(capsys, "calibrate", exported, category / "train/good")
     assert (code, "not known here" in out) == (0, True)
 
 
@@ -134,7 +134,7 @@ def test_unreadable_photographs_are_named(run, lamp, tmp_path, capsys):
     folder = shutil.copytree(lamp / "calibrate", tmp_path / "photographs")
     (folder / "003.png").write_bytes(b"not an image")
     (folder / "004.png").write_bytes(b"")
-    code, out, err = run_verb(capsys, "calibrate", run, folder)
+    code, out, err = run_command(capsys, "calibrate", run, folder)
     assert code == 4
     assert "003.png" in err
     assert "004.png" in err
@@ -142,17 +142,17 @@ def test_unreadable_photographs_are_named(run, lamp, tmp_path, capsys):
     (tmp_path / "broken").mkdir()
     shutil.move(folder / "003.png", tmp_path / "broken/003.png")
     (run / "calibration.json").unlink()
-    code, _, err = run_verb(capsys, "calibrate", run, tmp_path / "broken")
+    code, _, err = run_command(capsys, "calibrate", run, tmp_path / "broken")
     assert (code, is_one_complaint(err), "003.png" in err) == (3, True, True)
     assert not (run / "calibration.json").exists()
 
 
 @pytest.mark.parametrize("damage", ["number", "text", "version", "foreign"])
 def test_a_damaged_or_foreign_calibration_is_refused_and_can_be_replaced(run, exported, lamp, capsys, tmp_path, damage):
-    run_verb(capsys, "calibrate", run, lamp / "calibrate")
+    run_command(capsys, "calibrate", run, lamp / "calibrate")
     path = run / "calibration.json"
     if damage == "foreign":
-        run_verb(capsys, "calibrate", exported, lamp / "calibrate")
+        run_command(capsys, "calibrate", exported, lamp / "calibrate")
         shutil.copy(calibration_path(exported), path)
     elif damage == "text":
         path.write_bytes(b"\xff\xfe[]")
@@ -167,20 +167,20 @@ def test_a_damaged_or_foreign_calibration_is_refused_and_can_be_replaced(run, ex
     ):
         if verb[0] == "drift":
             (lamp / "predictions.jsonl").write_text('{"score": 1, "threshold": 1}\n')
-        code, _, err = run_verb(capsys, *verb)
+        code, _, err = run_command(capsys, *verb)
         assert (code, is_one_complaint(err)) == (1, True)
         assert f"{path} " in err
         assert "--reset" in err
-    assert run_verb(capsys, "calibrate", run, lamp / "calibrate")[0] == 0
-    assert called(run, lamp / "predict") <= NUM_GOOD // 4
+    assert run_command(capsys, "calibrate", run, lamp / "calibrate")[0] == 0
+    assert predicted(run, lamp / "predict") <= NUM_GOOD // 4
 
 
 def test_evaluate_uses_the_new_thresholds_and_leaves_their_photographs_out(run, category, capsys, tmp_path):
     data = shutil.copytree(category, tmp_path / "data")
     for i in range(6):
         save_image(data / f"test/good/lamp{i}.png", darker(texture(1000 + i)))
-    assert run_verb(capsys, "calibrate", run, *[data / f"test/good/lamp{i}.png" for i in range(3)])[0] == 0
-    _, out, _ = run_verb(capsys, "evaluate", run, data, "--json")
+    assert run_command(capsys, "calibrate", run, *[data / f"test/good/lamp{i}.png" for i in range(3)])[0] == 0
+    _, out, _ = run_command(capsys, "evaluate", run, data, "--json")
     metrics = json.loads(out)
     assert (metrics["counts"]["excluded"], metrics["counts"]["calibration"]) == (3, 3)
     thresholds = json.loads((run / "calibration.json").read_text())["calibration"]
@@ -193,7 +193,7 @@ def test_the_papers_fixed_cuts_are_refused_by_name(category, lamp, capsys, tmp_p
     from cavga.training.train import train
 
     run = train(category, tmp_path / "paper", small_config("paper", epochs=1))
-    code, _, err = run_verb(capsys, "calibrate", run, lamp / "calibrate")
+    code, _, err = run_command(capsys, "calibrate", run, lamp / "calibrate")
     assert (code, is_one_complaint(err)) == (2, True)
     assert "preset paper" in err
 
@@ -208,14 +208,14 @@ def test_the_papers_fixed_cuts_are_refused_by_name(category, lamp, capsys, tmp_p
     ],
 )
 def test_wrong_usage(arguments, message, capsys):
-    code, _, err = run_verb(capsys, "calibrate", *arguments)
+    code, _, err = run_command(capsys, "calibrate", *arguments)
     assert (code, is_one_complaint(err), message in err) == (2, True, True)
 
 
 def test_missing_models_and_photographs(run, lamp, capsys, tmp_path):
-    assert run_verb(capsys, "calibrate", tmp_path / "nothing", "--reset")[0] == 1
-    assert run_verb(capsys, "calibrate", tmp_path / "nothing", lamp)[0] == 1
-    code, _, err = run_verb(capsys, "calibrate", run, tmp_path / "nothing")
+    assert run_command(capsys, "calibrate", tmp_path / "nothing", "--reset")[0] == 1
+    assert run_command(capsys, "calibrate", tmp_path / "nothing", lamp)[0] == 1
+    code, _, err = run_command(capsys, "calibrate", run, tmp_path / "nothing")
     assert (code, is_one_complaint(err)) == (3, True)
 
 
@@ -230,7 +230,7 @@ def test_a_few_held_out_images_may_set_thresholds_again(tmp_path, capsys):
     config = replace(config, calibration=replace(config.calibration, false_alarm_rate=0.25))
     run = train(data, tmp_path / "run", config)
     assert "calibration" in (run / "manifest.csv").read_text()
-    code, out, _ = run_verb(capsys, "calibrate", run, data / "train/good", "--json")
+    code, out, _ = run_command(capsys, "calibrate", run, data / "train/good", "--json")
     result = json.loads(out)
     assert (code, result["trained_on"], result["new"]["num_images"]) == (0, 16, 4)
     assert result["new"]["image_threshold"] == pytest.approx(result["old"]["image_threshold"], rel=1e-5)

@@ -19,11 +19,11 @@ from cavga.export import export as export_run_module
 from cavga.export.export import export_run
 from cavga.images.decode import read_image
 from cavga.images.roi import Roi
-from cavga.images.tiling import Framing
+from cavga.images.tiling import Tiling
 from cavga.inference.torch_engine import TorchEngine
 from cavga.training import loop as training
 from cavga.training.train import train
-from tests.conftest import run_verb, save_image
+from tests.conftest import run_command, save_image
 
 TILE = 128
 
@@ -228,13 +228,13 @@ def test_an_exported_model_gives_what_pytorch_gives(data, tiled, tmp_path):
 
 def test_profile_says_how_many_tiles_it_has_timed(data, tiled, capsys):
     flags = ("--repeats", 1, "--batch-sizes", 2, "--device", "cpu")
-    code, out, _ = run_verb(capsys, "profile", tiled, data / "test/good", *flags)
+    code, out, _ = run_command(capsys, "profile", tiled, data / "test/good", *flags)
     assert (code, f"3 photographs of yours, 6 tiles of {TILE} px each" in out) == (0, True)
     assert "tiles/s" in out
 
 
 def test_what_checks_and_measures_an_export_is_what_the_model_sees(data, tiled):
-    tiles = list(export_run_module._seen(tiled, data, Framing((64, 64), tile=TILE), 18))
+    tiles = list(export_run_module._seen(tiled, data, Tiling((64, 64), tile=TILE), 18))
     assert len(tiles) == 18
     assert {tile.shape for tile in tiles} == {(TILE, TILE, 3)}
     corners = [surface(*SIZE, i)[y : y + TILE, x : x + TILE] for i in range(NUM_TRAIN) for y, x in
@@ -243,10 +243,10 @@ def test_what_checks_and_measures_an_export_is_what_the_model_sees(data, tiled):
     assert len(set(places)) == 18  # three of every photograph, and all six places of a tile
     assert {place // 6 for place in places} == set(range(NUM_TRAIN))
     assert {place % 6 for place in places} == set(range(6))
-    assert len(list(export_run_module._seen(tiled, data, Framing((64, 64), tile=TILE), 64))) == 6 * NUM_TRAIN
-    region = Framing((64, 64), roi=Roi(60, 20, 100, 50))
+    assert len(list(export_run_module._seen(tiled, data, Tiling((64, 64), tile=TILE), 64))) == 6 * NUM_TRAIN
+    region = Tiling((64, 64), roi=Roi(60, 20, 100, 50))
     assert {part.shape for part in export_run_module._seen(tiled, data, region, 4)} == {(50, 100, 3)}
-    whole = list(export_run_module._seen(tiled, data, Framing((64, 64)), 4))
+    whole = list(export_run_module._seen(tiled, data, Tiling((64, 64)), 4))
     assert (whole[0] == surface(*SIZE, 0)).all()
 
 

@@ -19,7 +19,7 @@ from cavga.config.presets import make_config
 from cavga.config.schema import as_dict
 from cavga.errors import CavgaError, DataError, UsageError
 from cavga.images.roi import Roi
-from cavga.images.tiling import Framing
+from cavga.images.tiling import Tiling
 from cavga.inference.detector import AnomalyDetector, Prediction
 from cavga.inference.prepare import FailedImage
 from cavga.prediction.map_files import grey_scale, greys, scale_text
@@ -189,7 +189,7 @@ def test_a_line_names_no_pictures_that_were_not_asked_for_or_could_not_be_made(p
 
 def test_overlays_show_the_border_of_the_region_of_interest(photographs, tmp_path):
     detector = Told(lambda _path: prediction(squares()))
-    detector.framing = Framing((32, 32), roi=Roi(10, 20, 40, 30))
+    detector.tiling = Tiling((32, 32), roi=Roi(10, 20, 40, 30))
     predict_to_folder(detector, [photographs], tmp_path / "out", outputs=PredictionOutputs(overlays=True))
     with Image.open(tmp_path / "out/overlays/0.png") as picture:
         is_white = (np.asarray(picture)[:64, :96] == 255).all(axis=2)
@@ -435,7 +435,7 @@ def test_a_map_of_log_odds_has_a_scale_of_its_own():
 
 def test_pictures_have_one_scale_a_model_from_what_set_its_thresholds():
     assert picture_scale(Told(pixel_threshold=0.7)) == MapScale(0.7, 0.7)
-    assert picture_scale(AnomalyDetector(NoEngine(0.7), {"variant": "ae_l2"})) == MapScale(0.7, 0.7)  # a control
+    assert picture_scale(AnomalyDetector(NoEngine(0.7), {"variant": "ae_l2"})) == MapScale(0.7, 0.7)  # a baseline
     detector = Told(variant="r-s", pixel_threshold=-1.0)
     calibration = Calibration("conformal", 3, 1, 0.1, 0.1, 0.1, -1.5, -1.0, -9.0, -1.5, scores=(-9.0, -2.25, -1.5))
     detector.description["calibration"] = calibration.as_dict()

@@ -37,9 +37,16 @@ def test_the_oracle_is_exact_where_cells_hold_the_mask_and_bounded_where_they_do
     assert oracle_iou([whole], 16) == dict.fromkeys(oracle_iou([whole], 16), 1.0)
 
 
-def made_row(cell: str, share: float, auroc: float, *, seed: int = 0) -> dict:
+def made_row(experiment: str, share: float, auroc: float, *, seed: int = 0) -> dict:
     metrics = {"image": {"auroc": auroc, "recall": 0.5, "false_alarm_rate": 0.1}, "pixel": {"auroc": None}}
-    return {"cell": cell, "data": "screw", "contamination": share, "seed": seed, "error": None, "metrics": metrics}
+    return {
+        "cell": experiment,
+        "data": "screw",
+        "contamination": share,
+        "seed": seed,
+        "error": None,
+        "metrics": metrics,
+    }
 
 
 def test_contamination_has_a_line_per_method_and_a_column_per_share():

@@ -1,11 +1,11 @@
-"""Made anomalies: they change what they say they change, and the mask says where."""
+"""Synthetic anomalies: they change what they say they change, and the mask says where."""
 
 import numpy as np
 import pytest
 
 from cavga.demo.textures import DEFECT_TYPES
 from cavga.synthetic import controlled as makers
-from cavga.synthetic.controlled import CONTRASTS, KINDS, SIZES, make_anomaly
+from cavga.synthetic.controlled import CONTRASTS, CONTROLLED_NAMES, SIZES, synthesise_controlled_anomaly
 from tests.conftest import texture
 
 
@@ -16,21 +16,23 @@ def photograph(*, colour=False, size=160):
     return np.stack(channels, axis=-1).astype(np.uint8)
 
 
-def made(kind, *, size=0.25, contrast=4.0, seed=0, picture=None):
+def made(anomaly_type, *, size=0.25, contrast=4.0, seed=0, picture=None):
     picture = photograph() if picture is None else picture
-    return make_anomaly(picture, kind, size=size, contrast=contrast, rng=np.random.default_rng(seed))
+    return synthesise_controlled_anomaly(
+        picture, anomaly_type, size=size, contrast=contrast, rng=np.random.default_rng(seed)
+    )
 
 
 def test_no_kind_is_one_of_the_demos():
-    assert not set(KINDS) & set(DEFECT_TYPES)
+    assert not set(CONTROLLED_NAMES) & set(DEFECT_TYPES)
 
 
 @pytest.mark.parametrize("contrast", CONTRASTS)
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_mask_is_where_the_picture_changed(kind, size, contrast):
+@pytest.mark.parametrize("kind", CONTROLLED_NAMES)
+def test_the_mask_is_where_the_picture_changed(anomaly_type, size, contrast):
     before = photograph()
-    result = made(kind, size=size, contrast=contrast)
+    result = made(anomaly_type, size=size, contrast=contrast)
     if result is None:
         assert (size, contrast) in {(0.03, 1.0), (0.03, 2.0), (0.03, 4.0), (0.06, 1.0)}  # too little to see
         return
@@ -45,40 +47,40 @@ def test_the_mask_is_where_the_picture_changed(kind, size, contrast):
     assert change.any(axis=0).sum() < 160  # most of the photograph is left alone
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_one_seed_is_one_picture_and_another_is_another(kind):
-    first, again, other = (made(kind, seed=seed) for seed in (5, 5, 6))
+@pytest.mark.parametrize("kind", CONTROLLED_NAMES)
+def test_one_seed_is_one_picture_and_another_is_another(anomaly_type):
+    first, again, other = (made(anomaly_type, seed=seed) for seed in (5, 5, 6))
     assert np.array_equal(first[0], again[0])
     assert np.array_equal(first[1], again[1])
     assert not np.array_equal(first[0], other[0])
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_photograph_itself_is_not_touched(kind):
+@pytest.mark.parametrize("kind", CONTROLLED_NAMES)
+def test_the_photograph_itself_is_not_touched(anomaly_type):
     picture = photograph()
-    made(kind, picture=picture)
+    made(anomaly_type, picture=picture)
     assert np.array_equal(picture, photograph())
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_more_contrast_changes_more(kind):
+@pytest.mark.parametrize("kind", CONTROLLED_NAMES)
+def test_more_contrast_changes_more(anomaly_type):
     changes = []
     for contrast in (1.0, 4.0):
-        results = [made(kind, contrast=contrast, seed=seed) for seed in range(8)]
+        results = [made(anomaly_type, contrast=contrast, seed=seed) for seed in range(8)]
         changes.append(np.mean([np.abs(after.astype(int) - photograph()).sum() for after, _ in results]))
     # turned by a little, a small stone lies as wrong as turned by much
-    assert changes[1] > (1.0 if kind == "turned" else 1.3) * changes[0]
+    assert changes[1] > (1.0 if anomaly_type == "turned" else 1.3) * changes[0]
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_larger_size_changes_a_larger_area(kind):
-    areas = [np.mean([made(kind, size=size, seed=seed)[1].sum() for seed in range(8)]) for size in (0.12, 0.25)]
+@pytest.mark.parametrize("kind", CONTROLLED_NAMES)
+def test_a_larger_size_changes_a_larger_area(anomaly_type):
+    areas = [np.mean([made(anomaly_type, size=size, seed=seed)[1].sum() for seed in range(8)]) for size in (0.12, 0.25)]
     assert areas[1] > 2 * areas[0]
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_grey_stays_grey(kind):
-    after, _ = made(kind)
+@pytest.mark.parametrize("kind", CONTROLLED_NAMES)
+def test_grey_stays_grey(anomaly_type):
+    after, _ = made(anomaly_type)
     assert (after == after[..., :1]).all()
 
 
@@ -89,10 +91,10 @@ def test_a_cast_on_a_colour_photograph_has_a_colour():
     assert np.ptp(shift) > 5
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_nothing_can_be_made_of_nothing(kind):
-    assert made(kind, picture=np.full((64, 64, 3), 128, np.uint8)) is None
-    assert made(kind, picture=photograph()[:4, :4]) is None
+@pytest.mark.parametrize("kind", CONTROLLED_NAMES)
+def test_nothing_can_be_made_of_nothing(anomaly_type):
+    assert made(anomaly_type, picture=np.full((64, 64, 3), 128, np.uint8)) is None
+    assert made(anomaly_type, picture=photograph()[:4, :4]) is None
 
 
 def test_noise_that_only_moved_is_no_anomaly():
@@ -101,10 +103,10 @@ def test_noise_that_only_moved_is_no_anomaly():
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (9, 200), (300, 20)])
-@pytest.mark.parametrize("kind", KINDS)
-def test_small_and_oblong_photographs(kind, shape):
+@pytest.mark.parametrize("kind", CONTROLLED_NAMES)
+def test_small_and_oblong_photographs(anomaly_type, shape):
     picture = np.random.default_rng(1).integers(0, 256, (*shape, 3), dtype=np.uint8)
-    result = made(kind, picture=picture)
+    result = made(anomaly_type, picture=picture)
     if result is not None:
         assert result[0].shape == picture.shape
         assert result[1].shape == shape

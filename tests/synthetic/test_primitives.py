@@ -1,4 +1,4 @@
-"""What made anomalies are drawn with."""
+"""What synthetic anomalies are drawn with."""
 
 import numpy as np
 import pytest

@@ -5,10 +5,10 @@ import pytest
 from scipy import ndimage
 
 from cavga.demo import textures as demo
-from cavga.synthetic.controlled import KINDS
+from cavga.synthetic.controlled import CONTROLLED_NAMES
 from cavga.synthetic.labels import LABEL_MIDDLE, graded_label
 from cavga.synthetic.scene import Scene
-from cavga.synthetic.strong import BOLD_KINDS, BOLD_MAKERS, SHARES, deviation_of, make_bold_anomaly
+from cavga.synthetic.strong import SHARES, STRONG_NAMES, STRONG_TYPES, std_of, synthesise_strong_anomaly
 from tests.synthetic.test_controlled import photograph
 
 
@@ -17,25 +17,25 @@ def other():
 
 
 def test_no_kind_is_one_of_the_self_tests_or_of_the_demos():
-    assert not set(BOLD_KINDS) & (set(KINDS) | set(demo.DEFECT_TYPES))
+    assert not set(STRONG_NAMES) & (set(CONTROLLED_NAMES) | set(demo.DEFECT_TYPES))
     assert sum(SHARES) == pytest.approx(1)
 
 
 @pytest.mark.parametrize("colour", [False, True])
-@pytest.mark.parametrize("kind", BOLD_KINDS)
-def test_a_kind_changes_a_part_of_the_image_by_about_its_own_contrast(kind, colour):
+@pytest.mark.parametrize("kind", STRONG_NAMES)
+def test_a_kind_changes_a_part_of_the_image_by_about_its_own_contrast(anomaly_type, colour):
     for seed in range(4):
         scene = Scene(photograph(colour=colour), other())
-        after = BOLD_MAKERS[kind][0](scene, np.random.default_rng(seed))
+        after = STRONG_TYPES[anomaly_type][0](scene, np.random.default_rng(seed))
         assert (after.shape, after.dtype) == (scene.image.shape, np.float32)
         change = np.abs(after - scene.image).max(axis=2)
         assert 0 < (change > 1).mean() < 0.4
-        assert change.max() > 0.3 * deviation_of(scene)
+        assert change.max() > 0.3 * std_of(scene)
 
 
 def test_one_seed_is_one_picture_and_neither_image_is_touched():
     image, second = photograph(), other()
-    pictures = [make_bold_anomaly(image, second, np.random.default_rng(seed)) for seed in (3, 3, 4)]
+    pictures = [synthesise_strong_anomaly(image, second, np.random.default_rng(seed)) for seed in (3, 3, 4)]
     assert all(np.array_equal(a, b) for a, b in zip(pictures[0], pictures[1], strict=True))
     assert not np.array_equal(pictures[0][0], pictures[2][0])
     assert np.array_equal(image, photograph())
@@ -45,7 +45,7 @@ def test_one_seed_is_one_picture_and_neither_image_is_touched():
 def test_the_label_is_where_the_image_changed_and_grey_stays_grey():
     image = photograph()
     for seed in range(6):
-        after, label = make_bold_anomaly(image, other(), np.random.default_rng(seed))
+        after, label = synthesise_strong_anomaly(image, other(), np.random.default_rng(seed))
         assert (after.dtype, label.dtype, label.shape) == (np.uint8, np.float32, image.shape[:2])
         assert (after == after[..., :1]).all()
         assert 0.5 <= label.max() <= 1
@@ -57,7 +57,7 @@ def test_the_label_is_where_the_image_changed_and_grey_stays_grey():
 @pytest.mark.parametrize("shape", [(5, 40), (8, 8), (16, 40), (40, 16)])
 def test_small_images_are_no_trouble(shape):
     image = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
-    results = [make_bold_anomaly(image, image[::-1].copy(), np.random.default_rng(seed)) for seed in range(8)]
+    results = [synthesise_strong_anomaly(image, image[::-1].copy(), np.random.default_rng(seed)) for seed in range(8)]
     assert (min(shape) < 8) == all(result is None for result in results)
 
 

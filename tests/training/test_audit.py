@@ -44,4 +44,4 @@ def test_a_classifier_that_calls_everything_normal_is_in_log_model_and_report(tm
     decisions = json.loads((run / "model.json").read_text())["training_decisions"]
     assert decisions == counts(0, 0)
     cavga.evaluate(run, data)
-    assert "none of the 2 labelled bad training images is called anomalous" in (run / "report.html").read_text()
+    assert "none of the 2 labelled bad training images is predicted anomalous" in (run / "report.html").read_text()

@@ -38,7 +38,7 @@ def energies_of(graph, pixels):
 
 
 def test_features_by_hand():
-    # Two channels, 64 cells, all 1 but two cells of 3 and 5 in channel 0: those are the top thirty-second.
+    # Two channels, 64 patches, all 1 but two patches of 3 and 5 in channel 0: those are the top thirty-second.
     z = torch.ones(1, 2, 8, 8)
     z[0, 0, 0, 0], z[0, 0, 4, 2] = 3.0, -5.0
     classifier = EnergyClassifier(latent_channels=2)
@@ -64,7 +64,7 @@ def test_the_logits_are_opposite_and_linear_in_the_logarithms():
 
 def test_the_map_is_grad_cam_of_the_anomalous_logit_where_its_gradient_is_taken():
     classifier = random_classifier()
-    classifier.weight[3:] = 0  # over all cells alone: which cells are the top ones has no gradient
+    classifier.weight[3:] = 0  # over all patches alone: which patches are the top ones has no gradient
     z = torch.randn(1, 3, 8, 8, requires_grad=True)
     classifier.reference.copy_(classifier.features(z.square())[0].detach().exp() - LOG_FLOOR)
     expected = grad_cam(classifier(z.square())[:, 1].sum(), z, weighting="elementwise")
@@ -78,9 +78,9 @@ def test_fitting_tells_labelled_bad_images_from_normal_ones_it_has_not_seen():
     unseen = np.concatenate([data.images[24:40], data.images[44:]])
     with torch.inference_mode():
         scores = graph.score_images(image_batch(unseen, np.arange(len(unseen)), CPU)).score
-        called = graph.model.classifier(energies_of(graph, unseen)).argmax(dim=1)
+        predicted = graph.model.classifier(energies_of(graph, unseen)).argmax(dim=1)
     assert scores[16:].min() > scores[:16].max()
-    assert called[16:].all()
+    assert predicted[16:].all()
 
 
 def test_both_scores_and_both_maps_count_in_deviations_of_normal_images():
@@ -125,5 +125,5 @@ def test_a_classifier_that_learns_nothing_is_left_out_of_the_score_and_said(capl
         batch = image_batch(data.images, np.arange(len(data)), CPU)
         joint = graph.score_images(batch).score
         energy = map_score(enlarged(energies_of(graph, data.images).mean(dim=1), (32, 32)))
-    mean, deviation = graph.model.classifier.image_scale[0]
-    assert torch.allclose(joint, (energy - mean) / deviation, atol=1e-4)
+    mean, std = graph.model.classifier.image_scale[0]
+    assert torch.allclose(joint, (energy - mean) / std, atol=1e-4)

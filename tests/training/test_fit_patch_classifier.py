@@ -6,15 +6,15 @@ import torch
 
 import cavga
 from cavga.config.presets import make_config
-from cavga.config.schema import is_self_supervised, is_trained_on_made
+from cavga.config.schema import is_end_to_end, is_self_supervised
 from cavga.data.dataset import TrainingImages
 from cavga.errors import UsageError
-from cavga.losses import made_region_loss
+from cavga.losses import region_guided_attention_loss
 from cavga.model.build import build
-from cavga.model.classifiers import CellClassifier, top_mean, with_context
+from cavga.model.classifiers import PatchClassifier, top_mean, with_context
 from cavga.training.fit import fit_whitened
-from cavga.training.fit_patch_classifier import _made_images
-from cavga.training.loop import make_players, one_cycle, training_step
+from cavga.training.fit_patch_classifier import synthetic_images
+from cavga.training.loop import make_networks, one_cycle, training_step
 from tests.conftest import small_config, texture, write_category
 
 CPU = torch.device("cpu")
@@ -25,7 +25,7 @@ def test_loss_by_hand():
     logits, labels = torch.tensor([[[0.0, 2.0]]]), torch.tensor([[[1.0, 0.0]]])
     first = 0.5 * np.log(2)
     second = 1 / (1 + np.exp(-2)) * np.log(1 + np.exp(2))
-    assert made_region_loss(logits, labels).item() == pytest.approx(10 * (first + second) / 2, rel=1e-5)
+    assert region_guided_attention_loss(logits, labels).item() == pytest.approx(10 * (first + second) / 2, rel=1e-5)
 
 
 def test_a_cell_sees_itself_its_surroundings_and_the_whole_image():
@@ -37,11 +37,11 @@ def test_a_cell_sees_itself_its_surroundings_and_the_whole_image():
     assert context[0, :, 7, 7].tolist()[0] == 0
 
 
-def test_the_images_logit_is_the_mean_of_its_highest_cells():
+def test_the_images_logit_is_the_mean_of_its_highest_patches():
     cam = torch.zeros(1, 8, 8)
     cam[0, 0, :2] = torch.tensor([4.0, 2.0])
-    assert top_mean(cam).item() == 3.0  # a thirty-second of 64 cells
-    classifier = CellClassifier(latent_channels=2).eval()
+    assert top_mean(cam).item() == 3.0  # a thirty-second of 64 patches
+    classifier = PatchClassifier(latent_channels=2).eval()
     z = torch.randn(3, 2, 8, 8)
     logits = classifier(z)
     assert torch.equal(logits[:, 0], -logits[:, 1])
@@ -97,7 +97,7 @@ def test_labelled_bad_images_join_in_without_masks(category, tmp_path, monkeypat
 
 def test_the_made_images_are_a_function_of_the_seed():
     images = textures(6)
-    first, again, other = (list(_made_images(images, seed)) for seed in (0, 0, 1))
+    first, again, other = (list(synthetic_images(images, seed)) for seed in (0, 0, 1))
     assert all(np.array_equal(a[0], b[0]) and np.array_equal(a[1], b[1]) for a, b in zip(first, again, strict=True))
     assert len(first) != len(other) or any(not np.array_equal(a[0], b[0]) for a, b in zip(first, other, strict=True))
 
@@ -113,7 +113,7 @@ def test_without_weights_encoder_latent_and_c_are_trained_together():
     model = made.model
     assert (model.latent, model.stages, model.attention, model.image_score) == ("trained", (1,), "class", "map")
     assert made.loss.adversarial_weight == 0
-    assert is_trained_on_made(model)
+    assert is_end_to_end(model)
     assert make_config("recommended", {"model": {"variant": "d-s"}}).model.stages == (2,)
     for fitted_last in ({**FROZEN}, {"variant": "r-s"}):
         config = make_config("recommended", {"model": fitted_last})
@@ -127,25 +127,25 @@ def test_a_step_on_made_images_is_eq_6_with_the_place_known(variant, adversarial
     config = small_config(variant=variant)
     loss = replace(config.loss, adversarial_weight=adversarial_weight)
     torch.manual_seed(0)
-    players = make_players(build(config.model, image_size=(32, 32)), config, CPU)
-    players.model.train()
-    before = {key: value.clone() for key, value in players.model.state_dict().items()}
-    critic = {key: value.clone() for key, value in players.discriminator.state_dict().items()}
+    networks = make_networks(build(config.model, image_size=(32, 32)), config, CPU)
+    networks.model.train()
+    before = {key: value.clone() for key, value in networks.model.state_dict().items()}
+    critic = {key: value.clone() for key, value in networks.discriminator.state_dict().items()}
     images, regions = torch.rand(4, 3, 32, 32), torch.zeros(4, 32, 32)
     regions[:3, 8:20, 8:20] = 1
     labels = torch.tensor([1, 1, 1, 0])
-    step = training_step(players, images, labels, loss, torch.Generator().manual_seed(0), regions=regions)
+    step = training_step(networks, images, labels, loss, torch.Generator().manual_seed(0), regions=regions)
     terms = step.terms
     expected = terms["reconstruction"] + 1e-3 * terms["kl"] + adversarial_weight * terms["generator"]
     expected = expected + terms["classification"] + terms["guided_attention"]
     assert torch.allclose(terms["total"], expected, atol=1e-5)
     assert step.calls.sum(dim=1).tolist() == [1, 3]
     assert len(step.coverage) == 1
-    after = players.model.state_dict()
+    after = networks.model.state_dict()
     first = next(key for key in after if key.startswith("encoder.") and key.endswith("weight"))
     for name in (first, "classifier.readout.weight", "mu_head.bias"):
         assert not torch.equal(before[name], after[name])
-    moved = any(not torch.equal(critic[key], value) for key, value in players.discriminator.state_dict().items())
+    moved = any(not torch.equal(critic[key], value) for key, value in networks.discriminator.state_dict().items())
     assert moved == ("discriminator" in terms) == (adversarial_weight > 0)
 
 

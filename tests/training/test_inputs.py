@@ -9,7 +9,7 @@ from cavga.data.manifest import read_manifest_hashes, sha256_of
 from cavga.errors import DataError
 from cavga.evaluation.evaluate import evaluate_detector
 from cavga.inference.detector import AnomalyDetector
-from cavga.training.inputs import gather
+from cavga.training.inputs import gather_training_images
 from cavga.training.run_folder import fingerprint, provenance, write_inputs
 from tests.conftest import save_image, small_config, texture, write_category
 
@@ -47,14 +47,14 @@ def written(inputs, config, folder):
 
 @pytest.mark.parametrize("variant", ["r-u", "d-u"])
 def test_other_variants_take_no_bad_images(labelled, variant):
-    inputs = gather(labelled, weak_config(variant=variant))
+    inputs = gather_training_images(labelled, weak_config(variant=variant))
     assert (inputs.anomalous, inputs.drawn) == ((), ())
     assert not any("square" in path for path in inputs.hashes)
 
 
 @pytest.mark.parametrize("variant", ["r-w", "d-w"])
 def test_bad_images_in_train_are_used_and_none_is_drawn(labelled, variant):
-    inputs = gather(labelled, weak_config(variant=variant))
+    inputs = gather_training_images(labelled, weak_config(variant=variant))
     assert paths(inputs.anomalous) == [f"train/square/00{i}.png" for i in range(3)]
     assert inputs.drawn == ()
     assert all(path.startswith("train/good/") for path in paths(inputs.train + inputs.calibration))
@@ -64,19 +64,19 @@ def test_bad_images_of_a_manifest_are_those_of_split_train(labelled, tmp_path):
     rows = [f"{path},0,train" for path in sorted((labelled / "train/good").iterdir())]
     rows += [f"{labelled}/train/square/001.png,1,train", f"{labelled}/test/square/000.png,1,test"]
     (tmp_path / "m.csv").write_text("image,label,split\n" + "\n".join(rows), encoding="utf-8")
-    inputs = gather(tmp_path / "m.csv", weak_config())
+    inputs = gather_training_images(tmp_path / "m.csv", weak_config())
     assert [record.path.name for record in inputs.anomalous] == ["001.png"]
     assert inputs.drawn == ()
 
 
 def test_without_labelled_ones_some_of_the_test_set_are_drawn_by_seed(unlabelled):
-    inputs = gather(unlabelled, weak_config())
+    inputs = gather_training_images(unlabelled, weak_config())
     assert len(inputs.anomalous) == 1
     assert inputs.drawn == tuple(paths(inputs.anomalous))
     assert inputs.drawn[0].startswith("test/square/")
-    assert gather(unlabelled, weak_config()).drawn == inputs.drawn
-    assert len({gather(unlabelled, weak_config(seed=seed)).drawn for seed in range(6)}) > 1
-    assert len(gather(unlabelled, weak_config(anomalous_fraction=0.6)).drawn) == 3
+    assert gather_training_images(unlabelled, weak_config()).drawn == inputs.drawn
+    assert len({gather_training_images(unlabelled, weak_config(seed=seed)).drawn for seed in range(6)}) > 1
+    assert len(gather_training_images(unlabelled, weak_config(anomalous_fraction=0.6)).drawn) == 3
 
 
 def test_no_bad_images_at_all_is_one_line_that_says_where_they_go(tmp_path):
@@ -84,9 +84,9 @@ def test_no_bad_images_at_all_is_one_line_that_says_where_they_go(tmp_path):
     with pytest.raises(
         DataError, match=r"no labelled bad images.*r-w.*train/<name>.*manifest.*test/<defect>"
     ) as caught:
-        gather(data, weak_config())
+        gather_training_images(data, weak_config())
     assert "\n" not in str(caught.value)
-    gather(data, weak_config(variant="r-u"))
+    gather_training_images(data, weak_config(variant="r-u"))
 
 
 # --- what is wrong with them ---
@@ -95,9 +95,9 @@ def test_no_bad_images_at_all_is_one_line_that_says_where_they_go(tmp_path):
 def test_an_unreadable_bad_image_is_an_error_or_left_out_and_named(labelled):
     (labelled / "train/square/001.png").write_bytes(b"")
     with pytest.raises(DataError, match=r"1 training images cannot be read.*square.001\.png"):
-        gather(labelled, weak_config())
-    gather(labelled, weak_config(variant="r-u"))  # which does not read it
-    inputs = gather(labelled, weak_config(skip_bad=True))
+        gather_training_images(labelled, weak_config())
+    gather_training_images(labelled, weak_config(variant="r-u"))  # which does not read it
+    inputs = gather_training_images(labelled, weak_config(skip_bad=True))
     assert paths(inputs.anomalous) == ["train/square/000.png", "train/square/002.png"]
     assert len(inputs.left_out) == 1
     assert "001.png" in inputs.left_out[0]
@@ -107,7 +107,7 @@ def test_bad_images_that_are_all_unreadable_are_an_error_with_skip_bad_too(unlab
     for path in (unlabelled / "test/square").iterdir():
         path.write_bytes(b"")
     with pytest.raises(DataError, match=r"none of the 1 labelled bad images can be read: .*test.square"):
-        gather(unlabelled, weak_config(skip_bad=True))
+        gather_training_images(unlabelled, weak_config(skip_bad=True))
 
 
 @pytest.mark.parametrize("good", ["train/good/zzz.png", "validation/good/0.png"])
@@ -115,7 +115,7 @@ def test_one_content_that_is_labelled_good_and_bad_is_refused(labelled, good):
     (labelled / good).parent.mkdir(parents=True, exist_ok=True)
     shutil.copy(labelled / "train/square/002.png", labelled / good)
     with pytest.raises(DataError, match=rf"train/square/002\.png, labelled bad, .*{good}, labelled good; remove"):
-        gather(labelled, weak_config())
+        gather_training_images(labelled, weak_config())
 
 
 def test_good_images_that_can_all_not_be_read_leave_nothing_to_train_on(labelled):
@@ -124,21 +124,21 @@ def test_good_images_that_can_all_not_be_read_leave_nothing_to_train_on(labelled
     for path in (labelled / "train/good").iterdir():
         path.write_bytes(b"")
     with pytest.raises(DataError, match="14 good images, 12 of them unreadable"):
-        gather(labelled, weak_config(skip_bad=True))
+        gather_training_images(labelled, weak_config(skip_bad=True))
 
 
 # --- what a run writes and remembers ---
 
 
 def test_the_manifest_lists_bad_images_with_label_1_and_split_train(labelled, unlabelled, tmp_path):
-    rows = written(gather(labelled, weak_config()), weak_config(), tmp_path / "a")
+    rows = written(gather_training_images(labelled, weak_config()), weak_config(), tmp_path / "a")
     bad = {path: row for path, row in rows.items() if row["label"] == "1"}
     assert list(bad) == [f"train/square/00{i}.png" for i in range(3)]
     assert {(row["split"], row["defect_type"]) for row in bad.values()} == {("train", "square")}
     assert bad["train/square/001.png"]["sha256"] == sha256_of(labelled / "train/square/001.png")
     assert len(rows) == 12 + 3
 
-    inputs = gather(unlabelled, weak_config())
+    inputs = gather_training_images(unlabelled, weak_config())
     (row,) = (row for row in written(inputs, weak_config(), tmp_path / "b").values() if row["label"] == "1")
     mask = row["image"].replace("test", "ground_truth").replace(".png", "_mask.png")
     assert (row["image"], row["split"], row["mask"]) == (inputs.drawn[0], "train", mask)
@@ -146,12 +146,12 @@ def test_the_manifest_lists_bad_images_with_label_1_and_split_train(labelled, un
 
 def test_masks_of_bad_training_images_are_not_needed(unlabelled, tmp_path):
     shutil.rmtree(unlabelled / "ground_truth")
-    inputs = gather(unlabelled, weak_config())
+    inputs = gather_training_images(unlabelled, weak_config())
     assert written(inputs, weak_config(), tmp_path / "run")[inputs.drawn[0]]["mask"] == ""
 
 
 def test_drawn_images_are_left_out_of_the_evaluation_and_counted(unlabelled, run_folder, tmp_path):
-    inputs = gather(unlabelled, weak_config(anomalous_fraction=0.4))
+    inputs = gather_training_images(unlabelled, weak_config(anomalous_fraction=0.4))
     written(inputs, weak_config(), tmp_path / "run")
     used = read_manifest_hashes(tmp_path / "run/manifest.csv")
     result = evaluate_detector(AnomalyDetector.load(run_folder), load_catalog(unlabelled), tmp_path / "out", used=used)
@@ -163,23 +163,23 @@ def test_drawn_images_are_left_out_of_the_evaluation_and_counted(unlabelled, run
 
 def test_bad_images_are_part_of_what_identifies_a_run(labelled):
     config = weak_config()
-    before = gather(labelled, config)
+    before = gather_training_images(labelled, config)
     assert before.content_hash() != replace(before, anomalous=()).content_hash()
     save_image(labelled / "train/square/000.png", texture(999))
-    after = gather(labelled, config)
+    after = gather_training_images(labelled, config)
     assert after.content_hash() != before.content_hash()
     assert fingerprint(after, config) != fingerprint(before, config)
 
 
 def test_provenance_counts_bad_images_and_names_those_drawn(labelled, unlabelled):
-    origin = provenance(gather(labelled, weak_config()), weak_config(), device="cpu", seconds=1.0)
+    origin = provenance(gather_training_images(labelled, weak_config()), weak_config(), device="cpu", seconds=1.0)
     assert (origin["train"], origin["train_anomalous"], origin["drawn"]) == (12, 3, [])
-    inputs = gather(unlabelled, weak_config())
+    inputs = gather_training_images(unlabelled, weak_config())
     origin = provenance(inputs, weak_config(), device="cpu", seconds=1.0)
     assert (origin["train_anomalous"], origin["drawn"]) == (1, list(inputs.drawn))
 
 
 def test_a_draw_that_leaves_nothing_to_test_with_is_warned_of(tmp_path, caplog):
     data = write_category(tmp_path / "one", num_bad=1)
-    assert len(gather(data, weak_config()).anomalous) == 1
+    assert len(gather_training_images(data, weak_config()).anomalous) == 1
     assert "all 1 bad test images were drawn" in caplog.text

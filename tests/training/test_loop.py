@@ -10,7 +10,7 @@ from cavga.data.dataset import TrainingImages, augment, epoch_order, image_batch
 from cavga.errors import ResumeError
 from cavga.model.build import build
 from cavga.training.log import collapse_warnings
-from cavga.training.loop import make_players, train, training_step
+from cavga.training.loop import make_networks, train, training_step
 from tests.conftest import small_config
 
 
@@ -28,25 +28,25 @@ NORMAL = torch.zeros(4, dtype=torch.int64)
 def players_of(config):
     torch.manual_seed(config.training.seed)
     model = build(config.model, image_size=config.data.image_size)
-    return make_players(model, config, torch.device("cpu"))
+    return make_networks(model, config, torch.device("cpu"))
 
 
-def weights_of(players):
-    return {key: value.clone() for key, value in players.model.state_dict().items()}
+def weights_of(networks):
+    return {key: value.clone() for key, value in networks.model.state_dict().items()}
 
 
 @pytest.mark.parametrize("preset", ["recommended", "paper"])
 @pytest.mark.parametrize("variant", ["r-u", "d-u"])
 def test_a_step_moves_both_players(preset, variant):
     config = small_config(preset, variant)
-    players = players_of(config)
-    players.model.train()
-    before = weights_of(players)
-    critic = {key: value.clone() for key, value in players.discriminator.state_dict().items()}
+    networks = players_of(config)
+    networks.model.train()
+    before = weights_of(networks)
+    critic = {key: value.clone() for key, value in networks.discriminator.state_dict().items()}
     batch = image_batch(images(), np.arange(4), torch.device("cpu"))
-    losses = training_step(players, batch, NORMAL, config.loss, torch.Generator().manual_seed(0))
-    assert any(not torch.equal(before[key], value) for key, value in players.model.state_dict().items())
-    assert any(not torch.equal(critic[key], value) for key, value in players.discriminator.state_dict().items())
+    losses = training_step(networks, batch, NORMAL, config.loss, torch.Generator().manual_seed(0))
+    assert any(not torch.equal(before[key], value) for key, value in networks.model.state_dict().items())
+    assert any(not torch.equal(critic[key], value) for key, value in networks.discriminator.state_dict().items())
     weights = config.loss
     terms = losses.terms
     vae = terms["reconstruction"] + weights.kl_weight * terms["kl"]
@@ -65,18 +65,18 @@ def weak_config(variant="r-w", *, shape="map", score="logit", **loss):
 @pytest.mark.parametrize("variant", ["r-w", "d-w"])
 def test_a_weak_step_is_eq_6(variant, shape, score):
     config = weak_config(variant, shape=shape, score=score)
-    players = players_of(config)
-    players.model.train()
-    before = weights_of(players)
+    networks = players_of(config)
+    networks.model.train()
+    before = weights_of(networks)
     batch, labels = image_batch(images(), np.arange(4), torch.device("cpu")), torch.tensor([0, 0, 0, 1])
-    step = training_step(players, batch, labels, config.loss, torch.Generator().manual_seed(0))
+    step = training_step(networks, batch, labels, config.loss, torch.Generator().manual_seed(0))
     terms = step.terms
     vae = terms["reconstruction"] + terms["kl"]
     expected = vae + terms["generator"] + 0.001 * terms["classification"] + 0.01 * terms["guided_attention"]
     assert torch.allclose(terms["total"], expected, atol=1e-5)
     assert "attention_expansion" not in terms
     assert step.calls.sum(dim=1).tolist() == [3, 1]
-    after = players.model.state_dict()
+    after = networks.model.state_dict()
     assert not torch.equal(before["classifier.linear.weight"], after["classifier.linear.weight"])
 
 
@@ -86,12 +86,12 @@ def test_the_class_losses_reach_classifier_and_encoder():
     moved = {}
     for name, loss in (("bce", {"guided_attention_weight": 0.0}), ("cga", {"classification_weight": 0.0})):
         config = weak_config(**only_class, **loss)
-        players = players_of(config)
-        torch.nn.init.constant_(players.model.classifier.linear.bias, 0.0)
-        players.model.classifier.linear.bias.data[0] = 5.0  # normal images are called normal, so that L_cga acts
-        before = weights_of(players)
-        training_step(players, batch, labels, config.loss, torch.Generator().manual_seed(0))
-        after = players.model.state_dict()
+        networks = players_of(config)
+        torch.nn.init.constant_(networks.model.classifier.linear.bias, 0.0)
+        networks.model.classifier.linear.bias.data[0] = 5.0  # normal images are called normal, so that L_cga acts
+        before = weights_of(networks)
+        training_step(networks, batch, labels, config.loss, torch.Generator().manual_seed(0))
+        after = networks.model.state_dict()
         moved[name] = {key for key in before if not torch.equal(before[key], after[key])}
     for keys in moved.values():
         assert "classifier.linear.weight" in keys
@@ -110,21 +110,21 @@ def test_class_weights_give_each_class_half_of_the_loss():
 
 def test_the_log_says_how_the_classifier_decides(tmp_path):
     config = replace(weak_config(), training=replace(weak_config().training, epochs=1))
-    players = players_of(config)
-    players.model.classifier.linear.bias.data[0] = 50.0
-    train(players, data(7, num_anomalous=2), config, folder=tmp_path, fingerprint="x")
+    networks = players_of(config)
+    networks.model.classifier.linear.bias.data[0] = 50.0
+    train(networks, data(7, num_anomalous=2), config, folder=tmp_path, fingerprint="x")
     (line,) = [json.loads(text) for text in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert (line["recall"], line["false_alarm_rate"]) == (0.0, 0.0)
 
 
 def test_the_generators_step_does_not_train_the_discriminator():
     config = small_config("paper")
-    players = players_of(config)
-    players.discriminator_optimizer.param_groups[0]["lr"] = 0.0
-    before = [parameter.clone() for parameter in players.discriminator.parameters()]
+    networks = players_of(config)
+    networks.discriminator_optimizer.param_groups[0]["lr"] = 0.0
+    before = [parameter.clone() for parameter in networks.discriminator.parameters()]
     batch = image_batch(images(), np.arange(4), torch.device("cpu"))
-    training_step(players, batch, NORMAL, config.loss, torch.Generator().manual_seed(0))
-    for parameter, old in zip(players.discriminator.parameters(), before, strict=True):
+    training_step(networks, batch, NORMAL, config.loss, torch.Generator().manual_seed(0))
+    for parameter, old in zip(networks.discriminator.parameters(), before, strict=True):
         assert torch.equal(parameter, old)
 
 
@@ -132,9 +132,9 @@ def test_the_attention_loss_reaches_the_weights():
     config = small_config("paper")
     with_loss, without = players_of(config), players_of(config)
     batch = image_batch(images(), np.arange(4), torch.device("cpu"))
-    for players, weight in ((with_loss, 1.0), (without, 0.0)):
+    for networks, weight in ((with_loss, 1.0), (without, 0.0)):
         loss = replace(config.loss, attention_weight=weight, adversarial_weight=0.0, vae_weight=0.0)
-        training_step(players, batch, NORMAL, loss, torch.Generator().manual_seed(0))
+        training_step(networks, batch, NORMAL, loss, torch.Generator().manual_seed(0))
     bias = "mu_head.projections.0.weight"
     assert not torch.equal(with_loss.model.state_dict()[bias], without.model.state_dict()[bias])
 
@@ -171,9 +171,9 @@ def test_oblong_images_are_flipped_but_not_turned():
 def test_same_seed_same_weights_and_another_seed_others(tmp_path):
     def trained(seed, name):
         config = small_config(seed=seed)
-        players = players_of(config)
-        train(players, data(), config, folder=tmp_path / name, fingerprint="x")
-        return weights_of(players)
+        networks = players_of(config)
+        train(networks, data(), config, folder=tmp_path / name, fingerprint="x")
+        return weights_of(networks)
 
     first, again, other = trained(0, "a"), trained(0, "b"), trained(1, "c")
     assert all(torch.equal(first[key], again[key]) for key in first)
@@ -217,10 +217,10 @@ def test_collapse_is_reported(caplog, tmp_path):
     assert "latent has collapsed" in collapse_warnings({**healthy, "active_units": 0})[0]
     assert "attention has collapsed" in collapse_warnings({**healthy, "attention_coverage": 0.999})[0]
     config = small_config("paper", epochs=1)
-    players = players_of(config)
-    torch.nn.init.constant_(players.model.mu_head.bias, 0.0)
-    for projection in players.model.mu_head.projections:
+    networks = players_of(config)
+    torch.nn.init.constant_(networks.model.mu_head.bias, 0.0)
+    for projection in networks.model.mu_head.projections:
         torch.nn.init.zeros_(projection.weight)
     with caplog.at_level(logging.WARNING, logger="cavga"):
-        train(players, data(2), small_config("paper", epochs=1), folder=tmp_path, fingerprint="x")
+        train(networks, data(2), small_config("paper", epochs=1), folder=tmp_path, fingerprint="x")
     assert "latent has collapsed" in caplog.text

@@ -3,9 +3,9 @@ import pytest
 import torch
 from torch import nn
 
-from cavga.config.backbones import NETWORKS
+from cavga.config.backbones import BACKBONES
 from cavga.model.encoder import DcganEncoder, TorchvisionEncoder
-from cavga.training.pca_filters import set_first_filters
+from cavga.training.pca_filters import init_filters_by_pca
 
 CPU = torch.device("cpu")
 
@@ -22,12 +22,12 @@ def waves(count=4, size=64):
 @pytest.fixture
 def encoder():
     torch.manual_seed(0)
-    return TorchvisionEncoder(NETWORKS["resnet18"], depth=1, frozen=False)
+    return TorchvisionEncoder(BACKBONES["resnet18"], depth=1, frozen=False)
 
 
 def test_the_first_are_what_the_surface_is_made_of(encoder):
     before = encoder.conv1.weight.clone()
-    set_first_filters(encoder, waves(), device=CPU)
+    init_filters_by_pca(encoder, waves(), device=CPU)
     weight = encoder.conv1.weight
     leading = weight[0].mean(dim=0)
     assert leading.std(dim=0).max() < 0.1 * leading.std(dim=1).max()  # alike down a column, a wave along a row
@@ -43,12 +43,12 @@ def test_noise_of_any_colour_sets_all_of_them(name, encoder):
     chosen = encoder if name == "resnet18" else DcganEncoder(depth=1, frozen=False)
     first = next(module for module in chosen.modules() if isinstance(module, nn.Conv2d))
     before = first.weight.clone()
-    set_first_filters(chosen, images, device=CPU)
+    init_filters_by_pca(chosen, images, device=CPU)
     assert (first.weight != before).flatten(1).any(dim=1).all()
     assert torch.isfinite(first.weight).all()
 
 
 def test_flat_images_leave_them_as_they_are(encoder):
     before = encoder.conv1.weight.clone()
-    set_first_filters(encoder, np.full((2, 32, 32, 3), 77, np.uint8), device=CPU)
+    init_filters_by_pca(encoder, np.full((2, 32, 32, 3), 77, np.uint8), device=CPU)
     assert torch.equal(before, encoder.conv1.weight)

@@ -12,9 +12,9 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from cavga.benchmark.experiments.experiment import Cell
+from cavga.benchmark.experiments.experiment import Experiment
 from cavga.benchmark.experiments.index import TABLES
-from cavga.benchmark.experiments.selection import Choice, choose_cells
+from cavga.benchmark.experiments.selection import Selection, select_experiments
 from cavga.benchmark.runner import _settings_of
 from cavga.cli.main import main
 from cavga.config.presets import PRETRAINING, make_config
@@ -25,10 +25,10 @@ from cavga.errors import ModelFileError, ResumeError, UsageError
 from cavga.model.build import build
 from cavga.training import train as pipeline
 from cavga.training.gan_weights import read_gan_weights
-from cavga.training.loop import make_players
+from cavga.training.loop import make_networks
 from cavga.training.pretrain import pretrain
 from cavga.training.train import train
-from tests.conftest import is_one_complaint, run_verb, save_image, small_config, texture
+from tests.conftest import is_one_complaint, run_command, save_image, small_config, texture
 
 WIDTHS = ("--latent-channels", 8, "--decoder-width", 8)
 SMALL = ("--image-size", 32, *WIDTHS, "--batch-size", 8, "--epochs", 1, "--device", "cpu")
@@ -78,7 +78,7 @@ def test_all_three_networks_are_trained(weights):
     config, cpu = pretraining_config(epochs=1), torch.device("cpu")
     assert config.loss.attention_weight == 0
     with pipeline.deterministic(config.training.seed, cpu):
-        start = make_players(build(config.model, image_size=config.data.image_size), config, cpu)
+        start = make_networks(build(config.model, image_size=config.data.image_size), config, cpu)
     parts = {"encoder": start.model.encoder, "decoder": start.model.decoder, "discriminator": start.discriminator}
     found = load_file(weights)
     assert {f"{name}.{key}" for name, part in parts.items() for key in part.state_dict()} == set(found)
@@ -92,8 +92,8 @@ def seen(monkeypatch):
     """The networks at the moment when training begins."""
     seen = {}
 
-    def note(players, *_arguments, **_options):
-        for name, part in (("model", players.model), ("discriminator", players.discriminator)):
+    def note(networks, *_arguments, **_options):
+        for name, part in (("model", networks.model), ("discriminator", networks.discriminator)):
             seen.update({f"{name}.{key}": value.clone() for key, value in part.state_dict().items()})
 
     monkeypatch.setattr(pipeline, "train_players", note)
@@ -166,7 +166,7 @@ def misfit(tmp_path, weights, kind):
 def test_a_file_that_is_none_of_ours_is_refused_in_one_line(kind, said, category, weights, tmp_path, capsys):
     path, run = misfit(tmp_path, weights, kind), tmp_path / "run"
     flags = ("--variant", "d-u", "--preset", "paper", "--image-size", 32, *WIDTHS, "--gan-weights", path)
-    code, _, err = run_verb(capsys, "train", category, "--output", run, *flags)
+    code, _, err = run_command(capsys, "train", category, "--output", run, *flags)
     assert code == 1
     assert said in err
     assert str(path) in err
@@ -184,7 +184,7 @@ def test_a_file_that_is_none_of_ours_is_refused_in_one_line(kind, said, category
 )  # fmt: skip
 def test_a_file_of_other_sizes_is_refused_in_one_line(variant, flags, said, category, weights, tmp_path, capsys):
     settings = ("--preset", "paper", "--variant", variant, "--weights", "none", "--gan-weights", weights, *flags)
-    code, _, err = run_verb(capsys, "train", category, "--output", tmp_path / "run", *settings)
+    code, _, err = run_command(capsys, "train", category, "--output", tmp_path / "run", *settings)
     assert code == 1
     assert said in err
     assert is_one_complaint(err)
@@ -245,29 +245,29 @@ def test_an_image_that_cannot_be_read_is_named(faces, tmp_path, capsys):
     shutil.copytree(faces, folder)
     (folder / "000002.jpg").write_bytes(b"no picture")
     path = tmp_path / "w.safetensors"
-    code, _, err = run_verb(capsys, "pretrain", folder, "--output", path, *SMALL)
+    code, _, err = run_command(capsys, "pretrain", folder, "--output", path, *SMALL)
     assert code == 3
     assert "000002.jpg" in err
     assert is_one_complaint(err)
     assert [file.name for file in tmp_path.iterdir()] == ["faces"]
-    code, _, err = run_verb(capsys, "pretrain", folder, "--output", path, *SMALL, "--skip-bad")
+    code, _, err = run_command(capsys, "pretrain", folder, "--output", path, *SMALL, "--skip-bad")
     assert code == 4
     assert "000002.jpg" in err
     assert read_gan_weights(path).record["images"] == 15
 
 
 def test_wrong_output_and_missing_folder(faces, tmp_path, capsys):
-    code, _, err = run_verb(capsys, "pretrain", faces, "--output", tmp_path / "w.pth", *SMALL)
+    code, _, err = run_command(capsys, "pretrain", faces, "--output", tmp_path / "w.pth", *SMALL)
     assert code == 2
     assert "ends in .safetensors" in err
-    code, _, err = run_verb(capsys, "pretrain", tmp_path / "nothing", "--output", tmp_path / "w.safetensors", *SMALL)
+    code, _, err = run_command(capsys, "pretrain", tmp_path / "nothing", "--output", tmp_path / "w.safetensors", *SMALL)
     assert code == 3
     assert is_one_complaint(err)
 
 
 @pytest.mark.parametrize("table", ["table3", "table4", "table5", "table7", "table8"])
 def test_rows_of_the_paper_say_whether_they_have_celeb_a(table, weights):
-    without, given = (choose_cells(table, Choice(gan_weights=path)) for path in (None, weights))
+    without, given = (select_experiments(table, Selection(gan_weights=path)) for path in (None, weights))
     assert [cell.name for cell in without] == [cell.name for cell in given]
     for before, after in zip(without, given, strict=True):
         is_papers = before.method == "cavga" and before.preset == "paper"
@@ -282,7 +282,7 @@ def test_rows_of_the_paper_say_whether_they_have_celeb_a(table, weights):
 def test_a_rows_settings_change_with_the_weights_content_and_not_without_any(weights, tmp_path):
     def settings(path):
         model = {"variant": "d-u"} if path is None else {"variant": "d-u", "gan_weights": str(path)}
-        return _settings_of(Cell("c", "d", preset="paper", overrides={"model": model}))
+        return _settings_of(Experiment("c", "d", preset="paper", overrides={"model": model}))
 
     other = tmp_path / weights.name
     other.write_bytes(weights.read_bytes()[:-1] + b"x")
@@ -303,20 +303,20 @@ def test_benchmark_trains_its_rows_from_the_file(category, weights, tmp_path, mo
         "training": {"epochs": 1, "batch_size": 5, "device": "cpu"},
     }
     monkeypatch.setitem(
-        TABLES, "table5", lambda _seeds, _weights: [Cell("d-u, paper", "lag", preset="paper", overrides=small)]
+        TABLES, "table5", lambda _seeds, _weights: [Experiment("d-u, paper", "lag", preset="paper", overrides=small)]
     )
     (tmp_path / "root").mkdir()
     (tmp_path / "root/lag").symlink_to(category)
     flags = ("benchmark", "table5", "--data", tmp_path / "root", "--output", tmp_path / "out", "--json")
-    code, out, err = run_verb(capsys, *flags, "--gan-weights", weights)
+    code, out, err = run_command(capsys, *flags, "--gan-weights", weights)
     assert code == 0, err
     (row,) = json.loads(out)["rows"]
     assert row["note"] == "GAN weights celeba.safetensors"
     assert row["metrics"]["provenance"]["gan_weights_sha256"] == sha256_of(weights)
     assert "GAN weights celeba.safetensors" in (tmp_path / "out/table5.md").read_text(encoding="utf-8")
-    code, out, _ = run_verb(capsys, *flags)  # the finished row is not passed off as one without
+    code, out, _ = run_command(capsys, *flags)  # the finished row is not passed off as one without
     assert code == 4
     assert "other settings" in json.loads(out)["rows"][0]["error"]
-    code, _, err = run_verb(capsys, *flags, "--gan-weights", misfit(tmp_path, weights, "bit"))
+    code, _, err = run_command(capsys, *flags, "--gan-weights", misfit(tmp_path, weights, "bit"))
     assert code == 1
     assert is_one_complaint(err)

@@ -1,4 +1,4 @@
-"""What a table will take: one short cell is timed, everything else is worked out from it and from finished cells."""
+"""What a table will take: one short experiment is timed, the rest is worked out from it and from finished ones."""
 
 import json
 import tempfile
@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from cavga.benchmark.experiments.experiment import Cell, merge
+from cavga.benchmark.experiments.experiment import Experiment, merge
 from cavga.benchmark.experiments.index import folder_of
-from cavga.benchmark.experiments.selection import Choice
-from cavga.benchmark.runner import ROW_FILE, find_cells
+from cavga.benchmark.experiments.selection import Selection
+from cavga.benchmark.runner import ROW_FILE, find_experiments
 from cavga.config.presets import make_config
 from cavga.config.schema import epochs_of, images_per_epoch
 from cavga.data.catalog import load_catalog
@@ -22,14 +22,14 @@ from cavga.evaluation.evaluate import evaluate
 from cavga.training.loop import Progress
 from cavga.training.train import train
 
-NUM_TRAIN, NUM_TEST = 48, 4  # images of the timed cell; so many good ones and so many bad ones are tested
+NUM_TRAIN, NUM_TEST = 48, 4  # images of the timed experiment; so many good ones and so many bad ones are tested
 
 
 @dataclass(frozen=True)
 class Timing:
-    """What the timed cell took."""
+    """What the timed experiment took."""
 
-    cell: str
+    experiment: str
     data: str
     seconds: float
     seconds_per_epoch_and_image: float
@@ -38,16 +38,16 @@ class Timing:
 
 
 @dataclass(frozen=True)
-class CellEstimate:
-    """One cell that is not finished yet."""
+class ExperimentEstimate:
+    """One experiment that is not finished yet."""
 
-    cell: str
+    experiment: str
     data: str
     part: str | None
     seed: int
     minutes: float
     basis: str
-    """"timed" (scaled from the timed cell), or "finished" (a finished cell of the same name)."""
+    """"timed" (scaled from the timed experiment), or "finished" (a finished experiment of the same name)."""
 
 
 @dataclass(frozen=True)
@@ -56,62 +56,78 @@ class Estimate:
 
     table: str
     timing: Timing | None
-    """None where every cell is finished."""
-    cells: list[CellEstimate]
+    """None where every experiment is finished."""
+    experiments: list[ExperimentEstimate]
     num_finished: int
     absent: list[dict[str, str]]
 
     @property
     def minutes(self) -> float:
-        return sum(cell.minutes for cell in self.cells)
+        return sum(experiment.minutes for experiment in self.experiments)
 
     def as_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "minutes": round(self.minutes, 1)}
+        timing = self.timing and _row(self.timing)
+        estimates = [_row(estimate) for estimate in self.experiments]
+        return {"table": self.table, "timing": timing, "cells": estimates, "num_finished": self.num_finished,
+                "absent": self.absent, "minutes": round(self.minutes, 1)}  # fmt: skip
 
 
-def estimate_table(table: str, output: Path, *, data: Path | None, choice: Choice) -> Estimate:
-    """Time one cell on a few of its images, for one epoch, and work out the rest; nothing stays on disk.
+def _row(record: Timing | ExperimentEstimate) -> dict[str, Any]:
+    """As JSON names it: "cell" is the experiment, as in the rows of tables."""
+    content = asdict(record)
+    return {"cell": content.pop("experiment"), **content}
 
-    The first of the unfinished cells that train longest is timed. Raises as `run_table` does where no data is there.
+
+def estimate_table(table: str, output: Path, *, data: Path | None, selection: Selection) -> Estimate:
+    """Time one experiment on a few of its images, for one epoch, and work out the rest; nothing stays on disk.
+
+    The first of the unfinished experiments that train longest is timed. Raises as `run_table` does where no data is.
     """
-    cells, absent = find_cells(table, output, data=data, choice=choice)
+    experiments, absent = find_experiments(table, output, data=data, selection=selection)
     finished = {
-        cell.folder: _minutes(output / folder_of(table, cell.set_name, choice.epochs) / cell.folder) for cell in cells
+        experiment.folder: _minutes(
+            output / folder_of(table, experiment.set_name, selection.epochs) / experiment.folder
+        )
+        for experiment in experiments
     }
-    waiting = [cell for cell in cells if finished[cell.folder] is None]
+    waiting = [experiment for experiment in experiments if finished[experiment.folder] is None]
     if not waiting:
-        return Estimate(table, None, [], len(cells), absent)
+        return Estimate(table, None, [], len(experiments), absent)
     with tempfile.TemporaryDirectory(prefix="cavga-") as place:
-        root = Path(place) / "data" if any(cell.data in TEXTURES for cell in waiting) else data or Path()
+        root = Path(place) / "data" if any(experiment.data in TEXTURES for experiment in waiting) else data or Path()
         if root != data:
             write_demo_data(root)
-        own = [cell for cell in waiting if cell.method == "cavga" and (root / cell.data).is_dir()]
-        timed = max(own or waiting, key=lambda cell: epochs_of(cell.config()))  # the first of the longest ones
+        own = [
+            experiment for experiment in waiting if experiment.method == "cavga" and (root / experiment.data).is_dir()
+        ]
+        timed = max(
+            own or waiting, key=lambda experiment: epochs_of(experiment.config())
+        )  # the first of the longest ones
         catalog = _catalog(timed, root)
         timing = _time(timed, catalog, Path(place))
         sizes = _sizes(waiting, root, {_key(timed): _size(catalog)})
     of_name: dict[str, list[float]] = {}
-    for cell in cells:
-        minutes = finished[cell.folder]
+    for experiment in experiments:
+        minutes = finished[experiment.folder]
         if minutes is not None:
-            of_name.setdefault(cell.name, []).append(minutes)
-    estimates = [_estimate(cell, timing, sizes[_key(cell)], of_name) for cell in waiting]
-    return Estimate(table, timing, estimates, len(cells) - len(waiting), absent)
+            of_name.setdefault(experiment.name, []).append(minutes)
+    estimates = [_estimate(experiment, timing, sizes[_key(experiment)], of_name) for experiment in waiting]
+    return Estimate(table, timing, estimates, len(experiments) - len(waiting), absent)
 
 
 def _minutes(run: Path) -> float | None:
-    """How long a cell took that is finished."""
+    """How long an experiment took that is finished."""
     path = run / ROW_FILE
     return json.loads(path.read_text(encoding="utf-8"))["minutes"] if path.is_file() else None
 
 
-def _key(cell: Cell) -> tuple[str, str | None]:
-    return cell.data, cell.chosen
+def _key(experiment: Experiment) -> tuple[str, str | None]:
+    return experiment.data, experiment.chosen
 
 
-def _catalog(cell: Cell, root: Path) -> Catalog:
-    settings = cell.config().data
-    return load_catalog(root / cell.data, category=settings.category, normal_class=settings.normal_class)
+def _catalog(experiment: Experiment, root: Path) -> Catalog:
+    settings = experiment.config().data
+    return load_catalog(root / experiment.data, category=settings.category, normal_class=settings.normal_class)
 
 
 def _size(catalog: Catalog) -> tuple[int, int]:
@@ -120,19 +136,19 @@ def _size(catalog: Catalog) -> tuple[int, int]:
 
 
 def _sizes(
-    cells: Sequence[Cell], root: Path, known: dict[tuple[str, str | None], tuple[int, int]]
+    experiments: Sequence[Experiment], root: Path, known: dict[tuple[str, str | None], tuple[int, int]]
 ) -> dict[tuple[str, str | None], tuple[int, int]]:
     """The sizes of all data. Scenes and classes are taken to be like the timed one: listing them may unpack videos."""
     (first,) = known.values()
-    for cell in cells:
-        if _key(cell) not in known:
-            is_listed = cell.chosen is None and (root / cell.data).is_dir()
-            known[_key(cell)] = _size(_catalog(cell, root)) if is_listed else first
+    for experiment in experiments:
+        if _key(experiment) not in known:
+            is_listed = experiment.chosen is None and (root / experiment.data).is_dir()
+            known[_key(experiment)] = _size(_catalog(experiment, root)) if is_listed else first
     return known
 
 
-def _time(cell: Cell, catalog: Catalog, place: Path) -> Timing:
-    """Train the cell for one epoch on a few of its images and evaluate it on a few."""
+def _time(experiment: Experiment, catalog: Catalog, place: Path) -> Timing:
+    """Train the experiment for one epoch on a few of its images and evaluate it on a few."""
     train_records = [record for record in catalog.split("train") if record.label == NORMAL][:NUM_TRAIN]
     test = [
         record
@@ -142,9 +158,9 @@ def _time(cell: Cell, catalog: Catalog, place: Path) -> Timing:
     records = [*train_records, *test]
     manifest = place / "manifest.csv"
     write_manifest(manifest, records, place, {record.relative_path: sha256_of(record.path) for record in records})
-    overrides = merge(cell.overrides, {"training": {"epochs": 1, "seed": cell.seed}})
+    overrides = merge(experiment.overrides, {"training": {"epochs": 1, "seed": experiment.seed}})
     data_settings = {"category": None, "normal_class": None, "layout": None}
-    config = make_config(cell.preset, merge(overrides, {"data": data_settings}))
+    config = make_config(experiment.preset, merge(overrides, {"data": data_settings}))
     steps: list[float] = []
 
     def note(_progress: Progress) -> None:
@@ -158,17 +174,23 @@ def _time(cell: Cell, catalog: Catalog, place: Path) -> Timing:
     step = (steps[-1] - steps[0]) / (len(steps) - 1) if len(steps) > 1 else 0.0
     num_steps = max(1, len(steps))
     num_seen = images_per_epoch(config.training, len(train_records))
-    return Timing(cell.name, cell.data, round(seconds, 1), step * num_steps / num_seen,
+    return Timing(experiment.name, experiment.data, round(seconds, 1), step * num_steps / num_seen,
                   max(0.0, seconds - step * num_steps) / len(records))  # fmt: skip
 
 
-def _estimate(cell: Cell, timing: Timing, size: tuple[int, int], of_name: dict[str, list[float]]) -> CellEstimate:
-    if cell.name in of_name:
-        minutes, basis = sum(of_name[cell.name]) / len(of_name[cell.name]), "finished"
+def _estimate(
+    experiment: Experiment, timing: Timing, size: tuple[int, int], of_name: dict[str, list[float]]
+) -> ExperimentEstimate:
+    if experiment.name in of_name:
+        minutes, basis = sum(of_name[experiment.name]) / len(of_name[experiment.name]), "finished"
     else:
-        epochs = epochs_of(cell.config()) if cell.method == "cavga" else 0
+        epochs = epochs_of(experiment.config()) if experiment.method == "cavga" else 0
         num_train, num_test = size
-        num_train = cell.num_images if isinstance(cell.num_images, int) else num_train
-        in_epochs = timing.seconds_per_epoch_and_image * images_per_epoch(cell.config().training, num_train) * epochs
+        num_train = experiment.num_images if isinstance(experiment.num_images, int) else num_train
+        in_epochs = (
+            timing.seconds_per_epoch_and_image * images_per_epoch(experiment.config().training, num_train) * epochs
+        )
         minutes, basis = (in_epochs + timing.seconds_per_image * (num_train + num_test)) / 60, "timed"
-    return CellEstimate(cell.name, cell.data, cell.part, cell.seed, round(minutes, 2), basis)
+    return ExperimentEstimate(
+        experiment.name, experiment.data, experiment.part, experiment.seed, round(minutes, 2), basis
+    )

@@ -1,4 +1,4 @@
-"""What a cell is trained on: its folder below the data root, or a manifest with other training images than those.
+"""What an experiment is trained on: its folder below the data root, or a manifest with other training images.
 
 Some defective images among the good ones (contamination), fewer of the good ones, or all that are to spare.
 """
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cavga.benchmark.experiments.experiment import Cell
+from cavga.benchmark.experiments.experiment import Experiment
 from cavga.benchmark.experiments.table_8_and_weak import CONTAMINATION_SHARES
 from cavga.data.catalog import load_catalog
 from cavga.data.manifest import write_changed
@@ -36,7 +36,7 @@ def contaminate(
         (record for record in records if record.split == "test" and record.label == ANOMALOUS),
         key=lambda record: record.relative_path,
     )
-    num_reserved, num_added = (_num_bad(num_good, part) for part in (reserved_share, share))
+    num_reserved, num_added = (_num_anomalous(num_good, part) for part in (reserved_share, share))
     if num_reserved >= len(bad):
         raise DataError(
             f"{num_reserved} anomalous test images are needed for {reserved_share:.0%} of the training images, and "
@@ -56,7 +56,7 @@ def write_contaminated(data: Path, manifest: Path, *, share: float, reserved_sha
     write_changed(manifest, records)
 
 
-def _num_bad(num_good: int, share: float) -> int:
+def _num_anomalous(num_good: int, share: float) -> int:
     """How many bad images make `share` of good and bad ones together."""
     return round(num_good * share / (1 - share))
 
@@ -94,23 +94,23 @@ def write_with_spare(data: Path, manifest: Path) -> None:
     write_changed(manifest, [*load_catalog(data).records, *spare_suspicious(root)])
 
 
-def data_of(cell: Cell, root: Path, output: Path) -> Path:
-    """The cell's folder below the data root, or a manifest below OUTPUT, which is written."""
-    data, share, number = root / cell.data, cell.contamination, cell.num_images
+def data_of(experiment: Experiment, root: Path, output: Path) -> Path:
+    """The experiment's folder below the data root, or a manifest below OUTPUT, which is written."""
+    data, share, number = root / experiment.data, experiment.contamination, experiment.num_images
     if share is not None:
-        manifest = _place(cell, output, f"{100 * share:g} % bad")
-        write_contaminated(data, manifest, share=share, reserved_share=max(CONTAMINATION_SHARES), seed=cell.seed)
+        manifest = _place(experiment, output, f"{100 * share:g} % bad")
+        write_contaminated(data, manifest, share=share, reserved_share=max(CONTAMINATION_SHARES), seed=experiment.seed)
         return manifest
     if number is not None:
-        manifest = _place(cell, output, f"{number} images")
-        write_subset(data, manifest, num_images=None if number == "all" else number, seed=cell.seed)
+        manifest = _place(experiment, output, f"{number} images")
+        write_subset(data, manifest, num_images=None if number == "all" else number, seed=experiment.seed)
         return manifest
-    if cell.with_spare:
-        manifest = _place(cell, output, "with spare images")
+    if experiment.with_spare:
+        manifest = _place(experiment, output, "with spare images")
         write_with_spare(data, manifest)
         return manifest
     return data
 
 
-def _place(cell: Cell, output: Path, what: str) -> Path:
-    return output / "manifests" / cell.data.replace("/", "-") / f"seed-{cell.seed}" / what / MANIFEST_FILE
+def _place(experiment: Experiment, output: Path, what: str) -> Path:
+    return output / "manifests" / experiment.data.replace("/", "-") / f"seed-{experiment.seed}" / what / MANIFEST_FILE

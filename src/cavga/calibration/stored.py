@@ -12,7 +12,7 @@ from typing import Any
 from cavga.atomic_files import atomic_write
 from cavga.calibration.thresholds import Calibration
 from cavga.errors import ModelFileError
-from cavga.runs.model_json import is_unchanged, sealed
+from cavga.runs.model_json import checksum_matches, with_checksum
 
 CALIBRATION_FILE = "calibration.json"
 NEW_THRESHOLDS_KEY = "new_thresholds"  # of a description whose thresholds are not the training's: their source
@@ -20,7 +20,7 @@ FORMAT_VERSION = 1
 
 
 @dataclass(frozen=True)
-class NewThresholds:
+class StoredCalibration:
     """What calibration.json holds.
 
     `photographs` has count, folder (its name), sha256s of those that set the thresholds, and one sha256 over them;
@@ -47,15 +47,15 @@ def calibration_path(model: Path) -> Path:
     return model.with_name(f"{model.name}.{CALIBRATION_FILE}")
 
 
-def save_thresholds(model: Path, thresholds: NewThresholds) -> Path:
+def save_thresholds(model: Path, thresholds: StoredCalibration) -> Path:
     """Write calibration.json; returns its path."""
     path = calibration_path(model)
     content = {**vars(thresholds), "calibration": thresholds.calibration.as_dict()}
-    atomic_write(path, sealed({"format_version": FORMAT_VERSION, **content}))
+    atomic_write(path, with_checksum({"format_version": FORMAT_VERSION, **content}))
     return path
 
 
-def load_thresholds(model: Path, weights_sha256: str) -> NewThresholds | None:
+def load_thresholds(model: Path, weights_sha256: str) -> StoredCalibration | None:
     """The thresholds that were set after training, None if there are none.
 
     Raises ModelFileError if the file is damaged or belongs to a model of other weights than `weights_sha256`.
@@ -67,14 +67,14 @@ def load_thresholds(model: Path, weights_sha256: str) -> NewThresholds | None:
     try:
         # As bytes: json refuses what is no UTF-8 with a ValueError too.
         document = json.loads(path.read_bytes())
-        if not is_unchanged(document):
+        if not checksum_matches(document):
             raise ModelFileError(f"{path} was changed after it was written (its sha256 differs): {remedy}")
         version = document["format_version"]
         if version != FORMAT_VERSION:
             raise ModelFileError(f"{path} has format version {version}, expected {FORMAT_VERSION}: {remedy}")
         content = {key: value for key, value in document.items() if key not in ("format_version", "sha256")}
         calibration = Calibration.from_dict(content["calibration"])
-        thresholds = NewThresholds(**{**content, "calibration": calibration})
+        thresholds = StoredCalibration(**{**content, "calibration": calibration})
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, ModelFileError):
             raise

@@ -29,7 +29,7 @@ class Calibration:
     num_images: int
     num_folds: int
     false_alarm_rate: float
-    promised_false_alarm_rate: float | None
+    guaranteed_false_alarm_rate: float | None
     mask_false_alarm_rate: float
     image_threshold: float
     pixel_threshold: float
@@ -46,14 +46,14 @@ class Calibration:
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
-    def promise(self) -> str:
+    def guarantee(self) -> str:
         """One sentence for the user: what the image threshold can be trusted to do."""
-        if self.promised_false_alarm_rate is None and self.image_score == "class":
+        if self.guaranteed_false_alarm_rate is None and self.image_score == "class":
             return (
-                "an image is called anomalous where the classifier's anomalous logit is at least the normal one "
+                "an image is predicted anomalous where the classifier's anomalous logit is at least the normal one "
                 "(the paper's rule); that promises no false alarm rate"
             )
-        if self.promised_false_alarm_rate is None:
+        if self.guaranteed_false_alarm_rate is None:
             return (
                 f"the image threshold is the middle between the lowest and highest score of {self.num_images} "
                 "held-out normal images (the paper's rule); it promises no false alarm rate"
@@ -61,14 +61,14 @@ class Calibration:
         held_out = f"{self.num_images} held-out normal images"
         if self.num_folds > 1:
             held_out = f"{self.num_images} normal images, each scored without its fold ({self.num_folds} folds),"
-        if self.promised_false_alarm_rate > self.false_alarm_rate + 1e-9:
+        if self.guaranteed_false_alarm_rate > self.false_alarm_rate + 1e-9:
             return (
                 f"{held_out} can promise no less than a false alarm rate of "
-                f"{self.promised_false_alarm_rate:.3f}; {self.false_alarm_rate} was asked for: give it at least "
+                f"{self.guaranteed_false_alarm_rate:.3f}; {self.false_alarm_rate} was asked for: give it at least "
                 f"{num_needed(self.false_alarm_rate)} of them"
             )
         return (
-            f"at most {self.promised_false_alarm_rate:.3f} of normal images are called anomalous on average, "
+            f"at most {self.guaranteed_false_alarm_rate:.3f} of normal images are predicted anomalous on average, "
             f"if they are like the {held_out.removesuffix(',')}"
         )
 
@@ -137,7 +137,7 @@ def calibrate(
         num_images=len(scores),
         num_folds=num_folds,
         false_alarm_rate=config.false_alarm_rate,
-        promised_false_alarm_rate=promised,
+        guaranteed_false_alarm_rate=promised,
         mask_false_alarm_rate=config.mask_false_alarm_rate,
         image_threshold=image_threshold,
         pixel_threshold=pixel_threshold,
@@ -160,8 +160,8 @@ def decision_warning(counts: dict[str, int], calibration: Calibration) -> str | 
             if is_c_alone
             else "the held-out good images that set the threshold score as high; have a look at them"
         )
-        return f"none of the {counts['num_bad']} labelled bad training images is called anomalous: {why}"
+        return f"none of the {counts['num_bad']} labelled bad training images is predicted anomalous: {why}"
     if counts["good_called_anomalous"] == counts["num_good"]:
         why = "the classifier calls everything anomalous" if is_c_alone else "the threshold lies below them all"
-        return f"all {counts['num_good']} good training images are called anomalous: {why}"
+        return f"all {counts['num_good']} good training images are predicted anomalous: {why}"
     return None

@@ -38,7 +38,7 @@ def add_setting_flags(
 def config_from_flags(
     args: argparse.Namespace, defaults: Callable[[str], dict[str, dict[str, Any]]] = lambda _preset: {}
 ) -> RunConfig:
-    """Defaults < preset < `defaults` of the verb for that preset < TOML file < flags."""
+    """Defaults < preset < `defaults` of the command for that preset < TOML file < flags."""
     file_preset, file_overrides = read_toml(args.config) if args.config else (None, {})
     given = {
         section: {

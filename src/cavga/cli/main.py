@@ -1,4 +1,4 @@
-"""The `cavga` command: a verb reads its flags, calls one library function, prints the result.
+"""The `cavga` command: a command reads its flags, calls one library function, prints the result.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 bad data, 4 done in part, 130 interrupted, 143 terminated.
 """
@@ -31,7 +31,7 @@ from cavga.cli.outcome import FAILED, INTERRUPTED, TERMINATED, Outcome
 from cavga.cli.signals import Terminated, sigterm_raises
 from cavga.errors import CavgaError, UsageError, unknown_name
 
-_HINTS = {  # verb -> how an interrupted one goes on
+_HINTS = {  # command -> how an interrupted one goes on
     "train": "; the same command with --resume goes on from the last checkpoint, or from the start if there is none",
     "pretrain": "; the same command with --resume goes on from the last checkpoint",
     "benchmark": "; the same command goes on with the cell that was begun",
@@ -39,7 +39,7 @@ _HINTS = {  # verb -> how an interrupted one goes on
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one verb; returns the exit code."""
+    """Run one command; returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         args = parse(arguments)
@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
-    """Read the flags of one verb; raises UsageError."""
+    """Read the flags of one command; raises UsageError."""
     known = {
         "demo": (demo.add_flags, "train and evaluate on the bundled photographs"),
         "check": (check.add_flags, "list what is in a data set and everything wrong with it"),

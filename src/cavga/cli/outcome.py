@@ -1,4 +1,4 @@
-"""What a verb did, and the exit codes."""
+"""What a command did, and the exit codes."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -7,7 +7,7 @@ DONE, FAILED, BAD_DATA, IN_PART, INTERRUPTED, TERMINATED = 0, 1, 3, 4, 130, 143
 
 
 class Outcome(NamedTuple):
-    """What a verb did: text for people, an object for --json, lines of trouble, and the exit code."""
+    """What a command did: text for people, an object for --json, lines of trouble, and the exit code."""
 
     text: str
     result: dict[str, Any]

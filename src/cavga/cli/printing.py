@@ -1,4 +1,4 @@
-"""The tables that verbs print."""
+"""The tables that commands print."""
 
 from collections.abc import Callable
 from typing import Any

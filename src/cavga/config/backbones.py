@@ -19,7 +19,7 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Network:
+class Backbone:
     """A network of torchvision, up to its last map.
 
     `margin`: zeros above and to the left of the normalised image, for a network whose maps would come out
@@ -31,7 +31,7 @@ class Network:
     margin: int = 0
 
 
-def _resnet(name: str, channels: tuple[int, ...]) -> Network:
+def _resnet(name: str, channels: tuple[int, ...]) -> Backbone:
     stages = {
         0: Stage(64, 2, ("conv1", "bn1", "relu")),
         1: Stage(channels[0], 4, ("maxpool", "layer1")),
@@ -39,17 +39,17 @@ def _resnet(name: str, channels: tuple[int, ...]) -> Network:
         3: Stage(channels[2], 16, ("layer3",)),
         4: Stage(channels[3], 32, ("layer4",)),
     }
-    return Network(name, stages)
+    return Backbone(name, stages)
 
 
 def _features(first: int, last: int) -> tuple[str, ...]:
     return tuple(f"features.{number}" for number in range(first, last + 1))
 
 
-_NETWORKS = (
+_BACKBONES = (
     _resnet("resnet18", (64, 128, 256, 512)),
     _resnet("wide_resnet50_2", (256, 512, 1024, 2048)),
-    Network(
+    Backbone(
         "squeezenet1_0",
         {
             0: Stage(96, 2, _features(0, 1)),
@@ -61,7 +61,7 @@ _NETWORKS = (
         # edge: with all the padding at the other two, a cell of stage 2 looks at its own place.
         margin=5,
     ),
-    Network(
+    Backbone(
         "convnext_tiny",
         {
             1: Stage(96, 4, _features(0, 1)),
@@ -71,8 +71,8 @@ _NETWORKS = (
         },
     ),
 )
-NETWORKS = {network.name: network for network in _NETWORKS}
-DEFAULT_NETWORK = "resnet18"  # the paper's
+BACKBONES = {backbone.name: backbone for backbone in _BACKBONES}
+DEFAULT_BACKBONE = "resnet18"  # the paper's
 DCGAN_STAGES = {1: Stage(64, 2), 2: Stage(128, 4), 3: Stage(256, 8), 4: Stage(512, 16)}
 
 
@@ -80,7 +80,7 @@ def encoder_stages(variant: str, encoder: str | None) -> dict[int, Stage]:
     """The stages that the encoder of a variant has; `encoder` None is the variant's own."""
     if variant.startswith("d"):
         return DCGAN_STAGES
-    return NETWORKS[encoder or DEFAULT_NETWORK].stages
+    return BACKBONES[encoder or DEFAULT_BACKBONE].stages
 
 
 def check_encoder(variant: str, encoder: str | None, stages: tuple[int, ...] | None) -> None:
@@ -91,5 +91,5 @@ def check_encoder(variant: str, encoder: str | None, stages: tuple[int, ...] | N
     if stages is not None and (not stages or list(stages) != sorted(set(stages)) or set(stages) - set(known)):
         raise UsageError(
             f"stages must be rising numbers from {known[0]} to {known[-1]} for encoder "
-            f"{encoder or (DEFAULT_NETWORK if variant.startswith('r') else 'DC-GAN')}, got {list(stages)}"
+            f"{encoder or (DEFAULT_BACKBONE if variant.startswith('r') else 'DC-GAN')}, got {list(stages)}"
         )

@@ -2,19 +2,19 @@
 
 from dataclasses import replace
 
-from cavga.config.backbones import DEFAULT_NETWORK, encoder_stages
+from cavga.config.backbones import DEFAULT_BACKBONE, encoder_stages
 from cavga.config.schema import (
     LossConfig,
     ModelConfig,
     RunConfig,
+    is_end_to_end,
     is_self_supervised,
-    is_trained_on_made,
     is_weakly_supervised,
 )
 from cavga.errors import UsageError
 
 ADVERSARIAL_WEIGHT = 0.01
-MADE_STRIDE = 4  # of the stage that is trained on made anomalies
+END_TO_END_STRIDE = 4  # of the stage that is trained on synthetic anomalies
 
 
 def resolve(config: RunConfig) -> RunConfig:
@@ -22,7 +22,7 @@ def resolve(config: RunConfig) -> RunConfig:
     model = _resolve_scores(_resolve_features(config.model))
     loss = config.loss
     if loss.adversarial_weight is None:
-        loss = replace(loss, adversarial_weight=0.0 if is_trained_on_made(model) else ADVERSARIAL_WEIGHT)
+        loss = replace(loss, adversarial_weight=0.0 if is_end_to_end(model) else ADVERSARIAL_WEIGHT)
     _check_gan_weights(model, loss)
     # Only the decoder is trained where the features are given and mu is set by whitening.
     is_fixed = model.latent == "whitened" and not model.train_encoder and not model.train_latent
@@ -32,7 +32,7 @@ def resolve(config: RunConfig) -> RunConfig:
 
 def takes_gan_weights(model: ModelConfig, loss: LossConfig) -> bool:
     """Whether resolved settings train a part that GAN weights can set: a discriminator, or D's encoder and decoder."""
-    return not is_trained_on_made(model) and (model.variant.startswith("d") or loss.adversarial_weight != 0)
+    return not is_end_to_end(model) and (model.variant.startswith("d") or loss.adversarial_weight != 0)
 
 
 def _check_gan_weights(model: ModelConfig, loss: LossConfig) -> None:
@@ -50,11 +50,11 @@ def _resolve_features(model: ModelConfig) -> ModelConfig:
     weights = model.weights or ("imagenet" if is_r else "none")
     has_weights = weights != "none"
     train_encoder = not has_weights if model.train_encoder is None else model.train_encoder
-    learns_from_made = is_self_supervised(model) and train_encoder and not has_weights
-    latent = model.latent or ("trained" if learns_from_made else "whitened")
+    learns_from_synthetic = is_self_supervised(model) and train_encoder and not has_weights
+    latent = model.latent or ("trained" if learns_from_synthetic else "whitened")
     model = replace(
         model,
-        encoder=(model.encoder or DEFAULT_NETWORK) if is_r else None,
+        encoder=(model.encoder or DEFAULT_BACKBONE) if is_r else None,
         weights=weights,
         train_encoder=train_encoder,
         latent=latent,
@@ -62,7 +62,7 @@ def _resolve_features(model: ModelConfig) -> ModelConfig:
     model = replace(
         model,
         stages=_default_stages(model, has_weights=has_weights) if model.stages is None else model.stages,
-        features=model.features or ("linear" if has_weights or is_trained_on_made(model) else "log"),
+        features=model.features or ("linear" if has_weights or is_end_to_end(model) else "log"),
     )
     prior = model.prior or _default_prior(model, has_weights=has_weights)
     whitening = (0.25 if prior == "aggregated" else 0.5) if model.whitening is None else model.whitening
@@ -71,12 +71,12 @@ def _resolve_features(model: ModelConfig) -> ModelConfig:
 
 def _resolve_scores(model: ModelConfig) -> ModelConfig:
     """What attention explains, and the image's score."""
-    has_classes = is_weakly_supervised(model) or is_trained_on_made(model)
+    has_classes = is_weakly_supervised(model) or is_end_to_end(model)
     explained = "energy" if model.latent == "whitened" else "class" if has_classes else "latent_sum"
     attention = model.attention or explained
     # Beside an aggregated prior's energy C's score is noise (docs/decisions/0022).
     joint_or_map = "joint" if is_weakly_supervised(model) and model.prior != "aggregated" else "map"
-    of_classes = "map" if is_trained_on_made(model) else "class"
+    of_classes = "map" if is_end_to_end(model) else "class"
     scores = {"energy": joint_or_map, "latent_sum": "residual", "class": of_classes}
     return replace(model, attention=attention, image_score=model.image_score or scores[attention])
 
@@ -85,8 +85,8 @@ def _default_stages(model: ModelConfig, *, has_weights: bool) -> tuple[int, ...]
     if has_weights:
         return (1, 2, 3)
     known = encoder_stages(model.variant, model.encoder)
-    if is_trained_on_made(model):  # docs/decisions/0014
-        return tuple(number for number, stage in known.items() if stage.stride == MADE_STRIDE)
+    if is_end_to_end(model):  # docs/decisions/0014
+        return tuple(number for number, stage in known.items() if stage.stride == END_TO_END_STRIDE)
     # What is learnt from a few images alone is best read early and on a log scale (docs/decisions/0005).
     return tuple(stage for stage in (0, 1) if stage in known)
 

@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from cavga.config.backbones import NETWORKS, check_encoder
+from cavga.config.backbones import BACKBONES, check_encoder
 from cavga.config.fields import check_choice, parse_rectangle, setting
 from cavga.errors import UsageError
 
@@ -57,7 +57,7 @@ class ModelConfig:
         "w: and a few images labelled bad)",
         VARIANTS,
     )
-    encoder: str | None = setting(None, "r: the network of the encoder; default resnet18", tuple(NETWORKS))
+    encoder: str | None = setting(None, "r: the network of the encoder; default resnet18", tuple(BACKBONES))
     weights: str | None = setting(None, "encoder weights: imagenet, none or a file; default imagenet for r, none for d")
     gan_weights: str | None = setting(None, "file of `cavga pretrain` that DC-GAN's parts start from; default none")
     stages: tuple[int, ...] | None = setting(
@@ -82,7 +82,7 @@ class ModelConfig:
         None, "power of the variances that whitening divides by, 0 to 0.5; default 0.25, 0.5 for a Gaussian prior"
     )
     spectrum: tuple[float, float] = setting((0.0, 1.0), "range kept of the whitened directions, by falling variance")
-    map_cell: int = setting(8, "pixels of the input a side of a cell of a whitened latent map: 2, 4 or 8")
+    map_cell: int = setting(8, "pixels of the input a side of a patch of a whitened latent map: 2, 4 or 8")
     prior: str | None = setting(
         None,
         "what z is held against: what the training images' z look like, or N(0, s I), with s fitted at each position "
@@ -150,7 +150,7 @@ class CalibrationConfig:
     threshold_rule: str = setting(
         "conformal", "conformal: an order statistic; fixed: the paper's cuts at 0.5", ("conformal", "fixed")
     )
-    false_alarm_rate: float = setting(0.05, "share of normal images that may be called anomalous")
+    false_alarm_rate: float = setting(0.05, "share of normal images that may be predicted anomalous")
     mask_false_alarm_rate: float = setting(0.1, "share of normal images whose mask may show anything")
 
 
@@ -218,12 +218,12 @@ def is_weakly_supervised(model: ModelConfig) -> bool:
 
 
 def is_self_supervised(model: ModelConfig) -> bool:
-    """Whether the variant has a classifier that is trained on made anomalies."""
+    """Whether the variant has a classifier that is trained on synthetic anomalies."""
     return model.variant.endswith("-s")
 
 
-def is_trained_on_made(model: ModelConfig) -> bool:
-    """Whether encoder, latent and classifier are trained together on made anomalies; `model` must be resolved."""
+def is_end_to_end(model: ModelConfig) -> bool:
+    """Whether encoder, latent and classifier are trained together on synthetic anomalies; `model` must be resolved."""
     return is_self_supervised(model) and model.latent == "trained"
 
 
@@ -260,7 +260,7 @@ def _check_model(model: ModelConfig) -> None:
 
 def _check_classes(model: ModelConfig) -> None:
     """Refuse settings of the classifier that the variant or the latent has no use for."""
-    is_joint, has_classes = model.image_score == "joint", is_weakly_supervised(model) or is_trained_on_made(model)
+    is_joint, has_classes = model.image_score == "joint", is_weakly_supervised(model) or is_end_to_end(model)
     of_classes = "class" in (model.attention, model.image_score)
     of_classes |= model.class_score != "logit" or model.map_gate != "always"
     if (is_joint or of_classes) and not has_classes:

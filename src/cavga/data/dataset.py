@@ -18,9 +18,9 @@ from cavga.config.schema import TrainingConfig
 from cavga.data.records import ImageRecord
 from cavga.errors import DataError
 from cavga.images.decode import BATCH_SIZE, NUM_DECODE_THREADS, read_image
-from cavga.images.prefetch import ahead
+from cavga.images.prefetch import prefetch
 from cavga.images.resize import resized
-from cavga.images.tiling import Framing
+from cavga.images.tiling import Tiling
 from cavga.images.torch_resize import as_images
 from cavga.shapes import Images
 
@@ -33,17 +33,17 @@ def cache_images(
     *,
     size: tuple[int, int],
     folder: Path,
-    framing: Framing | None = None,
-    num_pieces: Sequence[int] = (),
+    tiling: Tiling | None = None,
+    num_tiles: Sequence[int] = (),
 ) -> NDArray[np.uint8]:
     """All images decoded and resized, as a memory-mapped (num_images, height, width, 3) array in `folder`.
 
-    With a framing that is not plain the pieces of every photograph one after the other, so many of each as
+    With a tiling that is not plain the tiles of every photograph one after the other, so many of each as
     `num_pieces` says. An array of the same images and size is reused. Raises DataError on an image that cannot be read.
     """
-    framing = framing or Framing(size)
-    counts = [1] * len(records) if framing.is_plain else list(num_pieces)
-    asked_for = (list(hashes), size) if framing.is_plain else (list(hashes), size, framing.identity())
+    tiling = tiling or Tiling(size)
+    counts = [1] * len(records) if tiling.is_plain else list(num_tiles)
+    asked_for = (list(hashes), size) if tiling.is_plain else (list(hashes), size, tiling.identity())
     key = hashlib.sha256(repr(asked_for).encode()).hexdigest()[:16]
     path = folder / f"images-{key}.npy"
     if not path.is_file():
@@ -51,9 +51,9 @@ def cache_images(
         unfinished = path.with_suffix(".part")
         shape = (sum(counts), *size, 3)
         array = np.lib.format.open_memmap(unfinished, mode="w+", dtype=np.uint8, shape=shape)
-        start, pieces_of = 0, ahead(records, partial(_decode, framing=framing), most=NUM_DECODE_THREADS)
-        for count, pieces in zip(counts, pieces_of, strict=True):
-            array[start : start + count] = pieces
+        start, tiles_of = 0, prefetch(records, partial(_decode, tiling=tiling), most=NUM_DECODE_THREADS)
+        for count, tiles in zip(counts, tiles_of, strict=True):
+            array[start : start + count] = tiles
             start += count
         array.flush()
         del array
@@ -87,23 +87,23 @@ class TrainingImages:
         return (np.arange(len(self)) >= self.num_normal).astype(np.int64)
 
     @property
-    def owners(self) -> NDArray[np.intp]:
+    def photograph_of(self) -> NDArray[np.intp]:
         """As `photographs`, of photographs that are not cut too."""
         return np.arange(self.num_normal) if self.photographs is None else self.photographs
 
     @property
     def num_photographs(self) -> int:
-        return int(self.owners[-1]) + 1
+        return int(self.photograph_of[-1]) + 1
 
-    def pieces_of(self, parts: Sequence[Sequence[int]]) -> list[list[int]]:
+    def tiles_of(self, parts: Sequence[Sequence[int]]) -> list[list[int]]:
         """Positions of the normal images that belong to the photographs of each part."""
-        return [np.flatnonzero(np.isin(self.owners, part)).tolist() for part in parts]
+        return [np.flatnonzero(np.isin(self.photograph_of, part)).tolist() for part in parts]
 
-    def whole_photographs(self, *, most: int, seed: int) -> NDArray[np.intp]:
+    def tiles_of_some_photographs(self, *, most: int, seed: int) -> NDArray[np.intp]:
         """Positions of all tiles of some photographs, about `most` tiles in all: all photographs, if they are fewer."""
         order = np.random.default_rng(seed).permutation(self.num_photographs)
-        counts = np.bincount(self.owners)[order].cumsum()
-        return np.flatnonzero(np.isin(self.owners, order[: 1 + int(np.searchsorted(counts, most))]))
+        counts = np.bincount(self.photograph_of)[order].cumsum()
+        return np.flatnonzero(np.isin(self.photograph_of, order[: 1 + int(np.searchsorted(counts, most))]))
 
     def normal_in_memory(self, is_wanted: NDArray[np.bool_] | None = None, *, seed: int) -> NDArray[np.uint8]:
         """The normal images that are wanted (all by default); of tiles at most MAX_TILES, from everywhere."""
@@ -178,9 +178,9 @@ def _turn(image: torch.Tensor, rng: np.random.Generator, is_square: bool) -> tor
     return torch.rot90(image.flip(axes), quarter_turns, dims=(1, 2))
 
 
-def _decode(record: ImageRecord, framing: Framing) -> NDArray[np.uint8]:
+def _decode(record: ImageRecord, tiling: Tiling) -> NDArray[np.uint8]:
     try:
         photograph = read_image(record.path)
-        return np.stack([resized(piece, framing.image_size) for piece in framing.pieces(photograph)])
+        return np.stack([resized(tile, tiling.image_size) for tile in tiling.tiles(photograph)])
     except DataError as error:
         raise DataError(f"{error} (--skip-bad trains without it)") from None

@@ -25,7 +25,7 @@ TEXTURE_SETTINGS: dict[str, dict[str, Any]] = {
 
 
 def demo_settings(preset: str) -> dict[str, dict[str, Any]]:
-    """What the demo sets: an epoch on made anomalies takes longer than one on good images alone."""
+    """What the demo sets: an epoch on synthetic anomalies takes longer than one on good images alone."""
     return TEXTURE_SETTINGS if preset != "recommended" else {**TEXTURE_SETTINGS, "training": {"epochs": 10}}
 
 

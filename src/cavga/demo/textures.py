@@ -45,13 +45,13 @@ def demo_images(texture: str) -> Iterator[DemoImage]:
     yield from _normal_cuts(photo[:, :256], step=32, folder="train/good")
     yield from _normal_cuts(photo[:, 256:384], step=16, folder="validation/good")
     yield from _normal_cuts(photo[:, 384:], step=16, folder="test/good")
-    for kind_index, kind in enumerate(DEFECT_TYPES):
+    for type_index, anomaly_type in enumerate(DEFECT_TYPES):
         for i in range(NUM_DEFECTS_PER_TYPE):
-            rng = np.random.default_rng([TEXTURES.index(texture), kind_index, i])
+            rng = np.random.default_rng([TEXTURES.index(texture), type_index, i])
             top = int(rng.integers(0, photo.shape[0] - CUT + 1))
             cut = photo[top : top + CUT, 384:]
-            pixels, mask = _add_defect(kind, cut, rng, deviation=photo.std(), foreign=foreign)
-            yield DemoImage(f"test/{kind}/{i:03d}.png", pixels, mask)
+            pixels, mask = _add_defect(anomaly_type, cut, rng, std=photo.std(), foreign=foreign)
+            yield DemoImage(f"test/{anomaly_type}/{i:03d}.png", pixels, mask)
 
 
 def write_demo_data(root: Path) -> dict[str, Path]:
@@ -62,9 +62,9 @@ def write_demo_data(root: Path) -> dict[str, Path]:
         for image in demo_images(texture):
             _save_png(folders[texture] / image.path, image.pixels)
             if image.mask is not None:
-                _, kind, name = image.path.split("/")
+                _, anomaly_type, name = image.path.split("/")
                 mask_name = name.replace(".png", "_mask.png")
-                _save_png(folders[texture] / "ground_truth" / kind / mask_name, image.mask)
+                _save_png(folders[texture] / "ground_truth" / anomaly_type / mask_name, image.mask)
     return folders
 
 
@@ -95,28 +95,28 @@ def _normal_cuts(band: Grey, *, step: int, folder: str) -> Iterator[DemoImage]:
 
 
 def _add_defect(
-    kind: str, cut: Grey, rng: np.random.Generator, *, deviation: float, foreign: list[Grey]
+    anomaly_type: str, cut: Grey, rng: np.random.Generator, *, std: float, foreign: list[Grey]
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Put one defect of `kind` into `cut`; returns the image and its mask (0 or 255), both uint8."""
     while True:
-        opacity = _scratch_opacity(rng) if kind == "scratch" else _blob_opacity(rng)
+        opacity = _scratch_opacity(rng) if anomaly_type == "scratch" else _blob_opacity(rng)
         inside = opacity >= MASK_CUT
-        contrast = rng.uniform(MIN_CONTRAST, MAX_CONTRAST) * deviation * rng.choice([-1.0, 1.0])
-        if kind == "foreign_texture":
+        contrast = rng.uniform(MIN_CONTRAST, MAX_CONTRAST) * std * rng.choice([-1.0, 1.0])
+        if anomaly_type == "foreign_texture":
             replacement = _foreign_patch(cut, inside, rng, foreign)
-        elif kind == "smear":
+        elif anomaly_type == "smear":
             replacement = _smeared(cut, rng)
         else:  # a scratch or a stain hides most of the texture and shifts its mean by the contrast
             mean = cut[inside].mean()
             replacement = mean + contrast + 0.2 * (cut - mean)
         pixels = _to_uint8(cut + opacity * (replacement - cut))
         change = np.sqrt(np.mean((pixels[inside] - cut[inside]) ** 2))
-        if change >= MIN_CHANGE * deviation:
+        if change >= MIN_CHANGE * std:
             return pixels, np.where(inside, 255, 0).astype(np.uint8)
 
 
 def _foreign_patch(cut: Grey, inside: NDArray[np.bool_], rng: np.random.Generator, foreign: list[Grey]) -> Grey:
-    """A cut of another photograph, brought to the mean and deviation of the place it goes to."""
+    """A cut of another photograph, brought to the mean and standard deviation of the place it goes to."""
     other = foreign[int(rng.integers(len(foreign)))]
     y, x = rng.integers(0, np.array(other.shape) - CUT + 1)
     patch = other[y : y + CUT, x : x + CUT]

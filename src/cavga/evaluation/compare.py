@@ -10,7 +10,7 @@ import numpy as np
 
 from cavga.atomic_files import atomic_write, refuse_file
 from cavga.errors import DataError
-from cavga.evaluation.written import PixelCounts, TestedImage, WrittenEvaluation, read_evaluation
+from cavga.evaluation.written import EvaluatedImage, PixelCounts, WrittenEvaluation, read_evaluation
 from cavga.metrics.bootstrap import (
     NUM_RESAMPLES,
     SEED,
@@ -23,7 +23,7 @@ from cavga.metrics.bootstrap import (
     iou_per_image_of,
     paired_differences,
     pixel_auroc_of,
-    share_called,
+    share_predicted_anomalous,
 )
 
 FEW = 10  # images of one label, below which the interval is too narrow
@@ -33,11 +33,11 @@ METRICS = (
     "pixel_auroc", "iou_dataset", "iou_per_image",
 )  # fmt: skip
 
-Pair = tuple[TestedImage, TestedImage]  # of A and of B
+Pair = tuple[EvaluatedImage, EvaluatedImage]  # of A and of B
 Statistics = dict[str, tuple[Statistic, Statistic]]
 
 
-def compare(a: str | Path, b: str | Path, output: str | Path | None = None) -> dict[str, Any]:
+def compare_evaluations(a: str | Path, b: str | Path, output: str | Path | None = None) -> dict[str, Any]:
     """Compare two evaluations (folders of `cavga evaluate`, or their files); writes compare.json if `output` is given.
 
     Images are matched by content, or by path where that is not known; those that only one of the two has are counted
@@ -104,7 +104,7 @@ def match_images(a: WrittenEvaluation, b: WrittenEvaluation) -> list[Pair]:
     return pairs
 
 
-def _single_contents(images: Sequence[TestedImage]) -> set[str | None]:
+def _single_contents(images: Sequence[EvaluatedImage]) -> set[str | None]:
     counts = Counter(image.sha256 for image in images if image.sha256 is not None)
     return {sha256 for sha256, count in counts.items() if count == 1}
 
@@ -123,9 +123,9 @@ def _image_statistics(pairs: Sequence[Pair]) -> tuple[Statistics, dict[str, str]
     if undecided:
         reason = f"{' and '.join(undecided)}: no decisions, as no threshold was given"
         return statistics, reasons | dict.fromkeys(METRICS[2:5], reason)
-    called = [[bool(pair[k].is_anomalous) for pair in pairs] for k in (0, 1)]
-    recalls = [share_called(part, is_anomalous) for part in called]
-    alarms = [share_called(part, is_normal) for part in called]
+    predicted = [[bool(pair[k].is_anomalous) for pair in pairs] for k in (0, 1)]
+    recalls = [share_predicted_anomalous(part, is_anomalous) for part in predicted]
+    alarms = [share_predicted_anomalous(part, is_normal) for part in predicted]
     balanced = [_balanced(recall, alarm) for recall, alarm in zip(recalls, alarms, strict=True)]
     for name, parts in (("balanced_accuracy", balanced), ("recall", recalls), ("false_alarm_rate", alarms)):
         statistics[name] = (parts[0], parts[1])
@@ -155,7 +155,7 @@ def _pixel_statistics(
         return {}, [], dict.fromkeys(names, "no common image has a mask with a defect")
     statistics: Statistics = {"pixel_auroc": (pixel_auroc_of(parts[0]), pixel_auroc_of(parts[1]))}
     reasons = {}
-    if any(part.first_called is None for part in parts):
+    if any(part.first_predicted_anomalous is None for part in parts):
         reasons = dict.fromkeys(names[1:], "no threshold for pixels was given to one of the two")
     else:
         for name, build in (("iou_dataset", iou_of), ("iou_per_image", iou_per_image_of)):

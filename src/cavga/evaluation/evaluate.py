@@ -161,7 +161,7 @@ def _class_attention_of(model: Path, detector: AnomalyDetector) -> ClassAttentio
 
     None, too, where a photograph is not seen as a whole.
     """
-    if detector.description["variant"].endswith("-u") or not model.is_dir() or not detector.framing.is_plain:
+    if detector.description["variant"].endswith("-u") or not model.is_dir() or not detector.tiling.is_plain:
         return None
     if isinstance(detector.engine, TorchEngine):
         return detector.class_attention

@@ -14,7 +14,7 @@ from cavga.data.manifest import relative_to_root
 from cavga.data.records import Catalog, ImageRecord
 from cavga.errors import UsageError
 from cavga.evaluation.evaluate import EvaluatedRun, counts_of, labelled_test_images, write_evaluation
-from cavga.evaluation.map_matching import FoundMaps, find_maps, foreign_results, match_scores
+from cavga.evaluation.map_matching import FoundMaps, external_results, find_maps, match_scores
 from cavga.evaluation.measure import evaluate_results
 from cavga.evaluation.results import Evaluation, StoredMaps, Thresholds
 from cavga.evaluation.score_file import ScoreRow, read_scores
@@ -26,7 +26,7 @@ MAXIMUM = "maximum of the map"  # where an image's score comes from if no file g
 
 
 @dataclass(frozen=True)
-class ForeignMaps:
+class ExternalMaps:
     """A folder of maps, a file of the images' scores, and thresholds that go with them, where there are any."""
 
     folder: Path
@@ -36,7 +36,7 @@ class ForeignMaps:
 
 
 def evaluate_maps(
-    maps: ForeignMaps,
+    maps: ExternalMaps,
     data: str | Path,
     output: str | Path | None = None,
     *,
@@ -63,7 +63,7 @@ def evaluate_maps(
     found = find_maps(maps.folder, records)
     rows, thresholds = _scores(maps, records, catalog)
     with tempfile.TemporaryDirectory(prefix="cavga-") as folder:
-        results = foreign_results(
+        results = external_results(
             records, found.paths, rows, size=size, decide=lambda score, row: _decision(score, row, thresholds.image)
         )
         stored = StoredMaps(Path(folder), default_shape=size or (0, 0))
@@ -81,7 +81,7 @@ def evaluate_maps(
     return EvaluatedRun(metrics, section, evaluation.problems)
 
 
-def _check(maps: ForeignMaps, output: Path, size: tuple[int, int] | None) -> None:
+def _check(maps: ExternalMaps, output: Path, size: tuple[int, int] | None) -> None:
     for flag, value in (("--threshold", maps.image_threshold), ("--pixel-threshold", maps.pixel_threshold)):
         if value is not None and not math.isfinite(value):
             raise UsageError(f"{flag} must be a finite number, got {value}")
@@ -95,7 +95,7 @@ def _check(maps: ForeignMaps, output: Path, size: tuple[int, int] | None) -> Non
 
 
 def _scores(
-    maps: ForeignMaps, records: Sequence[ImageRecord], catalog: Catalog
+    maps: ExternalMaps, records: Sequence[ImageRecord], catalog: Catalog
 ) -> tuple[dict[int, ScoreRow] | None, Thresholds]:
     """The row of each image, if there is a file of them, and the thresholds in use."""
     if maps.scores is None:
@@ -124,7 +124,7 @@ def _decision(score: float, row: ScoreRow | None, threshold: float | None) -> bo
 
 
 def _complete(
-    evaluation: Evaluation, maps: ForeignMaps, found: FoundMaps, *, excluded: int, without: Sequence[str | Path]
+    evaluation: Evaluation, maps: ExternalMaps, found: FoundMaps, *, excluded: int, without: Sequence[str | Path]
 ) -> dict[str, Any]:
     """metrics.json: the metrics with counts and provenance; how the maps were made is not known."""
     counts = {"train": None, "train_anomalous": None, "calibration": None, **counts_of(evaluation)}
@@ -139,7 +139,7 @@ def _complete(
     return {**evaluation.metrics, "counts": {**counts, "excluded": excluded}, "provenance": provenance}
 
 
-def _notes(maps: ForeignMaps, metrics: dict[str, Any]) -> list[str]:
+def _notes(maps: ExternalMaps, metrics: dict[str, Any]) -> list[str]:
     """What a reader of the report should know of these figures."""
     notes = ["the maps were made elsewhere: which images they were learnt from is not known here"]
     if maps.scores is None:

@@ -52,7 +52,7 @@ AnomalyMap = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
-class ForeignResult:
+class ExternalResult:
     """What is known of one image; `is_anomalous` is None where nobody decided."""
 
     score: float
@@ -132,14 +132,14 @@ def match_scores(
     return matched
 
 
-def foreign_results(
+def external_results(
     records: Sequence[ImageRecord],
     maps: Mapping[int, Path],
     rows: Mapping[int, ScoreRow] | None,
     *,
     size: tuple[int, int] | None,
     decide: Callable[[float, ScoreRow | None], bool | None],
-) -> Iterator[ForeignResult | FailedImage]:
+) -> Iterator[ExternalResult | FailedImage]:
     """One result for each record, one after the other; maps are brought to `size` (height, width) if it is given.
 
     Without rows the score is the largest value of the map as it is in the file. An image without a map or a score, and
@@ -160,7 +160,7 @@ def foreign_results(
         score = float(anomaly_map.max()) if row is None or row.score is None else row.score
         shown = anomaly_map if size is None else resize_map(anomaly_map, size)
         height, width = photograph_size
-        yield ForeignResult(score, decide(score, row), shown, (height, width))
+        yield ExternalResult(score, decide(score, row), shown, (height, width))
 
 
 def _problem(record: ImageRecord, path: Path | None, row: ScoreRow | None, *, needs_row: bool) -> str | None:

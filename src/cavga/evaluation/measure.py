@@ -128,13 +128,13 @@ def _paper_rule(evaluation: Evaluation, calibration: Mapping[str, Any]) -> dict[
 
 
 def _decisions(scored: Sequence[ScoredImage]) -> list[bool] | None:
-    """Whether each image is called anomalous; None where nobody decided."""
+    """Whether each image is predicted anomalous; None where nobody decided."""
     found = [image.is_anomalous for image in scored if image.is_anomalous is not None]
     return found if len(found) == len(scored) else None
 
 
 def _share_interval(scored: Sequence[ScoredImage], label: int) -> list[float] | None:
-    """The exact 95 % interval of the share of one label's images that are called anomalous."""
+    """The exact 95 % interval of the share of one label's images that are predicted anomalous."""
     decisions = _decisions([image for image in scored if image.record.label == label])
     return None if decisions is None else share_interval(decisions)
 

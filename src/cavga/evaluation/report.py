@@ -14,7 +14,7 @@ from cavga.rendering.html import NOT_COMPUTABLE, VERDICTS, Case, fact_line, gall
 MAX_CASES = 24
 MIN_CASES = {"found": 4, "correctly passed": 2, "false alarm": 4}  # shown however many are missed
 
-_WORDS = ((1, "defective", "found"), (0, "good", "called anomalous"), (None, "unlabelled", "called anomalous"))
+_WORDS = ((1, "defective", "found"), (0, "good", "predicted anomalous"), (None, "unlabelled", "predicted anomalous"))
 _SUMMARY_KEYS = (("image", "auroc"), ("pixel", "auroc"), ("pixel", "aupro"))
 _TYPE_KEYS = ("image_auroc", "pixel_auroc", "aupro")
 _RATES = ("balanced_accuracy", "recall", "false_alarm_rate")  # shown in percent
@@ -22,7 +22,7 @@ _METRICS = (
     ("image", "auroc", "Image AUROC", "how often a defective image scores above a good one; 0.5 is chance"),
     ("image", "balanced_accuracy", "Balanced accuracy", "right decisions, good and defective counted alike"),
     ("image", "recall", "Recall", "defective images that were found"),
-    ("image", "false_alarm_rate", "False alarm rate", "good images called anomalous"),
+    ("image", "false_alarm_rate", "False alarm rate", "good images predicted anomalous"),
     (
         "pixel",
         "auroc",
@@ -119,8 +119,8 @@ def _section(section: Section, index: int) -> str:
     )
 
 
-def _num_called(section: Section, label: int | None) -> tuple[int | None, int]:
-    """How many images with this label are called anomalous (None if nobody decided), of how many."""
+def _num_predicted_anomalous(section: Section, label: int | None) -> tuple[int | None, int]:
+    """How many images with this label are predicted anomalous (None if nobody decided), of how many."""
     scores = [score for score, known in section.scores if known == label]
     threshold = _number(section.metrics, "image", "threshold")
     if threshold is not None:
@@ -130,21 +130,21 @@ def _num_called(section: Section, label: int | None) -> tuple[int | None, int]:
 
 
 def _share(section: Section, label: int | None) -> str:
-    num_called, total = _num_called(section, label)
-    return f"{num_called} of {total}" if total and num_called is not None else NOT_COMPUTABLE
+    num_predicted_anomalous, total = _num_predicted_anomalous(section, label)
+    return f"{num_predicted_anomalous} of {total}" if total and num_predicted_anomalous is not None else NOT_COMPUTABLE
 
 
 def _sentence(section: Section) -> str:
     """The result in plain words."""
     parts = []
-    for label, name, verb in _WORDS:
-        num_called, total = _num_called(section, label)
-        if num_called is None and (total or not section.scores):
+    for label, name, outcome in _WORDS:
+        num_predicted_anomalous, total = _num_predicted_anomalous(section, label)
+        if num_predicted_anomalous is None and (total or not section.scores):
             return f"{len(section.scores)} images were scored; without a threshold none was judged."
         if total:
-            was = "was" if num_called == 1 else "were"
+            was = "was" if num_predicted_anomalous == 1 else "were"
             images = "image" if total == 1 else "images"
-            parts.append(f"of <b>{total}</b> {name} {images} <b>{num_called}</b> {was} {verb}")
+            parts.append(f"of <b>{total}</b> {name} {images} <b>{num_predicted_anomalous}</b> {was} {outcome}")
     text = "; ".join(parts) or "no image was scored"
     return f"{text[0].upper()}{text[1:]}."
 

@@ -36,7 +36,7 @@ class Result(Protocol):
 
 @dataclass(frozen=True)
 class Thresholds:
-    """From which score on an image, from which value on a pixel is called anomalous; None: not known."""
+    """From which score on an image, from which value on a pixel is predicted anomalous; None: not known."""
 
     image: float | None
     pixel: float | None

@@ -34,7 +34,7 @@ def make_section(
     thresholds = Thresholds(detector.image_threshold, detector.pixel_threshold)
     calibration = Calibration.from_dict(detector.description["calibration"])
     notes = [
-        calibration.promise(),
+        calibration.guarantee(),
         *_realised(metrics, calibration),
         *_decisions(detector, calibration),
         *_suspicious(detector),
@@ -89,16 +89,16 @@ def _attention(
 
 
 def _realised(metrics: dict[str, Any], calibration: Calibration) -> list[str]:
-    """How often good test images were in fact called anomalous, and whether that breaks the promise."""
+    """How often good test images were in fact predicted anomalous, and whether that breaks the promise."""
     interval = metrics["intervals"]["false_alarm_rate"]
     if interval is None:
         return []
     rate = metrics["image"]["false_alarm_rate"]
     text = (
-        f"of {metrics['counts']['test_normal']} good test images {rate:.1%} were called anomalous "
+        f"of {metrics['counts']['test_normal']} good test images {rate:.1%} were predicted anomalous "
         f"(95 % interval {interval[0]:.1%} to {interval[1]:.1%})"
     )
-    promised = calibration.promised_false_alarm_rate
+    promised = calibration.guaranteed_false_alarm_rate
     if promised is not None and interval[0] > promised:
         text += ": more than promised, so these images are not like those that set the threshold"
     return [text]
@@ -110,8 +110,8 @@ def _decisions(detector: AnomalyDetector, calibration: Calibration) -> list[str]
     if not counts or not counts["num_bad"]:
         return []
     text = (
-        f"of {counts['num_bad']} labelled bad training images {counts['bad_called_anomalous']} are called anomalous, "
-        f"of {counts['num_good']} good ones {counts['good_called_anomalous']}"
+        f"of {counts['num_bad']} labelled bad training images {counts['bad_called_anomalous']} are predicted anomalous"
+        f", of {counts['num_good']} good ones {counts['good_called_anomalous']}"
     )
     warning = decision_warning(counts, calibration)
     return [f"{text}: {warning}" if warning else text]

@@ -19,10 +19,10 @@ from cavga.atomic_files import atomic_write, refuse_file
 from cavga.data.catalog import load_like_run
 from cavga.data.records import ImageRecord
 from cavga.errors import DataError, UsageError
-from cavga.evaluation.self_test_anomalies import Anomaly, good_images
+from cavga.evaluation.self_test_anomalies import Anomaly, normal_images
 from cavga.evaluation.self_test_page import write_self_test_page
 from cavga.images.decode import BATCH_SIZE, read_image
-from cavga.images.tiling import Framing
+from cavga.images.tiling import Tiling
 from cavga.inference.detector import AnomalyDetector
 from cavga.inference.prepare import FailedImage
 from cavga.metrics.image import auroc, auroc_interval, share_interval
@@ -30,13 +30,17 @@ from cavga.metrics.pixel import PixelHistogram
 from cavga.rendering.html import Case
 from cavga.rendering.scale import picture_scale
 from cavga.runs.model_json import used_images
-from cavga.synthetic.controlled import CONTRASTS, KINDS, MAKERS, MIN_CHANGE, SIZES
+from cavga.synthetic.controlled import CONTRASTS, CONTROLLED_NAMES, CONTROLLED_TYPES, MIN_CHANGE, SIZES
 
-MAX_MADE = 200
-MEANING = "made anomalies, not real defects: a high recall here promises nothing about yours; a low one is a warning"
-CASES_PER_KIND = 4  # shown on the page
-_MADE = {
-    "kinds": {kind: (maker.__doc__ or "").strip() for kind, maker in MAKERS.items()},
+MAX_SYNTHETIC = 200
+MEANING = (
+    "synthetic anomalies, not real defects: a high recall here promises nothing about yours; a low one is a warning"
+)
+CASES_PER_TYPE = 4  # shown on the page
+_SETTINGS = {
+    "kinds": {
+        anomaly_type: (synthesise.__doc__ or "").strip() for anomaly_type, synthesise in CONTROLLED_TYPES.items()
+    },
     "sizes": list(SIZES),
     "contrasts": list(CONTRASTS),
     "min_change": MIN_CHANGE,
@@ -67,10 +71,10 @@ def self_test(
     output: str | Path | None = None,
     *,
     category: str | None = None,
-    max_made: int = MAX_MADE,
+    max_made: int = MAX_SYNTHETIC,
     device: str = "auto",
 ) -> SelfTest:
-    """Score made anomalies on good images; writes self_test.json and self_test.html.
+    """Score synthetic anomalies on good images; writes self_test.json and self_test.html.
 
     The good test images of `data` are taken; where there are none the run's calibration images, or in a
     plain folder those that the run has not seen; where there are none either and the run used folds, those it
@@ -84,7 +88,7 @@ def self_test(
     detector = AnomalyDetector.load(run, device=device)
     settings = detector.description["config"]["data"]
     catalog = load_like_run(settings, Path(data), category=category, mask_cut=None)
-    source, records = good_images(catalog, used_images(Path(run), detector.description))
+    source, records = normal_images(catalog, used_images(Path(run), detector.description))
     seed = int(detector.description["provenance"]["seed"])
     plan = _plan(records, seed=seed, max_made=max_made)
     tally = Tally()
@@ -107,7 +111,7 @@ def _plan(records: Sequence[ImageRecord], *, seed: int, max_made: int) -> list[t
     rng = np.random.default_rng(seed)
     chosen = sorted(rng.permutation(len(records))[:max_made])
     per_image = max_made // len(chosen)
-    cells = list(product(KINDS, SIZES, CONTRASTS))
+    cells = list(product(CONTROLLED_NAMES, SIZES, CONTRASTS))
     num_rounds = -(-len(chosen) * per_image // len(cells))
     order = iter(np.concatenate([rng.permutation(len(cells)) for _ in range(num_rounds)]))
     plan = []
@@ -123,14 +127,14 @@ class Tally:
 
     def __init__(self) -> None:
         self.histogram = PixelHistogram()
-        self.not_made: list[Anomaly] = []
+        self.without_anomaly: list[Anomaly] = []
         self.problems: list[str] = []
 
     def score(
         self, detector: AnomalyDetector, plan: Sequence[tuple[ImageRecord, Sequence[Anomaly]]]
     ) -> Iterator[Trial]:
-        pictures = self._pictures(plan, detector.framing)
-        num_at_once = BATCH_SIZE if detector.framing.tile is None else 1  # large photographs
+        pictures = self._pictures(plan, detector.tiling)
+        num_at_once = BATCH_SIZE if detector.tiling.tile is None else 1  # large photographs
         while batch := list(islice(pictures, num_at_once)):
             results = detector.results(pixels for _, _, pixels, _ in batch)
             for (record, anomaly, _, mask), result in zip(batch, results, strict=True):
@@ -142,20 +146,20 @@ class Tally:
                 yield Trial(record, anomaly, result.score, result.is_anomalous)
 
     def _pictures(
-        self, plan: Sequence[tuple[ImageRecord, Sequence[Anomaly]]], framing: Framing
+        self, plan: Sequence[tuple[ImageRecord, Sequence[Anomaly]]], tiling: Tiling
     ) -> Iterator[tuple[ImageRecord, Anomaly | None, NDArray[np.uint8], NDArray[np.bool_]]]:
         for record, anomalies in plan:
             try:
                 photograph = read_image(record.path)
-                framing.check_fit(photograph.shape[:2], str(record.path))
+                tiling.check_fit(photograph.shape[:2], str(record.path))
             except DataError as error:
                 self.problems.append(str(error))
                 continue
             yield record, None, photograph, np.zeros(photograph.shape[:2], dtype=np.bool_)
             for anomaly in anomalies:
-                made = anomaly.put_on(photograph, framing)
+                made = anomaly.put_on(photograph, tiling)
                 if made is None:
-                    self.not_made.append(anomaly)
+                    self.without_anomaly.append(anomaly)
                 else:
                     yield record, anomaly, *made
 
@@ -173,7 +177,7 @@ def _result(
         return {
             str(name): {
                 **_share([is_found for anomaly, is_found in made if of(anomaly) == name]),
-                "not_made": sum(of(anomaly) == name for anomaly in tally.not_made),
+                "not_made": sum(of(anomaly) == name for anomaly in tally.without_anomaly),
             }
             for name in names
         }
@@ -184,35 +188,35 @@ def _result(
         "meaning": MEANING,
         "warning": _warning(_share(alarms), asked_for=kept["calibration"]["false_alarm_rate"]),
         "found": {**_share([is_found for _, is_found in made]), "threshold": detector.image_threshold},
-        "by_kind": shares(KINDS, lambda anomaly: anomaly.kind),
+        "by_kind": shares(CONTROLLED_NAMES, lambda anomaly: anomaly.anomaly_type),
         "by_size": shares(SIZES, lambda anomaly: anomaly.size),
         "by_contrast": shares(CONTRASTS, lambda anomaly: anomaly.contrast),
         "false_alarms": _share(alarms),
         "image": _image_auroc([] if is_seen else trials),
         "pixel": {
             "auroc": None if is_seen else tally.histogram.auroc(),
-            "resolution": list(detector.image_size) if detector.framing.is_plain else "map",
+            "resolution": list(detector.image_size) if detector.tiling.is_plain else "map",
         },
         "counts": _counts(trials, tally, per_image=per_image),
-        "settings": {"good_images": source, **_MADE},
+        "settings": {"good_images": source, **_SETTINGS},
         "provenance": {**detector.description["provenance"], **kept},
     }
 
 
 def _counts(trials: Sequence[Trial], tally: Tally, *, per_image: int) -> dict[str, int]:
-    made, alarmed = [trial for trial in trials if trial.anomaly is not None], _called_untouched(trials)
+    made, alarmed = [trial for trial in trials if trial.anomaly is not None], _predicted_untouched(trials)
     return {
         "good": len(trials) - len(made),
         "made": len(made),
         "made_per_good": per_image,
-        "not_made": len(tally.not_made),
+        "not_made": len(tally.without_anomaly),
         "found_on_false_alarms": sum(trial.is_anomalous and trial.record.path in alarmed for trial in made),
         "unreadable": len(tally.problems),
     }
 
 
 def _image_auroc(trials: Sequence[Trial]) -> dict[str, Any]:
-    """Untouched images against those with a made anomaly; null without any."""
+    """Untouched images against those with a synthetic anomaly; null without any."""
     scores = np.array([trial.score for trial in trials])
     labels = np.array([trial.anomaly is not None for trial in trials], dtype=np.int64)
     return {"auroc": auroc(scores, labels), "interval": auroc_interval(scores, labels)}
@@ -223,39 +227,39 @@ def _warning(false_alarms: Mapping[str, Any], *, asked_for: float) -> str | None
     if false_alarms["interval"] is None or false_alarms["interval"][0] <= asked_for:
         return None
     return (
-        f"{false_alarms['rate']:.0%} of the untouched images are called anomalous, {asked_for:.0%} were asked for: "
-        "made anomalies are found as often with no merit of the model's, so only the AUROCs tell something"
+        f"{false_alarms['rate']:.0%} of the untouched images are predicted anomalous, {asked_for:.0%} were asked for: "
+        "synthetic anomalies are found as often with no merit of the model's, so only the AUROCs tell something"
     )
 
 
-def _share(called: Sequence[bool]) -> dict[str, Any]:
-    """How many are called anomalous, with the exact 95 % interval of the rate; null without any image."""
-    count, num_called = len(called), sum(called)
+def _share(predicted: Sequence[bool]) -> dict[str, Any]:
+    """How many are predicted anomalous, with the exact 95 % interval of the rate; null without any image."""
+    count, num_predicted_anomalous = len(predicted), sum(predicted)
     return {
         "count": count,
-        "called": num_called,
-        "rate": num_called / count if count else None,
-        "interval": share_interval(called),
+        "called": num_predicted_anomalous,
+        "rate": num_predicted_anomalous / count if count else None,
+        "interval": share_interval(predicted),
     }
 
 
 def _worth_showing(trials: Sequence[Trial]) -> list[Trial]:
     """Of each kind the most conspicuous missed ones and the faintest found ones; the missed ones first."""
     missed, found = [], []
-    alarmed = _called_untouched(trials)
-    for kind in KINDS:
-        of_kind = [trial for trial in trials if trial.anomaly and trial.anomaly.kind == kind]
-        by_strength = sorted(of_kind, key=_strength)
+    alarmed = _predicted_untouched(trials)
+    for anomaly_type in CONTROLLED_NAMES:
+        of_type = [trial for trial in trials if trial.anomaly and trial.anomaly.anomaly_type == anomaly_type]
+        by_strength = sorted(of_type, key=_strength)
         passed = [trial for trial in reversed(by_strength) if not trial.is_anomalous]
         caught = [trial for trial in by_strength if trial.is_anomalous and trial.record.path not in alarmed]
-        num_missed = min(len(passed), CASES_PER_KIND - min(1, len(caught)))
+        num_missed = min(len(passed), CASES_PER_TYPE - min(1, len(caught)))
         missed += passed[:num_missed]
-        found += caught[: CASES_PER_KIND - num_missed]
+        found += caught[: CASES_PER_TYPE - num_missed]
     return missed + found
 
 
-def _called_untouched(trials: Sequence[Trial]) -> set[Path]:
-    """The images that are called anomalous as they are: what is made on them is found without merit."""
+def _predicted_untouched(trials: Sequence[Trial]) -> set[Path]:
+    """The images that are predicted anomalous as they are: what is made on them is found without merit."""
     return {trial.record.path for trial in trials if trial.anomaly is None and trial.is_anomalous}
 
 
@@ -266,13 +270,13 @@ def _strength(trial: Trial) -> float:
 def _case(trial: Trial, detector: AnomalyDetector) -> Case:
     """The anomaly, made again, with its map."""
     assert trial.anomaly is not None
-    made = trial.anomaly.put_on(read_image(trial.record.path), detector.framing)
+    made = trial.anomaly.put_on(read_image(trial.record.path), detector.tiling)
     assert made is not None
     (prediction,) = detector.predict(made[0])
     return Case(
         path=trial.record.relative_path,
         label=1,
-        defect_type=f"made: {trial.anomaly.kind}, size {trial.anomaly.size}, contrast {trial.anomaly.contrast}",
+        defect_type=f"made: {trial.anomaly.anomaly_type}, size {trial.anomaly.size}, contrast {trial.anomaly.contrast}",
         score=trial.score,
         threshold=detector.image_threshold,
         is_anomalous=trial.is_anomalous,

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from cavga.data.manifest import sha256_of
 from cavga.data.records import NORMAL, Catalog, ImageRecord
 from cavga.errors import DataError
-from cavga.images.tiling import Framing
-from cavga.synthetic.controlled import make_anomaly
+from cavga.images.tiling import Tiling
+from cavga.synthetic.controlled import synthesise_controlled_anomaly
 
 
-def good_images(catalog: Catalog, used: Mapping[str, str]) -> tuple[str, list[ImageRecord]]:
+def normal_images(catalog: Catalog, used: Mapping[str, str]) -> tuple[str, list[ImageRecord]]:
     """Where a self-test's good images come from, and those images."""
     normal = [record for record in catalog.records if record.label == NORMAL and record.path.is_file()]
     part = {record.path: used.get(sha256_of(record.path)) for record in normal}
@@ -38,18 +38,20 @@ def good_images(catalog: Catalog, used: Mapping[str, str]) -> tuple[str, list[Im
 class Anomaly:
     """What is to be made; `key` seeds it, so that it can be made again."""
 
-    kind: str
+    anomaly_type: str
     size: float
     contrast: float
     key: tuple[int, ...]
 
     def put_on(
-        self, photograph: NDArray[np.uint8], framing: Framing
+        self, photograph: NDArray[np.uint8], tiling: Tiling
     ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]] | None:
         """The photograph with the anomaly where it counts, and its mask; None if nothing would show."""
 
         def make(part: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]] | None:
             rng = np.random.default_rng(self.key)
-            return make_anomaly(part, self.kind, size=self.size, contrast=self.contrast, rng=rng)
+            return synthesise_controlled_anomaly(
+                part, self.anomaly_type, size=self.size, contrast=self.contrast, rng=rng
+            )
 
-        return make(photograph) if framing.roi is None else framing.roi.changed(photograph, make)
+        return make(photograph) if tiling.roi is None else tiling.roi.changed(photograph, make)

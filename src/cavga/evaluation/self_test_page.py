@@ -1,4 +1,4 @@
-"""self_test.html: what the model finds of made anomalies, in tables, and which it misses, in pictures."""
+"""self_test.html: what the model finds of synthetic anomalies, in tables, and which it misses, in pictures."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -21,20 +21,21 @@ def write_self_test_page(
 ) -> None:
     """Write the page of one self-test; `scores` are (score, 0 untouched or 1 made) of every image."""
     found, alarms, counts = result["found"], result["false_alarms"], result["counts"]
-    histogram = score_histogram(scores, found["threshold"], names={0: "untouched", 1: "with a made anomaly"})
+    histogram = score_histogram(scores, found["threshold"], names={0: "untouched", 1: "with a synthetic anomaly"})
     plot = f'<figure class="plot"><figcaption>Scores of the images</figcaption>{histogram}</figure>'
     by_strength = _shares(result, "by_size", "By size, a share of the side") + _shares(
         result, "by_contrast", "By contrast"
     )
     untouched = (
         f"of <b>{alarms['count']}</b> untouched {SOURCES[result['settings']['good_images']]} "
-        f"<b>{alarms['called']}</b> were called anomalous"
+        f"<b>{alarms['called']}</b> were predicted anomalous"
         if alarms["count"]
         else f"they were made on <b>{counts['good']}</b> {SOURCES[result['settings']['good_images']]}"
     )
-    shown = f"{len(cases)} of {found['count']} made anomalies, missed ones first"
+    shown = f"{len(cases)} of {found['count']} synthetic anomalies, missed ones first"
     body = (
-        f'<section><p class="verdict">Of <b>{found["count"]}</b> made anomalies <b>{found["called"]}</b> were found; '
+        f'<section><p class="verdict">Of <b>{found["count"]}</b> synthetic anomalies '
+        f"<b>{found['called']}</b> were found; "
         f"{untouched}.</p>"
         f'<p class="verdict missed">{escape(_sentence(result["meaning"]))}</p>'
         f"{fact_line('Images', counts)}"
@@ -48,9 +49,9 @@ def write_self_test_page(
 
 
 def _shares(result: Mapping[str, Any], key: str, title: str) -> str:
-    kinds = result["settings"]["kinds"]
+    anomaly_types = result["settings"]["kinds"]
     rows = [
-        f'<tr><th scope="row">{escape(name)}<span class="hint">{escape(kinds.get(name, ""))}</span></th>'
+        f'<tr><th scope="row">{escape(name)}<span class="hint">{escape(anomaly_types.get(name, ""))}</span></th>'
         f"<td>{share['called']} of {share['count']}</td><td>{_percent(share)}</td></tr>"
         for name, share in result[key].items()
     ]
@@ -62,10 +63,10 @@ def _figures(result: Mapping[str, Any]) -> str:
     interval = image["interval"]
     rows = [
         ("Found", "at the model's own image threshold", _percent(result["found"])),
-        ("False alarm rate", "untouched images called anomalous", _percent(result["false_alarms"])),
+        ("False alarm rate", "untouched images predicted anomalous", _percent(result["false_alarms"])),
         (
             "Image AUROC",
-            "how often an image with a made anomaly scores above an untouched one",
+            "how often an image with a synthetic anomaly scores above an untouched one",
             _number(image["auroc"]) + (_hint(f"95%: {interval[0]:.3f}–{interval[1]:.3f}") if interval else ""),
         ),
         ("Pixel AUROC", "how often a changed pixel lies above an untouched one", _number(pixel["auroc"])),
@@ -108,7 +109,7 @@ def _notes_of(result: Mapping[str, Any]) -> list[str]:
     ]
     if counts["found_on_false_alarms"]:
         notes.append(
-            f"{counts['found_on_false_alarms']} of those found lie on images that are called anomalous untouched."
+            f"{counts['found_on_false_alarms']} of those found lie on images that are predicted anomalous untouched."
         )
     if counts["not_made"]:
         notes.append(

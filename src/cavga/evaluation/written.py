@@ -63,7 +63,7 @@ METRICS_FILE = "metrics.json"
 
 
 @dataclass(frozen=True)
-class TestedImage:
+class EvaluatedImage:
     """One labelled image with its score; `row` is its line in predictions.jsonl, from 0."""
 
     row: int
@@ -84,7 +84,7 @@ class WrittenEvaluation:
     """
 
     folder: Path
-    images: tuple[TestedImage, ...]
+    images: tuple[EvaluatedImage, ...]
     num_unscored: int
     pixels: PixelCounts | None
     resolution: Any
@@ -133,7 +133,7 @@ def _counts(entry: dict[str, Any]) -> bool:
     return entry.get("score") is not None and entry.get("label") is not None
 
 
-def _image(entry: dict[str, Any], row: int, place: str) -> TestedImage:
+def _image(entry: dict[str, Any], row: int, place: str) -> EvaluatedImage:
     path, sha256, label, score = (entry.get(key) for key in ("path", "sha256", "label", "score"))
     value = float(score) if isinstance(score, int | float) and not isinstance(score, bool) else math.nan
     decision = entry.get("is_anomalous")
@@ -144,7 +144,7 @@ def _image(entry: dict[str, Any], row: int, place: str) -> TestedImage:
         or decision not in (None, True, False)
     ):
         raise DataError(f"{place}: expected a line of `cavga evaluate`; evaluate again")
-    return TestedImage(row, path, sha256, int(label), value, decision)
+    return EvaluatedImage(row, path, sha256, int(label), value, decision)
 
 
 def _pixels(folder: Path, num_lines: int) -> tuple[PixelCounts | None, Any, str]:

@@ -12,10 +12,10 @@ import onnx
 from cavga.atomic_files import atomic_write
 from cavga.data.manifest import read_manifest_paths
 from cavga.errors import DataError, UsageError
-from cavga.export.parity import ExportCheck, compare
+from cavga.export.parity import ExportCheck, check_parity
 from cavga.export.writers import onnx_model, torch_program
 from cavga.images.decode import read_image
-from cavga.images.tiling import Framing
+from cavga.images.tiling import Tiling
 from cavga.inference.detector import AnomalyDetector
 from cavga.inference.engine import Photograph
 from cavga.inference.graph import InferenceGraph
@@ -29,8 +29,8 @@ from cavga.runs.model_json import (
     METADATA_KEY,
     ONNX_FILE,
     TRAINING_FOLDER,
+    export_report_path,
     exported_hashes,
-    report_of,
 )
 
 NUM_CHECKED = 7  # photographs that the export is checked on
@@ -55,7 +55,7 @@ def export_run(
 
     It carries the thresholds in force: those of `cavga calibrate` if there are any, as for `AnomalyDetector.load`.
     The photographs it is checked on are some of those the run was made from, in `data` or where they were then; of a
-    model with tiles or a region of interest they are pieces of those, as it sees them.
+    model with tiles or a region of interest they are tiles of those, as it sees them.
     Nothing is written if fp32 differs from PyTorch; fp16 and INT8 are written with their differences. The report
     lies beside the file, with ".json" added to its name. Raises UsageError, DataError or ExportError.
     """
@@ -70,19 +70,19 @@ def export_run(
     engine, description = detector.engine, detector.description
     assert isinstance(engine, TorchEngine)
     folder = _data_folder(run, data)
-    photographs = list(_seen(run, folder, detector.framing, NUM_CHECKED))
-    measured = _seen(run, folder, detector.framing, NUM_MEASURED)
+    photographs = list(_seen(run, folder, detector.tiling, NUM_CHECKED))
+    measured = _seen(run, folder, detector.tiling, NUM_MEASURED)
     with tempfile.TemporaryDirectory(prefix="cavga-") as scratch:
         draft = Path(scratch) / target.name
         _write(draft, engine, description, format, precision, measured)
-        check = compare(engine, load_exported(draft, "cpu"), photographs, description["calibration"])
+        check = check_parity(engine, load_exported(draft, "cpu"), photographs, description["calibration"])
         if precision == "fp32":
             check.require_equality()
         for file in sorted(Path(scratch).iterdir(), key=lambda file: file == draft):  # the named one last
             atomic_write(target.with_name(file.name), file.read_bytes())
     report = {"format": format, "precision": precision, "check": check.as_dict(),
               "weights_sha256": description["weights_sha256"], **exported_hashes(target)}  # fmt: skip
-    atomic_write(report_of(target), (json.dumps(report, indent=2) + "\n").encode())
+    atomic_write(export_report_path(target), (json.dumps(report, indent=2) + "\n").encode())
     return Exported(target, format, precision, check, description)
 
 
@@ -128,10 +128,10 @@ def _data_folder(run: Path, data: Path | None) -> Path:
     return folder
 
 
-def _seen(run: Path, folder: Path, framing: Framing, count: int) -> Iterator[Photograph]:
+def _seen(run: Path, folder: Path, tiling: Tiling, count: int) -> Iterator[Photograph]:
     """So many of the run's photographs as the model sees them, evenly spread; of tiles, from all over them.
 
-    There are fewer if the photographs have no more pieces than that.
+    There are fewer if the photographs have no more tiles than that.
     """
     paths = [folder / path for path in read_manifest_paths(run / MANIFEST_FILE)]
     found = [path for path in paths if path.is_file()]
@@ -142,9 +142,9 @@ def _seen(run: Path, folder: Path, framing: Framing, count: int) -> Iterator[Pho
     for i, path in enumerate(chosen):
         photograph = read_image(path)
         height, width = photograph.shape[:2]
-        framing.check_fit((height, width), str(path))
-        total = framing.num_pieces((height, width))
+        tiling.check_fit((height, width), str(path))
+        total = tiling.num_tiles((height, width))
         places = {place * total // count for place in range(i, count, len(chosen))}
-        for k, piece in enumerate(framing.pieces(photograph)):
+        for k, tile in enumerate(tiling.tiles(photograph)):
             if k in places:
-                yield piece.copy()  # a view would hold the whole photograph
+                yield tile.copy()  # a view would hold the whole photograph

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from cavga.errors import ExportError
 from cavga.images.resize import resized
-from cavga.inference.engine import Engine, Photograph, Scored
+from cavga.inference.engine import Engine, EngineOutput, Photograph
 
 TOLERANCE = 1e-4  # of the threshold
 BATCHES = (1, 2, 7)
@@ -50,7 +50,7 @@ class ExportCheck:
             )
 
 
-def compare(
+def check_parity(
     reference: Engine, exported: Engine, photographs: Sequence[Photograph], calibration: Mapping[str, Any]
 ) -> ExportCheck:
     """Score the photographs with both: in batches of 1, 2 and 7, at their own size and at others.
@@ -98,7 +98,7 @@ def _batches(photographs: Sequence[Photograph]) -> Iterator[list[Photograph]]:
             yield [pictures[i % len(pictures)] for i in range(count)]
 
 
-def _decisions(expected: Scored, found: Scored, engine: Engine) -> Decisions:
+def _decisions(expected: EngineOutput, found: EngineOutput, engine: Engine) -> Decisions:
     return expected.scores >= engine.image_threshold, found.scores >= engine.image_threshold
 
 

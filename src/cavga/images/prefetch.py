@@ -11,7 +11,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def ahead(items: Iterable[Item], work: Callable[[Item], Result], *, most: int) -> Iterator[Result]:
+def prefetch(items: Iterable[Item], work: Callable[[Item], Result], *, most: int) -> Iterator[Result]:
     """What `work` makes of each item, in order, at most so many ahead of the consumer; what it raises is raised."""
     waiting: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(NUM_DECODE_THREADS) as pool:

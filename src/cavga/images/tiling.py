@@ -1,7 +1,7 @@
 """How a photograph becomes what a model sees, and maps of that become one map of the photograph. No torch.
 
-A photograph is cut to the region of interest and into tiles; each piece is resized to the model's input. The maps of
-the pieces are laid over each other in the photograph's frame. Training, thresholds and prediction all come here.
+A photograph is cut to the region of interest and into tiles; each tile is resized to the model's input. The maps of
+the tiles are laid over each other in the photograph's frame. Training, thresholds and prediction all come here.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,10 +24,10 @@ OVERLAP = 4  # the overlap of two tiles is their side divided by this
 
 @dataclass(frozen=True, eq=False)
 class Axis:
-    """One side of a photograph: where pieces of `length` pixels start, and where their maps go.
+    """One side of a photograph: where tiles of `length` pixels start, and where their maps go.
 
-    A piece's map takes `map_length` pixels of the frame's `frame_length`, from `map_starts` on; `weights` (pieces x
-    map_length) fall linearly over the overlap, and where several pieces lie over each other their sum is 1.
+    A tile's map takes `map_length` pixels of the frame's `frame_length`, from `map_starts` on; `weights` (tiles x
+    map_length) fall linearly over the overlap, and where several tiles lie over each other their sum is 1.
     """
 
     starts: tuple[int, ...]
@@ -39,32 +39,32 @@ class Axis:
 
 
 @dataclass(frozen=True, eq=False)
-class Layout:
-    """Where the pieces of photographs of one size lie, and what of the frame's map counts (all of it if None)."""
+class TileLayout:
+    """Where the tiles of photographs of one size lie, and what of the frame's map counts (all of it if None)."""
 
     rows: Axis
     columns: Axis
-    places: tuple[tuple[int, int], ...]  # position on either axis of every piece
+    places: tuple[tuple[int, int], ...]  # position on either axis of every tile
     inside: NDArray[np.bool_] | None
 
     def cut(self, part: Photograph) -> Iterator[Photograph]:
-        """The pieces of a photograph that is cut to the region of interest."""
+        """The tiles of a photograph that is cut to the region of interest."""
         for i, k in self.places:
             y, x = self.rows.starts[i], self.columns.starts[k]
             yield part[y : y + self.rows.length, x : x + self.columns.length]
 
-    def whole(self, maps: Iterable[AnomalyMap]) -> AnomalyMap:
-        """The frame's map from those of the pieces, taken one at a time.
+    def stitch(self, maps: Iterable[AnomalyMap]) -> AnomalyMap:
+        """The frame's map from those of the tiles, taken one at a time.
 
         Outside the region of interest it is 0, or the lowest value inside where that is below 0: nowhere more anomalous
         than inside.
         """
         rows, columns = self.rows, self.columns
         frame = np.zeros((rows.frame_length, columns.frame_length), dtype=np.float32)
-        for (i, k), piece in zip(self.places, maps, strict=True):
+        for (i, k), tile in zip(self.places, maps, strict=True):
             y, x = rows.map_starts[i], columns.map_starts[k]
             weights = rows.weights[i][:, None] * columns.weights[k]
-            frame[y : y + rows.map_length, x : x + columns.map_length] += weights * self._shrunk(piece)
+            frame[y : y + rows.map_length, x : x + columns.map_length] += weights * self._shrunk(tile)
         if self.inside is not None:
             frame[~self.inside] = frame[self.inside].min(initial=0)  # of log-odds 0 may lie above the threshold
         return frame
@@ -74,18 +74,18 @@ class Layout:
         mask = whole >= np.float32(threshold)
         return mask if self.inside is None else mask & self.inside
 
-    def _shrunk(self, piece: AnomalyMap) -> AnomalyMap:
+    def _shrunk(self, tile: AnomalyMap) -> AnomalyMap:
         size = (self.rows.map_length, self.columns.map_length)
-        if piece.shape == size:
-            return piece
-        return np.asarray(Image.fromarray(piece).resize(size[::-1], Image.Resampling.BILINEAR), dtype=np.float32)
+        if tile.shape == size:
+            return tile
+        return np.asarray(Image.fromarray(tile).resize(size[::-1], Image.Resampling.BILINEAR), dtype=np.float32)
 
 
-class Framing:
+class Tiling:
     """What of a photograph a model sees: the region of interest, and tiles of it.
 
-    `is_plain`: neither; then a photograph is one piece, and the piece's map is its map. Else a map has as many pixels
-    per pixel of the photograph as in a piece, image_size / tile, and never more than one.
+    `is_plain`: neither; then a photograph is one tile, and the tile's map is its map. Else a map has as many pixels
+    per pixel of the photograph as in a tile, image_size / tile, and never more than one.
     """
 
     def __init__(self, image_size: Size, *, tile: int | None = None, roi: Roi | None = None) -> None:
@@ -98,15 +98,15 @@ class Framing:
         if self.roi is not None:
             self.roi.check_fit(size, name)
 
-    def layout(self, size: Size) -> Layout:
+    def layout(self, size: Size) -> TileLayout:
         """The layout of photographs of one size, which has to fit."""
         return self._layout(size)
 
-    def num_pieces(self, size: Size) -> int:
+    def num_tiles(self, size: Size) -> int:
         return 1 if self.is_plain else len(self.layout(size).places)
 
-    def pieces(self, photograph: Photograph) -> Iterator[Photograph]:
-        """The pieces of a photograph that fits, not resized yet: views, where nothing is painted over."""
+    def tiles(self, photograph: Photograph) -> Iterator[Photograph]:
+        """The tiles of a photograph that fits, not resized yet: views, where nothing is painted over."""
         if self.is_plain:
             return iter([photograph])
         layout = self.layout(_size(photograph))
@@ -121,7 +121,7 @@ class Framing:
         tile = {} if self.tile is None else {"tile": self.tile, "tile_overlap": self.tile // OVERLAP}
         return tile | ({} if self.roi is None else {"roi": self.roi.described()})
 
-    def _make_layout(self, size: Size) -> Layout:
+    def _make_layout(self, size: Size) -> TileLayout:
         height, width = size if self.roi is None else (self.roi.height, self.roi.width)
         y, x = (0, 0) if self.roi is None else (self.roi.y, self.roi.x)
         rows = _axis(height, self.tile, self.image_size[0], frame=size[0], offset=y)
@@ -129,39 +129,39 @@ class Framing:
         drawn = None if self.roi is None else self.roi.inside()
         places = [(i, k) for i in range(len(rows.starts)) for k in range(len(columns.starts))]
         if drawn is not None:  # a tile that is nothing but grey says nothing
-            places = [(i, k) for i, k in places if _piece(drawn, rows, columns, i, k).any()]
+            places = [(i, k) for i, k in places if _tile(drawn, rows, columns, i, k).any()]
         inside = None if self.roi is None else _inside(rows, columns, drawn)
-        return Layout(rows, columns, tuple(places), inside)
+        return TileLayout(rows, columns, tuple(places), inside)
 
 
-def framing_for(data: DataConfig) -> Framing:
-    """The framing that settings ask for; raises UsageError or DataError if the region's mask cannot be read."""
-    return Framing(data.image_size, tile=data.tile, roi=None if data.roi is None else load_roi(data.roi))
+def tiling_for(data: DataConfig) -> Tiling:
+    """The tiling that settings ask for; raises UsageError or DataError if the region's mask cannot be read."""
+    return Tiling(data.image_size, tile=data.tile, roi=None if data.roi is None else load_roi(data.roi))
 
 
-def framing_of(description: Mapping[str, Any], image_size: Size) -> Framing:
-    """The framing of a model by its description, plain for one that says nothing; raises ModelFileError."""
+def tiling_of(description: Mapping[str, Any], image_size: Size) -> Tiling:
+    """The tiling of a model by its description, plain for one that says nothing; raises ModelFileError."""
     described = description.get("preprocessing", {})
     roi = described.get("roi")
-    return Framing(image_size, tile=described.get("tile"), roi=None if roi is None else roi_of(roi))
+    return Tiling(image_size, tile=described.get("tile"), roi=None if roi is None else roi_of(roi))
 
 
-def whole_results(
-    framing: Framing, sizes: Sequence[Size], results: Iterable[tuple[float, AnomalyMap | None]]
+def stitch_results(
+    tiling: Tiling, sizes: Sequence[Size], results: Iterable[tuple[float, AnomalyMap | None]]
 ) -> Iterator[tuple[float, AnomalyMap | None]]:
-    """Score and map of whole photographs of these sizes from those of all their pieces, in order.
+    """Score and map of whole photographs of these sizes from those of all their tiles, in order.
 
-    A photograph's score is the highest of its pieces'; it has no map where one of them has none.
+    A photograph's score is the highest of its tiles'; it has no map where one of them has none.
     """
     remaining = iter(results)
     for size in sizes:
-        pieces = [next(remaining) for _ in range(framing.num_pieces(size))]
-        maps = [anomaly_map for _, anomaly_map in pieces if anomaly_map is not None]
-        score = max(score for score, _ in pieces)
-        if framing.is_plain or len(maps) < len(pieces):
-            yield score, (maps[0] if len(maps) == len(pieces) else None)
+        tiles = [next(remaining) for _ in range(tiling.num_tiles(size))]
+        maps = [anomaly_map for _, anomaly_map in tiles if anomaly_map is not None]
+        score = max(score for score, _ in tiles)
+        if tiling.is_plain or len(maps) < len(tiles):
+            yield score, (maps[0] if len(maps) == len(tiles) else None)
         else:
-            yield score, framing.layout(size).whole(maps)
+            yield score, tiling.layout(size).stitch(maps)
 
 
 def _size(photograph: Photograph) -> Size:
@@ -183,7 +183,7 @@ def _axis(side: int, tile: int | None, input_length: int, *, frame: int, offset:
 
 
 def _weights(starts: Sequence[int], length: int, frame_length: int) -> NDArray[np.float32]:
-    """A ramp at both ends of every piece, divided by the sum of all pieces' where it lies."""
+    """A ramp at both ends of every tile, divided by the sum of all tiles' where it lies."""
     centres = np.arange(length, dtype=np.float64) + 0.5
     ramp = np.minimum(np.minimum(centres, length - centres) / max(length / OVERLAP, 1), 1)
     total = np.zeros(frame_length)
@@ -192,7 +192,7 @@ def _weights(starts: Sequence[int], length: int, frame_length: int) -> NDArray[n
     return np.stack([ramp / total[start : start + length] for start in starts]).astype(np.float32)
 
 
-def _piece(drawn: NDArray[np.bool_], rows: Axis, columns: Axis, i: int, k: int) -> NDArray[np.bool_]:
+def _tile(drawn: NDArray[np.bool_], rows: Axis, columns: Axis, i: int, k: int) -> NDArray[np.bool_]:
     y, x = rows.starts[i], columns.starts[k]
     return drawn[y : y + rows.length, x : x + columns.length]
 

@@ -18,12 +18,12 @@ from cavga.calibration.stored import load_thresholds
 from cavga.config.schema import DEVICES
 from cavga.errors import DataError, MissingExtraError, ModelFileError, UsageError, unknown_name
 from cavga.images.decode import BATCH_SIZE, NUM_DECODE_THREADS, images_in
-from cavga.images.prefetch import ahead
+from cavga.images.prefetch import prefetch
 from cavga.images.regions import Region, find_regions
-from cavga.images.tiling import Framing, framing_of
+from cavga.images.tiling import Tiling, tiling_of
 from cavga.inference.engine import Engine
 from cavga.inference.load_exported import load_exported
-from cavga.inference.prepare import FailedImage, Prepared, prepare, read
+from cavga.inference.prepare import DecodedImage, FailedImage, prepare, read
 from cavga.runs.model_json import EXPORT_SUFFIXES, ONNX_FILE, load_description
 
 Array = NDArray[Any]  # uint8, checked where it is used
@@ -36,7 +36,7 @@ class Prediction:
 
     `score` is raw: compare it with `threshold`, not with 1. `anomaly_map` (float32) and `mask` (bool)
     have the model's input size; `image_size` is the photograph's own height and width. Of a model with tiles or a
-    region of interest they have the frame of the whole photograph, as many pixels for each of its as in a piece
+    region of interest they have the frame of the whole photograph, as many pixels for each of its as in a tile
     (cavga.images.tiling); outside the region the map is as low as inside, at most 0, and nothing is masked. `path` is
     the photograph's file, None for an array.
     """
@@ -58,9 +58,9 @@ class Prediction:
 class AnomalyDetector:
     """Scores photographs with a trained model."""
 
-    def __init__(self, engine: Engine, description: dict[str, Any], framing: Framing | None = None) -> None:
+    def __init__(self, engine: Engine, description: dict[str, Any], tiling: Tiling | None = None) -> None:
         self.engine, self.description = engine, description
-        self.framing = framing or framing_of(description, engine.image_size)
+        self.tiling = tiling or tiling_of(description, engine.image_size)
 
     @classmethod
     def load(cls, model: str | Path, *, device: str = "auto") -> "AnomalyDetector":
@@ -123,12 +123,12 @@ class AnomalyDetector:
         Raises UsageError for a model without classifier, for one with tiles, and for an exported graph, which does
         not hold them.
         """
-        if self.framing.tile is not None:
+        if self.tiling.tile is not None:
             raise UsageError("class attention is of one image as the model sees it: this model sees tiles")
         explain = getattr(self.engine, "class_attention", None)
         if explain is None:
             raise UsageError("an exported graph holds no class attention: use AnomalyDetector.load_in_torch(RUN)")
-        ready = prepare(next(_flatten(photograph)), self.engine, self.framing)
+        ready = prepare(next(_flatten(photograph)), self.engine, self.tiling)
         if isinstance(ready, FailedImage):
             raise DataError(ready.error)
         return explain(ready.photograph)
@@ -136,12 +136,12 @@ class AnomalyDetector:
     def results(self, images: Iterable[Source] | Source) -> Iterator[Prediction | FailedImage]:
         """As `predict`, with a FailedImage (`error`, `path`) in the place of an image that cannot be read."""
         sources = _flatten(images)
-        if self.framing.tile is not None:
+        if self.tiling.tile is not None:
             yield from self._results_of_tiles(sources)
             return
-        batch: list[Prepared | FailedImage] = []
-        ready = partial(prepare, engine=self.engine, framing=self.framing)
-        for item in ahead(sources, ready, most=2 * BATCH_SIZE):
+        batch: list[DecodedImage | FailedImage] = []
+        ready = partial(prepare, engine=self.engine, tiling=self.tiling)
+        for item in prefetch(sources, ready, most=2 * BATCH_SIZE):
             batch.append(item)
             if len(batch) == BATCH_SIZE:
                 yield from self._score(batch)
@@ -151,29 +151,29 @@ class AnomalyDetector:
     def _results_of_tiles(self, sources: Iterable[Array | Path]) -> Iterator[Prediction | FailedImage]:
         """One photograph after the other, the next one decoded meanwhile: large ones do not fit in dozens."""
         with ThreadPoolExecutor(NUM_DECODE_THREADS) as pool:
-            for item in ahead(sources, partial(read, framing=self.framing), most=1):
+            for item in prefetch(sources, partial(read, tiling=self.tiling), most=1):
                 yield item if isinstance(item, FailedImage) else self._score_tiles(item, pool)
 
-    def _score_tiles(self, photograph: Prepared, pool: ThreadPoolExecutor) -> Prediction:
+    def _score_tiles(self, photograph: DecodedImage, pool: ThreadPoolExecutor) -> Prediction:
         """Cut, resize and score a batch of tiles at a time; the map grows as they come."""
         started = time.perf_counter()
-        layout, scores = self.framing.layout(photograph.size), []
+        layout, scores = self.tiling.layout(photograph.size), []
 
         def maps() -> Iterator[NDArray[np.float32]]:
-            pieces = self.framing.pieces(photograph.photograph)
-            while batch := list(islice(pieces, BATCH_SIZE)):
+            tiles = self.tiling.tiles(photograph.photograph)
+            while batch := list(islice(tiles, BATCH_SIZE)):
                 scored = self.engine.score(list(pool.map(self.engine.resize, batch)))
                 scores.append(float(scored.scores.max()))
                 yield from scored.maps
 
-        anomaly_map = layout.whole(maps())
+        anomaly_map = layout.stitch(maps())
         mask, score, threshold = layout.mask(anomaly_map, self.pixel_threshold), max(scores), self.image_threshold
         milliseconds = (time.perf_counter() - started) * 1000 + photograph.milliseconds
         is_anomalous, size, path = score >= threshold, photograph.size, photograph.path
         return Prediction(score, threshold, is_anomalous, anomaly_map, mask, size, milliseconds, path)
 
-    def _score(self, batch: list[Prepared | FailedImage]) -> Iterator[Prediction | FailedImage]:
-        ready = [item for item in batch if isinstance(item, Prepared)]
+    def _score(self, batch: list[DecodedImage | FailedImage]) -> Iterator[Prediction | FailedImage]:
+        ready = [item for item in batch if isinstance(item, DecodedImage)]
         if not ready:
             yield from (item for item in batch if isinstance(item, FailedImage))
             return
@@ -186,9 +186,9 @@ class AnomalyDetector:
                 yield item
                 continue
             anomaly_map, mask = scored.maps[position], scored.masks[position]
-            if not self.framing.is_plain:
-                layout = self.framing.layout(item.size)
-                anomaly_map = layout.whole([anomaly_map])
+            if not self.tiling.is_plain:
+                layout = self.tiling.layout(item.size)
+                anomaly_map = layout.stitch([anomaly_map])
                 mask = layout.mask(anomaly_map, self.pixel_threshold)
             score = float(scored.scores[position])
             yield Prediction(

@@ -15,7 +15,7 @@ ResizedPhotograph = NDArray[np.uint8]  # the same at the model's input size
 
 
 @dataclass(frozen=True, eq=False)
-class Scored:
+class EngineOutput:
     """Of a batch: raw scores, and raw maps and masks at the model's input size."""
 
     scores: NDArray[np.float32]
@@ -37,7 +37,7 @@ class Engine(Protocol):
     def resize(self, photograph: Photograph) -> ResizedPhotograph:
         """One photograph as the model sees it; called from several threads at once."""
 
-    def score(self, photographs: Sequence[ResizedPhotograph]) -> Scored:
+    def score(self, photographs: Sequence[ResizedPhotograph]) -> EngineOutput:
         """What the model says of a batch that `resize` has prepared."""
 
 
@@ -59,5 +59,5 @@ class ExportedEngine(ABC):
         return resized(photograph, self._image_size)
 
     @abstractmethod
-    def score(self, photographs: Sequence[ResizedPhotograph]) -> Scored:
+    def score(self, photographs: Sequence[ResizedPhotograph]) -> EngineOutput:
         """As `Engine.score`; photographs of one size that is not the input's are resized by the graph."""

@@ -14,14 +14,14 @@ from torch.nn import functional
 from cavga.config.schema import RunConfig
 from cavga.images.torch_resize import as_images, resize
 from cavga.model.cavga import Cavga, Latent
-from cavga.model.classifiers import Classifier, EnergyClassifier, RegionClassifier, class_score
+from cavga.model.classifiers import Classifier, EndToEndPatchClassifier, EnergyClassifier, class_score
 from cavga.shapes import Images, Masks, Photographs, ScoreMap, Scores
 
 TOP_SHARE = 0.01  # of the map's pixels, whose mean is the image's score (docs/decisions/0006)
 
 
 @dataclass(frozen=True)
-class InferenceOutput:
+class GraphOutput:
     """Raw scores and maps at the model's input size, higher is more anomalous; masks at the pixel threshold."""
 
     score: Scores
@@ -42,7 +42,7 @@ class ScoringGraph(nn.Module, ABC):
         self.register_buffer("pixel_threshold", torch.tensor(torch.inf))
 
     @abstractmethod
-    def score_images(self, images: Images) -> InferenceOutput:
+    def score_images(self, images: Images) -> GraphOutput:
         """Scores, maps and masks of images in [0, 1] that are already at the input size."""
 
 
@@ -55,11 +55,11 @@ class InferenceGraph(ScoringGraph):
         super().__init__(image_size)
         self.model, self.image_score, self.map_gate = model.eval(), image_score, map_gate
 
-    def forward(self, photographs: Photographs) -> InferenceOutput:
+    def forward(self, photographs: Photographs) -> GraphOutput:
         """Photographs of one size, of any size."""
         return self.score_images(as_images(resize(photographs, self.image_size)))
 
-    def score_images(self, images: Images) -> InferenceOutput:
+    def score_images(self, images: Images) -> GraphOutput:
         """As `forward`, for images that are already at the model's input size."""
         latent = self.model.encode(images)
         energy = self.model.energy(latent.mu) if self.model.attends_to == "energy" else None
@@ -74,11 +74,11 @@ class InferenceGraph(ScoringGraph):
                 score = self._class_score(latent)
             case "joint":
                 assert energy is not None  # cavga.config.schema refuses it otherwise
-                own = map_score(enlarged(energy.cells, self.image_size)) if energy.score is None else energy.score
+                own = map_score(enlarged(energy.patches, self.image_size)) if energy.score is None else energy.score
                 score = self._energy_classifier().joint_score(own, self.model.energies(latent.mu))
             case _:
                 score = map_score(anomaly_map) if energy is None or energy.score is None else energy.score
-        return InferenceOutput(score, anomaly_map, anomaly_map >= self.pixel_threshold)
+        return GraphOutput(score, anomaly_map, anomaly_map >= self.pixel_threshold)
 
     def class_attention(self, images: Images) -> Float[Tensor, "batch 2 height width"]:
         """A^cn and A^ca of images at the input size, enlarged to it; raises ValueError without a classifier."""
@@ -91,7 +91,7 @@ class InferenceGraph(ScoringGraph):
         return self.model.classifier
 
     def _class_score(self, latent: Latent) -> Scores:
-        assert isinstance(self.model.classifier, Classifier | RegionClassifier)
+        assert isinstance(self.model.classifier, Classifier | EndToEndPatchClassifier)
         return class_score(self.model.classifier(latent.mu))
 
 
@@ -106,7 +106,7 @@ def graph_of(model: Cavga, config: RunConfig) -> InferenceGraph:
 
 
 def enlarged(cells: ScoreMap, size: tuple[int, int]) -> Float[Tensor, "batch height width"]:
-    """The map's cells enlarged to the input size, bilinear."""
+    """The map's patches enlarged to the input size, bilinear."""
     return functional.interpolate(cells[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
 
 

@@ -10,7 +10,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from cavga.errors import ModelFileError, UsageError
-from cavga.inference.engine import ExportedEngine, ResizedPhotograph, Scored
+from cavga.inference.engine import EngineOutput, ExportedEngine, ResizedPhotograph
 from cavga.runs.model_json import METADATA_KEY, check_version
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
@@ -24,13 +24,13 @@ class OnnxEngine(ExportedEngine):
         self._session = _session(path, device)
         super().__init__(_description(self._session, path))
 
-    def score(self, photographs: Sequence[ResizedPhotograph]) -> Scored:
+    def score(self, photographs: Sequence[ResizedPhotograph]) -> EngineOutput:
         inputs: dict[str, NDArray[Any]] = {
             "photographs": np.stack(photographs),
             "image_threshold": np.array(self.image_threshold, dtype=np.float32),
             "pixel_threshold": np.array(self.pixel_threshold, dtype=np.float32),
         }
-        return Scored(*self._session.run(["score", "anomaly_map", "mask"], inputs))
+        return EngineOutput(*self._session.run(["score", "anomaly_map", "mask"], inputs))
 
 
 def _session(path: Path, device: str) -> onnxruntime.InferenceSession:

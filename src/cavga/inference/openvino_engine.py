@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from cavga.errors import MissingExtraError, ModelFileError
-from cavga.inference.engine import ExportedEngine, ResizedPhotograph, Scored
+from cavga.inference.engine import EngineOutput, ExportedEngine, ResizedPhotograph
 from cavga.runs.model_json import METADATA_KEY, check_version
 
 
@@ -35,7 +35,7 @@ class OpenvinoEngine(ExportedEngine):
         self._compiled = openvino.compile_model(model, "CPU", settings)
         super().__init__(description)
 
-    def score(self, photographs: Sequence[ResizedPhotograph]) -> Scored:
+    def score(self, photographs: Sequence[ResizedPhotograph]) -> EngineOutput:
         result = self._compiled({"photographs": np.stack(photographs)})
         scores, maps = (np.array(result[name]) for name in ("score", "anomaly_map"))
-        return Scored(scores, maps, maps >= np.float32(self.pixel_threshold))
+        return EngineOutput(scores, maps, maps >= np.float32(self.pixel_threshold))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cavga.errors import DataError
 from cavga.images.decode import read_image
-from cavga.images.tiling import Framing
+from cavga.images.tiling import Tiling
 from cavga.inference.engine import Engine
 
 Array = NDArray[Any]  # uint8, checked where it is used
@@ -25,8 +25,8 @@ class FailedImage:
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """A photograph as it is, or the one piece of it that a model sees; `size` is the whole photograph's."""
+class DecodedImage:
+    """A photograph as it is, or the one tile of it that a model sees; `size` is the whole photograph's."""
 
     photograph: NDArray[np.uint8]
     size: tuple[int, int]
@@ -34,17 +34,17 @@ class Prepared:
     path: Path | None = None
 
 
-def prepare(source: Array | Path, engine: Engine, framing: Framing) -> Prepared | FailedImage:
-    """The one piece that a model without tiles sees of a photograph, at its input size."""
-    whole = read(source, framing)
+def prepare(source: Array | Path, engine: Engine, tiling: Tiling) -> DecodedImage | FailedImage:
+    """The one tile that a model without tiles sees of a photograph, at its input size."""
+    whole = read(source, tiling)
     if isinstance(whole, FailedImage):
         return whole
     started = time.perf_counter()
-    resized = engine.resize(next(framing.pieces(whole.photograph)))
+    resized = engine.resize(next(tiling.tiles(whole.photograph)))
     return replace(whole, photograph=resized, milliseconds=whole.milliseconds + (time.perf_counter() - started) * 1000)
 
 
-def read(source: Array | Path, framing: Framing) -> Prepared | FailedImage:
+def read(source: Array | Path, tiling: Tiling) -> DecodedImage | FailedImage:
     """A photograph as it is, which has to fit the region of interest."""
     started = time.perf_counter()
     if isinstance(source, np.ndarray):
@@ -58,7 +58,7 @@ def read(source: Array | Path, framing: Framing) -> Prepared | FailedImage:
             return FailedImage(str(error), source)
     height, width = photograph.shape[:2]
     try:
-        framing.check_fit((height, width), name)
+        tiling.check_fit((height, width), name)
     except DataError as error:
         return FailedImage(str(error), path)
-    return Prepared(photograph, (height, width), (time.perf_counter() - started) * 1000, path)
+    return DecodedImage(photograph, (height, width), (time.perf_counter() - started) * 1000, path)

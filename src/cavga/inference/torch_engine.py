@@ -14,7 +14,7 @@ from cavga.config.schema import DEVICES, RunConfig
 from cavga.errors import CavgaError, ModelFileError, UsageError, unknown_name
 from cavga.images.resize import resized
 from cavga.images.torch_resize import as_images
-from cavga.inference.engine import Photograph, ResizedPhotograph, Scored
+from cavga.inference.engine import EngineOutput, Photograph, ResizedPhotograph
 from cavga.inference.graph import InferenceGraph, ScoringGraph, graph_of
 from cavga.model.build import add_prior, build_parts
 from cavga.runs.checkpoint import load_model
@@ -50,10 +50,10 @@ class TorchEngine:
     def resize(self, photograph: Photograph) -> ResizedPhotograph:
         return resized(photograph, self.image_size)
 
-    def score(self, photographs: Sequence[ResizedPhotograph]) -> Scored:
+    def score(self, photographs: Sequence[ResizedPhotograph]) -> EngineOutput:
         with torch.inference_mode():
             output = self.graph.score_images(self._images(photographs))
-        return Scored(*(value.cpu().numpy() for value in (output.score, output.anomaly_map, output.mask)))
+        return EngineOutput(*(value.cpu().numpy() for value in (output.score, output.anomaly_map, output.mask)))
 
     def class_attention(self, photograph: ResizedPhotograph) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """A^cn and A^ca, the attention of the normal and of the anomalous class, in [0, 1] at the input size.

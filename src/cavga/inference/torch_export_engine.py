@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from cavga.errors import ModelFileError
-from cavga.inference.engine import ExportedEngine, ResizedPhotograph, Scored
+from cavga.inference.engine import EngineOutput, ExportedEngine, ResizedPhotograph
 from cavga.runs.model_json import METADATA_KEY, check_version
 
 
@@ -30,8 +30,8 @@ class ProgramEngine(ExportedEngine):
         self._module = program.module()
         super().__init__(description)
 
-    def score(self, photographs: Sequence[ResizedPhotograph]) -> Scored:
+    def score(self, photographs: Sequence[ResizedPhotograph]) -> EngineOutput:
         thresholds = (torch.tensor(self.image_threshold), torch.tensor(self.pixel_threshold))
         with torch.inference_mode():
             scores, _, maps, masks = self._module(torch.from_numpy(np.stack(photographs)), *thresholds)
-        return Scored(scores.numpy(), maps.numpy(), masks.numpy())
+        return EngineOutput(scores.numpy(), maps.numpy(), masks.numpy())

@@ -42,7 +42,7 @@ class PixelsOf:
 
     normal: Floats
     anomalous: Floats
-    first_called: int | None
+    first_predicted_anomalous: int | None
 
 
 def paired_differences(
@@ -85,10 +85,10 @@ def average_precision_of(scores: ArrayLike, is_anomalous: ArrayLike) -> Statisti
     return lambda draws: average_precision_of_counts(*count(draws))
 
 
-def share_called(called: ArrayLike, among: ArrayLike) -> Statistic:
-    """The share of the images `among` which is called anomalous: recall, or the false alarm rate."""
+def share_predicted_anomalous(predicted: ArrayLike, among: ArrayLike) -> Statistic:
+    """The share of the images `among` which is predicted anomalous: recall, or the false alarm rate."""
     chosen = np.asarray(among, dtype=np.float64)
-    hits = chosen * np.asarray(called, dtype=np.float64)
+    hits = chosen * np.asarray(predicted, dtype=np.float64)
     return lambda draws: (draws @ hits) / (draws @ chosen)
 
 
@@ -99,16 +99,16 @@ def pixel_auroc_of(pixels: PixelsOf) -> Statistic:
 
 def iou_of(pixels: PixelsOf) -> Statistic:
     """IoU of the anomalous class over all pixels at once, at the threshold; it must be there."""
-    alarms = pixels.normal[:, pixels.first_called :].sum(axis=1)
-    hits = pixels.anomalous[:, pixels.first_called :].sum(axis=1)
+    alarms = pixels.normal[:, pixels.first_predicted_anomalous :].sum(axis=1)
+    hits = pixels.anomalous[:, pixels.first_predicted_anomalous :].sum(axis=1)
     truth = pixels.anomalous.sum(axis=1)
     return lambda draws: (draws @ hits) / (draws @ (truth + alarms))
 
 
 def iou_per_image_of(pixels: PixelsOf) -> Statistic:
     """The mean IoU at the threshold of the images with an anomalous pixel."""
-    alarms = pixels.normal[:, pixels.first_called :].sum(axis=1)
-    hits = pixels.anomalous[:, pixels.first_called :].sum(axis=1)
+    alarms = pixels.normal[:, pixels.first_predicted_anomalous :].sum(axis=1)
+    hits = pixels.anomalous[:, pixels.first_predicted_anomalous :].sum(axis=1)
     truth = pixels.anomalous.sum(axis=1)
     counted = (truth > 0).astype(np.float64)
     ious = counted * hits / np.maximum(truth + alarms, 1)

@@ -25,8 +25,8 @@ def image_metrics(
     """
     values, is_anomalous = _checked(scores, labels)
     ranking = _ranking_metrics(values, is_anomalous)
-    called = np.asarray(decisions, dtype=np.bool_) if decisions is not None else None
-    predicted = called if threshold is None else at_or_above(values, threshold)
+    predicted = np.asarray(decisions, dtype=np.bool_) if decisions is not None else None
+    predicted = predicted if threshold is None else at_or_above(values, threshold)
     return {
         "auroc": ranking["auroc"],
         "average_precision": ranking["average_precision"],
@@ -61,9 +61,9 @@ def auroc_interval(
     return percentile_interval(np.concatenate(areas))
 
 
-def share_interval(called: Sequence[bool]) -> list[float] | None:
+def share_interval(predicted: Sequence[bool]) -> list[float] | None:
     """The exact 95 % interval of a share; None of nothing."""
-    return list(clopper_pearson(sum(called), len(called))) if called else None
+    return list(clopper_pearson(sum(predicted), len(predicted))) if predicted else None
 
 
 def image_iou(predicted: NDArray[np.bool_], mask: NDArray[np.bool_]) -> float | None:

@@ -38,8 +38,8 @@ def exceedance_p_value(num_above: int, num_new: int, *, num_good: int, rank: int
     Exact (negative hypergeometric): it takes into account that few good values set a threshold only roughly.
     """
     above = np.arange(num_above, num_new + 1)
-    below, good_above = num_new - above, num_good - rank
-    ways = _log_ways(above + good_above, above) + _log_ways(below + rank - 1, below)
+    below, normal_above = num_new - above, num_good - rank
+    ways = _log_ways(above + normal_above, above) + _log_ways(below + rank - 1, below)
     return float(np.exp(ways - _log_ways(np.array([num_good + num_new]), np.array([num_new]))).sum())
 
 

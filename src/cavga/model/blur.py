@@ -1,4 +1,4 @@
-"""A Gaussian blur of maps: one of cells for our own, one of pixels for the controls."""
+"""A Gaussian blur of maps: one of patches for our own, one of pixels for the baselines."""
 
 import torch
 from torch.nn import functional
@@ -7,7 +7,7 @@ from cavga.shapes import ScoreMap
 
 
 def blurred(maps: ScoreMap, *, sigma: float, reach: int) -> ScoreMap:
-    """Maps under a Gaussian with a deviation of `sigma`, cut off beyond `reach`; borders repeated."""
+    """Maps under a Gaussian with a standard deviation of `sigma`, cut off beyond `reach`; borders repeated."""
     offsets = torch.arange(-reach, reach + 1, device=maps.device, dtype=maps.dtype)
     kernel = (-offsets.square() / (2 * sigma**2)).exp()
     kernel = kernel / kernel.sum()

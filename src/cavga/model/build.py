@@ -5,11 +5,11 @@ from typing import Literal
 
 from torch import Tensor
 
-from cavga.config.backbones import DEFAULT_NETWORK, NETWORKS, Stage, encoder_stages
-from cavga.config.schema import ModelConfig, is_self_supervised, is_trained_on_made, is_weakly_supervised
+from cavga.config.backbones import BACKBONES, DEFAULT_BACKBONE, Stage, encoder_stages
+from cavga.config.schema import ModelConfig, is_end_to_end, is_self_supervised, is_weakly_supervised
 from cavga.errors import UsageError
 from cavga.model.cavga import AnyClassifier, Cavga, Decoder, Head
-from cavga.model.classifiers import CellClassifier, Classifier, EnergyClassifier, RegionClassifier
+from cavga.model.classifiers import Classifier, EndToEndPatchClassifier, EnergyClassifier, PatchClassifier
 from cavga.model.decoder import DcganDecoder, FlattenedDecoder, ResidualDecoder
 from cavga.model.encoder import DcganEncoder, Encoder, TorchvisionEncoder
 from cavga.model.latent import FlattenedHead, LatentHead
@@ -99,10 +99,10 @@ def _decoder(config: ModelConfig, mu_channels: int, map_size: tuple[int, int]) -
 
 
 def _classifier(config: ModelConfig, mu_channels: int, map_size: tuple[int, int]) -> AnyClassifier | None:
-    if is_trained_on_made(config):
-        return RegionClassifier(latent_channels=mu_channels)
+    if is_end_to_end(config):
+        return EndToEndPatchClassifier(latent_channels=mu_channels)
     if is_self_supervised(config):
-        return CellClassifier(latent_channels=mu_channels).requires_grad_(False)  # trained apart, once z is fixed
+        return PatchClassifier(latent_channels=mu_channels).requires_grad_(False)  # trained apart, once z is fixed
     if not is_weakly_supervised(config):
         return None
     if config.latent == "whitened":
@@ -120,7 +120,7 @@ def _attends_to(config: ModelConfig) -> Literal["energy", "latent_sum", "class"]
 
 
 def latent_stride(config: ModelConfig) -> int:
-    """Pixels of the image a cell of the latent map stands for."""
+    """Pixels of the image a patch of the latent map stands for."""
     if config.latent == "whitened":
         return config.map_cell
     return _stages(config)[0].stride
@@ -142,7 +142,7 @@ def _encoder(config: ModelConfig) -> Encoder:
     depth, frozen = stages_of(config)[-1], not config.train_encoder
     if config.variant.startswith("d"):
         return DcganEncoder(depth=depth, frozen=frozen)
-    return TorchvisionEncoder(NETWORKS[config.encoder or DEFAULT_NETWORK], depth=depth, frozen=frozen)
+    return TorchvisionEncoder(BACKBONES[config.encoder or DEFAULT_BACKBONE], depth=depth, frozen=frozen)
 
 
 def _stages(config: ModelConfig) -> list[Stage]:

@@ -15,7 +15,7 @@ from cavga.attention import (
     probability_cams,
     sigmoid_attention,
 )
-from cavga.model.classifiers import CellClassifier, Classifier, EnergyClassifier, RegionClassifier
+from cavga.model.classifiers import Classifier, EndToEndPatchClassifier, EnergyClassifier, PatchClassifier
 from cavga.model.decoder import DcganDecoder, FlattenedDecoder, ResidualDecoder
 from cavga.model.encoder import Encoder
 from cavga.model.latent import FlattenedHead, LatentHead
@@ -33,7 +33,7 @@ from cavga.shapes import (
 )
 
 Head = LatentHead | FlattenedHead
-AnyClassifier = Classifier | EnergyClassifier | CellClassifier | RegionClassifier
+AnyClassifier = Classifier | EnergyClassifier | PatchClassifier | EndToEndPatchClassifier
 Decoder = ResidualDecoder | DcganDecoder | FlattenedDecoder
 
 
@@ -48,9 +48,9 @@ class Latent:
 
 @dataclass(frozen=True)
 class Energy:
-    """How far z is from the prior: at each cell, and of each image if the prior is of whole images too."""
+    """How far z is from the prior: at each patch, and of each image if the prior is of whole images too."""
 
-    cells: ScoreMap
+    patches: ScoreMap
     score: Scores | None
 
 
@@ -96,7 +96,7 @@ class Cavga(nn.Module):
         self.mu_head, self.logvar_head, self.decoder = mu_head, logvar_head, decoder
         self.classifier, self.prior = classifier, None
         self.register_buffer("prior_variance", torch.ones(map_size))
-        # Whitened mu has a deviation of 1 a channel; noise of a tenth of it blurs no map and is
+        # Whitened mu has a standard deviation of 1 a channel; noise of a tenth of it blurs no map and is
         # enough for the decoder to be trained on samples.
         self.register_buffer("fixed_logvar", torch.tensor(-4.6), persistent=False)
 
@@ -159,11 +159,11 @@ class Cavga(nn.Module):
         classifier = self.classifier
         if classifier is None:
             raise ValueError("this model has no classifier: only the s and w variants have one")
-        if isinstance(classifier, CellClassifier | RegionClassifier):
+        if isinstance(classifier, PatchClassifier | EndToEndPatchClassifier):
             anomalous = classifier.cam(z).sigmoid()
             return torch.stack([1 - anomalous, anomalous], dim=1)
         if isinstance(classifier, EnergyClassifier):
-            anomalous = classifier.anomalous_attention(self.energy(z).cells, self.energies(z))
+            anomalous = classifier.anomalous_attention(self.energy(z).patches, self.energies(z))
             return torch.stack([1 - anomalous, anomalous], dim=1)
         if isinstance(self.mu_head, FlattenedHead):
             # Through mu alone: the noise that was added to it does not depend on the features.
@@ -181,17 +181,17 @@ class Cavga(nn.Module):
         """
         if self.attends_to == "class":
             # Paper: the map of the anomalous class is used as it is, not inverted.
-            if isinstance(self.classifier, RegionClassifier):
+            if isinstance(self.classifier, EndToEndPatchClassifier):
                 return smoothed(self.classifier.cam(latent.mu))  # A^ca before its sigmoid, which saturates
             return self.class_attention(latent, latent.mu)[:, 1]
         if self.attends_to == "latent_sum":
             return 1 - self.attention(latent)
-        cells = (energy or self.energy(latent.mu)).cells
+        patches = (energy or self.energy(latent.mu)).patches
         if isinstance(self.classifier, EnergyClassifier):
-            return self.classifier.anomaly_map(cells, self.energies(latent.mu))
-        if isinstance(self.classifier, CellClassifier):
-            return self.classifier.anomaly_map(cells, latent.mu)
-        return cells
+            return self.classifier.anomaly_map(patches, self.energies(latent.mu))
+        if isinstance(self.classifier, PatchClassifier):
+            return self.classifier.anomaly_map(patches, latent.mu)
+        return patches
 
     def energy(self, mu: LatentMap) -> Energy:
         """How far z is from the prior."""

@@ -13,9 +13,9 @@ from torch.nn import functional
 from cavga.model.prior import smoothed
 from cavga.shapes import ClassLogits, LatentMap, ScoreMap, Scores
 
-TOP_SHARE = 1 / 32  # of the cells, those of most energy, that the second half of the features looks at
-CAM_WEIGHT = 0.3  # of C's map beside the energy's, both in deviations of normal cells (docs/decisions/0008)
-ATTENTION_MIDDLE = 3.0  # deviations above normal cells where attention is a half
+TOP_SHARE = 1 / 32  # of the patches, those of most energy, that the second half of the features looks at
+CAM_WEIGHT = 0.3  # of C's map beside the energy's, both in standard deviations of normal patches (docs/decisions/0008)
+ATTENTION_MIDDLE = 3.0  # standard deviations above normal patches where attention is a half
 LOG_FLOOR = 1e-3  # added to an energy, which is about 1 on normal images, before the logarithm
 
 
@@ -48,10 +48,10 @@ class Classifier(nn.Module):
 
 
 class EnergyClassifier(nn.Module):
-    """C on the energies z_k^2 of a whitened z in units of the prior's deviation: linear on their logarithms.
+    """C on the energies z_k^2 of a whitened z in units of the prior's standard deviation: linear on their logarithms.
 
-    The features are log mean z_k^2 over all cells, then over the cells of most energy. The logits are
-    (-q/2, q/2). Beside the energy that the u variants score, q and its map count in deviations of the
+    The features are log mean z_k^2 over all patches, then over the patches of most energy. The logits are
+    (-q/2, q/2). Beside the energy that the u variants score, q and its map count in standard deviations of the
     normal training images. Nothing here is trained with the network: see cavga.training.fit_classifier.
     """
 
@@ -69,17 +69,17 @@ class EnergyClassifier(nn.Module):
         self.register_buffer("bias", torch.zeros(()))
         # Mean energies of the normal training images: where the gradient of q is taken for its map.
         self.register_buffer("reference", torch.ones(2 * latent_channels))
-        # Mean and deviation (columns) on normal images and cells, of the energy and of q (rows).
+        # Mean and standard deviation (columns) on normal images and patches, of the energy and of q (rows).
         self.register_buffer("image_scale", torch.tensor([[0.0, 1.0], [0.0, 1.0]]))
         self.register_buffer("cell_scale", torch.tensor([[0.0, 1.0], [0.0, 1.0]]))
 
     def features(self, squares: LatentMap) -> Float[Tensor, "batch double_latent"]:
-        """Log mean z_k^2 over all cells, and over the cells of most energy."""
-        cells = squares.flatten(2)
-        num_top = max(1, round(TOP_SHARE * cells.shape[2]))
-        top = cells.mean(dim=1).topk(num_top, dim=1).indices
-        chosen = torch.gather(cells, 2, top[:, None].expand(-1, cells.shape[1], -1))
-        return (torch.cat([cells.mean(dim=2), chosen.mean(dim=2)], dim=1) + LOG_FLOOR).log()
+        """Log mean z_k^2 over all patches, and over the patches of most energy."""
+        patches = squares.flatten(2)
+        num_top = max(1, round(TOP_SHARE * patches.shape[2]))
+        top = patches.mean(dim=1).topk(num_top, dim=1).indices
+        chosen = torch.gather(patches, 2, top[:, None].expand(-1, patches.shape[1], -1))
+        return (torch.cat([patches.mean(dim=2), chosen.mean(dim=2)], dim=1) + LOG_FLOOR).log()
 
     def forward(self, squares: LatentMap) -> ClassLogits:
         q = (self.features(squares) - self.centre) @ self.weight + self.bias
@@ -96,12 +96,12 @@ class EnergyClassifier(nn.Module):
         return torch.einsum("k,bkij->bij", slopes[:num_channels] + slopes[num_channels:], squares)
 
     def joint_score(self, energy_score: Scores, squares: LatentMap) -> Scores:
-        """The energy's score plus q, each in deviations of the normal training images."""
+        """The energy's score plus q, each in standard deviations of the normal training images."""
         q = class_score(self(squares))
         return _scaled(energy_score, self.image_scale[0]) + _scaled(q, self.image_scale[1])
 
     def anomaly_map(self, energy: ScoreMap, squares: LatentMap) -> ScoreMap:
-        """The energy plus a share of q's map, each in deviations of normal cells."""
+        """The energy plus a share of q's map, each in standard deviations of normal patches."""
         return _scaled(energy, self.cell_scale[0]) + CAM_WEIGHT * _scaled(self.cam(squares), self.cell_scale[1])
 
     def anomalous_attention(self, energy: ScoreMap, squares: LatentMap) -> ScoreMap:
@@ -113,20 +113,20 @@ def _scaled(values: Tensor, scale: Tensor) -> Tensor:
     return (values - scale[0]) / scale[1]
 
 
-CONTEXT_CELLS = 4  # a side, averaged for what is around a cell
+CONTEXT_PATCHES = 4  # a side, averaged for what is around a patch
 PATCH_HIDDEN = 128
 DROPOUT = 0.3  # of the inputs, in training
-PATCH_TOP_SHARE = 1 / 32  # of the cells, whose mean logit is the image's
-MAP_WEIGHT = 0.5  # of C's map beside the prior's, both in deviations of normal images (docs/decisions/0012)
+PATCH_TOP_SHARE = 1 / 32  # of the patches, whose mean logit is the image's
+MAP_WEIGHT = 0.5  # of C's map beside the prior's, both in standard deviations of normal images (docs/decisions/0012)
 
 
-class CellClassifier(nn.Module):
-    """A readout of 1x1 convolutions on z, on what is around each cell and on the mean of the image.
+class PatchClassifier(nn.Module):
+    """A readout of 1x1 convolutions on z, on what is around each patch and on the mean of the image.
 
     Its map of logits is the class activation map of the anomalous class (Zhou et al. 2016): what it is
     averaged from. The logits of the classes are opposite, (-q/2, q/2), so that A^cn = 1 - A^ca.
-    `scale` holds the mean and deviation of the smoothed map on normal images that C was not trained on, `unit` the
-    deviation of each channel of z.
+    `scale` holds the mean and standard deviation of the smoothed map on normal images that C was not trained on,
+    `unit` the standard deviation of each channel of z.
     """
 
     unit: Tensor
@@ -137,7 +137,7 @@ class CellClassifier(nn.Module):
         super().__init__()
         self.register_buffer("unit", torch.ones(latent_channels))
         self.register_buffer("scale", torch.tensor([0.0, 1.0]))
-        # Of a prior whose energy is not in deviations by itself.
+        # Of a prior whose energy is not in standard deviations by itself.
         self.register_buffer("energy_scale", torch.tensor([0.0, 1.0]))
         self.layers = nn.Sequential(
             nn.Dropout(DROPOUT),
@@ -150,40 +150,40 @@ class CellClassifier(nn.Module):
         )
 
     def cam(self, z: LatentMap) -> ScoreMap:
-        """The logit of every cell, anomalous against normal."""
+        """The logit of every patch, anomalous against normal."""
         return self.layers(with_context(z / self.unit.view(1, -1, 1, 1)))[:, 0]
 
     def forward(self, z: LatentMap) -> ClassLogits:
-        """The logits of the image: those of its most anomalous cells."""
+        """The logits of the image: those of its most anomalous patches."""
         q = top_mean(self.cam(z))
         return torch.stack([-q / 2, q / 2], dim=1)
 
     def anomaly_map(self, energy: ScoreMap, z: LatentMap) -> ScoreMap:
-        """The energy plus a share of the map of logits, each in deviations of normal cells."""
-        cells = (smoothed(self.cam(z)) - self.scale[0]) / self.scale[1]
-        return (energy - self.energy_scale[0]) / self.energy_scale[1] + MAP_WEIGHT * cells
+        """The energy plus a share of the map of logits, each in standard deviations of normal patches."""
+        patches = (smoothed(self.cam(z)) - self.scale[0]) / self.scale[1]
+        return (energy - self.energy_scale[0]) / self.energy_scale[1] + MAP_WEIGHT * patches
 
 
 def with_context(z: LatentMap) -> Float[Tensor, "batch context rows columns"]:
-    """z, its mean around each cell, and its mean over the image."""
+    """z, its mean around each patch, and its mean over the image."""
     rows, columns = z.shape[2:]
-    coarse = functional.avg_pool2d(z, min(CONTEXT_CELLS, rows, columns))
+    coarse = functional.avg_pool2d(z, min(CONTEXT_PATCHES, rows, columns))
     coarse = functional.avg_pool2d(functional.pad(coarse, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
     around = functional.interpolate(coarse, size=(rows, columns), mode="bilinear", align_corners=False)
     return torch.cat([z, around, z.mean(dim=(2, 3), keepdim=True).expand_as(z)], dim=1)
 
 
 def top_mean(cam: ScoreMap) -> Float[Tensor, " batch"]:
-    """The mean of an image's PATCH_TOP_SHARE highest cells."""
-    cells = cam.flatten(1)
-    return cells.topk(max(1, round(PATCH_TOP_SHARE * cells.shape[1])), dim=1).values.mean(dim=1)
+    """The mean of an image's PATCH_TOP_SHARE highest patches."""
+    patches = cam.flatten(1)
+    return patches.topk(max(1, round(PATCH_TOP_SHARE * patches.shape[1])), dim=1).values.mean(dim=1)
 
 
 END_TO_END_HIDDEN = 64
-FIRST_LOGIT = -2.0  # most cells are normal: without it the first steps learn only that
+FIRST_LOGIT = -2.0  # most patches are normal: without it the first steps learn only that
 
 
-class RegionClassifier(nn.Module):
+class EndToEndPatchClassifier(nn.Module):
     """Two 3x3 convolutions on z and a 1x1, whose map of logits is the class activation map of the anomalous class.
 
     As with `CellClassifier` the logits of the classes are opposite, (-q/2, q/2), so that A^cn = 1 - A^ca; but z is
@@ -203,17 +203,17 @@ class RegionClassifier(nn.Module):
         nn.init.constant_(self.readout.bias, FIRST_LOGIT)
 
     def cam(self, z: LatentMap) -> ScoreMap:
-        """The logit of every cell, anomalous against normal."""
-        cells: Tensor = self.readout(self.layers(z))
-        return cells[:, 0]
+        """The logit of every patch, anomalous against normal."""
+        patches: Tensor = self.readout(self.layers(z))
+        return patches[:, 0]
 
     def forward(self, z: LatentMap) -> ClassLogits:
-        """The logits of the image: those of its most anomalous cells."""
+        """The logits of the image: those of its most anomalous patches."""
         return image_logits(self.cam(z))
 
 
 def image_logits(cam: ScoreMap) -> ClassLogits:
-    """The logits of both classes from the map of cells."""
+    """The logits of both classes from the map of patches."""
     q = top_mean(cam)
     return torch.stack([-q / 2, q / 2], dim=1)
 

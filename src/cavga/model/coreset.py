@@ -1,4 +1,4 @@
-"""Greedy choice of points that cover all of a set (k-center): for the mixture prior, and for the PatchCore control."""
+"""Greedy choice of points that cover all of a set (k-center): for the mixture prior, and for the PatchCore baseline."""
 
 import torch
 from jaxtyping import Float, Int64

@@ -6,10 +6,10 @@ from torch import Tensor, nn
 from cavga.model.encoder import DcganEncoder, initialise_dcgan
 from cavga.shapes import Images, Logits, ResizedImages
 
-# Celeb-A's DC-GAN takes 64 px and its last layer spans 4 x 4 cells; a larger input would not fit
+# Celeb-A's DC-GAN takes 64 px and its last layer spans 4 x 4 patches; a larger input would not fit
 # its weights, so every image is shrunk to this (docs/decisions/0003).
 INPUT_SIZE = 64
-NUM_LAST_CELLS = 4  # a side, that the last layer spans
+LAST_MAP_SIDE = 4  # a side, that the last layer spans
 
 
 def input_size_for(image_size: tuple[int, int]) -> int:
@@ -26,9 +26,9 @@ class Discriminator(nn.Module):
 
     def __init__(self, *, input_size: int = INPUT_SIZE) -> None:
         super().__init__()
-        self.input_size, self.depth = input_size, (input_size // NUM_LAST_CELLS).bit_length() - 1
+        self.input_size, self.depth = input_size, (input_size // LAST_MAP_SIDE).bit_length() - 1
         self.features = DcganEncoder(depth=self.depth, frozen=False)
-        self.realness = nn.Conv2d(self.features.stage_channels[self.depth], 1, NUM_LAST_CELLS, bias=False)
+        self.realness = nn.Conv2d(self.features.stage_channels[self.depth], 1, LAST_MAP_SIDE, bias=False)
         self.realness.apply(initialise_dcgan)
 
     def forward(self, images: Images) -> Logits:

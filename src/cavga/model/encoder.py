@@ -11,34 +11,34 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision import models
 
-from cavga.config.backbones import DCGAN_STAGES, Network
+from cavga.config.backbones import DCGAN_STAGES, Backbone
 from cavga.shapes import Images
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
+IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class TorchvisionEncoder(nn.Module):
     """The first stages of a network of torchvision, up to number `depth`; its layers and parameter names."""
 
     mean: Tensor
-    deviation: Tensor
+    std: Tensor
 
-    def __init__(self, network: Network, *, depth: int, frozen: bool) -> None:
+    def __init__(self, backbone: Backbone, *, depth: int, frozen: bool) -> None:
         super().__init__()
-        self.network, self.has_fixed_norm = network, frozen
-        self.layers = {number: stage.layers for number, stage in network.stages.items() if number <= depth}
-        self.stage_channels = {number: stage.channels for number, stage in network.stages.items()}
-        whole = whole_network(network.name)
+        self.backbone, self.has_fixed_norm = backbone, frozen
+        self.layers = {number: stage.layers for number, stage in backbone.stages.items() if number <= depth}
+        self.stage_channels = {number: stage.channels for number, stage in backbone.stages.items()}
+        whole = whole_backbone(backbone.name)
         for name in chain(*self.layers.values()):
             self._take(whole, name)
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("deviation", torch.tensor(IMAGENET_DEVIATION).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
         self.requires_grad_(not frozen)
 
     def forward(self, images: Images) -> dict[int, Tensor]:
         """The feature map of every stage up to the depth, by its number."""
-        features, margin = self.normalised(images), self.network.margin
+        features, margin = self.normalised(images), self.backbone.margin
         if margin:
             features = functional.pad(features, (margin, 0, margin, 0))
         stages = {}
@@ -50,7 +50,7 @@ class TorchvisionEncoder(nn.Module):
 
     def normalised(self, images: Images) -> Images:
         """What the first layer sees."""
-        return (images - self.mean) / self.deviation
+        return (images - self.mean) / self.std
 
     def _take(self, whole: nn.Module, name: str) -> None:
         """Make a layer of the whole network one of this module's, under the same name."""
@@ -60,7 +60,7 @@ class TorchvisionEncoder(nn.Module):
         self.get_submodule(parent).add_module(child, whole.get_submodule(name))
 
 
-def whole_network(name: str) -> nn.Module:
+def whole_backbone(name: str) -> nn.Module:
     """A network of torchvision with random weights, without layers that are left out at random in training.
 
     Those would draw from torch's global generator, and a resumed run would not be the same as an uninterrupted one.

@@ -17,7 +17,7 @@ LOG_OFFSET = 0.1
 def to_size(features: FeatureMap, size: tuple[int, int], *, is_local: bool = False) -> ResizedMap:
     """A map at another size: block means if it is smaller, bilinear if it is larger.
 
-    `is_local`: of each cell's mean over its 3x3 neighbourhood; at the border over the neighbours that there are.
+    `is_local`: of each patch's mean over its 3x3 neighbourhood; at the border over the neighbours that there are.
     """
     if features.shape[2:] == size and not is_local:
         return features
@@ -46,7 +46,7 @@ def _weights(num_in: int, num_out: int, like: Tensor, *, is_local: bool) -> Floa
 class LatentHead(nn.Module):
     """A 1x1 convolution on the concatenated stages, done stage by stage.
 
-    `is_local`: the stages are averaged over 3x3 neighbours before anything else, so that a cell says
+    `is_local`: the stages are averaged over 3x3 neighbours before anything else, so that a patch says
     what is around it. `is_log`: then their logarithm is taken, so that contrast becomes an offset.
     """
 
@@ -79,7 +79,7 @@ class LatentHead(nn.Module):
     def forward(self, stages: list[Tensor]) -> LatentMap:
         latent: Tensor = self.bias.view(1, -1, 1, 1)
         for features, projection in zip(self._under_logarithm(stages), self.projections, strict=True):
-            # Shrink before the projection and enlarge after it: fewer cells to project.
+            # Shrink before the projection and enlarge after it: fewer patches to project.
             if features.shape[2] > self.map_size(stages)[0]:
                 latent = latent + projection(self._at_map_size(features, stages))
             else:
@@ -122,7 +122,7 @@ class LatentHead(nn.Module):
 
 
 class FlattenedHead(nn.Module):
-    """Table 8's R*: one linear layer on the flattened stages; its output is a map of one cell."""
+    """Table 8's R*: one linear layer on the flattened stages; its output is a map of one patch."""
 
     def __init__(self, *, channels: list[int], map_size: tuple[int, int], latent_channels: int) -> None:
         super().__init__()

@@ -10,9 +10,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torchvision.models import get_model_weights
 
-from cavga.config.backbones import NETWORKS
+from cavga.config.backbones import BACKBONES
 from cavga.errors import ModelFileError, UsageError
-from cavga.model.encoder import DcganEncoder, Encoder, fix_norm, whole_network
+from cavga.model.encoder import DcganEncoder, Encoder, fix_norm, whole_backbone
 
 
 def load_encoder_weights(encoder: Encoder, source: str) -> None:
@@ -64,16 +64,16 @@ def _misfit(encoder: Encoder, state: Mapping[str, Tensor], path: Path, fault: st
 
 def _network_of(state: Mapping[str, Tensor]) -> str | None:
     """The network whose tensors these are, by name and shape; some may be missing."""
-    for name in NETWORKS:
+    for name in BACKBONES:
         with torch.device("meta"):  # shapes without memory
-            shapes = {key: tensor.shape for key, tensor in whole_network(name).state_dict().items()}
+            shapes = {key: tensor.shape for key, tensor in whole_backbone(name).state_dict().items()}
         if state and all(shapes.get(key) == tensor.shape for key, tensor in state.items()):
             return name
     return None
 
 
 def _name(encoder: Encoder) -> str:
-    return "DC-GAN" if isinstance(encoder, DcganEncoder) else encoder.network.name
+    return "DC-GAN" if isinstance(encoder, DcganEncoder) else encoder.backbone.name
 
 
 def _layer(key: str) -> str:
@@ -108,7 +108,7 @@ def imagenet_file(encoder: Encoder) -> Path:
     """The ImageNet weights of an encoder's network in torch's own cache, downloaded on first use."""
     if isinstance(encoder, DcganEncoder):
         raise UsageError("there are no ImageNet weights for variant d: expected --weights none, or variant r")
-    url = get_model_weights(encoder.network.name)["IMAGENET1K_V1"].url
+    url = get_model_weights(encoder.backbone.name)["IMAGENET1K_V1"].url
     name = url.rsplit("/", 1)[1]
     path = Path(torch.hub.get_dir()) / "checkpoints" / name
     if path.is_file():

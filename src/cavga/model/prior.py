@@ -1,7 +1,7 @@
 """The prior of `recommended`: what the training images' own posterior looks like, instead of one N(0, I).
 
 Locally a mixture, one component a centre: the aggregated posterior (VampPrior, Tomczak and Welling 2018),
-with centres chosen as PatchCore chooses its memory (Roth et al. 2022) and, unlike there, a deviation for
+with centres chosen as PatchCore chooses its memory (Roth et al. 2022) and, unlike there, a standard deviation for
 each. For the image as a whole a linear factor model of the flattened z, the paper's other latent: what the
 training images' principal directions do not explain (DFM, Ahuja et al. 2019).
 """
@@ -19,19 +19,19 @@ from cavga.model.blur import blurred
 from cavga.shapes import AttentionMap, LatentMap, ScoreMap, Scores
 
 FLAT_CHANNELS = 32  # of most variance, that are flattened
-FLAT_POOL = 2  # cells a side that are averaged before z is flattened
-SMALLEST_DEVIATION = 1e-6
-# In deviations. Nearer than this every cell is as normal as can be, and the root of what rounding leaves of a
+FLAT_POOL = 2  # patches a side that are averaged before z is flattened
+SMALLEST_STD = 1e-6
+# In standard deviations. Nearer than this every patch is as normal as can be, and the root of what rounding leaves of a
 # squared distance of 0 would be noise that differs from runtime to runtime.
 CLOSEST = 0.1
-CENTRES_AT_ONCE = 500  # the distances of all cells to all centres are large
-BLUR_REACH = 3  # cells; the map is smoothed with a deviation of one cell (docs/decisions/0012)
-BORDER = 4  # cells: so near to the border, cells count by themselves (docs/decisions/0021)
+CENTRES_AT_ONCE = 500  # the distances of all patches to all centres are large
+BLUR_REACH = 3  # patches; the map is smoothed with a standard deviation of one patch (docs/decisions/0012)
+BORDER = 4  # patches: so near to the border, patches count by themselves (docs/decisions/0021)
 
 
 @dataclass(frozen=True)
 class Energies:
-    """Local and flat energy of every cell, flat score of every image, as they are: not in deviations."""
+    """Local and flat energy of every patch, flat score of every image, as they are: not in standard deviations."""
 
     local: ScoreMap
     flat: ScoreMap
@@ -49,11 +49,12 @@ class Energies:
 
 
 class AggregatedPrior(nn.Module):
-    """Mixture and factor model of z; both energies count in deviations of normal images that were left out.
+    """Mixture and factor model of z; both energies count in standard deviations of normal images that were left out.
 
-    `cell_scales` holds mean and deviation of the local and the flat energy of a cell, larger near the border where
-    normal images vary more there (docs/decisions/0021). `scales` holds mean and deviation (columns) of the local and
-    the flat score of an image, and of both together: the sum of a cell's, the larger of an image's (rows).
+    `cell_scales` holds mean and standard deviation of the local and the flat energy of a patch, larger near the border
+    where normal images vary more there (docs/decisions/0021). `scales` holds mean and standard deviation (columns) of
+    the local and the flat score of an image, and of both together: the sum of a patch's, the larger of an image's
+    (rows).
     """
 
     centres: Tensor
@@ -85,20 +86,20 @@ class AggregatedPrior(nn.Module):
         )
 
     def local_energy(self, mu: LatentMap) -> ScoreMap:
-        """min_c ||mu - c|| / s_c at each cell, at least CLOSEST: how far the nearest is, in its deviations."""
+        """min_c ||mu - c|| / s_c at each patch, at least CLOSEST: the distance of the nearest in its own unit."""
         # ||mu - c||^2 / s_c^2 is linear in (mu, ||mu||^2, 1): one product, and no division of every distance.
         norms = self.centres.square().sum(dim=1)
         linear = torch.stack([torch.ones_like(norms), norms], dim=1)
         weights = torch.cat([-2 * self.centres, linear], dim=1) / self.variances[:, None]
         square = mu.square().sum(dim=1, keepdim=True)
-        cells = torch.cat([mu, square, torch.ones_like(square)], dim=1).flatten(2).transpose(1, 2)
-        squared = cells.new_full(cells.shape[:2], torch.inf)
+        patches = torch.cat([mu, square, torch.ones_like(square)], dim=1).flatten(2).transpose(1, 2)
+        squared = patches.new_full(patches.shape[:2], torch.inf)
         for some in weights.split(CENTRES_AT_ONCE):  # type: ignore[no-untyped-call]  # torch's own
-            squared = torch.minimum(squared, (cells @ some.T).amin(dim=2))
+            squared = torch.minimum(squared, (patches @ some.T).amin(dim=2))
         return squared.clamp_min(CLOSEST**2).sqrt().view(-1, mu.shape[2], mu.shape[3])
 
     def flat_residual(self, mu: LatentMap) -> Float[Tensor, "batch flat_channels flat_rows flat_columns"]:
-        """What the factor model leaves of the flattened z, as a map of coarser cells."""
+        """What the factor model leaves of the flattened z, as a map of coarser patches."""
         flat = flattened(mu) - self.flat_mean
         residual = flat - (flat @ self.flat_basis.T) @ self.flat_basis
         return residual.view(mu.shape[0], -1, mu.shape[2] // FLAT_POOL, mu.shape[3] // FLAT_POOL)
@@ -111,23 +112,23 @@ class AggregatedPrior(nn.Module):
         return Energies(local, flat, residual.flatten(1).norm(dim=1))
 
     def forward(self, mu: LatentMap) -> tuple[ScoreMap, Scores]:
-        """The anomaly map and the image's score, both in deviations of normal images: about 0 on those."""
+        """The anomaly map and the image's score, both in standard deviations of normal images: about 0 on those."""
         return self.joined(self.energies(mu))
 
     def joined(self, energies: Energies) -> tuple[ScoreMap, Scores]:
         """As `forward`, of energies that are there already, of this prior or of one fitted to other images."""
-        cells, score = self._together(energies)
-        return self._scaled(cells, 2), self._scaled(score, 3)
+        patches, score = self._together(energies)
+        return self._scaled(patches, 2), self._scaled(score, 3)
 
     def set_scales(self, normal: Energies) -> None:
-        """Count in deviations of these: energies of normal images, each by a prior that has not seen it."""
+        """Count in standard deviations of these: energies of normal images, each by a prior that has not seen it."""
         self.cell_scales.copy_(torch.stack([_by_border(normal.local), _by_border(normal.flat)]))
-        scores = (largest_mean(self._scaled_cells(normal.local, 0)), normal.flat_score)
-        self.scales[:2] = torch.stack([_mean_and_deviation(values) for values in scores])
-        self.scales[2:] = torch.stack([_mean_and_deviation(values) for values in self._together(normal)])
+        scores = (largest_mean(self._scaled_patches(normal.local, 0)), normal.flat_score)
+        self.scales[:2] = torch.stack([_mean_and_std(values) for values in scores])
+        self.scales[2:] = torch.stack([_mean_and_std(values) for values in self._together(normal)])
 
     def _together(self, energies: Energies) -> tuple[ScoreMap, Scores]:
-        local, flat = self._scaled_cells(energies.local, 0), self._scaled_cells(energies.flat, 1)
+        local, flat = self._scaled_patches(energies.local, 0), self._scaled_patches(energies.flat, 1)
         # A sum would let what one model does not see add its noise to what the other does (docs/decisions/0011).
         score = torch.maximum(self._scaled(largest_mean(local), 0), self._scaled(energies.flat_score, 1))
         return smoothed(local + flat), score
@@ -139,7 +140,7 @@ class AggregatedPrior(nn.Module):
         """
         return energy_attention(-(self.local_energy(mu) / self.cell_scales[0, 0]).square(), 1)
 
-    def _scaled_cells(self, values: ScoreMap, part: int) -> ScoreMap:
+    def _scaled_patches(self, values: ScoreMap, part: int) -> ScoreMap:
         return (values - self.cell_scales[part, 0]) / self.cell_scales[part, 1]
 
     def _scaled(self, values: Scores | ScoreMap, row: int) -> Tensor:
@@ -147,40 +148,40 @@ class AggregatedPrior(nn.Module):
 
 
 def _by_border(values: ScoreMap) -> Float[Tensor, "2 rows columns"]:
-    """Mean and deviation of a cell: of all inner ones; near the border of those as far from it, if they are larger."""
+    """Mean and standard deviation of all inner patches; near the border of those as far from it, if larger."""
     distance = distance_from_border(values.shape[1], values.shape[2]).to(values.device)
     scales = values.new_empty(2, *values.shape[1:])
-    inner = _mean_and_deviation(values[:, distance == distance.max()])
+    inner = _mean_and_std(values[:, distance == distance.max()])
     for k in range(int(distance.max()) + 1):
         ring = distance == k
-        scales[:, ring] = torch.maximum(_mean_and_deviation(values[:, ring]), inner)[:, None]
+        scales[:, ring] = torch.maximum(_mean_and_std(values[:, ring]), inner)[:, None]
     return scales
 
 
 def distance_from_border(rows: int, columns: int) -> Int[Tensor, "rows columns"]:
-    """How many cells lie between a cell and the border, at most BORDER."""
+    """How many patches lie between a patch and the border, at most BORDER."""
     down, right = torch.arange(rows), torch.arange(columns)
     down, right = torch.minimum(down, rows - 1 - down), torch.minimum(right, columns - 1 - right)
     return torch.minimum(down[:, None], right).clamp_max(BORDER)
 
 
-def largest_mean(cells: ScoreMap) -> Scores:
-    """The largest mean of 3 x 3 cells."""
-    return functional.avg_pool2d(cells[:, None], 3, stride=1).flatten(1).amax(dim=1)
+def largest_mean(patches: ScoreMap) -> Scores:
+    """The largest mean of 3 x 3 patches."""
+    return functional.avg_pool2d(patches[:, None], 3, stride=1).flatten(1).amax(dim=1)
 
 
-def _mean_and_deviation(values: Tensor) -> Float[Tensor, " 2"]:
-    deviation = values.std(correction=0)
-    # A deviation of 0 (one image, or a flat set) says nothing: then the mean is the unit.
-    unit = torch.where(deviation > SMALLEST_DEVIATION, deviation, values.mean().abs().clamp_min(SMALLEST_DEVIATION))
+def _mean_and_std(values: Tensor) -> Float[Tensor, " 2"]:
+    std = values.std(correction=0)
+    # A standard deviation of 0 (one image, or a flat set) says nothing: then the mean is the unit.
+    unit = torch.where(std > SMALLEST_STD, std, values.mean().abs().clamp_min(SMALLEST_STD))
     return torch.stack([values.mean(), unit])
 
 
 def flattened(mu: LatentMap) -> Float[Tensor, "batch units"]:
-    """Z as a vector: its channels of most variance, the cells averaged in squares of FLAT_POOL."""
+    """Z as a vector: its channels of most variance, the patches averaged in squares of FLAT_POOL."""
     return functional.avg_pool2d(mu[:, :FLAT_CHANNELS], FLAT_POOL).flatten(1)
 
 
-def smoothed(cells: ScoreMap) -> ScoreMap:
-    """A map of cells under a Gaussian with a deviation of one cell, its border repeated."""
-    return blurred(cells, sigma=1.0, reach=BLUR_REACH)
+def smoothed(patches: ScoreMap) -> ScoreMap:
+    """A map of patches under a Gaussian with a standard deviation of one patch, its border repeated."""
+    return blurred(patches, sigma=1.0, reach=BLUR_REACH)

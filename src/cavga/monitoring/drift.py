@@ -44,7 +44,7 @@ class Part:
     """
 
     num_images: int
-    num_called: int
+    num_predicted_anomalous: int
     interval: tuple[float, float]
     median_p_value: float
     comparison: KolmogorovSmirnov | None
@@ -54,8 +54,8 @@ class Part:
         found = self.comparison
         return {
             "images": self.num_images,
-            "called_anomalous": self.num_called,
-            "share": self.num_called / self.num_images,
+            "called_anomalous": self.num_predicted_anomalous,
+            "share": self.num_predicted_anomalous / self.num_images,
             "interval": list(self.interval),
             "median_p_value": self.median_p_value,
             "ks_statistic": None if found is None else found.statistic,
@@ -69,8 +69,8 @@ class Drift:
 
     whole: Part
     parts: tuple[Part, ...]
-    called_p_value: float | None
-    """How likely so many are called anomalous where all are good; None where no rate was promised."""
+    predicted_p_value: float | None
+    """How likely so many are predicted anomalous where all are good; None where no rate was promised."""
     direction: str
     verdict: str
 
@@ -122,7 +122,7 @@ def calibration_of(model: Path) -> Calibration:
     return found
 
 
-def compare(scores: Floats, calibration: Calibration) -> Drift:
+def detect_drift(scores: Floats, calibration: Calibration) -> Drift:
     """Compare scores, in the order in which the images were taken, with those that set the threshold."""
     good = np.array(calibration.scores)
     whole = _part(scores, good, calibration.image_threshold)
@@ -130,31 +130,31 @@ def compare(scores: Floats, calibration: Calibration) -> Drift:
     cut = np.array_split(scores, num_parts) if num_parts > 1 else []
     parts = tuple(_part(part, good, calibration.image_threshold) for part in cut)
     direction = _direction([whole, *parts[-1:]])
-    called_p_value = _called_p_value(whole, calibration)
-    return Drift(whole, parts, called_p_value, direction, _verdict(direction, whole, called_p_value))
+    predicted_p_value = _predicted_p_value(whole, calibration)
+    return Drift(whole, parts, predicted_p_value, direction, _verdict(direction, whole, predicted_p_value))
 
 
-def _called_p_value(part: Part, calibration: Calibration) -> float | None:
-    promised, num_good = calibration.promised_false_alarm_rate, calibration.num_images
+def _predicted_p_value(part: Part, calibration: Calibration) -> float | None:
+    promised, num_good = calibration.guaranteed_false_alarm_rate, calibration.num_images
     if promised is None:
         return None
     rank = round((1 - promised) * (num_good + 1))
-    return exceedance_p_value(part.num_called, part.num_images, num_good=num_good, rank=rank)
+    return exceedance_p_value(part.num_predicted_anomalous, part.num_images, num_good=num_good, rank=rank)
 
 
 def _part(scores: Floats, good: Floats, threshold: float) -> Part:
-    is_called = scores >= threshold
-    num_called = int(is_called.sum())
+    is_predicted_anomalous = scores >= threshold
+    num_predicted_anomalous = int(is_predicted_anomalous.sum())
     num_as_high = len(good) - np.searchsorted(good, scores, side="left")
     p_values = (1 + num_as_high) / (1 + len(good))
-    below, good_below = scores[~is_called], good[good < threshold]
-    is_enough = min(len(below), len(good_below)) >= MIN_COMPARED
+    below, normal_below = scores[~is_predicted_anomalous], good[good < threshold]
+    is_enough = min(len(below), len(normal_below)) >= MIN_COMPARED
     return Part(
         num_images=len(scores),
-        num_called=num_called,
-        interval=clopper_pearson(num_called, len(scores)),
+        num_predicted_anomalous=num_predicted_anomalous,
+        interval=clopper_pearson(num_predicted_anomalous, len(scores)),
         median_p_value=float(median(p_values.tolist())),
-        comparison=kolmogorov_smirnov(good_below, below) if is_enough else None,
+        comparison=kolmogorov_smirnov(normal_below, below) if is_enough else None,
     )
 
 
@@ -169,12 +169,12 @@ def _direction(tested: Sequence[Part]) -> str:
     return "higher" if surest.is_higher else "lower"
 
 
-def _verdict(direction: str, whole: Part, called_p_value: float | None) -> str:
+def _verdict(direction: str, whole: Part, predicted_p_value: float | None) -> str:
     if direction != "none":
         return f"scores are {direction} than those that set the threshold: calibrate again"
-    if called_p_value is not None and called_p_value < LEVEL:
+    if predicted_p_value is not None and predicted_p_value < LEVEL:
         return (
-            "no sign of drift below the threshold, but more images are called anomalous than good ones would be: "
+            "no sign of drift below the threshold, but more images are predicted anomalous than good ones would be: "
             "look at them"
         )
     if whole.comparison is None:
@@ -193,10 +193,10 @@ def as_dict(drift: Drift, predictions: Predictions, calibration: Calibration) ->
     return {
         **drift.whole.as_dict(),
         "unreadable": predictions.num_unreadable,
-        "promised": calibration.promised_false_alarm_rate,
+        "promised": calibration.guaranteed_false_alarm_rate,
         "threshold": calibration.image_threshold,
         "good_images": calibration.num_images,
-        "called_p_value": drift.called_p_value,
+        "called_p_value": drift.predicted_p_value,
         "parts": [part.as_dict() for part in drift.parts],
         "direction": drift.direction,
         "verdict": drift.verdict,

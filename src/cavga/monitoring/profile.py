@@ -22,10 +22,10 @@ from cavga._version import __version__
 from cavga.errors import DataError
 from cavga.images.decode import BATCH_SIZE, NUM_DECODE_THREADS
 from cavga.images.resize import resize_map
-from cavga.images.tiling import Framing, Size
+from cavga.images.tiling import Size, Tiling
 from cavga.inference.detector import AnomalyDetector
 from cavga.inference.engine import ResizedPhotograph
-from cavga.inference.prepare import FailedImage, Prepared, read
+from cavga.inference.prepare import DecodedImage, FailedImage, read
 from cavga.prediction.lines import PREDICTIONS_FILE, jsonl, prediction_line
 
 STEPS = ("decode", "resize", "forward", "postprocess", "write")
@@ -54,11 +54,11 @@ class BatchSpeed:
 class Profile:
     """Milliseconds of every step of one photograph, one row a photograph; then speed by batch size.
 
-    `num_pieces`: how many pieces each of those photographs has, 1 without tiles.
+    `num_pieces`: how many tiles each of those photographs has, 1 without tiles.
     """
 
     milliseconds: dict[str, list[float]]
-    num_pieces: tuple[int, ...]
+    num_tiles: tuple[int, ...]
     batches: tuple[BatchSpeed, ...]
     machine: dict[str, Any]
 
@@ -75,8 +75,8 @@ class Profile:
         peak = self.batches[-1].peak_mebibytes if self.batches else peak_mebibytes()
         return {
             "milliseconds": self.steps(),
-            "photographs_timed": len(self.num_pieces),
-            "pieces_per_photograph": round(float(np.mean(self.num_pieces)), 1),
+            "photographs_timed": len(self.num_tiles),
+            "pieces_per_photograph": round(float(np.mean(self.num_tiles)), 1),
             "batches": [vars(batch) for batch in self.batches],
             "peak_mebibytes": peak,
             "machine": self.machine,
@@ -95,14 +95,14 @@ def profile(detector: AnomalyDetector, paths: Sequence[Path], *, batch_sizes: Se
         chosen = list(islice(cycle(paths), repeats + NUM_WARM_UP))
         timed = [_timed_steps(detector, path, lines, pool) for path in chosen][NUM_WARM_UP:]
     milliseconds = {name: [spent[name] * 1000 for spent, _ in timed] for name in STEPS}
-    ready = list(islice(_pieces(detector, paths), max(batch_sizes)))
+    ready = list(islice(_tiles(detector, paths), max(batch_sizes)))
     batches = tuple(_batch_speed(detector, ready, size, repeats) for size in sorted(set(batch_sizes)))
-    return Profile(milliseconds, tuple(num_pieces for _, num_pieces in timed), batches, machine(detector))
+    return Profile(milliseconds, tuple(num_tiles for _, num_tiles in timed), batches, machine(detector))
 
 
-def noise_size(framing: Framing) -> Size:
+def noise_size(tiling: Tiling) -> Size:
     """Height and width of noise that fits a model's region of interest, if it has one."""
-    roi = framing.roi
+    roi = tiling.roi
     if roi is None:
         return NOISE_SIDE, NOISE_SIDE
     if roi.mask is not None:
@@ -128,7 +128,7 @@ def machine(detector: AnomalyDetector) -> dict[str, Any]:
         "engine": engine,
         "variant": detector.description["variant"],
         "image_size": [height, width],
-        "tile": detector.framing.tile,
+        "tile": detector.tiling.tile,
         "processor": _processor(),
         "cores": _num_cores(),
         "threads": sys.modules["torch"].get_num_threads() if engine == "torch" else None,  # None: the engine's choice
@@ -168,14 +168,14 @@ class _Stopwatch:
 def _timed_steps(
     detector: AnomalyDetector, path: Path, lines: Path, pool: ThreadPoolExecutor
 ) -> tuple[dict[str, float], int]:
-    """Seconds of each of STEPS, for one photograph, and how many pieces it has."""
-    watch, framing, scores = _Stopwatch(), detector.framing, list[float]()
-    photograph = _read(path, framing)
+    """Seconds of each of STEPS, for one photograph, and how many tiles it has."""
+    watch, tiling, scores = _Stopwatch(), detector.tiling, list[float]()
+    photograph = _read(path, tiling)
     watch.lap("decode")
 
     def maps() -> Iterator[NDArray[np.float32]]:
-        pieces = framing.pieces(photograph.photograph)
-        while batch := list(islice(pieces, BATCH_SIZE)):
+        tiles = tiling.tiles(photograph.photograph)
+        while batch := list(islice(tiles, BATCH_SIZE)):
             resized = list(pool.map(detector.engine.resize, batch))
             watch.lap("resize")
             scored = detector.engine.score(resized)
@@ -184,7 +184,7 @@ def _timed_steps(
             yield from scored.maps
             watch.lap("postprocess")  # what was made of the maps meanwhile
 
-    anomaly_map = next(maps()) if framing.is_plain else framing.layout(photograph.size).whole(maps())
+    anomaly_map = next(maps()) if tiling.is_plain else tiling.layout(photograph.size).stitch(maps())
     score, threshold = max(scores), detector.image_threshold
     _ = resize_map(anomaly_map, photograph.size) >= detector.pixel_threshold
     line = prediction_line(path.as_posix(), score=score, threshold=threshold, label=None, error=None, milliseconds=None)
@@ -195,17 +195,17 @@ def _timed_steps(
     return watch.spent, len(scores)
 
 
-def _read(path: Path, framing: Framing) -> Prepared:
-    photograph = read(path, framing)
+def _read(path: Path, tiling: Tiling) -> DecodedImage:
+    photograph = read(path, tiling)
     if isinstance(photograph, FailedImage):
         raise DataError(photograph.error)
     return photograph
 
 
-def _pieces(detector: AnomalyDetector, paths: Sequence[Path]) -> Iterator[ResizedPhotograph]:
+def _tiles(detector: AnomalyDetector, paths: Sequence[Path]) -> Iterator[ResizedPhotograph]:
     """What the model sees of the photographs."""
     for path in paths:
-        yield from map(detector.engine.resize, detector.framing.pieces(_read(path, detector.framing).photograph))
+        yield from map(detector.engine.resize, detector.tiling.tiles(_read(path, detector.tiling).photograph))
 
 
 def _batch_speed(

@@ -12,7 +12,7 @@ import numpy as np
 
 from cavga._version import __version__
 from cavga.calibration.stored import (
-    NewThresholds,
+    StoredCalibration,
     calibration_in_force,
     calibration_path,
     save_thresholds,
@@ -35,7 +35,7 @@ class CalibratedModel:
 
     old: Calibration
     new: Calibration
-    num_called_before: int
+    num_predicted_anomalous_before: int
     """How many of the good photographs the old thresholds call anomalous."""
     num_trained_on: int | None
     """Photographs left out because the model was trained on them; None if it is not known what it was trained on."""
@@ -76,10 +76,10 @@ def calibrate_model(
         raise DataError(_too_few(len(results), len(paths), good, config))
     new = calibrate(results, config, image_score=old.image_score)
     scores = np.array([score for score, _ in results], dtype=np.float32)
-    num_called = int((scores >= old.image_threshold).sum())
+    num_predicted_anomalous = int((scores >= old.image_threshold).sum())
     path = save_thresholds(
         where,
-        NewThresholds(
+        StoredCalibration(
             calibration=new,
             weights_sha256=detector.description["weights_sha256"],
             photographs=_describe(paths, hashes),
@@ -88,7 +88,9 @@ def calibrate_model(
             cavga=__version__,
         ),
     )
-    return CalibratedModel(old, new, num_called, good.num_trained_on, good.num_copies, tuple(good.failed), path)
+    return CalibratedModel(
+        old, new, num_predicted_anomalous, good.num_trained_on, good.num_copies, tuple(good.failed), path
+    )
 
 
 def reset(model: str | Path) -> Path | None:

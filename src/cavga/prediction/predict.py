@@ -116,7 +116,7 @@ def predict_to_folder(
                 anomaly_map = resize_map(result.anomaly_map, result.image_size)
                 save_map(folder.picture(image.pictures, "map"), anomaly_map, scale)
             if drawn:
-                roi = None if detector.framing.roi is None else detector.framing.roi.marked(result.image_size)
+                roi = None if detector.tiling.roi is None else detector.tiling.roi.marked(result.image_size)
                 picture = captioned_overlay(read_image(image.path), result, cut, drawn, roi)
                 save_picture(folder.picture(image.pictures, "overlay"), picture)
     return PredictionSummary(num_images, num_anomalous, num_failed, tuple(failed))

@@ -107,7 +107,7 @@ VERDICTS = {
     (0, True): "false alarm",
     (1, True): "found",
     (0, False): "correctly passed",
-    (None, True): "called anomalous",
+    (None, True): "predicted anomalous",
     (None, False): "called normal",
 }
 

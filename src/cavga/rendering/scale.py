@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from cavga.calibration.thresholds import Calibration
 from cavga.config.presets import from_dict
-from cavga.config.schema import is_trained_on_made
+from cavga.config.schema import is_end_to_end
 from cavga.inference.detector import AnomalyDetector
 
 AnomalyMap = NDArray[np.float32]
@@ -47,8 +47,8 @@ class MapScale:
 
 def has_log_odds(detector: AnomalyDetector) -> bool:
     """Whether a model's map is its classifier's log-odds, which have no natural 0."""
-    config = detector.description.get("config")  # controls have none
-    return config is not None and is_trained_on_made(from_dict(config).model)
+    config = detector.description.get("config")  # baselines have none
+    return config is not None and is_end_to_end(from_dict(config).model)
 
 
 def has_natural_scale(detector: AnomalyDetector) -> bool:

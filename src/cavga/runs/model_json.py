@@ -27,15 +27,15 @@ METADATA_KEY = "cavga"  # of an exported file, under which its description stand
 def save_description(run: Path, description: Mapping[str, Any], *, weights_sha256: str) -> None:
     """Write model.json."""
     document = {"format_version": FORMAT_VERSION, **description, "weights_sha256": weights_sha256}
-    atomic_write(run / MODEL_FILE, sealed(document))
+    atomic_write(run / MODEL_FILE, with_checksum(document))
 
 
-def sealed(document: Mapping[str, Any]) -> bytes:
+def with_checksum(document: Mapping[str, Any]) -> bytes:
     """A document as JSON, with the sha256 of what it says."""
     return (json.dumps({**document, "sha256": _document_hash(document)}, indent=2) + "\n").encode()
 
 
-def is_unchanged(document: Mapping[str, Any]) -> bool:
+def checksum_matches(document: Mapping[str, Any]) -> bool:
     """Whether a document that was read still says what its sha256 is of."""
     content = {key: value for key, value in document.items() if key != "sha256"}
     return document.get("sha256") == _document_hash(content)
@@ -49,7 +49,7 @@ def load_description(run: Path) -> dict[str, Any]:
         raise ModelFileError(f"{run}: {what}; `cavga train` writes one")
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-        is_intact = is_unchanged(document)
+        is_intact = checksum_matches(document)
         del document["sha256"]
         check_version(document, path)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -68,7 +68,7 @@ def check_version(description: Mapping[str, Any], path: Path) -> None:
         raise ModelFileError(f"{path} has format version {version}; this cavga reads version {FORMAT_VERSION}")
 
 
-def report_of(exported: Path) -> Path:
+def export_report_path(exported: Path) -> Path:
     """Where the report of an exported file lies: beside it."""
     return exported.with_name(f"{exported.name}.json")
 
@@ -80,7 +80,7 @@ def check_exported(path: Path) -> None:
     """
     if not path.is_file():
         raise ModelFileError(f"{path}: no such model; `cavga export` writes one")
-    report = report_of(path)
+    report = export_report_path(path)
     if not report.is_file():
         return  # a copy without its report is as good
     try:

@@ -42,7 +42,7 @@ class Spot:
     radius: float
     grain: float
     """Pixels: what is finer than this does not count."""
-    deviation: float
+    std: float
     """Standard deviation of the grey levels round it."""
     is_grey: bool
 
@@ -52,8 +52,8 @@ class Spot:
         return np.hypot(self.y, self.x) / self.radius
 
 
-def make_anomaly(
-    photograph: Photograph, kind: str, *, size: float, contrast: float, rng: np.random.Generator
+def synthesise_controlled_anomaly(
+    photograph: Photograph, anomaly_type: str, *, size: float, contrast: float, rng: np.random.Generator
 ) -> tuple[Photograph, Mask] | None:
     """The photograph with one anomaly, and where; None where MAX_TRIES draws changed nothing noticeable."""
     height, width = photograph.shape[:2]
@@ -66,7 +66,7 @@ def make_anomaly(
         centre = draw_place(structure, (height, width), radius, rng)
         window, spot = _spot(photograph, centre, radius, grain=grain, is_grey=has_no_colour)
         before = photograph[window].astype(np.float64)
-        after = np.clip(np.rint(MAKERS[kind](before, spot, contrast, rng)), 0, 255)
+        after = np.clip(np.rint(CONTROLLED_TYPES[anomaly_type](before, spot, contrast, rng)), 0, 255)
         changed = _noticeable(after - before, spot)
         if changed.sum() >= max(6.0, MIN_SHARE * np.pi * radius**2):
             made, mask = photograph.copy(), np.zeros((height, width), dtype=np.bool_)
@@ -100,7 +100,7 @@ def _missing(patch: Patch, spot: Spot, contrast: float, rng: np.random.Generator
     inside = np.clip((1 - outline) * spot.radius / 2, 0, 1)
     away = (outline - 0.9) * spot.radius / max(0.15 * spot.radius, spot.grain)
     light = np.cos(np.arctan2(spot.y, spot.x) - rng.uniform(0, 2 * np.pi)) * np.exp(-(away**2))
-    lit = max(contrast - 2, 0) / 2 * spot.deviation * light
+    lit = max(contrast - 2, 0) / 2 * spot.std * light
     return _blended(patch, filled, min(contrast / 2, 1.0) * inside) + lit[..., None]
 
 
@@ -114,7 +114,7 @@ def _crack(patch: Patch, spot: Spot, contrast: float, rng: np.random.Generator) 
     torn = _sampled(patch, away_y * pull, away_x * pull)
     light = rng.uniform(0, 2 * np.pi)
     flank = depth * (away_y * np.sin(light) + away_x * np.cos(light))
-    return torn + (contrast * spot.deviation * flank)[..., None]
+    return torn + (contrast * spot.std * flank)[..., None]
 
 
 def _cast(patch: Patch, spot: Spot, contrast: float, rng: np.random.Generator) -> Patch:
@@ -125,7 +125,7 @@ def _cast(patch: Patch, spot: Spot, contrast: float, rng: np.random.Generator) -
     heading = rng.uniform(0, 2 * np.pi)
     ramp = (spot.y * np.sin(heading) + spot.x * np.cos(heading)) / spot.radius
     strength = soft * np.clip(1 + 0.5 * ramp, 0, None)
-    return patch + contrast * spot.deviation * (strength / max(strength.max(), 1e-6))[..., None] * colour
+    return patch + contrast * spot.std * (strength / max(strength.max(), 1e-6))[..., None] * colour
 
 
 def _glints(patch: Patch, spot: Spot, contrast: float, rng: np.random.Generator) -> Patch:
@@ -136,10 +136,10 @@ def _glints(patch: Patch, spot: Spot, contrast: float, rng: np.random.Generator)
         width = max(spot.radius * rng.uniform(0.08, 0.18), 0.7)
         dot = np.hypot(spot.y - away * np.sin(angle), spot.x - away * np.cos(angle))
         light = np.maximum(light, rng.uniform(0.7, 1) * np.exp(-((dot / width) ** 2)))
-    return patch + contrast * spot.deviation * light[..., None]
+    return patch + contrast * spot.std * light[..., None]
 
 
-MAKERS: Mapping[str, Callable[[Patch, Spot, float, np.random.Generator], Patch]] = {
+CONTROLLED_TYPES: Mapping[str, Callable[[Patch, Spot, float, np.random.Generator], Patch]] = {
     "bulge": _bulge,
     "turned": _turned,
     "missing": _missing,
@@ -147,7 +147,7 @@ MAKERS: Mapping[str, Callable[[Patch, Spot, float, np.random.Generator], Patch]]
     "cast": _cast,
     "glints": _glints,
 }
-KINDS = tuple(MAKERS)
+CONTROLLED_NAMES = tuple(CONTROLLED_TYPES)
 
 
 def _spot(
@@ -160,8 +160,8 @@ def _spot(
         for reach in (margin, max(margin, round(np.sqrt(photograph[..., 0].size) / 16)))
     )
     y, x = np.mgrid[window].astype(np.float64)
-    deviation = float(photograph[around].mean(axis=2).std())
-    return (window[0], window[1]), Spot(y - centre[0], x - centre[1], radius, grain, deviation, is_grey)
+    std = float(photograph[around].mean(axis=2).std())
+    return (window[0], window[1]), Spot(y - centre[0], x - centre[1], radius, grain, std, is_grey)
 
 
 def _noticeable(change: Patch, spot: Spot) -> Mask:

@@ -1,4 +1,4 @@
-"""What a network that starts without weights is trained on: made anomalies and good images, cut and turned. No torch.
+"""Crops that a network without pretrained weights is trained on: of synthetic and of normal images. No torch.
 
 Anomalies are made once and kept; which cut of one is seen, how it is turned and how bright it is are functions of
 (seed, epoch, index), so that a run that was killed and resumed ends with the same bits.
@@ -10,26 +10,26 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cavga.synthetic.strong import make_bold_anomaly
+from cavga.synthetic.strong import synthesise_strong_anomaly
 
-MADE_PER_IMAGE, MAX_MADE = 12, 1500
-MADE_PER_GOOD = 3  # images with made anomalies for one without
+SYNTHETIC_PER_IMAGE, MAX_SYNTHETIC = 12, 1500
+SYNTHETIC_PER_NORMAL = 3  # images with synthetic anomalies for one without
 MIN_CUT = 64  # px a side; half of the image's if that is more
-SHARE_AT_ANOMALY = 0.75  # of the cuts of made images that hold a made pixel for sure
+SHARE_AT_ANOMALY = 0.75  # of the cuts of synthetic images that hold an anomalous pixel for sure
 MAX_GAIN, MAX_SHIFT = 0.2, 0.08  # how much lighter or of more contrast: the next band or lamp is not quite the same
 
 
 @dataclass(frozen=True, eq=False)
-class MadeImages:
-    """Images with made anomalies, how anomalous each pixel is (255 wholly), and the good images they were made on."""
+class SyntheticImages:
+    """Images with synthetic anomalies, how anomalous each pixel is (255 wholly), and the normal ones below them."""
 
     images: NDArray[np.uint8]  # made x H x W x 3
     labels: NDArray[np.uint8]  # made x H x W
     normal: NDArray[np.uint8]
 
     def __len__(self) -> int:
-        """Items of one epoch: every made image once, and good ones in between."""
-        return len(self.images) + max(1, len(self.images) // MADE_PER_GOOD)
+        """Items of one epoch: every synthetic image once, and good ones in between."""
+        return len(self.images) + max(1, len(self.images) // SYNTHETIC_PER_NORMAL)
 
     def item(self, index: int, *, seed: int, epoch: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """One cut of an image (c x c x 3) and how anomalous its pixels are (c x c)."""
@@ -47,28 +47,30 @@ class MadeImages:
         return _relit(image, rng), label
 
 
-def make_images(normal: NDArray[np.uint8], *, seed: int) -> MadeImages:
+def synthesise_images(normal: NDArray[np.uint8], *, seed: int) -> SyntheticImages:
     """Anomalies on the normal images in turn; one that shows nothing is left out."""
-    made = list(_made(normal, seed))
-    if not made:  # images of one grey, or too small: then there is nothing to learn, and training says so by its loss
-        made = [(np.asarray(normal[0]), np.zeros(normal.shape[1:3], dtype=np.uint8))]
-    images, labels = (np.stack(parts) for parts in zip(*made, strict=True))
-    return MadeImages(images, labels, normal)
+    synthetic = list(_synthesised(normal, seed))
+    if (
+        not synthetic
+    ):  # images of one grey, or too small: then there is nothing to learn, and training says so by its loss
+        synthetic = [(np.asarray(normal[0]), np.zeros(normal.shape[1:3], dtype=np.uint8))]
+    images, labels = (np.stack(parts) for parts in zip(*synthetic, strict=True))
+    return SyntheticImages(images, labels, normal)
 
 
-def made_batch(
-    made: MadeImages, indices: NDArray[np.intp], *, seed: int, epoch: int
+def synthetic_batch(
+    synthetic: SyntheticImages, indices: NDArray[np.intp], *, seed: int, epoch: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """The items at `indices` as (batch, c, c, 3) and (batch, c, c)."""
-    items = [made.item(int(index), seed=seed, epoch=epoch) for index in indices]
+    items = [synthetic.item(int(index), seed=seed, epoch=epoch) for index in indices]
     return np.stack([image for image, _ in items]), np.stack([label for _, label in items])
 
 
-def _made(normal: NDArray[np.uint8], seed: int) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
-    for number in range(min(MADE_PER_IMAGE * len(normal), MAX_MADE)):
+def _synthesised(normal: NDArray[np.uint8], seed: int) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
+    for number in range(min(SYNTHETIC_PER_IMAGE * len(normal), MAX_SYNTHETIC)):
         rng = np.random.default_rng([seed, number])
         image, other = (np.asarray(normal[i]) for i in (number % len(normal), rng.integers(len(normal))))
-        result = make_bold_anomaly(image, other, rng)
+        result = synthesise_strong_anomaly(image, other, rng)
         if result is not None:
             yield result[0], np.rint(255 * result[1]).astype(np.uint8)
 

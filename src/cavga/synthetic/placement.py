@@ -1,4 +1,4 @@
-"""Where a made anomaly goes and what outline it has: shared by the self-test's makers and training's. No torch."""
+"""Where a synthetic anomaly goes and what outline it has: shared by the self-test's and training's. No torch."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""What made anomalies are drawn with: noise, grains, outlines, strokes and a seamless paste. No torch."""
+"""What synthetic anomalies are drawn with: noise, grains, outlines, strokes and a seamless paste. No torch."""
 
 import numpy as np
 from numpy.typing import NDArray

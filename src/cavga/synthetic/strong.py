@@ -2,7 +2,7 @@
 
 The kinds of training_kinds are mostly faint, small or without a seam. On features that know the world that is what is
 to be learnt; from random weights it is noise, and a few hundred steps find nothing (docs/decisions/0014). Strengths
-count in deviations of the image's own grey levels.
+count in standard deviations of the image's own grey levels.
 """
 
 from collections.abc import Callable, Mapping
@@ -26,16 +26,16 @@ from cavga.synthetic.primitives import (
 )
 from cavga.synthetic.scene import Scene, box_of, mixed
 
-Maker = Callable[[Scene, np.random.Generator], Pixels]
+Synthesiser = Callable[[Scene, np.random.Generator], Pixels]
 
 MAX_ANOMALIES = 3  # on one image
-MIN_DEVIATION = 6.0  # grey levels that count as a deviation where there is hardly any
-LABEL_DEVIATIONS = 0.3  # of change at which the label is 0.5
+MIN_STD = 6.0  # grey levels that count as a standard deviation where there is hardly any
+LABEL_STDS = 0.3  # of change at which the label is 0.5
 MIN_AREA = 8  # px with a label of 0.5 and more
 MIN_MEAN = 0.3  # mean label of the pixels that changed at all
 
 
-def make_bold_anomaly(
+def synthesise_strong_anomaly(
     image: Photograph, other: Photograph, rng: np.random.Generator
 ) -> tuple[Photograph, Plane] | None:
     """The image with 1 to MAX_ANOMALIES anomalies, and how anomalous each pixel is; None where nothing showed.
@@ -45,12 +45,12 @@ def make_bold_anomaly(
     if min(image.shape[:2]) < MIN_SIDE:
         return None
     scene = Scene(image, other)
-    middle = LABEL_DEVIATIONS * deviation_of(scene)
+    middle = LABEL_STDS * std_of(scene)
     label = np.zeros(scene.shape, dtype=np.float32)
     for _ in range(int(rng.choice([1, 1, 2, MAX_ANOMALIES]))):
         for _ in range(MAX_TRIES):
-            kind = BOLD_KINDS[rng.choice(len(BOLD_KINDS), p=SHARES)]
-            after = np.clip(np.rint(BOLD_MAKERS[kind][0](scene, rng)), 0, 255).astype(np.float32)
+            anomaly_type = STRONG_NAMES[rng.choice(len(STRONG_NAMES), p=SHARES)]
+            after = np.clip(np.rint(STRONG_TYPES[anomaly_type][0](scene, rng)), 0, 255).astype(np.float32)
             grade = graded_label(scene.image, after, scene.grain, middle=middle)
             if (grade >= 0.5).sum() >= MIN_AREA and grade[grade > 0].mean() >= MIN_MEAN:
                 scene = Scene(np.broadcast_to(after, image.shape).astype(np.uint8), other)
@@ -59,9 +59,9 @@ def make_bold_anomaly(
     return (scene.photograph, label) if label.max() >= 0.5 else None
 
 
-def deviation_of(scene: Scene) -> float:
+def std_of(scene: Scene) -> float:
     """Standard deviation of the image's grey levels, and not less than MIN_DEVIATION."""
-    return max(float(scene.image.std()), MIN_DEVIATION)
+    return max(float(scene.image.std()), MIN_STD)
 
 
 def _foreign(scene: Scene, rng: np.random.Generator) -> Pixels:
@@ -70,10 +70,10 @@ def _foreign(scene: Scene, rng: np.random.Generator) -> Pixels:
     window = box_of(whole > 0)
     before, opacity, made = scene.image[window], whole[window], scene.image.copy()
     texture = _texture(scene, opacity.shape, rng)
-    mean, deviation = _inside(before, opacity)
-    own_mean, own_deviation = _inside(texture, opacity)
-    contrast = max(deviation, 3.0) * 2.0 ** rng.uniform(-1, 0.7)
-    texture = (texture - own_mean) / max(own_deviation, 1e-6) * contrast + mean + rng.normal(0, 0.4) * deviation
+    mean, std = _inside(before, opacity)
+    own_mean, own_std = _inside(texture, opacity)
+    contrast = max(std, 3.0) * 2.0 ** rng.uniform(-1, 0.7)
+    texture = (texture - own_mean) / max(own_std, 1e-6) * contrast + mean + rng.normal(0, 0.4) * std
     made[window] = mixed(before, texture, opacity * rng.uniform(0.85, 1))
     return made
 
@@ -83,7 +83,7 @@ def _toned(scene: Scene, rng: np.random.Generator) -> Pixels:
     opacity = _outline(scene, rng)
     mean, _ = _inside(scene.image, opacity)
     gain = rng.uniform(0.3, 0.6) if rng.uniform() < 0.5 else rng.uniform(1.6, 2.5)
-    shift = rng.choice([-1, 1]) * rng.uniform(0.8, 2) * deviation_of(scene)
+    shift = rng.choice([-1, 1]) * rng.uniform(0.8, 2) * std_of(scene)
     return mixed(scene.image, mean + shift + gain * (scene.image - mean), opacity)
 
 
@@ -98,7 +98,7 @@ def _softened(scene: Scene, rng: np.random.Generator) -> Pixels:
         after = ndimage.median_filter(image, (side, side, 1))
     else:
         noise = blurred(rng.standard_normal(image.shape, dtype=np.float32), rng.uniform(0.3, 1.5))
-        after = image + noise / max(float(noise.std()), 1e-6) * rng.uniform(0.5, 1.5) * deviation_of(scene)
+        after = image + noise / max(float(noise.std()), 1e-6) * rng.uniform(0.5, 1.5) * std_of(scene)
     return mixed(image, after, opacity)
 
 
@@ -113,7 +113,7 @@ def _stroked(scene: Scene, rng: np.random.Generator) -> Pixels:
     pressure = np.clip(8 * (0.5 - np.abs(share)), 0, 1) * rng.uniform(0.7, 1)
     opacity = stroke(scene.shape, path, pressure, rng.uniform(2.5, 6))
     mean, _ = _inside(scene.image, opacity)
-    shift = rng.choice([-1, 1]) * rng.uniform(1, 2.5) * deviation_of(scene)
+    shift = rng.choice([-1, 1]) * rng.uniform(1, 2.5) * std_of(scene)
     return mixed(scene.image, mean + shift + rng.uniform(0, 0.3) * (scene.image - mean), opacity)
 
 
@@ -126,19 +126,19 @@ def _spotted(scene: Scene, rng: np.random.Generator) -> Pixels:
         outline = uneven_reach(np.arctan2(y, x), [(2, 0.2), (3, 0.15)], rng)
         opacity = np.clip((radius - np.hypot(y, x) / outline) / rng.uniform(1, 2) + 0.5, 0, 1).astype(np.float32)
         mean, _ = _inside(made, opacity)
-        made = mixed(made, mean + rng.choice([-1, 1]) * rng.uniform(0.8, 3) * deviation_of(scene), opacity)
+        made = mixed(made, mean + rng.choice([-1, 1]) * rng.uniform(0.8, 3) * std_of(scene), opacity)
     return made
 
 
-BOLD_MAKERS: Mapping[str, tuple[Maker, float]] = {  # and the share of each
+STRONG_TYPES: Mapping[str, tuple[Synthesiser, float]] = {  # and the share of each
     "foreign": (_foreign, 0.35),
     "toned": (_toned, 0.12),
     "softened": (_softened, 0.12),
     "stroked": (_stroked, 0.35),
     "spotted": (_spotted, 0.06),
 }
-BOLD_KINDS = tuple(BOLD_MAKERS)
-SHARES = [share for _, share in BOLD_MAKERS.values()]
+STRONG_NAMES = tuple(STRONG_TYPES)
+SHARES = [share for _, share in STRONG_TYPES.values()]
 
 
 def _outline(scene: Scene, rng: np.random.Generator) -> Plane:
@@ -175,7 +175,7 @@ def _texture(scene: Scene, shape: tuple[int, ...], rng: np.random.Generator) -> 
 
 
 def _inside(pixels: Pixels, opacity: Plane) -> tuple[Pixels, float]:
-    """Mean of every channel and the deviation of all, weighted by the opacity."""
+    """Mean of every channel and the standard deviation of all, weighted by the opacity."""
     weights = opacity[..., None] / max(float(opacity.sum()), 1e-6)
     mean = (pixels * weights).sum(axis=(0, 1))
     return mean, float(np.sqrt((((pixels - mean) ** 2) * weights).sum(axis=(0, 1)).mean()))

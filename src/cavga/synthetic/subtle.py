@@ -27,7 +27,7 @@ from cavga.synthetic.primitives import (
 )
 from cavga.synthetic.scene import Scene, Window, box_of, mixed
 
-Maker = Callable[[Scene, np.random.Generator], Pixels]
+Synthesiser = Callable[[Scene, np.random.Generator], Pixels]
 
 
 def _transplanted(scene: Scene, rng: np.random.Generator) -> Pixels:
@@ -156,7 +156,7 @@ def _spot(scene: Scene, rng: np.random.Generator) -> Pixels:
     return made
 
 
-TRAINING_MAKERS: Mapping[str, Maker] = {
+SUBTLE_TYPES: Mapping[str, Synthesiser] = {
     "transplanted": _transplanted,
     "texture": _texture,
     "stain": _stain,
@@ -214,13 +214,13 @@ def _window(place: tuple[int, int], size: Sequence[int], shape: tuple[int, int])
     return slice(starts[0], starts[0] + size[0]), slice(starts[1], starts[1] + size[1])
 
 
-TRAINING_KINDS = tuple(TRAINING_MAKERS)
+SUBTLE_NAMES = tuple(SUBTLE_TYPES)
 MIN_AREA = 4  # px that have to be noticeable (a label of 0.5 and more)
 MIN_MEAN = 0.05  # mean label of the pixels that changed at all
 
 
-def make_training_anomaly(
-    image: Photograph, other: Photograph, kind: str, rng: np.random.Generator
+def synthesise_subtle_anomaly(
+    image: Photograph, other: Photograph, anomaly_type: str, rng: np.random.Generator
 ) -> tuple[Photograph, Plane] | None:
     """The image with one anomaly, and how anomalous each pixel is, in [0, 1]; None where MAX_TRIES showed nothing.
 
@@ -230,7 +230,7 @@ def make_training_anomaly(
         return None
     scene = Scene(image, other)
     for _ in range(MAX_TRIES):
-        after = np.clip(np.rint(TRAINING_MAKERS[kind](scene, rng)), 0, 255).astype(np.float32)
+        after = np.clip(np.rint(SUBTLE_TYPES[anomaly_type](scene, rng)), 0, 255).astype(np.float32)
         label = graded_label(scene.image, after, scene.grain)
         is_labelled = label > 0
         if (label >= 0.5).sum() >= MIN_AREA and label[is_labelled].mean() >= MIN_MEAN:

@@ -19,8 +19,8 @@ logger = logging.getLogger("cavga")
 
 
 @dataclass(frozen=True)
-class SelfCheck:
-    """`suspicious` are the good training images with the highest scores; the counts say what is called anomalous."""
+class TrainingAudit:
+    """`suspicious` are the good training images with the highest scores; the counts say what is predicted anomalous."""
 
     suspicious: list[dict[str, Any]]
     num_good: int
@@ -43,13 +43,13 @@ def check_training_images(
     device: torch.device,
     *,
     scores: Mapping[int, float],
-) -> SelfCheck:
+) -> TrainingAudit:
     """Score the training images with the finished model, and log what is worth knowing.
 
     `scores` are those of good images, by position, by models that had not seen them; where there are any they
     count: a finished model remembers its own.
     """
-    detector = AnomalyDetector(TorchEngine(graph, device), {}, inputs.framing)
+    detector = AnomalyDetector(TorchEngine(graph, device), {}, inputs.tiling)
     # Two numbers a prediction: the maps of thousands of images are not kept.
     if scores:
         good = [(score, score >= calibration.image_threshold) for score in scores.values()]
@@ -59,7 +59,7 @@ def check_training_images(
         paths = [record.relative_path for record in inputs.train]
     highest = sorted(((score, path) for (score, _), path in zip(good, paths, strict=True)), reverse=True)
     bad = [p.is_anomalous for p in detector.predict(record.path for record in inputs.anomalous)]
-    check = SelfCheck(
+    check = TrainingAudit(
         suspicious=[{"path": path, "score": score} for score, path in highest[:NUM_SUSPICIOUS]],
         num_good=len(good),
         good_called_anomalous=sum(is_anomalous for _, is_anomalous in good),

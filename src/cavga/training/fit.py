@@ -8,8 +8,8 @@ from cavga.data.dataset import TrainingImages
 from cavga.model.cavga import Cavga
 from cavga.training.fit_classifier import fit_classifier
 from cavga.training.fit_latent import fit_latent, fit_prior_variance
-from cavga.training.fit_patch_classifier import fit_cell_classifier
-from cavga.training.fit_prior import Folds, HeldOut, fit_aggregated_prior
+from cavga.training.fit_patch_classifier import fit_patch_classifier
+from cavga.training.fit_prior import CrossFitEnergies, Folds, fit_aggregated_prior
 
 NUM_FOLDS = 5
 
@@ -19,7 +19,7 @@ def fit_whitened(model: Cavga, images: TrainingImages, config: RunConfig, *, dev
     fit_latent(model, images.normal, config.model, device=device)
     order = np.random.default_rng(config.training.seed).permutation(images.num_photographs)
     parts = [part.tolist() for part in np.array_split(order, min(NUM_FOLDS, images.num_photographs))]
-    fit_prior(model, images, config, images.pieces_of(parts), device=device)
+    fit_prior(model, images, config, images.tiles_of(parts), device=device)
     fit_classes(model, images, config, device=device)
 
 
@@ -28,12 +28,12 @@ def fit_classes(model: Cavga, images: TrainingImages, config: RunConfig, *, devi
     if is_weakly_supervised(config.model):
         fit_classifier(model, images, config.loss, device=device)
     if is_self_supervised(config.model):
-        fit_cell_classifier(model, images, seed=config.training.seed, device=device)
+        fit_patch_classifier(model, images, seed=config.training.seed, device=device)
 
 
 def fit_prior(
     model: Cavga, images: TrainingImages, config: RunConfig, parts: Folds, *, device: torch.device
-) -> HeldOut | None:
+) -> CrossFitEnergies | None:
     """Fit the prior of a latent that is set, on the normal images; N(0, I) is left as it is.
 
     `parts` cuts those into folds. What an aggregated prior measures on them comes back.

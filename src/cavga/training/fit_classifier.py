@@ -28,7 +28,7 @@ from cavga.shapes import LatentMap, ScoreMap
 SHRINKAGE, DECAY = 10.0, 10.0
 MAX_STEPS = 30
 NUM_GUIDED = 64  # normal images that L_cga looks at: it is a mean over them, and their maps are held in memory
-SMALLEST_DEVIATION = 1e-4  # on normal images; what varies less says nothing and is left out
+SMALLEST_STD = 1e-4  # on normal images; what varies less says nothing and is left out
 
 logger = logging.getLogger("cavga")
 
@@ -55,10 +55,10 @@ def fit_classifier(model: Cavga, images: TrainingImages, loss: LossConfig, *, de
 
 @torch.no_grad()
 def _guided(model: Cavga, images: NDArray[np.uint8], device: torch.device) -> tuple[ScoreMap, LatentMap]:
-    """What C's map of these images is made of: the energy of every cell, and the energies of its channels."""
+    """What C's map of these images is made of: the energy of every patch, and the energies of its channels."""
     latents = torch.cat([model.encode(batch).mu for batch in image_batches(images, device)])
-    cells = torch.cat([model.energy(mu).cells for mu in latents.split(BATCH_SIZE)])  # type: ignore[no-untyped-call]
-    return cells, model.energies(latents)
+    patches = torch.cat([model.energy(mu).patches for mu in latents.split(BATCH_SIZE)])  # type: ignore[no-untyped-call]
+    return patches, model.energies(latents)
 
 
 def _minimise(
@@ -106,7 +106,7 @@ def _sphering(centred: Float[Tensor, "normals features"]) -> Float[Tensor, "feat
 
 @torch.no_grad()
 def _set_scales(model: Cavga, classifier: EnergyClassifier, images: NDArray[np.uint8], device: torch.device) -> None:
-    """Mean and deviation of both scores and of both maps on the normal training images."""
+    """Mean and standard deviation of both scores and of both maps on the normal training images."""
     scores: list[Float[Tensor, "2 _"]] = []
     size = (images.shape[1], images.shape[2])
     count, total, squares = 0, torch.zeros(2, dtype=torch.float64), torch.zeros(2, dtype=torch.float64)
@@ -116,24 +116,24 @@ def _set_scales(model: Cavga, classifier: EnergyClassifier, images: NDArray[np.u
         count, total, squares = count + maps.shape[1], total + maps.sum(dim=1), squares + maps.square().sum(dim=1)
         scores.append(torch.stack([map_score(enlarged(energy, size)), class_score(classifier(energies))]))
     mean = total / count
-    deviation = (squares / count - mean.square()).clamp_min(0).sqrt()
-    classifier.cell_scale.copy_(_with_prior(model, torch.stack([mean, _or_left_out(deviation)], dim=1)))
+    std = (squares / count - mean.square()).clamp_min(0).sqrt()
+    classifier.cell_scale.copy_(_with_prior(model, torch.stack([mean, _or_left_out(std)], dim=1)))
     joined = torch.cat(scores, dim=1)
     spread = joined.std(dim=1, correction=0)
     classifier.image_scale.copy_(_with_prior(model, torch.stack([joined.mean(dim=1), _or_left_out(spread)], dim=1)))
-    if spread[1] < SMALLEST_DEVIATION:
+    if spread[1] < SMALLEST_STD:
         logger.warning("the classifier tells nothing apart: its score is left out, the energy's alone counts")
 
 
 def _with_prior(model: Cavga, scale: Float[Tensor, "2 2"]) -> Float[Tensor, "2 2"]:
-    """The scale with the energy's row left alone: that of an aggregated prior is in deviations already."""
+    """The scale with the energy's row left alone: that of an aggregated prior is in standard deviations already."""
     unit = torch.tensor([[0.0, 1.0]], device=scale.device)
     return scale if model.prior is None else torch.cat([unit, scale[1:]])
 
 
-def _or_left_out(deviation: Float[Tensor, " 2"]) -> Float[Tensor, " 2"]:
-    """The deviation to divide by; infinite, so that nothing is left, where it is but rounding."""
-    return torch.where(deviation < SMALLEST_DEVIATION, torch.inf, deviation)
+def _or_left_out(std: Float[Tensor, " 2"]) -> Float[Tensor, " 2"]:
+    """The standard deviation to divide by; infinite, so that nothing is left, where it is but rounding."""
+    return torch.where(std < SMALLEST_STD, torch.inf, std)
 
 
 def _energies(model: Cavga, images: NDArray[np.uint8], device: torch.device) -> Iterator[LatentMap]:

@@ -1,6 +1,6 @@
 """The self-supervised variants: C trained on anomalies that are made on the normal images, their place known.
 
-Once the latent is fixed its maps of the made images are computed once and kept, so that C is trained in a
+Once the latent is fixed its maps of the synthetic images are computed once and kept, so that C is trained in a
 minute or two. Images labelled bad, where there are some, join in with their label alone.
 """
 
@@ -17,18 +17,18 @@ from torch.nn import functional
 
 from cavga.data.dataset import TrainingImages, image_batches
 from cavga.images.decode import BATCH_SIZE
-from cavga.losses import made_region_loss
+from cavga.losses import region_guided_attention_loss
 from cavga.model.build import map_size_of
 from cavga.model.cavga import Cavga
-from cavga.model.classifiers import CellClassifier, top_mean
+from cavga.model.classifiers import PatchClassifier, top_mean
 from cavga.model.prior import smoothed
 from cavga.shapes import LatentMap
-from cavga.synthetic.subtle import TRAINING_KINDS, make_training_anomaly
+from cavga.synthetic.subtle import SUBTLE_NAMES, synthesise_subtle_anomaly
 
-MADE_PER_IMAGE, MAX_MADE = 2, 1500  # the maps of z are held in memory: 256 KB each at 256 px
+SYNTHETIC_PER_IMAGE, MAX_SYNTHETIC = 2, 1500  # the maps of z are held in memory: 256 KB each at 256 px
 SHARE_LEFT_OUT, MAX_LEFT_OUT = 0.2, 64  # normal images that C does not see, for the scale of its map
 NUM_STEPS = 1000
-NUM_MADE, NUM_NORMAL, NUM_LABELLED = 8, 4, 2  # of a step
+NUM_SYNTHETIC, NUM_NORMAL, NUM_LABELLED = 8, 4, 2  # of a step
 LEARNING_RATE, WEIGHT_DECAY, WARM_UP = 2e-3, 1e-3, 0.1
 
 
@@ -37,24 +37,24 @@ class Examples:
     """What C is trained on: maps of z in half precision, and of the made ones the share that is anomalous."""
 
     normal: Float[Tensor, "normals latent rows columns"]
-    made: Float[Tensor, "mades latent rows columns"]
+    synthetic: Float[Tensor, "mades latent rows columns"]
     labels: Float[Tensor, "mades rows columns"]
     anomalous: Float[Tensor, "anomalies latent rows columns"]
 
 
-def fit_cell_classifier(model: Cavga, images: TrainingImages, *, seed: int, device: torch.device) -> None:
+def fit_patch_classifier(model: Cavga, images: TrainingImages, *, seed: int, device: torch.device) -> None:
     """Train the model's CellClassifier; the latent stays as it is."""
     model.eval()
     is_left_out = choose_left_out(images.num_normal, seed, photographs=images.photographs)
     seen = images.normal_in_memory(~is_left_out if is_left_out.any() else None, seed=seed)
     normal, anomalous = _latents(model, seen, device), _latents(model, images.anomalous, device)
-    made, labels = _made(model, seen, seed, device)
-    examples = Examples(normal, made, labels, anomalous)
+    synthetic, labels = _synthetic_batch(model, seen, seed, device)
+    examples = Examples(normal, synthetic, labels, anomalous)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
-        classifier = CellClassifier(latent_channels=normal.shape[1]).to(device)
+        classifier = PatchClassifier(latent_channels=normal.shape[1]).to(device)
         classifier.unit.copy_(normal.float().std(dim=(0, 2, 3)).clamp_min(1e-6))
-        _train(classifier, examples)
+        train_patch_classifier(classifier, examples)
     model.classifier = classifier.eval().requires_grad_(False)
     left_out = images.normal_in_memory(is_left_out if is_left_out.any() else None, seed=seed)
     _set_scales(model, classifier, _latents(model, left_out, device))
@@ -71,32 +71,33 @@ def choose_left_out(num_images: int, seed: int, *, photographs: NDArray[np.intp]
 
 
 @torch.no_grad()
-def _set_scales(model: Cavga, classifier: CellClassifier, left_out: LatentMap) -> None:
-    """Mean and deviation on normal images that C was not trained on, of its map and of the energy's."""
+def _set_scales(model: Cavga, classifier: PatchClassifier, left_out: LatentMap) -> None:
+    """Mean and standard deviation on normal images that C was not trained on, of its map and of the energy's."""
     parts = [part.float() for part in left_out.split(BATCH_SIZE)]  # type: ignore[no-untyped-call]  # torch's own
     for scale, maps in (
         (classifier.scale, [smoothed(classifier.cam(z)) for z in parts]),
-        (classifier.energy_scale, [model.energy(z).cells for z in parts] if model.prior is None else []),
+        (classifier.energy_scale, [model.energy(z).patches for z in parts] if model.prior is None else []),
     ):
         if maps:
             cells = torch.cat(maps)
             scale.copy_(torch.stack([cells.mean(), cells.std().clamp_min(1e-6)]))
 
 
-def _train(classifier: CellClassifier, examples: Examples) -> None:
-    normal, made, anomalous = examples.normal, examples.made, examples.anomalous
+def train_patch_classifier(classifier: PatchClassifier, examples: Examples) -> None:
+    """NUM_STEPS of AdamW on the examples, under a one-cycle schedule."""
+    normal, synthetic, anomalous = examples.normal, examples.synthetic, examples.anomalous
     optimizer = torch.optim.AdamW(classifier.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, NUM_STEPS, pct_start=WARM_UP)
     classifier.train()
     for _ in range(NUM_STEPS):
-        some, others = _draw(len(made), NUM_MADE), _draw(len(normal), NUM_NORMAL)
-        z = torch.cat([made[some], normal[others]]).float()
+        some, others = _draw(len(synthetic), NUM_SYNTHETIC), _draw(len(normal), NUM_NORMAL)
+        z = torch.cat([synthetic[some], normal[others]]).float()
         labels = torch.cat([examples.labels[some], torch.zeros_like(normal[others, 0], dtype=torch.float32)])
-        loss = made_region_loss(classifier.cam(z), labels)
+        loss = region_guided_attention_loss(classifier.cam(z), labels)
         if len(anomalous):
-            # Where the anomaly is, nobody knows: the image's own most anomalous cells are to be called so.
+            # Where the anomaly is, nobody knows: the image's own most anomalous patches are to be called so.
             q = top_mean(classifier.cam(anomalous[_draw(len(anomalous), NUM_LABELLED)].float()))
-            loss = loss + functional.softplus(-q).mean() / NUM_MADE
+            loss = loss + functional.softplus(-q).mean() / NUM_SYNTHETIC
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch's own signature
         optimizer.step()
@@ -114,25 +115,25 @@ def _latents(model: Cavga, images: NDArray[np.uint8], device: torch.device) -> L
     return torch.cat(maps) if maps else torch.zeros(0, model.mu_head.num_channels, *map_size_of(model), device=device)
 
 
-def _made(
+def _synthetic_batch(
     model: Cavga, normal: NDArray[np.uint8], seed: int, device: torch.device
 ) -> tuple[LatentMap, Float[Tensor, "made rows columns"]]:
-    """Mu of images with made anomalies, and the share of every cell that is anomalous."""
+    """Mu of images with synthetic anomalies, and the share of every patch that is anomalous."""
     maps, labels = [], []
-    made = _made_images(normal, seed)
-    while part := list(islice(made, BATCH_SIZE)):
+    synthetic = synthetic_images(normal, seed)
+    while part := list(islice(synthetic, BATCH_SIZE)):
         maps.append(_latents(model, np.stack([image for image, _ in part]), device))
         pixels = torch.from_numpy(np.stack([label for _, label in part])).to(device)
         labels.append(functional.adaptive_avg_pool2d(pixels[:, None], map_size_of(model))[:, 0])
     return torch.cat(maps), torch.cat(labels)
 
 
-def _made_images(normal: NDArray[np.uint8], seed: int) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float32]]]:
+def synthetic_images(normal: NDArray[np.uint8], seed: int) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float32]]]:
     """Anomalies on the normal images in turn, every kind as often; one that shows nothing is left out."""
-    for number in range(min(MADE_PER_IMAGE * len(normal), MAX_MADE)):
+    for number in range(min(SYNTHETIC_PER_IMAGE * len(normal), MAX_SYNTHETIC)):
         rng = np.random.default_rng([seed, number])
         image, other = normal[number % len(normal)], normal[rng.integers(len(normal))]
-        kind = TRAINING_KINDS[rng.integers(len(TRAINING_KINDS))]
-        made = make_training_anomaly(np.asarray(image), np.asarray(other), kind, rng)
-        if made is not None:
-            yield made
+        anomaly_type = SUBTLE_NAMES[rng.integers(len(SUBTLE_NAMES))]
+        synthetic = synthesise_subtle_anomaly(np.asarray(image), np.asarray(other), anomaly_type, rng)
+        if synthetic is not None:
+            yield synthetic

@@ -1,4 +1,4 @@
-"""Fit the aggregated prior of a fixed latent to the normal images: centres, deviations, directions, scales.
+"""Fit the aggregated prior of a fixed latent to the normal images: centres, standard deviations, directions, scales.
 
 What normal images' energies are has to be measured on images that a prior has not seen: it remembers its own. So
 each fold of the images is measured by a prior of the other folds, and the prior that is kept is fitted to all of
@@ -19,14 +19,14 @@ from cavga.images.decode import BATCH_SIZE
 from cavga.model.build import map_size_of
 from cavga.model.cavga import Cavga
 from cavga.model.coreset import greedy_coreset
-from cavga.model.prior import SMALLEST_DEVIATION, AggregatedPrior, Energies, flattened
+from cavga.model.prior import SMALLEST_STD, AggregatedPrior, Energies, flattened
 from cavga.shapes import LatentMap
 
 NUM_CENTRES = 4000
-MAX_CANDIDATES = 524288  # cells, as many from every image, that the centres are chosen from
-NUM_NEIGHBOURS = 3  # centres whose distance is a centre's deviation
+MAX_CANDIDATES = 524288  # patches, as many from every image, that the centres are chosen from
+NUM_NEIGHBOURS = 3  # centres whose distance is a centre's standard deviation
 SHRINKAGE = 0.2  # of the mean variance, added to every centre's: an empty background has hardly any
-MAX_CELLS = 1_024_000  # of the images that the prior is fitted to: held in memory; 1000 images of 256 px, 256 KB each
+MAX_PATCHES = 1_024_000  # of the images that the prior is fitted to: held in memory; 1000 images of 256 px, 256 KB each
 MAX_MEASURED = 8192  # tiles, of whole photographs, that are measured
 EXPLAINED = 0.99  # share of the flattened z's variance that its directions explain
 
@@ -34,7 +34,7 @@ Folds = Sequence[Sequence[int]]
 
 
 @dataclass(frozen=True)
-class HeldOut:
+class CrossFitEnergies:
     """The energies of normal images, each by a prior that was fitted without its fold; `images` says which they are."""
 
     images: NDArray[np.intp]
@@ -44,7 +44,7 @@ class HeldOut:
 @torch.no_grad()
 def fit_aggregated_prior(
     model: Cavga, images: TrainingImages, parts: Folds, *, seed: int, device: torch.device
-) -> HeldOut:
+) -> CrossFitEnergies:
     """Set the model's prior from normal images, which `parts` cuts into folds; the latent stays as it is.
 
     It is fitted to some of many images, and those are measured. Of a photograph all tiles are, in the fold that they
@@ -54,7 +54,7 @@ def fit_aggregated_prior(
     chosen = np.sort(np.random.default_rng(seed).permutation(images.num_normal)[: _most_images(model)])
     z = _encoded(model, images.normal[chosen], device)
     is_tiled = images.photographs is not None
-    wanted = images.whole_photographs(most=MAX_MEASURED, seed=seed) if is_tiled else chosen
+    wanted = images.tiles_of_some_photographs(most=MAX_MEASURED, seed=seed) if is_tiled else chosen
     is_single = len(chosen) == 1  # an image that is alone is measured by itself
     measured = []
     for part in parts:
@@ -68,13 +68,13 @@ def fit_aggregated_prior(
     energies = Energies.joined([energies for _, energies in measured])
     in_order = Energies.joined([energies.part(slice(i, i + 1)) for i in order.tolist()])
     model.prior.set_scales(in_order)
-    return HeldOut(wanted, in_order)
+    return CrossFitEnergies(wanted, in_order)
 
 
 def _most_images(model: Cavga) -> int:
     """How many images the prior is fitted to."""
     rows, columns = map_size_of(model)
-    return max(1, MAX_CELLS // (rows * columns))
+    return max(1, MAX_PATCHES // (rows * columns))
 
 
 def _encoded(model: Cavga, images: NDArray[np.uint8], device: torch.device) -> LatentMap:
@@ -87,7 +87,7 @@ def _energies(prior: AggregatedPrior, z: LatentMap) -> Energies:
 
 
 def _fitted(z: LatentMap, map_size: tuple[int, int], seed: int) -> AggregatedPrior:
-    candidates = torch.cat(list(_cells(z, seed)))
+    candidates = torch.cat(list(_patches(z, seed)))
     first = int(torch.randint(len(candidates), (), generator=torch.Generator().manual_seed(seed)))
     centres = candidates[greedy_coreset(candidates, min(NUM_CENTRES, len(candidates)), first=first)]
     mean, basis = _factors(torch.cat([flattened(batch.float()) for batch in z.split(BATCH_SIZE)]))  # type: ignore[no-untyped-call]
@@ -101,13 +101,17 @@ def _fitted(z: LatentMap, map_size: tuple[int, int], seed: int) -> AggregatedPri
     return prior
 
 
-def _cells(z: LatentMap, seed: int) -> Iterator[Float[Tensor, "cells latent"]]:
-    """The cells of every image that centres are chosen from: all of them, or as many of each as there is room for."""
+def _patches(z: LatentMap, seed: int) -> Iterator[Float[Tensor, "patches latent"]]:
+    """The patches of every image that centres are chosen from: all of them, or as many of each as there is room for."""
     generator = torch.Generator().manual_seed(seed)
     num_drawn = max(1, MAX_CANDIDATES // len(z))
     for image in z:
-        cells = image.flatten(1).T.float()
-        yield cells if len(cells) <= num_drawn else cells[torch.randperm(len(cells), generator=generator)[:num_drawn]]
+        patches = image.flatten(1).T.float()
+        yield (
+            patches
+            if len(patches) <= num_drawn
+            else patches[torch.randperm(len(patches), generator=generator)[:num_drawn]]
+        )
 
 
 def _variances(centres: Float[Tensor, "centres latent"]) -> Float[Tensor, " centres"]:
@@ -117,13 +121,13 @@ def _variances(centres: Float[Tensor, "centres latent"]) -> Float[Tensor, " cent
         return torch.ones(len(centres), device=centres.device)
     nearest = torch.cdist(centres, centres).topk(num_others + 1, largest=False).values[:, 1:]
     variances = nearest.square().mean(dim=1)
-    return (variances + SHRINKAGE * variances.mean()).clamp_min(SMALLEST_DEVIATION**2)
+    return (variances + SHRINKAGE * variances.mean()).clamp_min(SMALLEST_STD**2)
 
 
 def _factors(flat: Float[Tensor, "images units"]) -> tuple[Float[Tensor, " units"], Float[Tensor, "directions units"]]:
     """Mean and the principal directions that explain EXPLAINED of the variance."""
     mean = flat.mean(dim=0)
     _, values, directions = torch.linalg.svd(flat - mean, full_matrices=False)
-    shares = values.square().cumsum(dim=0) / values.square().sum().clamp_min(SMALLEST_DEVIATION)
+    shares = values.square().cumsum(dim=0) / values.square().sum().clamp_min(SMALLEST_STD)
     num_kept = min(int((shares < EXPLAINED).sum()) + 1, max(len(flat) - 1, 0))
     return mean, directions[:num_kept]

@@ -11,13 +11,13 @@ from cavga.calibration.thresholds import Calibration, calibrate
 from cavga.config.schema import RunConfig, is_self_supervised
 from cavga.data.dataset import TrainingImages, image_batch, image_batches
 from cavga.data.records import folds
-from cavga.images.tiling import whole_results
+from cavga.images.tiling import stitch_results
 from cavga.inference.detector import AnomalyDetector
 from cavga.inference.graph import InferenceGraph, ScoringGraph, enlarged
 from cavga.inference.torch_engine import TorchEngine
 from cavga.training.fit import NUM_FOLDS, fit_whitened
 from cavga.training.fit_patch_classifier import choose_left_out
-from cavga.training.fit_prior import Folds, HeldOut
+from cavga.training.fit_prior import CrossFitEnergies, Folds
 from cavga.training.inputs import TrainingData
 
 ScoreAndMap = tuple[float, NDArray[np.float32] | None]
@@ -33,7 +33,7 @@ def calibrate_graph(
     images: TrainingImages,
     inputs: TrainingData,
     config: RunConfig,
-    held_out: HeldOut | None,
+    held_out: CrossFitEnergies | None,
 ) -> tuple[Calibration, dict[int, float]]:
     """Set the graph's thresholds: from the held-out images, or from folds of the training images.
 
@@ -46,13 +46,13 @@ def calibrate_graph(
         return set_thresholds(graph, inputs, config, device), {}
     parts = folds_of(inputs, config)
     if held_out is None:
-        pieces = score_folds(graph, images, images.pieces_of(parts), config)
+        tiles = score_folds(graph, images, images.tiles_of(parts), config)
         positions = [position for part in parts for position in part]
     else:
-        pieces = _scored(graph, images, held_out, config, device)
-        positions = np.unique(images.owners[held_out.images]).tolist()
+        tiles = _scored(graph, images, held_out, config, device)
+        positions = np.unique(images.photograph_of[held_out.images]).tolist()
     sizes = [inputs.sizes[inputs.train[position].relative_path] for position in positions]
-    whole = whole_results(inputs.framing, sizes, pieces)
+    whole = stitch_results(inputs.tiling, sizes, tiles)
     # Of a map its peak alone is looked at: those of many large photographs are not kept.
     results = [(score, None if found is None else found.max(keepdims=True)) for score, found in whole]
     score = config.model.image_score or "map"
@@ -69,14 +69,14 @@ def _apply(graph: ScoringGraph, calibration: Calibration) -> Calibration:
 
 def set_thresholds(graph: ScoringGraph, inputs: TrainingData, config: RunConfig, device: torch.device) -> Calibration:
     """Calibrate the graph on the held-out normal images."""
-    detector = AnomalyDetector(TorchEngine(graph, device), {}, inputs.framing)
+    detector = AnomalyDetector(TorchEngine(graph, device), {}, inputs.tiling)
     predictions = detector.predict(record.path for record in inputs.calibration)
     results = ((p.score, p.anomaly_map) for p in predictions)
     return _apply(graph, calibrate(results, config.calibration, image_score=config.model.image_score or "map"))
 
 
 def _scored(
-    graph: InferenceGraph, images: TrainingImages, held_out: HeldOut, config: RunConfig, device: torch.device
+    graph: InferenceGraph, images: TrainingImages, held_out: CrossFitEnergies, config: RunConfig, device: torch.device
 ) -> Iterator[ScoreAndMap]:
     """Score and map of every image that folds of an aggregated prior measured, as the graph would give them.
 
@@ -89,7 +89,7 @@ def _scored(
         image = image_batch(normal, held_out.images[i : i + 1], device) if needs_c and is_unseen[position] else None
         with torch.inference_mode():
             energy = graph.model.energy_of(held_out.energies.part(slice(i, i + 1)))
-            cells = energy.cells if image is None else graph.model.anomaly_map(graph.model.encode(image), energy)
+            cells = energy.patches if image is None else graph.model.anomaly_map(graph.model.encode(image), energy)
             anomaly_map = enlarged(cells, graph.image_size)[0].cpu().numpy()
         assert energy.score is not None
         yield float(energy.score), (None if needs_c and image is None else anomaly_map)

@@ -22,7 +22,7 @@ from cavga.model.decoder import FlattenedDecoder
 from cavga.model.discriminator import Discriminator, input_size_for
 from cavga.model.encoder import DcganEncoder
 from cavga.runs.checkpoint import load_tensors, save_tensors
-from cavga.runs.model_json import is_unchanged, sealed
+from cavga.runs.model_json import checksum_matches, with_checksum
 
 FORMAT, FORMAT_VERSION = "cavga GAN weights", 1
 
@@ -108,7 +108,7 @@ def write_gan_weights(
         **origin,
         "tensors_sha256": _hash(tensors),
     }
-    save_tensors(path, tensors, json.loads(sealed(record)))
+    save_tensors(path, tensors, json.loads(with_checksum(record)))
 
 
 def read_gan_weights(path: Path) -> GanWeights:
@@ -125,7 +125,7 @@ def read_gan_weights(path: Path) -> GanWeights:
         raise ModelFileError(
             f"{path} has format version {record.get('format_version')}; this cavga reads version {FORMAT_VERSION}"
         )
-    if not is_unchanged(record) or record["tensors_sha256"] != _hash(tensors):
+    if not checksum_matches(record) or record["tensors_sha256"] != _hash(tensors):
         raise ModelFileError(
             f"{path} is damaged: its content is not that of its sha256; copy it again or pretrain anew"
         )

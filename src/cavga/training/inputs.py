@@ -9,19 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cavga.calibration.thresholds import num_needed
-from cavga.config.schema import RunConfig, is_trained_on_made, is_weakly_supervised
+from cavga.config.schema import RunConfig, is_end_to_end, is_weakly_supervised
 from cavga.data.catalog import load_catalog
 from cavga.data.manifest import sha256_of
 from cavga.data.records import ANOMALOUS, CLASS_LAYOUTS, NORMAL, Catalog, ImageRecord, draw_anomalous, hold_out
 from cavga.errors import DataError
 from cavga.images.decode import read_image
-from cavga.images.tiling import Framing, Size, framing_for
+from cavga.images.tiling import Size, Tiling, tiling_for
 
 logger = logging.getLogger("cavga")
 
 
 def read_usable(
-    records: Sequence[ImageRecord], framing: Framing, *, skip_bad: bool
+    records: Sequence[ImageRecord], tiling: Tiling, *, skip_bad: bool
 ) -> tuple[dict[str, str], dict[str, Size], list[str]]:
     """The sha256 and size of every usable image by its relative path, and an error for each of the others.
 
@@ -29,7 +29,7 @@ def read_usable(
     unless `skip_bad`.
     """
     with ThreadPoolExecutor() as pool:
-        read = list(pool.map(lambda record: _examine(record, framing), records))
+        read = list(pool.map(lambda record: _examine(record, tiling), records))
     hashes = {path: sha256 for path, sha256, _, _ in read if sha256}
     sizes = {path: size for path, _, size, _ in read if size}
     errors = [error for _, _, _, error in read if error]
@@ -39,11 +39,11 @@ def read_usable(
     return hashes, sizes, errors
 
 
-def _examine(record: ImageRecord, framing: Framing) -> tuple[str, str | None, Size | None, str | None]:
+def _examine(record: ImageRecord, tiling: Tiling) -> tuple[str, str | None, Size | None, str | None]:
     """(relative path, sha256, size, None) of an image that can be used, (relative path, None, None, error) else."""
     try:
         height, width, _ = read_image(record.path).shape
-        framing.check_fit((height, width), str(record.path))
+        tiling.check_fit((height, width), str(record.path))
     except DataError as error:
         return record.relative_path, None, None, str(error)
     return record.relative_path, sha256_of(record.path), (height, width), None
@@ -64,16 +64,16 @@ class TrainingData:
     """sha256 of every file, by its relative path."""
     left_out: tuple[str, ...]
     """Files that are not used, and why, one line each."""
-    framing: Framing
+    tiling: Tiling
     sizes: dict[str, tuple[int, int]]
     """Height and width of every photograph, by its relative path."""
 
     def hashes_of(self, records: Sequence[ImageRecord]) -> list[str]:
         return [self.hashes[record.relative_path] for record in records]
 
-    def num_pieces(self, records: Sequence[ImageRecord]) -> list[int]:
+    def num_tiles(self, records: Sequence[ImageRecord]) -> list[int]:
         """How many images a model sees of each photograph."""
-        return [self.framing.num_pieces(self.sizes[record.relative_path]) for record in records]
+        return [self.tiling.num_tiles(self.sizes[record.relative_path]) for record in records]
 
     def content_hash(self) -> str:
         """One sha256 for what is trained and calibrated on, and for which is which."""
@@ -83,9 +83,9 @@ class TrainingData:
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def gather(data: Path, config: RunConfig) -> TrainingData:
+def gather_training_images(data: Path, config: RunConfig) -> TrainingData:
     """Find, read and split the training images; raises DataError naming every unreadable one."""
-    chosen, framing = config.data, framing_for(config.data)
+    chosen, tiling = config.data, tiling_for(config.data)
     catalog = load_catalog(
         data,
         layout=chosen.layout,
@@ -98,8 +98,8 @@ def gather(data: Path, config: RunConfig) -> TrainingData:
     if not normal:
         where = f"train/{catalog.category}" if catalog.layout in CLASS_LAYOUTS else "train/good"
         raise DataError(f"{data} holds no good images to train on; expected them in {where}")
-    bad, is_drawn = _labelled_bad(catalog, config)
-    hashes, sizes, unreadable = read_usable([*normal, *held, *bad], framing, skip_bad=config.data.skip_bad)
+    bad, is_drawn = _labelled_anomalous(catalog, config)
+    hashes, sizes, unreadable = read_usable([*normal, *held, *bad], tiling, skip_bad=config.data.skip_bad)
     train, calibration, anomalous = (
         tuple(record for record in records if record.relative_path in hashes) for records in (normal, held, bad)
     )
@@ -117,17 +117,17 @@ def gather(data: Path, config: RunConfig) -> TrainingData:
     left_out = unreadable + [
         f"{path} was passed over: a copy by name, or outside the layout" for path in catalog.skipped
     ]
-    inputs = TrainingData(catalog, train, calibration, anomalous, drawn, hashes, tuple(left_out), framing, sizes)
+    inputs = TrainingData(catalog, train, calibration, anomalous, drawn, hashes, tuple(left_out), tiling, sizes)
     _check_labels(inputs)
     return inputs
 
 
-def _labelled_bad(catalog: Catalog, config: RunConfig) -> tuple[tuple[ImageRecord, ...], bool]:
+def _labelled_anomalous(catalog: Catalog, config: RunConfig) -> tuple[tuple[ImageRecord, ...], bool]:
     """The labelled bad images to train on, and whether they had to be drawn from the test set."""
     labelled = tuple(record for record in catalog.split("train") if record.label == ANOMALOUS)
     if config.model.variant.endswith("-u"):
         return (), False
-    if labelled and is_trained_on_made(config.model):
+    if labelled and is_end_to_end(config.model):
         logger.warning("the %d images labelled bad are not used: %s makes its own", len(labelled), config.model.variant)
         return (), False
     if labelled and config.data.tile is not None:

@@ -28,14 +28,14 @@ from cavga.model.discriminator import Discriminator, input_size_for
 from cavga.runs.checkpoint import flatten_optimizer, load_tensors, restore_optimizer, save_tensors
 from cavga.runs.model_json import LOG_FILE, TRAINING_FOLDER
 from cavga.shapes import Images, Labels, ScoreMap
-from cavga.synthetic.crops import MadeImages, made_batch
+from cavga.synthetic.crops import SyntheticImages, synthetic_batch
 from cavga.training.log import EpochRecord, StepLosses, collapse_warnings, count_calls
 from cavga.training.objectives import self_supervised, unsupervised, weakly_supervised
 
 ADAM_BETAS = (0.5, 0.999)  # DC-GAN's
 GRADIENT_NORM = 5.0
 DECAY_EPOCHS, DECAY = 30, 0.1  # Paper: recalled of the supplementary, low trust (docs/decisions/0003)
-WARM_UP = 0.1  # of the steps on made anomalies
+WARM_UP = 0.1  # of the steps on synthetic anomalies
 SECONDS_BETWEEN_CHECKPOINTS = 20.0
 STATE_FILE = "state.safetensors"
 
@@ -43,7 +43,7 @@ logger = logging.getLogger("cavga")
 
 
 @dataclass
-class Players:
+class Networks:
     """The two networks of the game and their optimizers."""
 
     model: Cavga
@@ -63,13 +63,13 @@ class Progress:
     losses: dict[str, float]
 
 
-def make_players(model: Cavga, config: RunConfig, device: torch.device) -> Players:
+def make_networks(model: Cavga, config: RunConfig, device: torch.device) -> Networks:
     """Discriminator and optimizers for `model`, all on `device`."""
     discriminator = Discriminator(input_size=input_size_for(config.data.image_size)).to(device)
     model.to(device)
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     rate = config.training.learning_rate
-    return Players(
+    return Networks(
         model,
         discriminator,
         optim.Adam(trainable, lr=rate, betas=ADAM_BETAS),
@@ -78,7 +78,7 @@ def make_players(model: Cavga, config: RunConfig, device: torch.device) -> Playe
 
 
 def training_step(
-    players: Players,
+    networks: Networks,
     images: Images,
     labels: Labels,
     weights: LossConfig,
@@ -89,10 +89,10 @@ def training_step(
 ) -> StepLosses:
     """One batch: encoder, decoder and classifier on Eq. 4 or 6, then the discriminator on the same reconstructions.
 
-    `regions` is the share of a made anomaly in every pixel, where that is known. Where w_adv is 0 there is no
+    `regions` is the share of a synthetic anomaly in every pixel, where that is known. Where w_adv is 0 there is no
     game, and the discriminator is left as it is.
     """
-    model, discriminator = players.model, players.discriminator
+    model, discriminator = networks.model, networks.discriminator
     has_game = weights.adversarial_weight != 0
     with torch.autocast(images.device.type, torch.bfloat16, enabled=images.device.type == "cuda"):
         output = model(images, noise)
@@ -109,13 +109,13 @@ def training_step(
             objective = unsupervised(model, output, terms, weights)
         else:
             objective = weakly_supervised(model, output, labels, terms, weights, class_weights)
-    _descend(objective.total, players.optimizer)
+    _descend(objective.total, networks.optimizer)
     terms |= {"total": objective.total}
     if has_game:
         discriminator.requires_grad_(True)
         with torch.autocast(images.device.type, torch.bfloat16, enabled=images.device.type == "cuda"):
             critic = discriminator_loss(discriminator(images), discriminator(fake.detach()))
-        _descend(critic, players.discriminator_optimizer)
+        _descend(critic, networks.discriminator_optimizer)
         terms |= {"discriminator": critic}
     mu, logvar = output.latent.mu.detach().float(), output.latent.logvar.detach().float()
     return StepLosses(
@@ -136,8 +136,8 @@ def _descend(loss: Tensor, optimizer: optim.Optimizer) -> None:
 
 
 def train(
-    players: Players,
-    data: TrainingImages | MadeImages,
+    networks: Networks,
+    data: TrainingImages | SyntheticImages,
     config: RunConfig,
     *,
     folder: Path,
@@ -151,40 +151,40 @@ def train(
     """
     num_epochs = epochs_of(config)
     state_path, log_path = folder / TRAINING_FOLDER / STATE_FILE, folder / LOG_FILE
-    lines = _restore(players, state_path, fingerprint) if resume and state_path.is_file() else []
+    lines = _restore(networks, state_path, fingerprint) if resume and state_path.is_file() else []
     if lines:
         logger.info("resuming after %d of %d epochs", len(lines), num_epochs)
     atomic_write(log_path, _log(lines))
     last_saved = -math.inf  # the first epoch is saved whatever it takes, so that there is something to resume
     for epoch in range(len(lines), num_epochs):
-        lines.append(_train_epoch(players, data, config, epoch, on_step))
+        lines.append(_train_epoch(networks, data, config, epoch, on_step))
         # A head that is set by whitening is not trained, and its attention means nothing before the prior is fitted;
-        # A^cn of made images is known to cover nearly all.
-        is_trained = any(parameter.requires_grad for parameter in players.model.mu_head.parameters())
+        # A^cn of synthetic images is known to cover nearly all.
+        is_trained = any(parameter.requires_grad for parameter in networks.model.mu_head.parameters())
         is_trained = is_trained and isinstance(data, TrainingImages)
         for warning in collapse_warnings(lines[-1], is_attention_trained=is_trained):
             logger.warning("epoch %d: %s", epoch, warning)
         is_last = epoch + 1 == num_epochs
         if is_last or time.monotonic() - last_saved > SECONDS_BETWEEN_CHECKPOINTS:
-            _save(players, state_path, fingerprint, lines)
+            _save(networks, state_path, fingerprint, lines)
             last_saved = time.monotonic()
         atomic_write(log_path, _log(lines))
 
 
 def _train_epoch(
-    players: Players,
-    data: TrainingImages | MadeImages,
+    networks: Networks,
+    data: TrainingImages | SyntheticImages,
     config: RunConfig,
     epoch: int,
     on_step: Callable[[Progress], None],
 ) -> dict[str, Any]:
     started = time.monotonic()
     settings, num_epochs = config.training, epochs_of(config)
-    device = next(players.discriminator.parameters()).device
-    players.model.train()
-    players.discriminator.train()
+    device = next(networks.discriminator.parameters()).device
+    networks.model.train()
+    networks.discriminator.train()
     noise = torch.Generator(device).manual_seed(_mix(settings.seed, epoch))
-    record = EpochRecord(players.model.mu_head.num_channels, device)
+    record = EpochRecord(networks.model.mu_head.num_channels, device)
     class_weights = data.class_weights(config.loss.class_balance) if isinstance(data, TrainingImages) else (1.0, 1.0)
     batches = list(epoch_batches(len(data), settings, epoch))
     for step, (indices, passes) in enumerate(batches):
@@ -192,10 +192,10 @@ def _train_epoch(
             rate = settings.learning_rate * DECAY ** (epoch // DECAY_EPOCHS)
         else:
             rate = settings.learning_rate * one_cycle((epoch + step / len(batches)) / num_epochs)
-        _set_rate(players, rate)
+        _set_rate(networks, rate)
         images, labels, regions = _batch(data, indices, config, passes, device)
         losses = training_step(
-            players, images, labels, config.loss, noise, class_weights=class_weights, regions=regions
+            networks, images, labels, config.loss, noise, class_weights=class_weights, regions=regions
         )
         terms = record.add(losses)
         if not math.isfinite(terms["total"]):
@@ -205,7 +205,7 @@ def _train_epoch(
 
 
 def _batch(
-    data: TrainingImages | MadeImages,
+    data: TrainingImages | SyntheticImages,
     indices: NDArray[np.intp],
     config: RunConfig,
     passes: NDArray[np.intp],
@@ -213,8 +213,8 @@ def _batch(
 ) -> tuple[Images, Labels, ScoreMap | None]:
     """Images and their labels, and of made ones the share of an anomaly in every pixel."""
     seed = config.training.seed
-    if isinstance(data, MadeImages):
-        pixels, shares = made_batch(data, indices, seed=seed, epoch=int(passes[0]))
+    if isinstance(data, SyntheticImages):
+        pixels, shares = synthetic_batch(data, indices, seed=seed, epoch=int(passes[0]))
         regions = torch.from_numpy(shares).to(device).float() / 255
         images = image_batch(pixels, np.arange(len(pixels)), device)
         return images, (regions.flatten(1).amax(dim=1) >= 0.5).long(), regions
@@ -231,8 +231,8 @@ def one_cycle(share: float) -> float:
     return 0.5 + 0.5 * math.cos(math.pi * (share - WARM_UP) / (1 - WARM_UP))
 
 
-def _set_rate(players: Players, rate: float) -> None:
-    for optimizer in (players.optimizer, players.discriminator_optimizer):
+def _set_rate(networks: Networks, rate: float) -> None:
+    for optimizer in (networks.optimizer, networks.discriminator_optimizer):
         for group in optimizer.param_groups:
             group["lr"] = rate
 
@@ -245,15 +245,15 @@ def _log(lines: list[dict[str, Any]]) -> bytes:
     return "".join(json.dumps(line) + "\n" for line in lines).encode()
 
 
-def _save(players: Players, path: Path, fingerprint: str, lines: list[dict[str, Any]]) -> None:
-    tensors = {f"model.{key}": value for key, value in players.model.state_dict().items()}
-    tensors |= {f"discriminator.{key}": value for key, value in players.discriminator.state_dict().items()}
-    tensors |= flatten_optimizer(players.optimizer, "optimizer")
-    tensors |= flatten_optimizer(players.discriminator_optimizer, "discriminator_optimizer")
+def _save(networks: Networks, path: Path, fingerprint: str, lines: list[dict[str, Any]]) -> None:
+    tensors = {f"model.{key}": value for key, value in networks.model.state_dict().items()}
+    tensors |= {f"discriminator.{key}": value for key, value in networks.discriminator.state_dict().items()}
+    tensors |= flatten_optimizer(networks.optimizer, "optimizer")
+    tensors |= flatten_optimizer(networks.discriminator_optimizer, "discriminator_optimizer")
     save_tensors(path, tensors, {"fingerprint": fingerprint, "log": lines})
 
 
-def _restore(players: Players, state_path: Path, fingerprint: str) -> list[dict[str, Any]]:
+def _restore(networks: Networks, state_path: Path, fingerprint: str) -> list[dict[str, Any]]:
     """Load the last checkpoint into the players; returns the log lines up to it."""
     tensors, record = load_tensors(state_path)
     if record["fingerprint"] != fingerprint:
@@ -261,8 +261,8 @@ def _restore(players: Players, state_path: Path, fingerprint: str) -> list[dict[
             f"{state_path.parent.parent} was started with other images or settings, so it cannot go on: "
             "use the same ones, or start a new run without --resume"
         )
-    for prefix, module in (("model.", players.model), ("discriminator.", players.discriminator)):
+    for prefix, module in (("model.", networks.model), ("discriminator.", networks.discriminator)):
         module.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
-    restore_optimizer(players.optimizer, tensors, "optimizer")
-    restore_optimizer(players.discriminator_optimizer, tensors, "discriminator_optimizer")
+    restore_optimizer(networks.optimizer, tensors, "optimizer")
+    restore_optimizer(networks.discriminator_optimizer, tensors, "discriminator_optimizer")
     return list(record["log"])

@@ -13,13 +13,13 @@ from cavga.losses import (
     attention_expansion_loss,
     classification_loss,
     complementary_guided_attention_loss,
-    made_region_loss,
+    region_guided_attention_loss,
     unsupervised_objective,
     vae_loss,
     weakly_supervised_objective,
 )
 from cavga.model.cavga import Cavga, CavgaOutput
-from cavga.model.classifiers import RegionClassifier, image_logits
+from cavga.model.classifiers import EndToEndPatchClassifier, image_logits
 from cavga.shapes import ClassLogits, Labels, Scalar, ScoreMap
 
 
@@ -72,14 +72,14 @@ def self_supervised(
     terms: dict[str, Tensor],
     weights: LossConfig,
 ) -> Objective:
-    """Eq. 6 with L_cga of every cell, whose share of a made anomaly is known; `regions` is that of every pixel."""
+    """Eq. 6 with L_cga of every patch, whose share of a synthetic anomaly is known; `regions`: that of every pixel."""
     classifier = model.classifier
-    assert isinstance(classifier, RegionClassifier)
+    assert isinstance(classifier, EndToEndPatchClassifier)
     cam = classifier.cam(output.z)
     class_logits = image_logits(cam)
     cells = functional.adaptive_avg_pool2d(regions[:, None], (cam.shape[1], cam.shape[2]))[:, 0]
     terms["classification"] = classification_loss(class_logits, labels)
-    terms["guided_attention"] = made_region_loss(cam, cells)
+    terms["guided_attention"] = region_guided_attention_loss(cam, cells)
     total = _eq_6(terms, weights, guided_attention_weight=weights.region_weight)
     normal_attention = 1 - cam.sigmoid()
     return Objective(total, normal_attention[labels == 0].mean(dim=(1, 2)), class_logits)

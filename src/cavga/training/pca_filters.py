@@ -1,6 +1,6 @@
 """The first filters of an encoder that starts without weights: principal components of patches of the good images.
 
-Random ones are what a few hundred steps on made anomalies change last; these are edges, bars and waves from the
+Random ones are what a few hundred steps on synthetic anomalies change last; these are edges, bars and waves from the
 first step on, of the very surface (docs/decisions/0014).
 """
 
@@ -22,7 +22,7 @@ GAIN = 1 / 3
 
 
 @torch.no_grad()
-def set_first_filters(encoder: Encoder, images: NDArray[np.uint8], *, device: torch.device) -> None:
+def init_filters_by_pca(encoder: Encoder, images: NDArray[np.uint8], *, device: torch.device) -> None:
     """Make the encoder's first filters the leading components of its inputs' patches, each with both signs.
 
     Filters beyond the components that there are stay random.
@@ -36,7 +36,7 @@ def set_first_filters(encoder: Encoder, images: NDArray[np.uint8], *, device: to
 
 
 def _components(batch: Tensor, side: int, most: int) -> Float[Tensor, "components values"]:
-    """Principal directions of the patches of `side` px, divided by their deviations."""
+    """Principal directions of the patches of `side` px, divided by their standard deviations."""
     patches = functional.unfold(batch, side, stride=STEP).transpose(1, 2).flatten(0, 1).double()
     centred = patches - patches.mean(dim=0)
     values, vectors = torch.linalg.eigh(centred.T @ centred / len(centred))

@@ -18,14 +18,14 @@ from cavga.config.schema import RunConfig, epochs_of, images_per_epoch
 from cavga.data.catalog import load_catalog
 from cavga.data.dataset import TrainingImages, cache_images
 from cavga.errors import UsageError
-from cavga.images.tiling import Framing
+from cavga.images.tiling import Tiling
 from cavga.inference.torch_engine import choose_device
 from cavga.model.build import build
 from cavga.runs.model_json import LOG_FILE, TRAINING_FOLDER
 from cavga.training.gan_weights import write_gan_weights
 from cavga.training.inputs import TrainingData, read_usable
-from cavga.training.loop import Players, Progress, make_players
-from cavga.training.loop import train as train_players
+from cavga.training.loop import Networks, Progress, make_networks
+from cavga.training.loop import train as train_networks
 from cavga.training.run_folder import check_output, check_resumable, fingerprint, write_inputs
 from cavga.training.train import deterministic
 
@@ -68,14 +68,14 @@ def pretrain(
     identity = fingerprint(inputs, config)
     check_resumable(work, identity, resume=resume)
     with deterministic(config.training.seed, device):
-        players = make_players(build(config.model, image_size=config.data.image_size), config, device)
+        networks = make_networks(build(config.model, image_size=config.data.image_size), config, device)
         write_inputs(work, inputs, config, identity=identity)
         cached = cache_images(
             inputs.train, inputs.hashes_of(inputs.train), size=config.data.image_size, folder=work / TRAINING_FOLDER
         )
         images = TrainingImages(cached, num_normal=len(cached))
-        train_players(players, images, config, folder=work, fingerprint=identity, resume=resume, on_step=on_step)
-    origin = _finish(players, inputs, config, output=output, work=work, log=log)
+        train_networks(networks, images, config, folder=work, fingerprint=identity, resume=resume, on_step=on_step)
+    origin = _finish(networks, inputs, config, output=output, work=work, log=log)
     del images, cached  # Windows removes no file that is mapped
     shutil.rmtree(work)
     return Pretrained(output, log, origin, inputs.left_out)
@@ -93,8 +93,8 @@ def _check_output(output: Path, work: Path, config: RunConfig, *, resume: bool) 
 
 def _gather(folder: Path, config: RunConfig) -> TrainingData:
     """Every image below the folder, whatever its layout; raises DataError naming every unreadable one."""
-    catalog, framing = load_catalog(folder, layout="folder"), Framing(config.data.image_size)
-    hashes, sizes, unreadable = read_usable(catalog.records, framing, skip_bad=config.data.skip_bad)
+    catalog, tiling = load_catalog(folder, layout="folder"), Tiling(config.data.image_size)
+    hashes, sizes, unreadable = read_usable(catalog.records, tiling, skip_bad=config.data.skip_bad)
     copies = [f"{path} was passed over: a copy by name" for path in catalog.skipped]
     return TrainingData(
         catalog,
@@ -104,13 +104,13 @@ def _gather(folder: Path, config: RunConfig) -> TrainingData:
         drawn=(),
         hashes=hashes,
         left_out=(*unreadable, *copies),
-        framing=framing,
+        tiling=tiling,
         sizes=sizes,
     )
 
 
 def _finish(
-    players: Players, inputs: TrainingData, config: RunConfig, *, output: Path, work: Path, log: Path
+    networks: Networks, inputs: TrainingData, config: RunConfig, *, output: Path, work: Path, log: Path
 ) -> dict[str, Any]:
     """Write the weights and the log; returns what the weights' file says of their origin."""
     settings, num_images = config.training, len(inputs.train)
@@ -131,5 +131,5 @@ def _finish(
         "cavga": __version__,
     }
     atomic_write(log, lines.encode())
-    write_gan_weights(output, players.model, players.discriminator, config, origin)
+    write_gan_weights(output, networks.model, networks.discriminator, config, origin)
     return origin

@@ -12,7 +12,7 @@ from typing import Any
 
 from cavga._version import __version__
 from cavga.atomic_files import atomic_write
-from cavga.config.backbones import DEFAULT_NETWORK
+from cavga.config.backbones import DEFAULT_BACKBONE
 from cavga.config.schema import RunConfig, as_dict
 from cavga.config.toml import write_toml
 from cavga.data.manifest import sha256_of, write_manifest
@@ -35,8 +35,8 @@ def fingerprint(data: TrainingData, config: RunConfig) -> str:
     gan_weights = settings["model"].pop("gan_weights")
     if gan_weights is not None:
         settings["gan_weights"] = sha256_of(Path(gan_weights))
-    if not data.framing.is_plain:
-        settings["framing"] = data.framing.identity()
+    if not data.tiling.is_plain:
+        settings["framing"] = data.tiling.identity()
     return hashlib.sha256(json.dumps([data.content_hash(), settings], sort_keys=True).encode()).hexdigest()
 
 
@@ -72,7 +72,7 @@ def write_inputs(run: Path, inputs: TrainingData, config: RunConfig, *, identity
     used = [replace(record, split="train") for record in (*inputs.train, *inputs.anomalous)]
     used += [replace(record, split="calibration") for record in inputs.calibration]
     write_manifest(run / MANIFEST_FILE, used, inputs.catalog.root, inputs.hashes)
-    mask = None if inputs.framing.roi is None else inputs.framing.roi.png()
+    mask = None if inputs.tiling.roi is None else inputs.tiling.roi.png()
     if mask is not None:
         atomic_write(run / ROI_FILE, mask)
 
@@ -81,7 +81,7 @@ def encoder_label(config: RunConfig) -> str:
     """Which encoder this is, for tables: "R to layer3, frozen, ImageNet"."""
     model = config.model
     kind = "R" if model.variant.startswith("r") else "D"
-    if model.encoder not in (None, DEFAULT_NETWORK):
+    if model.encoder not in (None, DEFAULT_BACKBONE):
         kind += f" ({model.encoder})"
     last = f"layer{model.stages[-1]}" if model.stages else "?"
     source = {"imagenet": "ImageNet", "none": "no pretraining"}.get(model.weights or "", Path(model.weights or "").name)
@@ -109,7 +109,7 @@ def provenance(
         "layout": data.catalog.layout,
         "data_sha256": data.content_hash(),
         "train": len(data.train),
-        **({} if config.data.tile is None else {"train_tiles": sum(data.num_pieces(data.train))}),
+        **({} if config.data.tile is None else {"train_tiles": sum(data.num_tiles(data.train))}),
         "train_anomalous": len(data.anomalous),
         "drawn": list(data.drawn),
         "calibration": len(data.calibration),

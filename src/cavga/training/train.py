@@ -14,12 +14,12 @@ import torch
 from cavga.calibration.thresholds import Calibration
 from cavga.config.presets import make_config
 from cavga.config.resolve import resolve
-from cavga.config.schema import RunConfig, as_dict, is_trained_on_made
+from cavga.config.schema import RunConfig, as_dict, is_end_to_end
 from cavga.data.dataset import TrainingImages, cache_images
 from cavga.data.manifest import sha256_of
 from cavga.errors import CavgaError, UsageError
 from cavga.export.export import export_run
-from cavga.images.tiling import Framing
+from cavga.images.tiling import Tiling
 from cavga.inference.graph import graph_of
 from cavga.inference.torch_engine import choose_device, is_needed
 from cavga.model.build import build, is_whitened_first
@@ -27,17 +27,17 @@ from cavga.model.cavga import Cavga
 from cavga.model.pretrained import load_encoder_weights
 from cavga.runs.checkpoint import save_model
 from cavga.runs.model_json import MANIFEST_FILE, ONNX_FILE, TRAINING_FOLDER
-from cavga.synthetic.crops import MadeImages, make_images
+from cavga.synthetic.crops import SyntheticImages, synthesise_images
 from cavga.training.audit import check_training_images
 from cavga.training.fit import fit_classes, fit_prior
 from cavga.training.fit_latent import fit_latent
-from cavga.training.fit_prior import HeldOut
+from cavga.training.fit_prior import CrossFitEnergies
 from cavga.training.fit_thresholds import calibrate_graph, folds_of
 from cavga.training.gan_weights import GanWeights, gan_weights_for
-from cavga.training.inputs import TrainingData, gather
-from cavga.training.loop import STATE_FILE, Progress, make_players
-from cavga.training.loop import train as train_players
-from cavga.training.pca_filters import set_first_filters
+from cavga.training.inputs import TrainingData, gather_training_images
+from cavga.training.loop import STATE_FILE, Progress, make_networks
+from cavga.training.loop import train as train_networks
+from cavga.training.pca_filters import init_filters_by_pca
 from cavga.training.run_folder import check_output, check_resumable, fingerprint, provenance, write_inputs
 
 logger = logging.getLogger("cavga")
@@ -76,7 +76,7 @@ def train(
     check_output(run, resume=resume)
     device = choose_device(config.training.device)
     gan_weights = gan_weights_for(config)
-    inputs = gather(Path(data), config)
+    inputs = gather_training_images(Path(data), config)
     identity, size = fingerprint(inputs, config), config.data.image_size
     check_resumable(run, identity, resume=resume)
     if inputs.drawn:
@@ -94,12 +94,12 @@ def train(
         graph = graph_of(model, config)
         calibration, scores = calibrate_graph(graph, images, inputs, config, held_out)
         check = check_training_images(graph, inputs, calibration, device, scores=scores)
-    logger.info("%s", calibration.promise())
+    logger.info("%s", calibration.guarantee())
     seconds, known = time.monotonic() - started, None if gan_weights is None else gan_weights.provenance()
     origin = provenance(inputs, config, device=str(device), seconds=seconds, gan_weights=known)
     origin["manifest_sha256"] = sha256_of(run / MANIFEST_FILE)
     tensors = {key: value for key, value in graph.state_dict().items() if is_needed(key, config)}
-    description = _describe(config, calibration, inputs.framing)
+    description = _describe(config, calibration, inputs.tiling)
     save_model(run, tensors, {**description, **check.as_dict(), "provenance": origin})
     del images
     for cache in (run / TRAINING_FOLDER).glob("images-*"):
@@ -129,10 +129,10 @@ def _cache(inputs: TrainingData, config: RunConfig, run: Path) -> TrainingImages
         inputs.hashes_of(records),
         size=config.data.image_size,
         folder=run / TRAINING_FOLDER,
-        framing=inputs.framing,
-        num_pieces=inputs.num_pieces(records),
+        tiling=inputs.tiling,
+        num_tiles=inputs.num_tiles(records),
     )
-    counts = inputs.num_pieces(inputs.train)
+    counts = inputs.num_tiles(inputs.train)
     photographs = None if config.data.tile is None else np.repeat(np.arange(len(counts)), counts)
     return TrainingImages(images, num_normal=sum(counts), photographs=photographs)
 
@@ -145,7 +145,7 @@ def _fit(
     run: Path,
     start: Start,
     on_step: Callable[[Progress], None],
-) -> HeldOut | None:
+) -> CrossFitEnergies | None:
     """Set the latent, train, and fit what stands on the latent; what an aggregated prior measured comes back.
 
     A frozen encoder's features can be whitened before the training; a trained one's after.
@@ -155,29 +155,29 @@ def _fit(
     is_resumed = start.resume and (run / TRAINING_FOLDER / STATE_FILE).is_file()
     if is_whitened_first(settings) and not is_resumed:  # the checkpoint holds it
         fit_latent(model, images.normal, settings, device=device)
-    players = make_players(model, config, device)
+    networks = make_networks(model, config, device)
     if start.gan_weights is not None:
-        start.gan_weights.start_discriminator(players.discriminator)
-    seen: TrainingImages | MadeImages = images
-    if is_trained_on_made(settings):
+        start.gan_weights.start_discriminator(networks.discriminator)
+    seen: TrainingImages | SyntheticImages = images
+    if is_end_to_end(settings):
         if not is_resumed:
-            set_first_filters(model.encoder, images.normal, device=device)
+            init_filters_by_pca(model.encoder, images.normal, device=device)
         seed = config.training.seed
-        seen = make_images(images.normal_in_memory(seed=seed), seed=seed)
+        seen = synthesise_images(images.normal_in_memory(seed=seed), seed=seed)
     elif is_whitened:  # it takes nothing from labels: only C does, which is fitted once the latent is fixed
         seen = TrainingImages(images.normal, images.num_normal)
-    train_players(
-        players, seen, config, folder=run, fingerprint=start.fingerprint, resume=start.resume, on_step=on_step
+    train_networks(
+        networks, seen, config, folder=run, fingerprint=start.fingerprint, resume=start.resume, on_step=on_step
     )
     if is_whitened and not is_whitened_first(settings):
         fit_latent(model, images.normal, settings, device=device)
-    held_out = fit_prior(model, images, config, images.pieces_of(folds_of(inputs, config)), device=device)
+    held_out = fit_prior(model, images, config, images.tiles_of(folds_of(inputs, config)), device=device)
     if is_whitened:
         fit_classes(model, images, config, device=device)
     return held_out
 
 
-def _describe(config: RunConfig, calibration: Calibration, framing: Framing) -> dict[str, Any]:
+def _describe(config: RunConfig, calibration: Calibration, tiling: Tiling) -> dict[str, Any]:
     """The part of model.json that follows from the settings and the thresholds."""
     return {
         "variant": config.model.variant,
@@ -186,7 +186,7 @@ def _describe(config: RunConfig, calibration: Calibration, framing: Framing) -> 
             "image_size": list(config.data.image_size),
             "resize": "antialiased bilinear to exactly this size, rounded to whole grey levels",
             "colour": "RGB; grey is repeated",
-            **framing.described(),
+            **tiling.described(),
         },
         "calibration": calibration.as_dict(),
         "config": as_dict(config),

@@ -10,14 +10,14 @@ from torch.nn import functional
 from cavga.benchmark.baselines import explanations as smoothgrad
 from cavga.benchmark.baselines.label_classifier import ExplanationGraph, LabelClassifier
 from cavga.benchmark.baselines.run_baseline import LABELLED
-from cavga.benchmark.experiments.experiment import Cell
+from cavga.benchmark.experiments.experiment import Experiment
 from cavga.benchmark.experiments.index import TABLES
 from cavga.benchmark.runner import run_table
 from cavga.config.presets import make_config
 from cavga.data.readers import lag as lag_reader
 from cavga.errors import MissingExtraError
 from cavga.inference.torch_engine import TorchEngine
-from tests.conftest import run_verb
+from tests.conftest import run_command
 from tests.data.made_sets import lag
 
 CPU = torch.device("cpu")
@@ -121,7 +121,7 @@ def test_guided_backpropagation_lets_positive_gradients_alone_through_every_relu
 
 def small_table5(_seeds, _weights):
     overrides = {**SMALL, "training": {**SMALL["training"], "epochs": 1}}
-    return [Cell(name, "lag", name, overrides=overrides, with_spare=True, note="control") for name in LABELLED]
+    return [Experiment(name, "lag", name, overrides=overrides, with_spare=True, note="control") for name in LABELLED]
 
 
 def test_lag_from_its_files_to_the_rows(tmp_path, monkeypatch):
@@ -153,7 +153,7 @@ def test_without_captum_the_row_fails_with_one_line_that_says_the_extra(tmp_path
     monkeypatch.setitem(sys.modules, "captum", None)
     monkeypatch.setitem(TABLES, "table5", small_table5)
     lag(tmp_path / "root/lag", num_normal=12, num_suspicious=4)
-    code, _, err = run_verb(
+    code, _, err = run_command(
         capsys, "benchmark", "table5", "--data", tmp_path / "root", "--output", tmp_path / "out", "--variants", "cam"
     )
     assert code == 4
@@ -164,7 +164,12 @@ def test_without_captum_the_row_fails_with_one_line_that_says_the_extra(tmp_path
 
 
 def test_table_5_says_that_they_see_labels():
-    cells = {cell.method: cell for cell in TABLES["table5"]((0,), None) if cell.method in LABELLED}
-    assert set(cells) == set(LABELLED)
-    assert all("sees anomalous training images" in cell.note and cell.with_spare for cell in cells.values())
-    assert all(cell.config().model.stages == (4,) for cell in cells.values())
+    experiments = {
+        experiment.method: experiment for experiment in TABLES["table5"]((0,), None) if experiment.method in LABELLED
+    }
+    assert set(experiments) == set(LABELLED)
+    assert all(
+        "sees anomalous training images" in experiment.note and experiment.with_spare
+        for experiment in experiments.values()
+    )
+    assert all(experiment.config().model.stages == (4,) for experiment in experiments.values())

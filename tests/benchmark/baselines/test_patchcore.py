@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from cavga.benchmark.baselines.patchcore import PatchcoreGraph, nearest_neighbours, reweighted
-from cavga.benchmark.experiments.experiment import Cell
+from cavga.benchmark.experiments.experiment import Experiment
 from cavga.benchmark.experiments.index import TABLES
 from cavga.benchmark.runner import run_table
 from cavga.config.presets import make_config
@@ -129,14 +129,14 @@ def test_it_is_calibrated_and_evaluated_as_a_cell(category, tmp_path, monkeypatc
         "model": {"weights": "none", "latent_channels": 8, "decoder_width": 8},
         "training": {"epochs": 1, "batch_size": 5, "device": "cpu"},
     }
-    cells = [
-        Cell("ours", category.name, overrides=overrides),
-        Cell("control", category.name, "patchcore", overrides=overrides, features_of="ours"),
+    experiments = [
+        Experiment("ours", category.name, overrides=overrides),
+        Experiment("control", category.name, "patchcore", overrides=overrides, features_of="ours"),
     ]
-    monkeypatch.setitem(TABLES, "small", lambda seeds, weights: cells)
-    ours, control = run_table("small", tmp_path, data=category.parent).rows
-    assert control["error"] is None
-    assert control["method"] == "patchcore"
-    assert control["metrics"]["image"]["auroc"] is not None
-    assert control["metrics"]["image"]["threshold"] != ours["metrics"]["image"]["threshold"]
+    monkeypatch.setitem(TABLES, "small", lambda seeds, weights: experiments)
+    ours, baseline = run_table("small", tmp_path, data=category.parent).rows
+    assert baseline["error"] is None
+    assert baseline["method"] == "patchcore"
+    assert baseline["metrics"]["image"]["auroc"] is not None
+    assert baseline["metrics"]["image"]["threshold"] != ours["metrics"]["image"]["threshold"]
     assert not list(tmp_path.rglob("images-*"))

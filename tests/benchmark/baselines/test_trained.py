@@ -1,4 +1,4 @@
-"""The controls with a network of their own."""
+"""The baselines with a network of their own."""
 
 from dataclasses import replace
 
@@ -48,13 +48,13 @@ def crossed(count):
 
 @pytest.fixture(scope="module")
 def fitted():
-    """Every control after a few looks at bars, by its name; an eighth of DC-GAN's channels, to be quick."""
+    """Every baseline after a few looks at bars, by its name; an eighth of DC-GAN's channels, to be quick."""
     graphs = {}
     with pytest.MonkeyPatch.context() as patch:
         for number, stage in list(DCGAN_STAGES.items()):
             patch.setitem(DCGAN_STAGES, number, replace(stage, channels=stage.channels // 8))
-        for name, control in TRAINED.items():
-            graphs[name] = control(config(epochs=12, batch_size=4, learning_rate=2e-3))
+        for name, baseline in TRAINED.items():
+            graphs[name] = baseline(config(epochs=12, batch_size=4, learning_rate=2e-3))
             graphs[name].fit(bars(16), CPU)
     return graphs
 

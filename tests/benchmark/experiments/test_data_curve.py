@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cavga.benchmark.experiments.data_curve import NUM_IMAGES, data_curve_cells
-from cavga.benchmark.experiments.experiment import Cell, merge
+from cavga.benchmark.experiments.data_curve import NUM_IMAGES, data_curve_experiments
+from cavga.benchmark.experiments.experiment import Experiment, merge
 from cavga.benchmark.experiments.index import TABLES
-from cavga.benchmark.experiments.selection import Choice, choose_cells
+from cavga.benchmark.experiments.selection import Selection, select_experiments
 from cavga.benchmark.runner import run_table
 from cavga.benchmark.training_sets import draw_subset
 from cavga.config.presets import make_config
@@ -16,7 +16,7 @@ from cavga.config.schema import TrainingConfig, as_dict
 from cavga.data.dataset import epoch_batches
 from cavga.data.records import ImageRecord
 from cavga.errors import DataError, UsageError
-from tests.conftest import run_verb
+from tests.conftest import run_command
 
 SMALL = {
     "data": {"image_size": (32, 32)},
@@ -85,11 +85,11 @@ def test_without_steps_per_epoch_an_epoch_is_one_pass_and_settings_read_as_befor
 
 
 def test_every_cell_of_the_curve_takes_the_same_steps_and_a_pair_differs_in_w_ae_alone():
-    cells = data_curve_cells((0, 1), "w.safetensors")
-    assert len({cell.folder for cell in cells}) == len(cells) == 2 * len(NUM_IMAGES) * 4
-    of_paper = [cell.config() for cell in cells if cell.preset == "paper"]
+    experiments = data_curve_experiments((0, 1), "w.safetensors")
+    assert len({experiment.folder for experiment in experiments}) == len(experiments) == 2 * len(NUM_IMAGES) * 4
+    of_paper = [experiment.config() for experiment in experiments if experiment.preset == "paper"]
     assert {(c.training.epochs, c.training.steps_per_epoch, c.training.batch_size) for c in of_paper} == {(150, 16, 16)}
-    assert {cell.num_images for cell in cells} == set(NUM_IMAGES)
+    assert {experiment.num_images for experiment in experiments} == set(NUM_IMAGES)
     for one, other in zip(of_paper[::2], of_paper[1::2], strict=True):
         changed = [key for key, value in as_dict(one).items() if as_dict(other)[key] != value]
         assert (changed, one.loss.attention_weight, other.loss.attention_weight) == (["loss"], 0.01, 0.0)
@@ -97,17 +97,17 @@ def test_every_cell_of_the_curve_takes_the_same_steps_and_a_pair_differs_in_w_ae
 
 def test_a_table_without_categories_says_that_none_can_be_chosen():
     with pytest.raises(UsageError, match="no category can be chosen here, got 'screw': leave the flag out"):
-        choose_cells("data-curve", Choice(categories=("screw",)))
+        select_experiments("data-curve", Selection(categories=("screw",)))
 
 
 @pytest.fixture
 def small_curve(category, monkeypatch):
-    cells = [
-        Cell(name, category.name, preset="paper", overrides=overrides, num_images=number)
+    experiments = [
+        Experiment(name, category.name, preset="paper", overrides=overrides, num_images=number)
         for number in (5, "all")
         for name, overrides in (("with", SMALL), ("without L_ae", NO_EXPANSION))
     ]
-    monkeypatch.setitem(TABLES, "data-curve", lambda _seeds, _weights: cells)
+    monkeypatch.setitem(TABLES, "data-curve", lambda _seeds, _weights: experiments)
     return category.parent
 
 
@@ -125,17 +125,17 @@ def test_a_curve_is_tested_on_all_test_images_and_drawn_on_its_page(small_curve,
 
 
 def test_a_page_without_numbers_of_images_has_no_chart(category, tmp_path, monkeypatch):
-    monkeypatch.setitem(TABLES, "small", lambda _seeds, _weights: [Cell("one", "nothing", overrides=SMALL)])
+    monkeypatch.setitem(TABLES, "small", lambda _seeds, _weights: [Experiment("one", "nothing", overrides=SMALL)])
     (tmp_path / "root/nothing").mkdir(parents=True)
     run_table("small", tmp_path, data=tmp_path / "root")
     assert "<svg" not in (tmp_path / "small.html").read_text("utf-8")
 
 
 def test_a_number_of_images_is_part_of_what_a_cell_is():
-    chosen = choose_cells("data-curve", Choice(variants=("r-s",)))
-    assert [cell.num_images for cell in chosen] == list(NUM_IMAGES)
+    chosen = select_experiments("data-curve", Selection(variants=("r-s",)))
+    assert [experiment.num_images for experiment in chosen] == list(NUM_IMAGES)
 
 
 def test_fewer_than_one_step_is_refused(category, tmp_path, capsys):
-    code = run_verb(capsys, "train", category, "--output", tmp_path / "run", "--steps-per-epoch", "0")[0]
+    code = run_command(capsys, "train", category, "--output", tmp_path / "run", "--steps-per-epoch", "0")[0]
     assert code == 2

@@ -7,8 +7,8 @@ from dataclasses import replace
 from cavga.benchmark.baselines.run_baseline import TRAINED
 from cavga.benchmark.experiments.experiment import merge
 from cavga.benchmark.experiments.index import TABLES
-from cavga.benchmark.experiments.selection import Choice
-from cavga.benchmark.experiments.table_7 import CLASSES_OF, table7_cells
+from cavga.benchmark.experiments.selection import Selection
+from cavga.benchmark.experiments.table_7 import CLASSES_OF, table7_experiments
 from cavga.benchmark.runner import run_table
 from tests.data.made_sets import idx
 
@@ -16,26 +16,30 @@ ROWS = 2 + len(TRAINED)
 
 
 def test_every_class_has_every_row():
-    cells = table7_cells((0,), None)
-    assert len(cells) == 30 * ROWS
-    assert len({cell.folder for cell in cells}) == len(cells)
-    by_class = Counter((cell.data, cell.normal_class) for cell in cells)
+    experiments = table7_experiments((0,), None)
+    assert len(experiments) == 30 * ROWS
+    assert len({experiment.folder for experiment in experiments}) == len(experiments)
+    by_class = Counter((experiment.data, experiment.normal_class) for experiment in experiments)
     assert set(by_class.values()) == {ROWS}
     assert set(by_class) == {(data, name) for data, names in CLASSES_OF.items() for name in names}
-    for cell in cells[:: ROWS + 1]:  # another row of another class each
-        config = cell.config()
-        assert config.data.normal_class == cell.normal_class
+    for experiment in experiments[:: ROWS + 1]:  # another row of another class each
+        config = experiment.config()
+        assert config.data.normal_class == experiment.normal_class
         assert config.data.image_size == (32, 32)
         assert not config.data.augment
         assert config.model.variant == "d-u"
-    for cell in cells:
-        assert ("JPEG" in cell.note) == (cell.data == "cifar10")
-        assert ("not the paper" in cell.name) == (cell.method == "cavga" and cell.preset != "paper")
-    assert {cell.method for cell in cells} == {"cavga", *TRAINED}
+    for experiment in experiments:
+        assert ("JPEG" in experiment.note) == (experiment.data == "cifar10")
+        assert ("not the paper" in experiment.name) == (experiment.method == "cavga" and experiment.preset != "paper")
+    assert {experiment.method for experiment in experiments} == {"cavga", *TRAINED}
 
 
 def test_mnist_has_every_seed_and_the_others_three_classes_with_every_seed():
-    classes = Counter((cell.data, cell.seed) for cell in table7_cells((3, 4, 5), None) if cell.method == "ae_l2")
+    classes = Counter(
+        (experiment.data, experiment.seed)
+        for experiment in table7_experiments((3, 4, 5), None)
+        if experiment.method == "ae_l2"
+    )
     assert [classes["MNIST", seed] for seed in (3, 4, 5)] == [10, 10, 10]
     for data in ("FashionMNIST", "cifar10"):
         assert [classes[data, seed] for seed in (3, 4, 5)] == [10, 3, 3]
@@ -44,14 +48,18 @@ def test_mnist_has_every_seed_and_the_others_three_classes_with_every_seed():
 def test_a_tiny_mnist_from_its_files_to_the_rows(tmp_path, monkeypatch):
     idx(tmp_path / "MNIST/raw", num_train=60)
 
-    def cells(seeds, weights):
-        few = [cell for cell in table7_cells(seeds, weights) if cell.normal_class in ("7", "cat")]
-        few = [cell for cell in few if cell.name == "d-u, paper" or cell.method == "gamma_vae_g"]
+    def experiments(seeds, weights):
+        few = [
+            experiment for experiment in table7_experiments(seeds, weights) if experiment.normal_class in ("7", "cat")
+        ]
+        few = [
+            experiment for experiment in few if experiment.name == "d-u, paper" or experiment.method == "gamma_vae_g"
+        ]
         small = {"model": {"decoder_width": 8}, "training": {"epochs": 1, "device": "cpu"}}
-        return [replace(cell, overrides=merge(cell.overrides, small)) for cell in few]
+        return [replace(experiment, overrides=merge(experiment.overrides, small)) for experiment in few]
 
-    monkeypatch.setitem(TABLES, "small", cells)
-    rows = run_table("small", tmp_path / "out", data=tmp_path, choice=Choice(datasets=("mnist",))).rows
+    monkeypatch.setitem(TABLES, "small", experiments)
+    rows = run_table("small", tmp_path / "out", data=tmp_path, selection=Selection(datasets=("mnist",))).rows
     assert [row["error"] for row in rows] == [None] * 2
     assert {row["normal_class"] for row in rows} == {"7"}
     assert [row["method"] for row in rows] == ["cavga", "gamma_vae_g"]

@@ -11,9 +11,9 @@ import pytest
 
 from cavga.attention import sigmoid_attention
 from cavga.benchmark import runner as benchmark
-from cavga.benchmark.experiments.experiment import Cell, merge
+from cavga.benchmark.experiments.experiment import Experiment, merge
 from cavga.benchmark.experiments.index import TABLES, folder_of
-from cavga.benchmark.experiments.selection import Choice, choose_cells
+from cavga.benchmark.experiments.selection import Selection, select_experiments
 from cavga.benchmark.figures.contrast import BINS, bin_names, bin_of, contrast_of, rank_correlation
 from cavga.benchmark.figures.figure_1ii import best_baseline, draw_improvements
 from cavga.benchmark.figures.index import FIGURES, run_figure
@@ -23,7 +23,7 @@ from cavga.evaluation.written import read_evaluation
 from cavga.images.decode import read_image
 from cavga.inference.detector import AnomalyDetector
 from cavga.metrics.image import image_iou
-from tests.conftest import is_one_complaint, run_verb, save_image, texture, write_category
+from tests.conftest import is_one_complaint, run_command, save_image, texture, write_category
 
 SMALL = {
     "data": {"image_size": (32, 32)},
@@ -34,21 +34,23 @@ WITHOUT, WITH, WEAK = "d-u, paper, without L_ae", "d-u, paper", "d-w, paper"
 SCREW = "mvtec_ad/screw"
 
 
-def small_cells(seeds, _weights):
-    cells = []
+def small_experiments(seeds, _weights):
+    experiments = []
     for seed in seeds:
         for name, variant, loss in ((WITHOUT, "d-u", {"attention_weight": 0.0}), (WITH, "d-u", {}), (WEAK, "d-w", {})):
             overrides = merge(SMALL, {"model": {"variant": variant}, "loss": loss})
-            cells.append(Cell(name, SCREW, preset="paper", overrides=overrides, seed=seed))
-        cells.append(replace(cells[0], data="mvtec_ad/cable"))  # which is not there
-    return cells
+            experiments.append(Experiment(name, SCREW, preset="paper", overrides=overrides, seed=seed))
+        experiments.append(replace(experiments[0], data="mvtec_ad/cable"))  # which is not there
+    return experiments
 
 
-def ablation_cells(seeds, weights):
+def ablation_experiments(seeds, weights):
     """Another order than that of the columns, as in Table 8."""
     names = {WEAK: "c8: w", WITH: "c2: u, L_ae", WITHOUT: "c1: u"}
-    cells = {cell.name: cell for cell in small_cells(seeds, weights) if cell.data == SCREW}
-    return [replace(cells[name], name=column) for name, column in names.items()]
+    experiments = {
+        experiment.name: experiment for experiment in small_experiments(seeds, weights) if experiment.data == SCREW
+    }
+    return [replace(experiments[name], name=column) for name, column in names.items()]
 
 
 @pytest.fixture(scope="module")
@@ -68,8 +70,8 @@ def root(tmp_path_factory):
 def small_figures():
     with pytest.MonkeyPatch.context() as patch:
         for name in ("fig1", "fig3", "fig4"):
-            patch.setitem(TABLES, name, small_cells)
-        patch.setitem(TABLES, "fig5", ablation_cells)
+            patch.setitem(TABLES, name, small_experiments)
+        patch.setitem(TABLES, "fig5", ablation_experiments)
         yield
 
 
@@ -82,13 +84,13 @@ def figures(root, tmp_path_factory):
         patch.setattr(
             benchmark, "train", lambda data, run, *rest, **more: (trained.append(run), real(data, run, *rest, **more))
         )
-        choice = Choice(seeds=(1, 2), categories=("screw",))
+        selection = Selection(seeds=(1, 2), categories=("screw",))
         for name in ("fig1", "fig3", "fig4"):
-            run_figure(name, output, data=root, choice=choice)
+            run_figure(name, output, data=root, selection=selection)
         assert [run.relative_to(output).parts[:2] for run in trained] == [
             ("mvtec_ad", name) for name in (WITHOUT, WITH, WEAK)
         ]  # of the first seed, once for three figures
-        run_figure("fig5", output, data=root, choice=Choice(seeds=(1,)))
+        run_figure("fig5", output, data=root, selection=Selection(seeds=(1,)))
     return output, {name: json.loads((output / f"{name}.json").read_text("utf-8")) for name in FIGURES}
 
 
@@ -106,10 +108,10 @@ def test_figure_1_measures_attention_on_the_same_good_images(figures, root):
         engine = AnomalyDetector.load_in_torch(run_of(output, name), device="cpu").engine
         images = engine._images([engine.resize(read_image(path)) for path in paths])
         latent = engine.graph.model.encode(images)
-        cells = sigmoid_attention(latent.mu.sum(dim=1) - engine.graph.model.mu_head.bias.sum())
+        experiments = sigmoid_attention(latent.mu.sum(dim=1) - engine.graph.model.mu_head.bias.sum())
         line = by_map[name, "A"]
         assert line["images"] == 7
-        assert line["mean"] == pytest.approx(cells.mean().item(), abs=2e-3)  # the enlarged border weighs more
+        assert line["mean"] == pytest.approx(experiments.mean().item(), abs=2e-3)  # the enlarged border weighs more
         assert 0 <= line["share_above_half"] <= 1
     assert by_map[WITHOUT, "A"]["mean"] != by_map[WITH, "A"]["mean"]
     assert {line["map"] for (model, _), line in by_map.items() if model == WEAK} == {
@@ -132,9 +134,9 @@ def test_one_image_of_each_type_is_shown_the_one_with_the_median_score(figures, 
         place = run.parents[2] / row["cell"] / "mvtec_ad-screw" / "seed-1"
         drawn &= {image.path for image in read_evaluation(place).images}
     for kind, item in shown.items():
-        of_kind = [image for image in read_evaluation(run).images if f"/{kind}/" in image.path and image.path in drawn]
-        scores = sorted(image.score for image in of_kind)
-        (score,) = [image.score for image in of_kind if image.path == item["path"]]
+        of_type = [image for image in read_evaluation(run).images if f"/{kind}/" in image.path and image.path in drawn]
+        scores = sorted(image.score for image in of_type)
+        (score,) = [image.score for image in of_type if image.path == item["path"]]
         assert score == scores[len(scores) // 2]
         assert set(item["iou"]) == {row["cell"] for row in found[figure]["rows"]}
 
@@ -181,7 +183,7 @@ def test_contrast_is_the_difference_to_the_ring_in_deviations():
     mask = np.zeros((100, 100), dtype=bool)
     mask[40:60, 40:60] = True
     grey[mask] = 140
-    grey[:10] = 255  # far from the defect: it counts in the deviation alone
+    grey[:10] = 255  # far from the defect: it counts in the standard deviation alone
     photograph = np.repeat(grey[..., None], 3, axis=2)
     assert contrast_of(photograph, mask) == pytest.approx(40 / grey.std())
     assert contrast_of(np.full((100, 100, 3), 7, dtype=np.uint8), mask) is None
@@ -233,7 +235,7 @@ def test_pages_fetch_nothing_and_say_what_was_run(figures):
 def test_a_failed_cell_and_an_absent_set_are_named(figures, root, tmp_path, capsys, monkeypatch):
     output = shutil.copytree(figures[0], tmp_path / "copy")
     options = ("--data", root, "--output", output, "--variants", "d-u", "--seeds", "1")
-    code, _, err = run_verb(capsys, "benchmark", "fig1", *options)
+    code, _, err = run_command(capsys, "benchmark", "fig1", *options)
     assert code == 3
     assert "mvtec_ad/cable" in err
     assert "mvtec_ad/cable" in (output / "fig1.html").read_text("utf-8")
@@ -243,12 +245,12 @@ def test_a_failed_cell_and_an_absent_set_are_named(figures, root, tmp_path, caps
 
     monkeypatch.setattr(benchmark, "_cavga", fails)
     shutil.rmtree(run_of(output, WITH))
-    code, _, err = run_verb(capsys, "benchmark", "fig4", *options, "--categories", "screw")
+    code, _, err = run_command(capsys, "benchmark", "fig4", *options, "--categories", "screw")
     assert code == 4
     page = (output / "fig4.html").read_text("utf-8")
     assert f"{WITH}, {SCREW}, seed 1: RuntimeError: out of memory" in page
     assert f"<h2>{WITHOUT}</h2>" in page
-    code, _, err = run_verb(capsys, "benchmark", "fig3", "--data", tmp_path, "--output", tmp_path / "none")
+    code, _, err = run_command(capsys, "benchmark", "fig3", "--data", tmp_path, "--output", tmp_path / "none")
     assert code == 3
     assert not (tmp_path / "none").exists()
 
@@ -265,7 +267,7 @@ def test_a_failed_cell_and_an_absent_set_are_named(figures, root, tmp_path, caps
     ],
 )
 def test_what_a_figure_cannot_do_is_refused_in_one_line(tmp_path, capsys, figure, flags, expected):
-    code, _, err = run_verb(capsys, "benchmark", figure, "--output", tmp_path / "out", *flags)
+    code, _, err = run_command(capsys, "benchmark", figure, "--output", tmp_path / "out", *flags)
     assert code == 2
     assert is_one_complaint(err)
     assert expected in err
@@ -273,25 +275,33 @@ def test_what_a_figure_cannot_do_is_refused_in_one_line(tmp_path, capsys, figure
 
 
 def test_the_cells_of_figures_are_those_of_the_tables():
-    from cavga.benchmark.experiments.figures import fig1_cells, fig3_cells, fig4_cells, fig5_cells
+    from cavga.benchmark.experiments.figures import (
+        fig1_experiments,
+        fig3_experiments,
+        fig4_experiments,
+        fig5_experiments,
+    )
 
-    choice = Choice(weights="weights.pth")
+    selection = Selection(weights="weights.pth")
     tables = {
-        name: {cell.folder: cell for cell in choose_cells(name, choice)} for name in ("table3", "table4", "table8")
+        name: {experiment.folder: experiment for experiment in select_experiments(name, selection)}
+        for name in ("table3", "table4", "table8")
     }
-    made = {"fig1": fig1_cells, "fig3": fig3_cells, "fig4": fig4_cells, "fig5": fig5_cells}
+    made = {"fig1": fig1_experiments, "fig3": fig3_experiments, "fig4": fig4_experiments, "fig5": fig5_experiments}
     own = set()
-    for figure, cells in made.items():
-        for cell in cells((0,), "weights.pth"):
-            table = "table8" if figure == "fig5" else "table4" if cell.set_name == "shanghaitech" else "table3"
-            if cell.folder not in tables[table]:
-                own.add((figure, cell.name))
-                assert cell.config().loss.attention_weight == 0
+    for figure, experiments in made.items():
+        for experiment in experiments((0,), "weights.pth"):
+            table = "table8" if figure == "fig5" else "table4" if experiment.set_name == "shanghaitech" else "table3"
+            if experiment.folder not in tables[table]:
+                own.add((figure, experiment.name))
+                assert experiment.config().loss.attention_weight == 0
                 continue
-            assert _settings_of(cell) == _settings_of(tables[table][cell.folder])
-            assert folder_of(figure, cell.set_name, 3) == folder_of(table, cell.set_name, 3)
+            assert _settings_of(experiment) == _settings_of(tables[table][experiment.folder])
+            assert folder_of(figure, experiment.set_name, 3) == folder_of(table, experiment.set_name, 3)
     assert own == {("fig1", "r-u, paper, without L_ae")}
-    assert [cell.name[:2] for cell in made["fig5"]((0,), None)] == [f"c{number}" for number in range(8, 0, -1)]
+    assert [experiment.name[:2] for experiment in made["fig5"]((0,), None)] == [
+        f"c{number}" for number in range(8, 0, -1)
+    ]
 
 
 def test_the_improvements_come_out_as_the_paper_prints_them(tmp_path):
@@ -315,10 +325,10 @@ def test_the_improvements_come_out_as_the_paper_prints_them(tmp_path):
 
 
 def test_the_improvements_are_measured_from_the_tables_that_lie_there(tmp_path, capsys):
-    def row(cell, part, iou, method="cavga", error=None):
+    def row(experiment, part, iou, method="cavga", error=None):
         metrics = {"pixel": {"iou_dataset": iou, "auroc": 0.5}, "image": {}}
-        return {"cell": cell, "data": f"mvtec_ad/{part}", "part": part, "method": method, "preset": "paper", "seed": 0,
-                "note": "", "error": error, "metrics": metrics}  # fmt: skip
+        return {"cell": experiment, "data": f"mvtec_ad/{part}", "part": part, "method": method, "preset": "paper",
+                "seed": 0, "note": "", "error": error, "metrics": metrics}  # fmt: skip
 
     rows = [
         row("d-u, paper", "screw", 0.57),
@@ -329,7 +339,7 @@ def test_the_improvements_are_measured_from_the_tables_that_lie_there(tmp_path, 
         row("AVID", "screw", 0.90, "avid"),  # lacks a category
     ]
     (tmp_path / "table3.json").write_text(json.dumps({"rows": rows}), "utf-8")
-    code, out, err = run_verb(capsys, "benchmark", "fig1ii", "--output", tmp_path, "--json")
+    code, out, err = run_command(capsys, "benchmark", "fig1ii", "--output", tmp_path, "--json")
     assert code == 3
     assert "table3" not in err
     assert "table4.json is not there" in err
@@ -342,7 +352,7 @@ def test_the_improvements_are_measured_from_the_tables_that_lie_there(tmp_path, 
     assert (measured["PaDiM"]["num_better"], measured["PaDiM"]["highest"]) == (2, pytest.approx(100))
     assert "1/2; 50.0 %" in (tmp_path / "fig1ii.html").read_text("utf-8")
     (tmp_path / "table3.json").write_text("[]")
-    code, _, err = run_verb(capsys, "benchmark", "fig1ii", "--output", tmp_path)
+    code, _, err = run_command(capsys, "benchmark", "fig1ii", "--output", tmp_path)
     assert code == 3
     assert "table3.json is not what" in err
 

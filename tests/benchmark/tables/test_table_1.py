@@ -13,17 +13,17 @@ from cavga.benchmark.baselines import padim, patchcore
 from cavga.benchmark.baselines.padim import PadimGraph
 from cavga.benchmark.baselines.patchcore import PatchcoreGraph
 from cavga.benchmark.baselines.run_baseline import LABELLED, ON_FEATURES, TRAINED
-from cavga.benchmark.experiments.selection import Choice
-from cavga.benchmark.tables.table_1 import CONTROL_NAMES, PROPERTIES, TEST_OF, build_method, methods, property_rows
+from cavga.benchmark.experiments.selection import Selection
+from cavga.benchmark.tables.table_1 import BASELINE_NAMES, PROPERTIES, TEST_OF, build_method, methods, property_rows
 from cavga.config.presets import make_config
 from cavga.config.schema import VARIANTS
 from cavga.images.resize import resized
 from cavga.images.torch_resize import as_images
 from cavga.inference.detector import AnomalyDetector
 from cavga.inference.torch_engine import TorchEngine, load_run
-from cavga.training.inputs import gather
+from cavga.training.inputs import gather_training_images
 from cavga.training.train import train
-from tests.conftest import is_one_complaint, run_verb, small_config, texture
+from tests.conftest import is_one_complaint, run_command, small_config, texture
 
 REPOSITORY = Path(__file__).parents[3]
 SIZE = (64, 64)
@@ -31,7 +31,7 @@ SIZE = (64, 64)
 
 @pytest.fixture(scope="module")
 def rows():
-    return {row["cell"]: row for row in property_rows(Choice(), SIZE)}
+    return {row["cell"]: row for row in property_rows(Selection(), SIZE)}
 
 
 def test_every_test_that_is_named_exists(rows):
@@ -45,7 +45,7 @@ def test_every_variant_and_control_has_a_row_and_every_yes_a_test(rows):
     assert (
         {row["kind"] for row in rows.values()}
         == {*VARIANTS, *ON_FEATURES, *TRAINED, *LABELLED}
-        == {*VARIANTS, *CONTROL_NAMES}
+        == {*VARIANTS, *BASELINE_NAMES}
     )
     for row in rows.values():
         assert row["error"] is None
@@ -55,17 +55,17 @@ def test_every_variant_and_control_has_a_row_and_every_yes_a_test(rows):
 
 
 def test_the_papers_own_map_has_as_many_cells_as_its_z(rows):
-    paper, control = rows["r-u, paper"], rows["AE_L2"]
-    assert (paper["grid"], paper["latent"]) == ([2, 2], [512, 2, 2])  # a cell for 32 px
+    paper, baseline = rows["r-u, paper"], rows["AE_L2"]
+    assert (paper["grid"], paper["latent"]) == ([2, 2], [512, 2, 2])  # a patch for 32 px
     assert rows["r-u, recommended"]["grid"] == [8, 8]
     by_pixel = PROPERTIES[2]
-    assert (paper["properties"][by_pixel]["answer"], control["properties"][by_pixel]["answer"]) == ("no", "yes")
-    assert paper["properties"][by_pixel]["why"] == "2 x 2 cells of 32 x 32 px, enlarged to pixels"
+    assert (paper["properties"][by_pixel]["answer"], baseline["properties"][by_pixel]["answer"]) == ("no", "yes")
+    assert paper["properties"][by_pixel]["why"] == "2 x 2 patches of 32 x 32 px, enlarged to pixels"
 
 
-@pytest.mark.parametrize("method", methods(Choice()), ids=lambda method: method.name)
+@pytest.mark.parametrize("method", methods(Selection()), ids=lambda method: method.name)
 def test_the_map_is_constant_in_no_finer_cells_than_the_grid_says(method, rows, monkeypatch):
-    """A map of rows x columns cells, enlarged bilinearly, has at most that rank; one by pixels has more."""
+    """A map of rows x columns patches, enlarged bilinearly, has at most that rank; one by pixels has more."""
     for module in (padim, patchcore):  # which blur the map after it is enlarged
         monkeypatch.setattr(module, "blurred_as_published", lambda anomaly_map: anomaly_map)
     graph = build_method(method, SIZE)
@@ -77,7 +77,7 @@ def test_the_map_is_constant_in_no_finer_cells_than_the_grid_says(method, rows, 
 
 
 @pytest.mark.parametrize(
-    "method", [m for m in methods(Choice()) if m.kind not in {*ON_FEATURES, *LABELLED}], ids=lambda m: m.name
+    "method", [m for m in methods(Selection()) if m.kind not in {*ON_FEATURES, *LABELLED}], ids=lambda m: m.name
 )
 def test_the_latent_is_the_one_that_the_model_computes(method, rows):
     with torch.no_grad():
@@ -88,7 +88,7 @@ def test_the_latent_is_the_one_that_the_model_computes(method, rows):
 
 @pytest.mark.parametrize("variant", ["r-s", "d-s"])
 def test_s_variants_train_without_any_image_labelled_bad(category, variant):
-    inputs = gather(category, small_config(variant=variant))
+    inputs = gather_training_images(category, small_config(variant=variant))
     assert (inputs.anomalous, inputs.drawn) == ((), ())
 
 
@@ -115,7 +115,7 @@ SLOW = pytest.mark.slow
 )
 def test_two_kinds_of_anomaly_in_one_image_are_both_marked(variant, run_folder, category, tmp_path):
     settings = small_config(variant=variant, epochs=30 if variant == "d-s" else 1, batch_size=16)
-    if variant == "r-s":  # as with pretrained weights: only C is fitted to made anomalies
+    if variant == "r-s":  # as with pretrained weights: only C is fitted to synthetic anomalies
         model = {"variant": "r-s", "weights": "none", "train_encoder": False}
         settings = make_config("recommended", {"data": {"image_size": (32, 32)}, "model": model})
     run = run_folder if variant == "r-u" else train(category, tmp_path / "run", settings)
@@ -123,8 +123,8 @@ def test_two_kinds_of_anomaly_in_one_image_are_both_marked(variant, run_folder, 
 
 
 @pytest.mark.parametrize("control", [PadimGraph, PatchcoreGraph])
-def test_controls_on_features_mark_both_too(control, run_folder):
-    graph = control(load_run(run_folder, "cpu")[0].graph.model, image_size=(32, 32), seed=0)
+def test_controls_on_features_mark_both_too(baseline, run_folder):
+    graph = baseline(load_run(run_folder, "cpu")[0].graph.model, image_size=(32, 32), seed=0)
     normal = np.stack([resized(np.repeat(texture(i)[..., None], 3, axis=2), (32, 32)) for i in range(24)])
     graph.fit(normal, torch.device("cpu"))
     bad = [resized(image, (32, 32)) for image in two_kinds(4)]
@@ -132,14 +132,14 @@ def test_controls_on_features_mark_both_too(control, run_folder):
 
 
 def test_the_command_writes_four_files_that_say_no_where_it_is_no(tmp_path, capsys):
-    code, out, _ = run_verb(capsys, "benchmark", "table1", "--output", tmp_path, "--variants", "d-u,padim")
+    code, out, _ = run_command(capsys, "benchmark", "table1", "--output", tmp_path, "--variants", "d-u,padim")
     assert code == 0
     assert "3 of 3 methods described" in out
     rows = json.loads((tmp_path / "table1.json").read_text("utf-8"))["rows"]
     assert [row["grid"] for row in rows] == [[16, 16], [32, 32], [32, 32]]
     lines = list(csv.DictReader((tmp_path / "table1.csv").read_text("utf-8").splitlines()))
     assert {line["answer"] for line in lines if line["property"] == PROPERTIES[2]} == {"no"}
-    assert "16 x 16 cells of 16 x 16 px, enlarged to pixels" in (tmp_path / "table1.md").read_text("utf-8")
+    assert "16 x 16 patches of 16 x 16 px, enlarged to pixels" in (tmp_path / "table1.md").read_text("utf-8")
     page = (tmp_path / "table1.html").read_text("utf-8")
     assert TEST_OF["grid"] in page
     assert "not shown" in page
@@ -155,7 +155,7 @@ def test_the_command_writes_four_files_that_say_no_where_it_is_no(tmp_path, caps
     ],
 )
 def test_what_the_table_has_no_use_for_is_refused(tmp_path, capsys, flags, expected):
-    code, _, err = run_verb(capsys, "benchmark", "table1", "--output", tmp_path / "out", *flags)
+    code, _, err = run_command(capsys, "benchmark", "table1", "--output", tmp_path / "out", *flags)
     assert code == 2
     assert expected in err
     assert is_one_complaint(err)

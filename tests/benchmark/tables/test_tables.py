@@ -11,13 +11,13 @@ import pytest
 from cavga.benchmark import estimate as estimating
 from cavga.benchmark import resources as measuring
 from cavga.benchmark import runner as benchmark
-from cavga.benchmark.experiments.experiment import Cell
+from cavga.benchmark.experiments.experiment import Experiment
 from cavga.benchmark.experiments.index import TABLES
-from cavga.benchmark.experiments.selection import Choice, choose_cells
+from cavga.benchmark.experiments.selection import Selection, select_experiments
 from cavga.benchmark.runner import run_table
 from cavga.benchmark.tables.reported import load_reported
 from cavga.errors import TrainingError, UsageError
-from tests.conftest import is_one_complaint, run_verb, write_category
+from tests.conftest import is_one_complaint, run_command, write_category
 from tests.data.made_sets import idx, shanghaitech
 
 SMALL = {
@@ -43,16 +43,16 @@ def root(tmp_path_factory):
 def small_tables(monkeypatch):
     """Tables 3 and 6 with two small models on two categories that are there and one that is not."""
 
-    def cells(seeds, _weights):
+    def experiments(seeds, _weights):
         return [
-            Cell(name, f"mvtec_ad/{part}", preset=name.split(", ")[1], overrides=SMALL, seed=seed)
+            Experiment(name, f"mvtec_ad/{part}", preset=name.split(", ")[1], overrides=SMALL, seed=seed)
             for seed in seeds
             for part in ("bottle", "screw", "cable")
             for name in ("d-u, paper", "d-u, recommended")
         ]
 
     for table in ("table3", "table6"):
-        monkeypatch.setitem(TABLES, table, cells)
+        monkeypatch.setitem(TABLES, table, experiments)
 
 
 @pytest.fixture
@@ -60,12 +60,12 @@ def trainings(monkeypatch):
     """Cells are not trained but answered; what was asked for is listed."""
     asked = []
 
-    def answer(cell, _data, run, _output):
-        asked.append((cell.name, cell.data, cell.seed))
+    def answer(experiment, _data, run, _output):
+        asked.append((experiment.name, experiment.data, experiment.seed))
         run.mkdir(parents=True)
         lines = [{"milliseconds": 20.0}, {"milliseconds": 30.0}]
         (run / "predictions.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-        value = 0.5 + 0.01 * cell.seed + (0.1 if cell.part == "screw" else 0)
+        value = 0.5 + 0.01 * experiment.seed + (0.1 if experiment.part == "screw" else 0)
         counts = {"train": 6, "train_anomalous": 0, "test_normal": 2, "test_anomalous": 2, "excluded": 0}
         rule = {"threshold_rule": "conformal", "num_images": 6, "num_folds": 3, "false_alarm_rate": 0.05}
         metrics = {
@@ -146,7 +146,7 @@ def test_a_users_figures_replace_and_join_the_reported_ones(tmp_path):
 def test_a_file_of_figures_that_is_wrong_is_named_with_its_line(tmp_path, capsys, text, expected):
     path = tmp_path / "own.csv"
     path.write_text(text, "utf-8")
-    code, _, err = run_verb(
+    code, _, err = run_command(
         capsys, "benchmark", "table3", "--output", tmp_path / "out", "--data", tmp_path, "--reported", path
     )
     assert code == 2
@@ -161,7 +161,7 @@ def test_a_file_of_figures_that_is_not_there(tmp_path):
 
 
 def test_an_absent_data_set_is_named_and_the_others_are_run(small_tables, trainings, root, tmp_path, capsys):
-    code, out, err = run_verb(capsys, "benchmark", "table3", "--data", root, "--output", tmp_path, "--json")
+    code, out, err = run_command(capsys, "benchmark", "table3", "--data", root, "--output", tmp_path, "--json")
     assert code == 3
     assert "1 of 3 folders are not there (mvtec_ad/cable)" in err
     assert "unpack it into mvtec_ad/<category>; nothing is downloaded for you" in err
@@ -170,49 +170,51 @@ def test_an_absent_data_set_is_named_and_the_others_are_run(small_tables, traini
     assert [item["data"] for item in result["absent"]] == ["mvtec_ad"]
     assert "mvtec_ad/cable" in (tmp_path / "table3.md").read_text("utf-8")
     assert "mvtec_ad/cable" in (tmp_path / "table3.html").read_text("utf-8")
-    code, _, err = run_verb(capsys, "benchmark", "table3", "--data", tmp_path, "--output", tmp_path / "other")
+    code, _, err = run_command(capsys, "benchmark", "table3", "--data", tmp_path, "--output", tmp_path / "other")
     assert code == 3
     assert "MVTec AD is at www.mvtec.com" in err
     assert not (tmp_path / "other").exists()
 
 
 def test_an_extra_data_set_is_run_where_it_is_and_not_missed_where_it_is_not(root, tmp_path):
-    cells, absent = benchmark.find_cells("table3", tmp_path, data=root, choice=Choice(categories=("screw",)))
-    assert {cell.data for cell in cells} == {"mvtec_ad/screw"}
+    experiments, absent = benchmark.find_experiments(
+        "table3", tmp_path, data=root, selection=Selection(categories=("screw",))
+    )
+    assert {experiment.data for experiment in experiments} == {"mvtec_ad/screw"}
     assert absent == []
-    cells, absent = benchmark.find_cells("table3", tmp_path, data=root, choice=Choice())
-    assert {cell.data for cell in cells} == {"mvtec_ad/bottle", "mvtec_ad/screw"}
+    experiments, absent = benchmark.find_experiments("table3", tmp_path, data=root, selection=Selection())
+    assert {experiment.data for experiment in experiments} == {"mvtec_ad/bottle", "mvtec_ad/screw"}
     assert "13 of 15 folders are not there" in absent[0]["message"]
 
 
 def test_a_failed_cell_is_a_row_that_says_why(small_tables, trainings, root, tmp_path, capsys, monkeypatch):
     answer = benchmark._cavga
 
-    def fails(cell, *rest):
-        if cell.part == "bottle":
+    def fails(experiment, *rest):
+        if experiment.part == "bottle":
             raise {"paper": TrainingError("the loss is not finite"), "recommended": RuntimeError("out of memory\n.")}[
-                cell.preset
+                experiment.preset
             ]
-        return answer(cell, *rest)
+        return answer(experiment, *rest)
 
     monkeypatch.setattr(benchmark, "_cavga", fails)
     options = ("--data", root, "--output", tmp_path, "--categories", "bottle,screw")
-    code, _, err = run_verb(capsys, "benchmark", "table3", *options)
+    code, _, err = run_command(capsys, "benchmark", "table3", *options)
     assert code == 4
     assert "left out: d-u, paper: the loss is not finite" in err
     text = (tmp_path / "table3.md").read_text("utf-8")
     assert "- d-u, recommended, mvtec_ad/bottle, seed 0: RuntimeError: out of memory\n" in text
     monkeypatch.setattr(benchmark, "_cavga", answer)
-    assert run_verb(capsys, "benchmark", "table3", *options)[0] == 0
+    assert run_command(capsys, "benchmark", "table3", *options)[0] == 0
     assert len(trainings) == 4  # two at first, and then the failed ones
 
 
 def test_no_finished_cell_is_run_twice_not_even_for_another_table(small_tables, trainings, root, tmp_path):
-    choice = Choice(seeds=(0, 1), categories=("bottle", "screw"))
-    first = run_table("table3", tmp_path, data=root, choice=choice)
+    selection = Selection(seeds=(0, 1), categories=("bottle", "screw"))
+    first = run_table("table3", tmp_path, data=root, selection=selection)
     assert len(trainings) == 8
-    assert run_table("table3", tmp_path, data=root, choice=choice).rows == first.rows
-    second = run_table("table6", tmp_path, data=root, choice=choice, reported=load_reported("table6"))
+    assert run_table("table3", tmp_path, data=root, selection=selection).rows == first.rows
+    second = run_table("table6", tmp_path, data=root, selection=selection, reported=load_reported("table6"))
     assert len(trainings) == 8
     assert second.rows == first.rows
     assert "| screw | " in (tmp_path / "table6.md").read_text("utf-8")
@@ -225,8 +227,8 @@ def test_the_files_are_whole_after_every_cell(small_tables, trainings, root, tmp
         rows = json.loads((tmp_path / "table3.json").read_text("utf-8"))["rows"]
         page = (tmp_path / "table3.html").read_text("utf-8")
         assert page.endswith("</html>\n")
-        assert f"{len(rows)} of 4 cells are finished" in page
-        assert f"{len(rows)} of 4 cells are finished" in (tmp_path / "table3.md").read_text("utf-8")
+        assert f"{len(rows)} of 4 experiments are finished" in page
+        assert f"{len(rows)} of 4 experiments are finished" in (tmp_path / "table3.md").read_text("utf-8")
         lines = read_csv(tmp_path / "table3.csv")
         seen.append(len({(line["row"], line["column"]) for line in lines if line["source"] == "measured"} - MEANS))
         assert not list(tmp_path.glob(".*.tmp"))
@@ -237,8 +239,8 @@ def test_the_files_are_whole_after_every_cell(small_tables, trainings, root, tmp
 
 
 def test_every_recalled_figure_is_marked_and_stands_beside_ours(small_tables, trainings, root, tmp_path):
-    choice = Choice(seeds=(0, 1), categories=("bottle", "screw"))
-    run_table("table3", tmp_path, data=root, choice=choice, reported=load_reported("table3"))
+    selection = Selection(seeds=(0, 1), categories=("bottle", "screw"))
+    run_table("table3", tmp_path, data=root, selection=selection, reported=load_reported("table3"))
     text = (tmp_path / "table3.md").read_text("utf-8")
     screw = next(line for line in text.splitlines() if line.startswith("| screw | 0.220 †"))
     assert screw.count("†") == 11
@@ -270,28 +272,31 @@ def test_the_page_fetches_nothing_and_shades_by_rank(small_tables, trainings, ro
 
 
 def test_a_measured_method_with_a_reported_ones_name_stands_beside_it(trainings, root, tmp_path, monkeypatch):
-    cells = [Cell("ADVAE", "mvtec_ad/screw", overrides=SMALL), Cell("AVID, ours", "mvtec_ad/screw", overrides=SMALL)]
-    monkeypatch.setitem(TABLES, "table3", lambda seeds, weights: cells)
+    experiments = [
+        Experiment("ADVAE", "mvtec_ad/screw", overrides=SMALL),
+        Experiment("AVID, ours", "mvtec_ad/screw", overrides=SMALL),
+    ]
+    monkeypatch.setitem(TABLES, "table3", lambda seeds, weights: experiments)
     run_table("table3", tmp_path, data=root, reported=load_reported("table3"))
     values = {line["column"]: line["value"] for line in read_csv(tmp_path / "table3.csv") if line["row"] == "screw"}
     assert (values["ADVAE"], values["ADVAE (measured)"], values["AVID, ours"]) == ("0.17", "0.6", "0.6")
 
 
 def test_fewer_epochs_are_said_and_kept_apart(small_tables, trainings, root, tmp_path):
-    choice = Choice(categories=("screw",), epochs=1)
-    cut = run_table("table3", tmp_path, data=root, choice=choice).rows
+    selection = Selection(categories=("screw",), epochs=1)
+    cut = run_table("table3", tmp_path, data=root, selection=selection).rows
     assert {row["note"] for row in cut} == {"no Celeb-A; cut to 1 of 2 epochs", "cut to 1 of 2 epochs"}
-    full = run_table("table3", tmp_path, data=root, choice=Choice(categories=("screw",), epochs=2)).rows
+    full = run_table("table3", tmp_path, data=root, selection=Selection(categories=("screw",), epochs=2)).rows
     assert {row["note"] for row in full} == {"no Celeb-A", ""}
     assert len(trainings) == 4
     assert "cut to 1 of 2 epochs" not in (tmp_path / "table3.md").read_text("utf-8")
 
 
 def test_a_finished_cell_with_other_settings_is_not_passed_off(small_tables, trainings, root, tmp_path, monkeypatch):
-    cell = Cell("d-u, paper", "mvtec_ad/screw", preset="paper", overrides=SMALL)
-    assert benchmark.run_cell(cell, root, tmp_path)["error"] is None
-    other = Cell(cell.name, cell.data, preset="paper", overrides={**SMALL, "training": {"epochs": 3}})
-    assert "with other settings" in benchmark.run_cell(other, root, tmp_path)["error"]
+    experiment = Experiment("d-u, paper", "mvtec_ad/screw", preset="paper", overrides=SMALL)
+    assert benchmark.run_experiment(experiment, root, tmp_path)["error"] is None
+    other = Experiment(experiment.name, experiment.data, preset="paper", overrides={**SMALL, "training": {"epochs": 3}})
+    assert "with other settings" in benchmark.run_experiment(other, root, tmp_path)["error"]
 
 
 def test_an_estimate_trains_one_cell_for_an_epoch_and_writes_nothing(small_tables, root, tmp_path, capsys, monkeypatch):
@@ -303,32 +308,34 @@ def test_an_estimate_trains_one_cell_for_an_epoch_and_writes_nothing(small_table
 
     monkeypatch.setattr(estimating, "train", train)
     options = ("table3", "--data", root, "--output", tmp_path / "out", "--categories", "bottle,screw", "--estimate")
-    code, out, err = run_verb(capsys, "benchmark", *options, "--json")
+    code, out, err = run_command(capsys, "benchmark", *options, "--json")
     assert code == 0, err
     found = json.loads(out)
     assert epochs == [1]
     assert not (tmp_path / "out").exists()
     assert len(found["cells"]) == 4
-    assert found["minutes"] == pytest.approx(sum(cell["minutes"] for cell in found["cells"]), abs=0.06)
-    assert all(cell["minutes"] > 0 for cell in found["cells"])
+    assert found["minutes"] == pytest.approx(sum(experiment["minutes"] for experiment in found["cells"]), abs=0.06)
+    assert all(experiment["minutes"] > 0 for experiment in found["cells"])
 
 
 def test_an_estimate_goes_by_finished_cells_where_there_are_some(small_tables, trainings, root, tmp_path, monkeypatch):
-    run_table("table3", tmp_path, data=root, choice=Choice(categories=("screw",)))
+    run_table("table3", tmp_path, data=root, selection=Selection(categories=("screw",)))
     for path in tmp_path.rglob("row.json"):
         path.write_text(json.dumps({**json.loads(path.read_text()), "minutes": 30.0}))
     timing = estimating.Timing("x", "y", 1.0, 0.0, 0.0)
     monkeypatch.setattr(estimating, "_time", lambda *_: timing)
-    found = estimating.estimate_table("table3", tmp_path, data=root, choice=Choice(categories=("bottle", "screw")))
-    assert (found.num_finished, len(found.cells), found.minutes) == (2, 2, 60.0)
-    assert {cell.basis for cell in found.cells} == {"finished"}
+    found = estimating.estimate_table(
+        "table3", tmp_path, data=root, selection=Selection(categories=("bottle", "screw"))
+    )
+    assert (found.num_finished, len(found.experiments), found.minutes) == (2, 2, 60.0)
+    assert {experiment.basis for experiment in found.experiments} == {"finished"}
 
 
 def test_table_2_counts_what_is_there_beside_what_is_published(root, tmp_path, capsys):
     idx(root / "MNIST/raw", num_train=20)
     shanghaitech(root / "shanghaitech")
     options = ("--data", root, "--output", tmp_path, "--datasets", "mvtec_ad,shanghaitech,MNIST")
-    code, out, err = run_verb(capsys, "benchmark", "table2", *options, "--json")
+    code, out, err = run_command(capsys, "benchmark", "table2", *options, "--json")
     assert code == 3
     assert "cable" in err
     rows = {(row["set"], row["part"]): row for row in json.loads(out)["rows"]}
@@ -344,27 +351,31 @@ def test_table_2_counts_what_is_there_beside_what_is_published(root, tmp_path, c
     assert "train normal 3629 †, test normal 467 †, test anomalous 1258 †" in text
     assert "244875" not in text
     assert not (root / "shanghaitech/mstc").exists()  # nothing was extracted
-    run_verb(capsys, "benchmark", "table2", *options, "--shaky")
+    run_command(capsys, "benchmark", "table2", *options, "--shaky")
     assert "244875 †" in (tmp_path / "table2.md").read_text("utf-8")
 
 
-def test_the_tables_of_the_paper_have_valid_cells():
-    for table, num_cells in (("table3", 16 * 11), ("table4", 12 * 9), ("table5", 9)):
-        cells = choose_cells(table, Choice(weights="weights.pth"))
-        assert len(cells) == len({cell.folder for cell in cells}) == num_cells
-        names = {(cell.name, cell.data, cell.chosen) for cell in cells}
-        for cell in cells:
-            cell.config()
-            assert cell.features_of is None or (cell.features_of, cell.data, cell.chosen) in names
+def test_the_tables_of_the_paper_have_valid_experiments():
+    for table, num_experiments in (("table3", 16 * 11), ("table4", 12 * 9), ("table5", 9)):
+        experiments = select_experiments(table, Selection(weights="weights.pth"))
+        assert len(experiments) == len({experiment.folder for experiment in experiments}) == num_experiments
+        names = {(experiment.name, experiment.data, experiment.chosen) for experiment in experiments}
+        for experiment in experiments:
+            experiment.config()
+            assert (
+                experiment.features_of is None or (experiment.features_of, experiment.data, experiment.chosen) in names
+            )
 
 
 def test_a_control_brings_the_cell_it_stands_on():
-    cells = choose_cells("table3", Choice(categories=("screw",), variants=("padim",), weights="weights.pth"))
-    assert [cell.name for cell in cells] == ["r-u, recommended", "PaDiM, same features"]
+    experiments = select_experiments(
+        "table3", Selection(categories=("screw",), variants=("padim",), weights="weights.pth")
+    )
+    assert [experiment.name for experiment in experiments] == ["r-u, recommended", "PaDiM, same features"]
     with pytest.raises(UsageError, match="unknown variant 'padin': expected one of padim"):
-        choose_cells("table3", Choice(variants=("padin",)))
-    with pytest.raises(UsageError, match="has no cell"):
-        choose_cells("table3", Choice(variants=("padim",), preset="paper"))
+        select_experiments("table3", Selection(variants=("padin",)))
+    with pytest.raises(UsageError, match="has no experiment"):
+        select_experiments("table3", Selection(variants=("padim",), preset="paper"))
 
 
 def test_weights_that_end_at_layer3_are_said_in_the_row(tmp_path):
@@ -372,10 +383,10 @@ def test_weights_that_end_at_layer3_are_said_in_the_row(tmp_path):
 
     path = tmp_path / "to_layer3.safetensors"
     save_file({"layer3.0.conv1.weight": np.zeros(1, np.float32)}, path)
-    choice = Choice(categories=("screw",), variants=("r-u",), preset="paper", weights=str(path))
-    (cell,) = choose_cells("table3", choice)
-    assert cell.config().model.stages == (3,)
-    assert "layer3" in cell.note
+    selection = Selection(categories=("screw",), variants=("r-u",), preset="paper", weights=str(path))
+    (experiment,) = select_experiments("table3", selection)
+    assert experiment.config().model.stages == (3,)
+    assert "layer3" in experiment.note
 
 
 def test_peak_memory_is_of_the_time_since_the_reset():
@@ -392,6 +403,6 @@ def test_peak_memory_is_of_the_time_since_the_reset():
 
 def test_the_help_names_every_table(capsys):
     with pytest.raises(SystemExit):
-        run_verb(capsys, "benchmark", "--help")
+        run_command(capsys, "benchmark", "--help")
     text = "".join(capsys.readouterr().out.split())  # a line may end within a name
     assert all(table in text for table in ("table1", "table2", *TABLES))

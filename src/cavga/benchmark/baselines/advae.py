@@ -1,4 +1,4 @@
-"""ADVAE, a control: where the latent units of a VAE look.
+"""ADVAE, a baseline: where the latent units of a VAE look.
 
 Liu et al., "Towards Visually Explaining Variational Autoencoders" (CVPR 2020): a VAE of normal images, and Grad-CAM of
 its latent units at an early layer of the encoder; high is anomalous. As in the authors' code the units' sum is
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from cavga.benchmark.baselines.autoencoder import bernoulli_map, kl_of, make_autoencoder, output_of, train_network
 from cavga.config.schema import RunConfig
-from cavga.inference.graph import InferenceOutput, ScoringGraph, enlarged, map_score
+from cavga.inference.graph import GraphOutput, ScoringGraph, enlarged, map_score
 from cavga.shapes import Images, Scalar, ScoreMap
 
 UNITS = 32  # the authors' code
@@ -43,7 +43,7 @@ class AdvaeGraph(ScoringGraph):
         reconstruction = bernoulli_map(output.reconstruction_logits, images).sum(dim=(1, 2))
         return (reconstruction + kl_of(output.latent)).mean()
 
-    def score_images(self, images: Images) -> InferenceOutput:
+    def score_images(self, images: Images) -> GraphOutput:
         """The anomaly attention, enlarged, and the mean of its highest 1 %."""
         # Inside the engine's inference mode nothing has a gradient; a clone made outside it has.
         with torch.inference_mode(False), torch.enable_grad():

@@ -1,4 +1,4 @@
-"""AE_L2, a control: a convolutional autoencoder, and what it fails to reconstruct.
+"""AE_L2, a baseline: a convolutional autoencoder, and what it fails to reconstruct.
 
 Bergmann et al., "Improving Unsupervised Defect Segmentation by Applying Structural Similarity to Autoencoders"
 (VISAPP 2019, arXiv 2018) and "MVTec AD" (CVPR 2019): z of 100 units, trained on the squared residual. The map is the
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cavga.benchmark.baselines.autoencoder import make_autoencoder, output_of, train_network
 from cavga.config.schema import RunConfig
-from cavga.inference.graph import InferenceOutput, ScoringGraph
+from cavga.inference.graph import GraphOutput, ScoringGraph
 from cavga.shapes import Images, Scalar, ScoreMap
 
 UNITS = 100  # the paper's
@@ -34,7 +34,7 @@ class AeL2Graph(ScoringGraph):
         """The mean squared residual."""
         return self.residual(images).mean()
 
-    def score_images(self, images: Images) -> InferenceOutput:
+    def score_images(self, images: Images) -> GraphOutput:
         """The squared residual, and its mean."""
         return output_of(self, self.residual(images))
 

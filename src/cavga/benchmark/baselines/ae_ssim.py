@@ -1,4 +1,4 @@
-"""AE_SSIM, a control: AE_L2's autoencoder, trained and read with structural similarity.
+"""AE_SSIM, a baseline: AE_L2's autoencoder, trained and read with structural similarity.
 
 Bergmann et al., "Improving Unsupervised Defect Segmentation by Applying Structural Similarity to Autoencoders"
 (VISAPP 2019, arXiv 2018); SSIM is that of Wang et al., "Image Quality Assessment: From Error Visibility to Structural
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cavga.benchmark.baselines.autoencoder import make_autoencoder, output_of, train_network
 from cavga.config.schema import RunConfig
-from cavga.inference.graph import InferenceOutput, ScoringGraph
+from cavga.inference.graph import GraphOutput, ScoringGraph
 from cavga.model.blur import blurred
 from cavga.shapes import Images, Scalar, ScoreMap
 
@@ -38,7 +38,7 @@ class AeSsimGraph(ScoringGraph):
         """1 - SSIM, its mean."""
         return self.dissimilarity(images).mean()
 
-    def score_images(self, images: Images) -> InferenceOutput:
+    def score_images(self, images: Images) -> GraphOutput:
         """1 - SSIM around every pixel, and its mean."""
         return output_of(self, self.dissimilarity(images))
 

@@ -1,7 +1,7 @@
-"""What controls with a network of their own share: an autoencoder of d-u's parts, its training and its terms.
+"""What baselines with a network of their own share: an autoencoder of d-u's parts, its training and its terms.
 
-Encoder and decoder are DC-GAN's, as in d-u, so that no control has more or less to learn with; z is a vector, as in
-the papers of these controls. A control is a `ScoringGraph` with `fit(images, device)` and an objective, in one file.
+Encoder and decoder are DC-GAN's, as in d-u, so that no baseline has more or less to learn with; z is a vector, as in
+the papers of these baselines. A baseline is a `ScoringGraph` with `fit(images, device)` and an objective, in one file.
 """
 
 import logging
@@ -18,7 +18,7 @@ from cavga.config.presets import make_config
 from cavga.config.schema import RunConfig, TrainingConfig
 from cavga.data.dataset import epoch_batches, image_batch
 from cavga.errors import TrainingError
-from cavga.inference.graph import InferenceOutput, ScoringGraph
+from cavga.inference.graph import GraphOutput, ScoringGraph
 from cavga.model.build import build
 from cavga.model.cavga import Cavga, Latent
 from cavga.shapes import Images, Scalar, ScoreMap, Scores
@@ -97,10 +97,10 @@ def descend(
         logger.info("%s: epoch %d of %d, loss %.5g", name, epoch + 1, num_epochs, total / num_images)
 
 
-def output_of(graph: ScoringGraph, anomaly_map: ScoreMap, score: Scores | None = None) -> InferenceOutput:
+def output_of(graph: ScoringGraph, anomaly_map: ScoreMap, score: Scores | None = None) -> GraphOutput:
     """A map at the input size and the image's score, by default the map's mean: the error of the whole image."""
     scores = anomaly_map.mean(dim=(1, 2)) if score is None else score
-    return InferenceOutput(scores, anomaly_map, anomaly_map >= graph.pixel_threshold)
+    return GraphOutput(scores, anomaly_map, anomaly_map >= graph.pixel_threshold)
 
 
 def bernoulli_map(logits: Images, images: Images) -> ScoreMap:

@@ -1,4 +1,4 @@
-"""beta-VAE, a control: a variational autoencoder whose KL weighs beta.
+"""beta-VAE, a baseline: a variational autoencoder whose KL weighs beta.
 
 Higgins et al., "beta-VAE: Learning Basic Visual Concepts with a Constrained Variational Framework" (ICLR 2017), which
 is no anomaly detector. As one it is read as others read it: the image's score is what it minimises, reconstruction
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cavga.benchmark.baselines.autoencoder import bernoulli_map, kl_of, make_autoencoder, output_of, train_network
 from cavga.config.schema import RunConfig
-from cavga.inference.graph import InferenceOutput, ScoringGraph
+from cavga.inference.graph import GraphOutput, ScoringGraph
 from cavga.shapes import Images, Scalar
 
 UNITS = 32  # the paper's for faces
@@ -37,7 +37,7 @@ class BetaVaeGraph(ScoringGraph):
         reconstruction = bernoulli_map(output.reconstruction_logits, images).sum(dim=(1, 2))
         return (reconstruction + BETA * kl_of(output.latent)).mean()
 
-    def score_images(self, images: Images) -> InferenceOutput:
+    def score_images(self, images: Images) -> GraphOutput:
         """The reconstruction's term of every pixel, and the objective of the image."""
         latent = self.model.encode(images)
         anomaly_map = bernoulli_map(self.model.decoder(latent.mu), images)

@@ -1,4 +1,4 @@
-"""CAM, guided backpropagation and SmoothGrad: what a classifier of image labels looks at, as three controls show it.
+"""CAM, guided backpropagation and SmoothGrad: what a classifier of image labels looks at, as three baselines show it.
 
 What the classifier is: cavga.benchmark.baselines.label_classifier. captum computes all three.
 """
@@ -45,11 +45,11 @@ def smoothgrad(attributions: Any, model: LabelClassifier, images: Images, seed: 
     """
     tunnel = attributions.NoiseTunnel(attributions.Saliency(model))
     devices = [images.device] if images.device.type == "cuda" else []
-    deviation = NOISE * float(images.amax() - images.amin())
+    std = NOISE * float(images.amax() - images.amin())
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
         mean = tunnel.attribute(
             images, nt_type="smoothgrad", nt_samples=NUM_SAMPLES, nt_samples_batch_size=BATCH,
-            stdevs=max(deviation, SMALLEST), abs=False,
+            stdevs=max(std, SMALLEST), abs=False,
         )  # fmt: skip
     return strongest_colour(mean)

@@ -1,4 +1,4 @@
-"""gamma-VAE_g, a control: what gradient descent changes of an image to bring it to the manifold of a VAE.
+"""gamma-VAE_g, a baseline: what gradient descent changes of an image to bring it to the manifold of a VAE.
 
 Dehaene et al., "Iterative Energy-based Projection on a Normal Data Manifold for Anomaly Localization" (ICLR 2020), on a
 VAE whose decoder has a learnt variance (Dai and Wipf, "Diagnosing and Enhancing VAE Models", ICLR 2019). From x_0, the
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from cavga.benchmark.baselines.autoencoder import kl_of, make_autoencoder, output_of, train_network
 from cavga.config.schema import RunConfig
-from cavga.inference.graph import InferenceOutput, ScoringGraph
+from cavga.inference.graph import GraphOutput, ScoringGraph
 from cavga.shapes import Images, Scalar, Scores
 
 UNITS = 100
@@ -57,7 +57,7 @@ class GammaVaeGraph(ScoringGraph):
         num_pixels = images.shape[2] * images.shape[3]
         return 0.5 * num_pixels * error.log() + kl_of(output.latent).mean()
 
-    def score_images(self, images: Images) -> InferenceOutput:
+    def score_images(self, images: Images) -> GraphOutput:
         """What the projection changes of every pixel, and its mean."""
         # Inside the engine's inference mode nothing has a gradient; a clone made outside it has.
         with torch.inference_mode(False), torch.enable_grad():

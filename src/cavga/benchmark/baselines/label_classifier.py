@@ -1,8 +1,8 @@
-"""What the controls of the paper's Table 5 explain: a ResNet-18 that was trained on image labels, normal or anomalous.
+"""What the baselines of the paper's Table 5 explain: a ResNet-18 that was trained on image labels, normal or anomalous.
 
 The text does not describe the classifier of CAM, guided backpropagation and SmoothGrad. Here it is what CAM needs: the
 encoder of backbone R, the mean of its last map over all places, and one linear unit, trained with both classes
-weighing alike. So these controls see anomalous training images, which no u or s variant does. Explained is its logit.
+weighing alike. So these baselines see anomalous training images, which no u or s variant does. Explained is its logit.
 The maps are computed by captum (`cavga[baselines]`), which is imported when one of them is run.
 """
 
@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cavga.benchmark.baselines.autoencoder import descend, output_of
-from cavga.config.backbones import DEFAULT_NETWORK, NETWORKS
+from cavga.config.backbones import BACKBONES, DEFAULT_BACKBONE
 from cavga.config.schema import RunConfig
 from cavga.data.dataset import image_batch
 from cavga.errors import DataError, MissingExtraError
-from cavga.inference.graph import InferenceOutput, ScoringGraph, enlarged
+from cavga.inference.graph import GraphOutput, ScoringGraph, enlarged
 from cavga.model.build import stages_of
 from cavga.model.encoder import TorchvisionEncoder
 from cavga.model.pretrained import load_encoder_weights
@@ -36,7 +36,7 @@ class LabelClassifier(nn.Module):
         depth = stages_of(config.model)[-1]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.training.seed)
-            self.encoder = TorchvisionEncoder(NETWORKS[DEFAULT_NETWORK], depth=depth, frozen=False)
+            self.encoder = TorchvisionEncoder(BACKBONES[DEFAULT_BACKBONE], depth=depth, frozen=False)
             self.last, self.head = nn.Identity(), nn.Linear(self.encoder.stage_channels[depth], 1)
         load_encoder_weights(self.encoder, config.model.weights or "none")
         for module in self.encoder.modules():
@@ -81,7 +81,7 @@ class ExplanationGraph(ScoringGraph):
         """Train on all normal images and the labelled anomalous ones, from the start."""
         self.model = fitted_classifier(self.config, images, self.anomalous, device)
 
-    def score_images(self, images: Images) -> InferenceOutput:
+    def score_images(self, images: Images) -> GraphOutput:
         """The probability of anomalous, and the saliency of one image at a time, enlarged where it is smaller."""
         # Inside the engine's inference mode nothing has a gradient; a clone made outside it has.
         with torch.inference_mode(False), torch.enable_grad():

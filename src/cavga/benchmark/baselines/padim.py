@@ -1,4 +1,4 @@
-"""PaDiM on the features of our own encoder: the control that shows what is density and what is attention.
+"""PaDiM on the features of our own encoder: the baseline that shows what is density and what is attention.
 
 Defard et al., "PaDiM: a Patch Distribution Modeling Framework for Anomaly Detection and Localization"
 (ICPR 2020 workshops): one Gaussian per position over a random choice of feature channels; the map is
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cavga.data.dataset import image_batches
-from cavga.inference.graph import InferenceOutput, ScoringGraph, enlarged
+from cavga.inference.graph import GraphOutput, ScoringGraph, enlarged
 from cavga.model.blur import blurred
 from cavga.model.cavga import Cavga
 from cavga.shapes import FeatureMap, Images, ScoreMap
@@ -52,14 +52,14 @@ class PadimGraph(ScoringGraph):
         covariance = centred.mT @ centred / max(1, len(images) - 1)
         self.precision = torch.linalg.inv(covariance + RIDGE * torch.eye(covariance.shape[-1], device=device))
 
-    def score_images(self, images: Images) -> InferenceOutput:
+    def score_images(self, images: Images) -> GraphOutput:
         """The Mahalanobis map, and its maximum."""
         features = self._chosen(self.model.encode_stages(images)).permute(0, 2, 3, 1)
         offset = (features - self.mean)[..., None]
         squared = (offset.mT @ self.precision @ offset)[..., 0, 0]
         distance = squared.clamp_min(0).sqrt()
         anomaly_map = blurred_as_published(enlarged(distance, self.image_size))
-        return InferenceOutput(anomaly_map.flatten(1).amax(dim=1), anomaly_map, anomaly_map >= self.pixel_threshold)
+        return GraphOutput(anomaly_map.flatten(1).amax(dim=1), anomaly_map, anomaly_map >= self.pixel_threshold)
 
     def _features(self, images: NDArray[np.uint8], device: torch.device) -> Iterator[FeatureMap]:
         for batch in image_batches(images, device):

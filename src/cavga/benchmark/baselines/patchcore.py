@@ -1,8 +1,8 @@
-"""PatchCore on the features of our own encoder: the control that shows what a memory of patches makes of them.
+"""PatchCore on the features of our own encoder: the baseline that shows what a memory of patches makes of them.
 
-Roth et al., "Towards Total Recall in Industrial Anomaly Detection" (CVPR 2022). A patch is a cell of
-stages 2 and 3, each averaged over 3x3 cells before they are merged; of a model without both stages,
-a cell of all its stages. The map is the distance to the nearest patch of the bank, blurred; the
+Roth et al., "Towards Total Recall in Industrial Anomaly Detection" (CVPR 2022). A patch is a place of
+stages 2 and 3, each averaged over 3x3 places before they are merged; of a model without both stages,
+a place of all its stages. The map is the distance to the nearest patch of the bank, blurred; the
 image's score is the greatest distance before the blur, less where its neighbour is itself a rare one.
 
 The bank is the greedy coreset of 10 % of the training patches, one of the paper's 25, 10 and 1 %; it
@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from cavga.benchmark.baselines.padim import blurred_as_published
 from cavga.data.dataset import image_batches
-from cavga.inference.graph import InferenceOutput, ScoringGraph, enlarged
+from cavga.inference.graph import GraphOutput, ScoringGraph, enlarged
 from cavga.model.cavga import Cavga
 from cavga.model.coreset import greedy_coreset
 from cavga.model.latent import to_size
@@ -56,17 +56,17 @@ class PatchcoreGraph(ScoringGraph):
         first = int(torch.randint(len(patches), (), generator=generator))
         self.bank = patches[greedy_coreset(patches @ projection, num_kept, first=first)]
 
-    def score_images(self, images: Images) -> InferenceOutput:
+    def score_images(self, images: Images) -> GraphOutput:
         """The map of nearest-neighbour distances, and the re-weighted greatest one."""
         scores, maps = [], []
         for patches in self.patches(images):  # one image at a time: the distances of all are large
-            cells = patches.flatten(0, 1)
-            distances, nearest = nearest_neighbours(cells, self.bank)
+            experiments = patches.flatten(0, 1)
+            distances, nearest = nearest_neighbours(experiments, self.bank)
             worst = int(distances.argmax())
-            scores.append(reweighted(distances[worst], cells[worst], self.bank, nearest=int(nearest[worst])))
+            scores.append(reweighted(distances[worst], experiments[worst], self.bank, nearest=int(nearest[worst])))
             maps.append(distances.view(patches.shape[:2]))
         anomaly_map = blurred_as_published(enlarged(torch.stack(maps), self.image_size))
-        return InferenceOutput(torch.stack(scores), anomaly_map, anomaly_map >= self.pixel_threshold)
+        return GraphOutput(torch.stack(scores), anomaly_map, anomaly_map >= self.pixel_threshold)
 
     def patches(self, images: Images) -> Float[Tensor, "batch rows columns features"]:
         """The patch features of images at the input size, at the resolution of the finest stage."""

@@ -1,7 +1,7 @@
-"""Controls: other methods in the same harness, thresholds, test images and metrics as CAVGA's own rows.
+"""Baselines: other methods in the same harness, thresholds, test images and metrics as CAVGA's own rows.
 
-Some read the features of another cell's run, the others train a network of their own, some of those on image labels.
-A control is one file in cavga.baselines and one line in a table here.
+Some read the features of another experiment's run. The others train a network of their own, some of them on image
+labels. A baseline is one file in cavga.benchmark.baselines and one line in a table here.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ from cavga.benchmark.baselines.gamma_vae_g import GammaVaeGraph
 from cavga.benchmark.baselines.label_classifier import Explain, ExplanationGraph
 from cavga.benchmark.baselines.padim import PadimGraph
 from cavga.benchmark.baselines.patchcore import PatchcoreGraph
-from cavga.benchmark.experiments.experiment import Cell
+from cavga.benchmark.experiments.experiment import Experiment
 from cavga.config.schema import RunConfig
 from cavga.data.dataset import cache_images
 from cavga.data.records import hold_out
@@ -31,13 +31,13 @@ from cavga.inference.detector import AnomalyDetector
 from cavga.inference.graph import InferenceGraph
 from cavga.inference.torch_engine import TorchEngine, choose_device, load_run
 from cavga.training.fit_thresholds import set_thresholds
-from cavga.training.inputs import TrainingData, gather
+from cavga.training.inputs import TrainingData, gather_training_images
 from cavga.training.run_folder import encoder_label, provenance
 
-FeatureControl = PadimGraph | PatchcoreGraph
-TrainedControl = AeL2Graph | AeSsimGraph | BetaVaeGraph | AdvaeGraph | GammaVaeGraph
-ON_FEATURES: Mapping[str, type[FeatureControl]] = {"padim": PadimGraph, "patchcore": PatchcoreGraph}
-TRAINED: Mapping[str, type[TrainedControl]] = {
+FeatureBaseline = PadimGraph | PatchcoreGraph
+TrainedBaseline = AeL2Graph | AeSsimGraph | BetaVaeGraph | AdvaeGraph | GammaVaeGraph
+ON_FEATURES: Mapping[str, type[FeatureBaseline]] = {"padim": PadimGraph, "patchcore": PatchcoreGraph}
+TRAINED: Mapping[str, type[TrainedBaseline]] = {
     "ae_l2": AeL2Graph,
     "ae_ssim": AeSsimGraph,
     "beta_vae": BetaVaeGraph,
@@ -47,18 +47,18 @@ TRAINED: Mapping[str, type[TrainedControl]] = {
 LABELLED: Mapping[str, Explain] = {"cam": cam, "guided_backprop": guided_backprop, "smoothgrad": smoothgrad}
 
 
-def run_control(cell: Cell, data: Path, run: Path, output: Path) -> dict[str, Any]:
-    """Fit, calibrate and evaluate a control in the same way as a run of our own.
+def run_baseline(experiment: Experiment, data: Path, run: Path, output: Path) -> dict[str, Any]:
+    """Fit, calibrate and evaluate a baseline in the same way as a run of our own.
 
-    Where our own rows use folds, which would be dear here, thresholds come from a control without the images held
+    Where our own rows use folds, which would be dear here, thresholds come from a baseline without the images held
     out, and one that is fitted to all of them is evaluated: so every row learns from the same images.
     """
-    config = cell.config()
-    inputs = gather(data, config)
+    config = experiment.config()
+    inputs = gather_training_images(data, config)
     fitted, held = inputs.train, inputs.calibration
     if not held:
-        fitted, held = hold_out(inputs.train, fraction=config.data.calibration_fraction, seed=cell.seed)
-    graph, device, description = _start(cell, config, inputs, run, output)
+        fitted, held = hold_out(inputs.train, fraction=config.data.calibration_fraction, seed=experiment.seed)
+    graph, device, description = _start(experiment, config, inputs, run, output)
     images = cache_images(inputs.train, inputs.hashes_of(inputs.train), size=config.data.image_size, folder=run)
     chosen = set(fitted)
     is_fitted = np.array([record in chosen for record in inputs.train])
@@ -67,8 +67,8 @@ def run_control(cell: Cell, data: Path, run: Path, output: Path) -> dict[str, An
     if not is_fitted.all():
         graph.fit(images, device)
     description = {**description, "preset": "control", "calibration": calibration.as_dict()}
-    control = AnomalyDetector(TorchEngine(graph, device), description, inputs.framing)
-    metrics = evaluate_detector(control, inputs.catalog, run, used=dict.fromkeys(inputs.hashes.values(), "")).metrics
+    baseline = AnomalyDetector(TorchEngine(graph, device), description, inputs.tiling)
+    metrics = evaluate_detector(baseline, inputs.catalog, run, used=dict.fromkeys(inputs.hashes.values(), "")).metrics
     del images
     for cache in run.glob("images-*"):
         cache.unlink()
@@ -76,24 +76,24 @@ def run_control(cell: Cell, data: Path, run: Path, output: Path) -> dict[str, An
 
 
 def _start(
-    cell: Cell, config: RunConfig, inputs: TrainingData, run: Path, output: Path
-) -> tuple[FeatureControl | TrainedControl | ExplanationGraph, torch.device, dict[str, Any]]:
-    """The control before it is fitted, where it computes, and what a model.json would say of it."""
-    if cell.method in TRAINED:
-        device, graph = choose_device(config.training.device), TRAINED[cell.method](config)
+    experiment: Experiment, config: RunConfig, inputs: TrainingData, run: Path, output: Path
+) -> tuple[FeatureBaseline | TrainedBaseline | ExplanationGraph, torch.device, dict[str, Any]]:
+    """The baseline before it is fitted, where it computes, and what a model.json would say of it."""
+    if experiment.method in TRAINED:
+        device, graph = choose_device(config.training.device), TRAINED[experiment.method](config)
         origin = provenance(inputs, config, device=str(device), seconds=0.0)
         origin["encoder"] = encoder_label(network_config(config, units=1))
-        return graph, device, {"variant": cell.method, "provenance": origin, "weights_sha256": None}
-    if cell.method in LABELLED:
+        return graph, device, {"variant": experiment.method, "provenance": origin, "weights_sha256": None}
+    if experiment.method in LABELLED:
         bad, size = inputs.anomalous, config.data.image_size
         labelled = cache_images(bad, inputs.hashes_of(bad), size=size, folder=run)
-        control = ExplanationGraph(LABELLED[cell.method], config, labelled)
+        baseline = ExplanationGraph(LABELLED[experiment.method], config, labelled)
         origin = provenance(inputs, config, device=config.training.device, seconds=0.0)
-        description = {"variant": cell.method, "provenance": origin, "weights_sha256": None}
-        return control, choose_device(config.training.device), description
-    base = replace(cell, name=cell.features_of or "")
+        description = {"variant": experiment.method, "provenance": origin, "weights_sha256": None}
+        return baseline, choose_device(config.training.device), description
+    base = replace(experiment, name=experiment.features_of or "")
     engine, description = load_run(output / base.folder, "auto")
     assert isinstance(engine.graph, InferenceGraph)
     features = engine.graph.model
-    on_features = ON_FEATURES[cell.method](features, image_size=config.data.image_size, seed=cell.seed)
+    on_features = ON_FEATURES[experiment.method](features, image_size=config.data.image_size, seed=experiment.seed)
     return on_features, engine.device, description

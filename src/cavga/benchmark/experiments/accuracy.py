@@ -9,7 +9,7 @@ from cavga.benchmark.experiments.experiment import (
     JUICE,
     SCREW,
     TILE,
-    Cell,
+    Experiment,
     Overrides,
     merge,
 )
@@ -17,38 +17,38 @@ from cavga.demo.run import TEXTURE_SETTINGS
 from cavga.demo.textures import TEXTURES
 
 
-def demo_cells(seeds: Sequence[int], _weights: str | None) -> list[Cell]:
-    """The demo's textures: good images only and made anomalies, what training the encoder and L_ae add, the control."""
+def demo_experiments(seeds: Sequence[int], _weights: str | None) -> list[Experiment]:
+    """The demo's textures: u and s, what training the encoder and L_ae add, the baseline."""
     made: Overrides = {"model": {"variant": "r-s"}, "training": {"epochs": 10}}
     untrained: Overrides = {"model": {"weights": "none", "train_encoder": False}}
     no_attention: Overrides = {"loss": {"attention_weight": 0.0}}
     paper: Overrides = {"training": {"epochs": 15}}
-    base, cells = merge(TEXTURE_SETTINGS, {"model": {"variant": "r-u"}}), []
+    base, experiments = merge(TEXTURE_SETTINGS, {"model": {"variant": "r-u"}}), []
     for seed in seeds:
         for texture in TEXTURES:
             for name, preset, extra, note in (
                 ("recommended", "recommended", {}, ""),
-                ("r-s, recommended", "recommended", made, "encoder, latent and C trained on made anomalies"),
+                ("r-s, recommended", "recommended", made, "encoder, latent and C trained on synthetic anomalies"),
                 ("untrained encoder", "recommended", untrained, "encoder random and frozen"),
                 ("without L_ae", "recommended", no_attention, "w_ae = 0"),
                 ("paper", "paper", paper, "15 epochs of 150; one seed"),
             ):
                 if preset == "paper" and seed != seeds[0]:
-                    continue  # minutes a cell
+                    continue  # minutes an experiment
                 overrides = merge(base, extra)
-                cells.append(Cell(name, texture, preset=preset, overrides=overrides, seed=seed, note=note))
-            cells.append(
-                Cell("PaDiM, same features", texture, "padim", overrides=base, seed=seed,
+                experiments.append(Experiment(name, texture, preset=preset, overrides=overrides, seed=seed, note=note))
+            experiments.append(
+                Experiment("PaDiM, same features", texture, "padim", overrides=base, seed=seed,
                      features_of="recommended", note="control")
             )  # fmt: skip
-    return cells
+    return experiments
 
 
-def screw_cells(seeds: Sequence[int], weights: str | None) -> list[Cell]:
-    """MVTec's screw with ImageNet's ResNet-18: both presets, what training mu takes, and the control."""
+def screw_experiments(seeds: Sequence[int], weights: str | None) -> list[Experiment]:
+    """MVTec's screw with ImageNet's ResNet-18: both presets, what training mu takes, and the baseline."""
     source = weights or "imagenet"
     base: Overrides = {"model": {"variant": "r-u", "weights": source}}
-    cells = []
+    experiments = []
     for seed in seeds:
         for name, preset, extra, note in (
             ("recommended", "recommended", {}, ""),
@@ -58,30 +58,34 @@ def screw_cells(seeds: Sequence[int], weights: str | None) -> list[Cell]:
             ("mu trained on", "recommended", {"model": {"train_latent": True}}, "whitened mu, then trained with Eq. 4"),
             ("paper", "paper", FROZEN_PAPER, FROZEN_PAPER_NOTE),
         ):
-            cells.append(Cell(name, SCREW, preset=preset, overrides=merge(base, extra), seed=seed, note=note))
-        cells.append(Cell("PaDiM, same features", SCREW, "padim", overrides=base, seed=seed,
+            experiments.append(
+                Experiment(name, SCREW, preset=preset, overrides=merge(base, extra), seed=seed, note=note)
+            )
+        experiments.append(Experiment("PaDiM, same features", SCREW, "padim", overrides=base, seed=seed,
                           features_of="recommended", note="control"))  # fmt: skip
-    return cells
+    return experiments
 
 
-def accuracy_cells(seeds: Sequence[int], weights: str | None) -> list[Cell]:
-    """The good-images-only variants and both controls on the real sets at 256 px.
+def accuracy_experiments(seeds: Sequence[int], weights: str | None) -> list[Experiment]:
+    """The good-images-only variants and both baselines on the real sets at 256 px.
 
-    `r-s` and the controls with every seed (of a control it draws the first patch and the images that set thresholds),
+    `r-s` and the baselines with every seed (of a baseline it draws the first patch and the images that set thresholds),
     `r-u` with the first one alone: its image scores are those of `r-s`.
     """
     base: Overrides = {"model": {"variant": "r-u", "weights": weights or "imagenet"}}
     r_s = merge(base, {"model": {"variant": "r-s"}})
-    cells = []
+    experiments = []
     for seed in seeds:
         for data in (TILE, SCREW, JUICE, ELPV):
-            cells.append(Cell("r-s, recommended", data, overrides=r_s, seed=seed))
+            experiments.append(Experiment("r-s, recommended", data, overrides=r_s, seed=seed))
             for name, method in (("PaDiM, same features", "padim"), ("PatchCore, same features", "patchcore")):
-                cells.append(Cell(name, data, method, overrides=base, seed=seed,
+                experiments.append(Experiment(name, data, method, overrides=base, seed=seed,
                                   features_of="r-s, recommended", note="control"))  # fmt: skip
             if seed != seeds[0]:
                 continue
-            cells.append(Cell("r-u, recommended", data, overrides=base, seed=seed))
-            cells.append(Cell("r-u, paper", data, preset="paper", overrides=merge(base, FROZEN_PAPER), seed=seed,
-                              note=FROZEN_PAPER_NOTE))  # fmt: skip
-    return cells
+            experiments.append(Experiment("r-u, recommended", data, overrides=base, seed=seed))
+            overrides = merge(base, FROZEN_PAPER)
+            experiments.append(
+                Experiment("r-u, paper", data, preset="paper", overrides=overrides, seed=seed, note=FROZEN_PAPER_NOTE)
+            )
+    return experiments

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Literal
 
-from cavga.benchmark.experiments.experiment import TILE, Cell, Overrides, merge
+from cavga.benchmark.experiments.experiment import TILE, Experiment, Overrides, merge
 from cavga.config.presets import PAPER
 
 NUM_IMAGES: tuple[int | Literal["all"], ...] = (5, 10, 20, 50, 100, "all")
@@ -13,7 +13,7 @@ PAPER_NOTE = "R to layer3; as many steps whatever the number of images"
 RECOMMENDED_NOTE = "no score reads what Eq. 4 trains, so L_ae changes none"
 
 
-def data_curve_cells(seeds: Sequence[int], weights: str | None) -> list[Cell]:
+def data_curve_experiments(seeds: Sequence[int], weights: str | None) -> list[Experiment]:
     """R_u of preset `paper` with and without L_ae, and `recommended`, at every number of images."""
     base: Overrides = {
         "data": {"image_size": (128, 128)},
@@ -30,7 +30,7 @@ def data_curve_cells(seeds: Sequence[int], weights: str | None) -> list[Cell]:
         ("r-s, recommended", "recommended", merge(base, {"model": {"variant": "r-s"}}), RECOMMENDED_NOTE),
     ]
     return [
-        Cell(name, TILE, preset=preset, overrides=overrides, seed=seed, num_images=number, note=note)
+        Experiment(name, TILE, preset=preset, overrides=overrides, seed=seed, num_images=number, note=note)
         for seed in seeds
         for number in NUM_IMAGES
         for name, preset, overrides, note in rows

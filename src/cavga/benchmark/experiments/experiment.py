@@ -1,4 +1,4 @@
-"""A cell of a table: which model is trained on which data with which seed."""
+"""An experiment of a table: which model is trained on which data with which seed."""
 
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -20,21 +20,21 @@ FROZEN_PAPER_NOTE = "R to layer3, frozen: the weights at hand end there; 4 epoch
 
 
 @dataclass(frozen=True)
-class Cell:
+class Experiment:
     """One row of a table."""
 
     name: str
     data: str
     """Folder below the table's data root."""
     method: str = "cavga"
-    """"cavga", or a control of cavga.benchmark.baselines.run_baseline; some stand on the features of the cell that
+    """"cavga", or a baseline of cavga.benchmark.baselines; some stand on the features of the experiment that
     `features_of` names."""
     preset: str = "recommended"
     overrides: Overrides = field(default_factory=dict)
     seed: int = 0
     features_of: str | None = None
     without: str | None = None
-    """A cell of the same data and seed, run before, whose training images are left out of the test as well."""
+    """An experiment of the same data and seed, run before, whose training images are left out of the test as well."""
     normal_class: str | None = None
     """Of a set of several classes the one that is normal."""
     contamination: float | None = None
@@ -45,7 +45,7 @@ class Cell:
     num_images: int | Literal["all"] | None = None
     """So many of the normal training images, drawn by the seed, a smaller number out of a larger; "all" and None: all.
 
-    "all" is the last point of a curve, None a cell of another table. The test images are those of the data.
+    "all" is the last point of a curve, None an experiment of another table. The test images are those of the data.
     """
     with_spare: bool = False
     """LAG: the suspicious images that its split leaves over are training images too, labelled so."""
@@ -55,7 +55,7 @@ class Cell:
 
     @property
     def folder(self) -> str:
-        """Where the cell's run lies below the output."""
+        """Where the experiment's run lies below the output."""
         chosen = "" if self.chosen is None else f", {self.chosen}"
         chosen += "" if self.num_images is None else f", {self.num_images} images"
         return f"{self.name}/{self.data.replace('/', '-')}{chosen}/seed-{self.seed}"
@@ -77,7 +77,7 @@ class Cell:
 
     @property
     def kind(self) -> str:
-        """The variant of one of our models, the method of a control."""
+        """The variant of one of our models, the method of a baseline."""
         variant: str = self.overrides.get("model", {}).get("variant", PRESETS[self.preset].model.variant)
         return variant if self.method == "cavga" else self.method
 

@@ -1,35 +1,40 @@
-"""Every table and figure and its cells."""
+"""Every table and figure and its experiments."""
 
 from collections.abc import Callable, Sequence
 
-from cavga.benchmark.experiments.accuracy import accuracy_cells, demo_cells, screw_cells
-from cavga.benchmark.experiments.data_curve import data_curve_cells
-from cavga.benchmark.experiments.experiment import Cell
-from cavga.benchmark.experiments.figures import fig1_cells, fig3_cells, fig4_cells, fig5_cells
-from cavga.benchmark.experiments.table_7 import table7_cells
-from cavga.benchmark.experiments.table_8_and_weak import contamination_cells, table8_cells, variant_cells, weak_cells
-from cavga.benchmark.experiments.tables_3_to_6 import table3_cells, table4_cells, table5_cells
+from cavga.benchmark.experiments.accuracy import accuracy_experiments, demo_experiments, screw_experiments
+from cavga.benchmark.experiments.data_curve import data_curve_experiments
+from cavga.benchmark.experiments.experiment import Experiment
+from cavga.benchmark.experiments.figures import fig1_experiments, fig3_experiments, fig4_experiments, fig5_experiments
+from cavga.benchmark.experiments.table_7 import table7_experiments
+from cavga.benchmark.experiments.table_8_and_weak import (
+    contamination_experiments,
+    table8_experiments,
+    variant_experiments,
+    weak_experiments,
+)
+from cavga.benchmark.experiments.tables_3_to_6 import table3_experiments, table4_experiments, table5_experiments
 
-TABLES: dict[str, Callable[[Sequence[int], str | None], list[Cell]]] = {
-    "table3": table3_cells,
-    "table4": table4_cells,
-    "table5": table5_cells,
-    "table6": table3_cells,
-    "demo": demo_cells,
-    "screw": screw_cells,
-    "variants": variant_cells,
-    "table7": table7_cells,
-    "table8": table8_cells,
-    "weak": weak_cells,
-    "accuracy": accuracy_cells,
-    "contamination": contamination_cells,
-    "data-curve": data_curve_cells,
-    "fig1": fig1_cells,
-    "fig3": fig3_cells,
-    "fig4": fig4_cells,
-    "fig5": fig5_cells,
+TABLES: dict[str, Callable[[Sequence[int], str | None], list[Experiment]]] = {
+    "table3": table3_experiments,
+    "table4": table4_experiments,
+    "table5": table5_experiments,
+    "table6": table3_experiments,
+    "demo": demo_experiments,
+    "screw": screw_experiments,
+    "variants": variant_experiments,
+    "table7": table7_experiments,
+    "table8": table8_experiments,
+    "weak": weak_experiments,
+    "accuracy": accuracy_experiments,
+    "contamination": contamination_experiments,
+    "data-curve": data_curve_experiments,
+    "fig1": fig1_experiments,
+    "fig3": fig3_experiments,
+    "fig4": fig4_experiments,
+    "fig5": fig5_experiments,
 }
-# Tables and figures of the same cells keep them in one folder, so that none is run twice.
+# Tables and figures of the same experiments keep them in one folder, so that none is run twice.
 FOLDERS: dict[str | tuple[str, str], str] = {
     **dict.fromkeys(("table3", "table6", "fig1", "fig3", "fig4"), "mvtec_ad"),
     "fig5": "table8",

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from cavga.benchmark.experiments.experiment import Cell, Overrides, merge
+from cavga.benchmark.experiments.experiment import Experiment, Overrides, merge
 from cavga.data.readers.published import CIFAR10_CLASSES, FASHION_MNIST_CLASSES, MNIST_CLASSES
 
 # Every row gets what fits into about four minutes on one core, its test included: an epoch of d-u takes one of them,
@@ -13,12 +13,12 @@ SMALL: Overrides = {
     "model": {"variant": "d-u", "weights": "none", "decoder_width": 32},
     "training": {"batch_size": 16},
 }
-EPOCHS, EPOCHS_OF_CONTROLS, EPOCHS_OF_GAMMA_VAE = 1, 4, 2
+EPOCHS, EPOCHS_OF_BASELINES, EPOCHS_OF_GAMMA_VAE = 1, 4, 2
 # Flips and turns, which the preset has, would make a 6 of a 9.
 PAPER: Overrides = {"data": {"augment": False}}
 # The objects are centred: the image as a whole says more than its neighbourhoods (docs/decisions/0019).
 FITTED = {"features": "linear", "map_cell": 2, "prior": "aggregated"}
-CONTROLS = (
+BASELINES = (
     ("AE, L2", "ae_l2"),
     ("AE, SSIM", "ae_ssim"),
     ("beta-VAE", "beta_vae"),
@@ -30,35 +30,35 @@ SEEDED_CLASSES = (0, 4, 8)  # of the sets other than MNIST: those that are run w
 JPEG_NOTE = "CIFAR-10 from JPEG files, which are lossy"
 
 
-def table7_cells(seeds: Sequence[int], _weights: str | None) -> list[Cell]:
-    """Every class of the three sets as the normal one, d-u with both presets and the controls.
+def table7_experiments(seeds: Sequence[int], _weights: str | None) -> list[Experiment]:
+    """Every class of the three sets as the normal one, d-u with both presets and the baselines.
 
     MNIST with every seed; of the others every class with the first one, and three classes with all of them.
     """
-    cells = []
+    experiments = []
     for seed in seeds:
         for data, classes in CLASSES_OF.items():
             for number, normal_class in enumerate(classes):
                 if data == "MNIST" or seed == seeds[0] or number in SEEDED_CLASSES:
-                    cells += list(_rows(data, normal_class, seed))
-    return cells
+                    experiments += list(_rows(data, normal_class, seed))
+    return experiments
 
 
-def _rows(data: str, normal_class: str, seed: int) -> Iterator[Cell]:
-    """The cells of one class and seed."""
+def _rows(data: str, normal_class: str, seed: int) -> Iterator[Experiment]:
+    """The experiments of one class and seed."""
     ours: Overrides = {"training": {"epochs": EPOCHS}}
     fitted = merge(ours, {"model": FITTED})
     for name, preset, extra, note in (
         ("d-u, paper", "paper", merge(ours, PAPER), f"{EPOCHS} epoch of 150, not augmented"),
         ("d-u, recommended (not the paper)", "recommended", fitted, f"{EPOCHS} epoch of 10, prior aggregated"),
     ):
-        yield Cell(name, data, preset=preset, overrides=merge(SMALL, extra), seed=seed, normal_class=normal_class,
+        yield Experiment(name, data, preset=preset, overrides=merge(SMALL, extra), seed=seed, normal_class=normal_class,
                    note=_note(data, note))  # fmt: skip
-    for name, method in CONTROLS:
-        epochs = EPOCHS_OF_GAMMA_VAE if method == "gamma_vae_g" else EPOCHS_OF_CONTROLS
+    for name, method in BASELINES:
+        epochs = EPOCHS_OF_GAMMA_VAE if method == "gamma_vae_g" else EPOCHS_OF_BASELINES
         overrides = merge(SMALL, {"training": {"epochs": epochs}})
-        yield Cell(name, data, method, overrides=overrides, seed=seed, normal_class=normal_class,
-                   note=_note(data, f"control, {epochs} epochs"))  # fmt: skip
+        yield Experiment(name, data, method, overrides=overrides, seed=seed, normal_class=normal_class,
+                   note=_note(data, f"baseline, {epochs} epochs"))  # fmt: skip
 
 
 def _note(data: str, note: str) -> str:

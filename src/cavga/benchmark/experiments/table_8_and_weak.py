@@ -2,24 +2,24 @@
 
 from collections.abc import Sequence
 
-from cavga.benchmark.experiments.experiment import SCREW, TILE, Cell, Overrides, merge
+from cavga.benchmark.experiments.experiment import SCREW, TILE, Experiment, Overrides, merge
 from cavga.config.presets import PRESETS
 from cavga.demo.run import TEXTURE_SETTINGS
 from cavga.demo.textures import TEXTURES
 
 PAPER_EPOCHS, PAPER_EPOCHS_TEXTURE = 5, 8  # of 150, in `variants`: what two cores can do
 CONTAMINATION_SHARES = (0.0, 0.02, 0.05, 0.1)  # bad / (good + bad) of what is labelled good
-CONTAMINATION_VARIANTS = ("r-s", "r-u")  # with `recommended`; the controls stand on the features of the first
+CONTAMINATION_VARIANTS = ("r-s", "r-u")  # with `recommended`; the baselines stand on the features of the first
 
 
-def variant_cells(seeds: Sequence[int], weights: str | None) -> list[Cell]:
+def variant_experiments(seeds: Sequence[int], weights: str | None) -> list[Experiment]:
     """The four variants with both presets at 128 px, all of them tested without the images that r-w drew."""
-    cells = []
+    experiments = []
     for seed in seeds:
         for data in (*TEXTURES, TILE, *([SCREW] if seed == seeds[0] else [])):
             for preset in PRESETS:
                 if preset == "paper" and data in TEXTURES and seed != seeds[0]:
-                    continue  # minutes a cell
+                    continue  # minutes an experiment
                 for variant in ("r-w", "r-u", "d-w", "d-u"):
                     name, first = f"{variant}, {preset}", "r-w, recommended"
                     overrides, note = _at_128_px(variant, preset, data, weights)
@@ -28,13 +28,15 @@ def variant_cells(seeds: Sequence[int], weights: str | None) -> list[Cell]:
                         overrides = merge(overrides, {"training": {"epochs": epochs}})
                         note = f"{note}, {epochs} epochs of 150".removeprefix(", ")
                     without = None if name == first else first
-                    cells.append(
-                        Cell(name, data, preset=preset, overrides=overrides, seed=seed, without=without, note=note)
+                    experiments.append(
+                        Experiment(
+                            name, data, preset=preset, overrides=overrides, seed=seed, without=without, note=note
+                        )
                     )
-    return cells
+    return experiments
 
 
-def table8_cells(seeds: Sequence[int], weights: str | None) -> list[Cell]:
+def table8_experiments(seeds: Sequence[int], weights: str | None) -> list[Experiment]:
     """The paper's ablation c1 to c8 on magnetic tile, then readings of its text that c4 and c8 leave open."""
     vector: Overrides = {"model": {"latent_shape": "vector", "latent_channels": 100}}
     no_expansion: Overrides = {"loss": {"attention_weight": 0.0}}
@@ -52,13 +54,13 @@ def table8_cells(seeds: Sequence[int], weights: str | None) -> list[Cell]:
         ("c4 without the decoder's skip", "r-u", no_skip),
         ("c8 without the decoder's skip", "r-w", no_skip),
         ("c8, map of the probability", "r-w", {"model": {"class_score": "probability"}}),
-        ("c8, map if called anomalous", "r-w", {"model": {"map_gate": "predicted_anomalous"}}),
+        ("c8, map if predicted anomalous", "r-w", {"model": {"map_gate": "predicted_anomalous"}}),
         ("c8, classes weighted, w_c = 1", "r-w", {"loss": {"class_balance": "weighted", "classification_weight": 1.0}}),
     ]
-    return _tile_cells(rows, seeds, "paper", weights)
+    return _tile_experiments(rows, seeds, "paper", weights)
 
 
-def weak_cells(seeds: Sequence[int], weights: str | None) -> list[Cell]:
+def weak_experiments(seeds: Sequence[int], weights: str | None) -> list[Experiment]:
     """r-w `recommended` on magnetic tile: how many labelled bad images it takes, and what its parts add.
 
     One epoch: the encoder is frozen and mu whitened, so the decoder alone is trained, which no score uses.
@@ -75,14 +77,14 @@ def weak_cells(seeds: Sequence[int], weights: str | None) -> list[Cell]:
         ("8, classes not weighted", "r-w", {"loss": {"class_balance": "plain"}}),
     ]
     one_epoch: Overrides = {"training": {"epochs": 1}}
-    return _tile_cells([(name, variant, merge(one_epoch, extra)) for name, variant, extra in rows],
+    return _tile_experiments([(name, variant, merge(one_epoch, extra)) for name, variant, extra in rows],
                        seeds, "recommended", weights)  # fmt: skip
 
 
-def contamination_cells(seeds: Sequence[int], weights: str | None) -> list[Cell]:
-    """`recommended` and the controls on magnetic tile and screw with some of the good images bad ones, at 128 px."""
-    one_epoch: Overrides = {"training": {"epochs": 1}}  # as in `weak_cells`; D's encoder has to be trained
-    cells = []
+def contamination_experiments(seeds: Sequence[int], weights: str | None) -> list[Experiment]:
+    """`recommended` and the baselines on magnetic tile and screw with some of the good images bad ones, at 128 px."""
+    one_epoch: Overrides = {"training": {"epochs": 1}}  # as in `weak_experiments`; D's encoder has to be trained
+    experiments = []
     for seed in seeds:
         for data in (TILE, SCREW):
             for variant in CONTAMINATION_VARIANTS:
@@ -90,38 +92,38 @@ def contamination_cells(seeds: Sequence[int], weights: str | None) -> list[Cell]
                 overrides = merge(overrides, one_epoch if variant.startswith("r") else {})
                 for share in CONTAMINATION_SHARES:
                     name = contaminated_name(variant, share)
-                    cells.append(Cell(name, data, overrides=overrides, seed=seed, contamination=share))
+                    experiments.append(Experiment(name, data, overrides=overrides, seed=seed, contamination=share))
             first = CONTAMINATION_VARIANTS[0]
             overrides, _ = _at_128_px(first, "recommended", data, weights)
             for method, title in (("padim", "PaDiM"), ("patchcore", "PatchCore")):
                 for share in CONTAMINATION_SHARES:
-                    cells.append(
-                        Cell(contaminated_name(title, share), data, method, overrides=overrides, seed=seed,
+                    experiments.append(
+                        Experiment(contaminated_name(title, share), data, method, overrides=overrides, seed=seed,
                              features_of=contaminated_name(first, share), contamination=share, note="control")
                     )  # fmt: skip
-    return cells
+    return experiments
 
 
 def contaminated_name(what: str, share: float) -> str:
-    """A cell's name in the table `contamination`: "r-u, 5 % bad"."""
+    """An experiment's name in the table `contamination`: "r-u, 5 % bad"."""
     return f"{what}, {100 * share:g} % bad"
 
 
-def _tile_cells(
+def _tile_experiments(
     rows: Sequence[tuple[str, str, Overrides]], seeds: Sequence[int], preset: str, weights: str | None
-) -> list[Cell]:
+) -> list[Experiment]:
     """(name, variant, overrides) on magnetic tile, all tested without what the first one was trained on."""
-    first, cells = rows[0][0], []
+    first, experiments = rows[0][0], []
     for seed in seeds:
         for name, variant, extra in rows:
             overrides, note = _at_128_px(variant, preset, TILE, weights)
-            cells.append(Cell(name, TILE, preset=preset, overrides=merge(overrides, extra), seed=seed,
+            experiments.append(Experiment(name, TILE, preset=preset, overrides=merge(overrides, extra), seed=seed,
                               without=None if name == first else first, note=note))  # fmt: skip
-    return cells
+    return experiments
 
 
 def _at_128_px(variant: str, preset: str, data: str, weights: str | None) -> tuple[Overrides, str]:
-    """What a cell at 128 px is run with, and what of the paper's settings was left out."""
+    """What an experiment at 128 px is run with, and what of the paper's settings was left out."""
     base: Overrides = {"data": {"image_size": (128, 128)}, "model": {"variant": variant}}
     if data in TEXTURES:
         return merge(TEXTURE_SETTINGS, base), ""

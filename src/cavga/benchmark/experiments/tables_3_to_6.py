@@ -5,45 +5,47 @@ import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from cavga.benchmark.experiments.experiment import TILE, Cell, Overrides, merge
+from cavga.benchmark.experiments.experiment import TILE, Experiment, Overrides, merge
 from cavga.data.readers.published import MVTEC_AD_CATEGORIES, SHANGHAITECH_SCENES
 
 WEAK, UNSUPERVISED = ("d-u", "r-u", "d-w", "r-w"), ("d-u", "r-u")
 NOT_THE_PAPER = "not the paper's settings"
 
 
-def table3_cells(seeds: Sequence[int], weights: str | None) -> list[Cell]:
+def table3_experiments(seeds: Sequence[int], weights: str | None) -> list[Experiment]:
     """Every category of MVTec AD, and magnetic tile as a data set that the paper does not have; Table 6 has the same.
 
     Each row is tested on the official test images, but for those that a w variant drew to train on.
     """
     places: list[tuple[str, Overrides]] = [(f"mvtec_ad/{name}", {}) for name in MVTEC_AD_CATEGORIES]
-    cells: list[Cell] = []
+    experiments: list[Experiment] = []
     for seed in seeds:
         for data, chosen in [*places, (TILE, {})]:
-            cells += _cells(data, chosen, WEAK, seed, weights, controls=("padim", "patchcore"))
-    return cells
+            experiments += _experiments(data, chosen, WEAK, seed, weights, baselines=("padim", "patchcore"))
+    return experiments
 
 
-def table4_cells(seeds: Sequence[int], weights: str | None) -> list[Cell]:
-    """The twelve scenes of mSTC that have a test. No controls: a memory of so many frames fits no machine at hand."""
-    cells: list[Cell] = []
+def table4_experiments(seeds: Sequence[int], weights: str | None) -> list[Experiment]:
+    """The twelve scenes of mSTC that have a test. No baselines: a memory of so many frames fits no machine at hand."""
+    experiments: list[Experiment] = []
     for seed in seeds:
         for scene in SHANGHAITECH_SCENES:
-            cells += _cells("shanghaitech", {"data": {"category": scene}}, WEAK, seed, weights, controls=())
-    return cells
+            experiments += _experiments(
+                "shanghaitech", {"data": {"category": scene}}, WEAK, seed, weights, baselines=()
+            )
+    return experiments
 
 
-def table5_cells(seeds: Sequence[int], weights: str | None) -> list[Cell]:
+def table5_experiments(seeds: Sequence[int], weights: str | None) -> list[Experiment]:
     """LAG, good images only, as in the paper; then what the paper holds against it, which sees image labels."""
-    cells: list[Cell] = []
+    experiments: list[Experiment] = []
     for seed in seeds:
-        cells += _cells("lag", {}, UNSUPERVISED, seed, weights, controls=("padim",))
-        cells += _explanations("lag", seed, weights)
-    return cells
+        experiments += _experiments("lag", {}, UNSUPERVISED, seed, weights, baselines=("padim",))
+        experiments += _explanations("lag", seed, weights)
+    return experiments
 
 
-def _explanations(data: str, seed: int, weights: str | None) -> Iterator[Cell]:
+def _explanations(data: str, seed: int, weights: str | None) -> Iterator[Experiment]:
     """CAM, guided backpropagation and SmoothGrad, each of a classifier of image labels."""
     has_layer4 = _has_layer4(weights)
     overrides: Overrides = {
@@ -51,16 +53,16 @@ def _explanations(data: str, seed: int, weights: str | None) -> Iterator[Cell]:
         "model": {"variant": "r-w", "weights": weights or "imagenet", "stages": (4,) if has_layer4 else (3,)},
         "training": {"epochs": 10, "learning_rate": 1e-4},
     }
-    note = "control; sees anomalous training images: explains a ResNet-18 that is trained on image labels"
+    note = "baseline; sees anomalous training images: explains a ResNet-18 that is trained on image labels"
     note += "" if has_layer4 else "; to layer3: the weights file ends there"
     for method, name in (("cam", "CAM"), ("guided_backprop", "GBP"), ("smoothgrad", "SmoothGrad")):
-        yield Cell(name, data, method, overrides=overrides, seed=seed, with_spare=True, note=note)
+        yield Experiment(name, data, method, overrides=overrides, seed=seed, with_spare=True, note=note)
 
 
-def _cells(
-    data: str, chosen: Overrides, variants: Sequence[str], seed: int, weights: str | None, *, controls: Sequence[str]
-) -> Iterator[Cell]:
-    """The variants with preset `paper`, then those and r-s with `recommended`, then controls on r-u's features."""
+def _experiments(
+    data: str, chosen: Overrides, variants: Sequence[str], seed: int, weights: str | None, *, baselines: Sequence[str]
+) -> Iterator[Experiment]:
+    """The variants with preset `paper`, then those and r-s with `recommended`, then baselines on r-u's features."""
     is_extra = data == TILE
     for preset in ("paper", "recommended"):
         for variant in (*variants, *(["r-s"] if preset == "recommended" else [])):
@@ -71,12 +73,12 @@ def _cells(
                 if preset == "paper" and not _has_layer4(weights):
                     model = merge(model, {"model": {"stages": (3,), "latent_channels": 256}})
                     note = "R to layer3: the weights file ends there"
-            yield Cell(f"{variant}, {preset}", data, preset=preset, overrides=merge(chosen, model), seed=seed,
+            yield Experiment(f"{variant}, {preset}", data, preset=preset, overrides=merge(chosen, model), seed=seed,
                        note=note, is_extra=is_extra)  # fmt: skip
     base = merge(chosen, {"model": {"variant": "r-u", "weights": weights or "imagenet"}})
-    for method in controls:
+    for method in baselines:
         name = {"padim": "PaDiM", "patchcore": "PatchCore"}[method]
-        yield Cell(f"{name}, same features", data, method, overrides=base, seed=seed,
+        yield Experiment(f"{name}, same features", data, method, overrides=base, seed=seed,
                    features_of="r-u, recommended", note="control", is_extra=is_extra)  # fmt: skip
 
 
@@ -90,6 +92,6 @@ def _has_layer4(weights: str | None) -> bool:
         size = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
         try:
             names = json.loads(file.read(min(size, 1 << 24)))
-        except ValueError:  # a damaged file is named when a cell reads it
+        except ValueError:  # a damaged file is named when an experiment reads it
             return True
     return not isinstance(names, dict) or "layer4.0.conv1.weight" in names

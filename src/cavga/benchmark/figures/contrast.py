@@ -26,10 +26,10 @@ def contrast_of(photograph: NDArray[np.uint8], mask: NDArray[np.bool_]) -> float
     """The contrast of what the mask shows; None where there is no ring, nothing inside, or one grey alone."""
     grey = np.asarray(Image.fromarray(photograph).convert("L"), dtype=np.float64)
     ring = outer_line(mask, max(1, round(RING_SHARE * max(mask.shape)))) & ~mask
-    deviation = grey.std()
-    if not mask.any() or not ring.any() or deviation == 0:
+    std = grey.std()
+    if not mask.any() or not ring.any() or std == 0:
         return None
-    return float(abs(grey[mask].mean() - grey[ring].mean()) / deviation)
+    return float(abs(grey[mask].mean() - grey[ring].mean()) / std)
 
 
 def bin_of(contrast: float) -> str:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from cavga.benchmark.experiments.figures import WITHOUT_EXPANSION
 from cavga.benchmark.figures.files import Drawing
-from cavga.benchmark.figures.finished_runs import TestedRun, by_place, maps_of, photograph_of, shared_images
+from cavga.benchmark.figures.finished_runs import FinishedRun, by_place, maps_of, photograph_of, shared_images
 from cavga.benchmark.figures.strips import SIDE
 from cavga.benchmark.tables.html import html_lines
 from cavga.data.records import ANOMALOUS, NORMAL
@@ -33,12 +33,12 @@ CLASS_RULE = (
 )
 
 
-def draw(runs: Sequence[TestedRun]) -> Drawing:
-    """Figure 1 (i) from the runs of cells.figures.fig1_cells."""
+def draw(runs: Sequence[FinishedRun]) -> Drawing:
+    """Figure 1 (i) from the runs of experiments.figures.fig1_experiments."""
     body, coverage, shown = "", [], {}
     for place, of_place in by_place(runs).items():
-        unsupervised = [run for run in of_place if run.cell.kind.endswith("-u")]
-        weak = [run for run in of_place if run.cell.kind.endswith("-w")]
+        unsupervised = [run for run in of_place if run.experiment.kind.endswith("-u")]
+        weak = [run for run in of_place if run.experiment.kind.endswith("-w")]
         parts, lines = [], []
         if unsupervised:
             paths, pictures, found = _expansion(unsupervised)
@@ -62,13 +62,13 @@ def equal_steps(images: Sequence[ScoredImage], number: int) -> list[ScoredImage]
     return [ordered[(2 * i + 1) * len(ordered) // (2 * number)] for i in range(number)]
 
 
-def _expansion(runs: Sequence[TestedRun]) -> tuple[list[str], str, list[dict[str, Any]]]:
+def _expansion(runs: Sequence[FinishedRun]) -> tuple[list[str], str, list[dict[str, Any]]]:
     """Of the runs of a u variant: paths shown, their rows, and the coverage over all good test images."""
     good = [image for image in shared_images(runs) if image.record.label == NORMAL]
     shown, lines = equal_steps(good, NUM_SHOWN), []
     rows: list[list[tuple[str, str, NDArray[np.float32]]]] = [[] for _ in shown]
     for run in runs:
-        detector, name = run.detector(), run.cell.name
+        detector, name = run.detector(), run.experiment.name
         title = "A without L_ae" if name.endswith(WITHOUT_EXPANSION) else "A with L_ae"
         lines.append({"model": name, "map": "A", **_coverage(1 - found for found in maps_of(detector, good))})
         for row, found in zip(rows, maps_of(detector, shown), strict=True):
@@ -80,7 +80,7 @@ def _expansion(runs: Sequence[TestedRun]) -> tuple[list[str], str, list[dict[str
     return [image.record.relative_path for image in shown], f'<div class="gallery">{pictures}</div>', lines
 
 
-def _classes(run: TestedRun) -> tuple[str, list[dict[str, Any]]]:
+def _classes(run: FinishedRun) -> tuple[str, list[dict[str, Any]]]:
     """Of a run of a w variant: the attention of both classes in pictures, and its coverage of all test images."""
     detector, cases, lines = run.detector(), [], []
     for label in (NORMAL, ANOMALOUS):
@@ -91,7 +91,7 @@ def _classes(run: TestedRun) -> tuple[str, list[dict[str, Any]]]:
         for position, symbol in enumerate(("A^cn", "A^ca")):
             kind = ("good", "defective")[label]
             covered = _coverage(pair[position] for pair in pairs)
-            lines.append({"model": run.cell.name, "map": f"{symbol}, {kind} images", **covered})
+            lines.append({"model": run.experiment.name, "map": f"{symbol}, {kind} images", **covered})
         cases.append(_case(median_image(images), detector))
     return attention_figure(cases), lines
 

@@ -22,7 +22,7 @@ from cavga.rendering.html import fault_list, hint, write_page
 
 TITLE = "Figure 1 (ii): improvement over the best baseline"
 OURS, OURS_PREFIX = "CAVGA-D_u", "CAVGA-"
-MEASURED = " (measured)"  # ends the name of a control that has a reported column's
+MEASURED = " (measured)"  # ends the name of a baseline that has a reported column's
 TABLES = ("table3", "table6", "table4", "table5", "table7")
 # What the figure prints, which its extracted text still has: (table, metric, set) -> text.
 PRINTED = {
@@ -42,7 +42,7 @@ READING = (
     "percent of the baseline's value in those. The baseline is the one with the best mean, one for all categories of "
     "a data set, not the best of each category: that reading gives what the paper prints. Reported figures (†) are "
     "recalled: check the PDF. A measured model stands beside that same reported baseline, and beside the measured "
-    "control with the best mean over the model's categories; those are of one run, or means over seeds. The classes "
+    "baseline with the best mean over the model's categories; those are of one run, or means over seeds. The classes "
     "of Fashion-MNIST are not remembered: its reported line is of the mean alone."
 )
 
@@ -106,14 +106,14 @@ def _rows(path: Path) -> list[Row] | None:
 def _of_table(reported: ReportedTable, rows: Sequence[Row]) -> Iterator[Improvement]:
     """Reported and measured lines, one group for each metric of each data set."""
     grids = {grid.title: grid for grid in make_grids(rows, reported)}
-    controls = {row["cell"] for row in rows if row["method"] != "cavga"}
+    baselines = {row["cell"] for row in rows if row["method"] != "cavga"}
     for frame in reported.grids:
         grid = grids[frame.title]
         # Without parts every mean is a metric of its own.
         groups = {frame.metric: list(frame.parts)} if frame.parts else {m: [row] for row, m in frame.means.items()}
         for metric, names in groups.items():
             whole = next((row for row, of in frame.means.items() if of == metric), None)
-            yield from _of_group(_Group(reported.name, frame, metric, names, whole, grid), controls)
+            yield from _of_group(_Group(reported.name, frame, metric, names, whole, grid), baselines)
 
 
 @dataclass(frozen=True)
@@ -157,11 +157,11 @@ class _Group:
         )
 
 
-def _of_group(group: _Group, controls: set[str]) -> Iterator[Improvement]:
-    """The reported model beside the best baseline; each measured one beside that, and beside the best control."""
+def _of_group(group: _Group, baselines: set[str]) -> Iterator[Improvement]:
+    """The reported model beside the best baseline; each measured one beside that, and beside the best baseline."""
     columns = group.grid.columns
     measured = [column.name for column in columns if not column.is_reported]
-    own = [name for name in measured if name.removesuffix(MEASURED) not in controls]
+    own = [name for name in measured if name.removesuffix(MEASURED) not in baselines]
     complete = group.values(OURS).keys()
     reported = {
         column.name: group.values(column.name)
@@ -178,8 +178,8 @@ def _of_group(group: _Group, controls: set[str]) -> Iterator[Improvement]:
         beside = {other: group.values(other) for other in measured if other not in own}
         beside = {other: {row: values[row] for row in wanted} for other, values in beside.items()
                   if values.keys() >= wanted}  # fmt: skip
-        control = best_baseline(beside, {})
-        lines += [group.line(name, control, source="measured", is_reported=False)] if control else []
+        baseline = best_baseline(beside, {})
+        lines += [group.line(name, baseline, source="measured", is_reported=False)] if baseline else []
     yield from (line for line in lines if line is not None)
 
 

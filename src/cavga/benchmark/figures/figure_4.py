@@ -8,7 +8,7 @@ from typing import Any
 
 from cavga.benchmark.figures.contrast import DEFINITION, bin_names, bin_of, contrast_of, rank_correlation
 from cavga.benchmark.figures.files import Drawing
-from cavga.benchmark.figures.finished_runs import Overlap, TestedRun
+from cavga.benchmark.figures.finished_runs import FinishedRun, Overlap
 from cavga.benchmark.figures.strips import READING, ModelMap, model_maps, strip
 from cavga.benchmark.tables.html import html_lines
 from cavga.data.records import ANOMALOUS
@@ -33,14 +33,14 @@ WORST = f"The {NUM_WORST} defective images with the lowest IoU; of equal ones th
 class Failure:
     """One defective test image under one model."""
 
-    run: TestedRun
+    run: FinishedRun
     image: ScoredImage
     overlap: Overlap
     contrast: float | None
 
     def as_dict(self) -> dict[str, Any]:
         return {
-            "model": self.run.cell.name,
+            "model": self.run.experiment.name,
             "place": self.run.place,
             "path": self.image.record.relative_path,
             "defect_type": self.image.record.defect_type,
@@ -49,12 +49,12 @@ class Failure:
         }
 
 
-def draw(runs: Sequence[TestedRun]) -> Drawing:
-    """Figure 4 from the runs of cells.figures.fig4_cells, each model over all of its categories together."""
+def draw(runs: Sequence[FinishedRun]) -> Drawing:
+    """Figure 4 from the runs of experiments.figures.fig4_experiments, each model over all its categories together."""
     by_model: dict[str, list[Failure]] = {}
     contrasts: dict[tuple[Any, ...], float | None] = {}
     for run in runs:
-        by_model.setdefault(run.cell.name, []).extend(_failures(run, contrasts))
+        by_model.setdefault(run.experiment.name, []).extend(_failures(run, contrasts))
     bins = {name: _bins(found) for name, found in by_model.items()}
     correlations = {name: _correlation(found) for name, found in by_model.items()}
     facts = {
@@ -68,9 +68,9 @@ def draw(runs: Sequence[TestedRun]) -> Drawing:
     return Drawing(hint(CLAIM) + hint(DEFINITION) + sections + (hint(READING) if sections else ""), facts)
 
 
-def _failures(run: TestedRun, contrasts: dict[tuple[Any, ...], float | None]) -> list[Failure]:
+def _failures(run: FinishedRun, contrasts: dict[tuple[Any, ...], float | None]) -> list[Failure]:
     """Every defective image with a mask; `contrasts` keeps those of other models with the same input size."""
-    size, found = run.cell.config().data.image_size, []
+    size, found = run.experiment.config().data.image_size, []
     for image in run.with_label(ANOMALOUS):
         path = image.record.relative_path
         overlap, key = run.overlaps.get(path), (run.place, path, size)
@@ -160,7 +160,7 @@ def _rho(found: dict[str, Any]) -> str:
 
 
 def _strip(failure: Failure) -> str:
-    models: list[ModelMap] = model_maps(failure.run, failure.run.cell.name, [failure.image])
+    models: list[ModelMap] = model_maps(failure.run, failure.run.experiment.name, [failure.image])
     contrast = "not measurable" if failure.contrast is None else f"{failure.contrast:.2f}"
     said = f"contrast {contrast}, {failure.overlap.defect_share:.2%} of the image"
     return strip(failure.image, models, title=failure.run.place, hint=said)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cavga.atomic_files import atomic_write
-from cavga.benchmark.experiments.selection import Choice
+from cavga.benchmark.experiments.selection import Selection
 from cavga.benchmark.figures.strips import STYLE as STRIP_STYLE
 from cavga.benchmark.tables.content import TableContent
 from cavga.benchmark.tables.grids import Row, place_of, value_of
@@ -42,16 +42,16 @@ def write_figure(output: Path, title: str, command: str, content: TableContent, 
     return paths
 
 
-def command_of(figure: str, choice: Choice) -> str:
+def command_of(figure: str, selection: Selection) -> str:
     """The command that made the figure, without the folders of this machine."""
     parts = [f"cavga benchmark {figure} --data ROOT --output DIR"]
     for name in ("datasets", "categories", "variants"):
-        if getattr(choice, name):
-            parts.append(f"--{name} {','.join(getattr(choice, name))}")
-    parts += [f"--preset {choice.preset}"] if choice.preset else []
-    parts += [f"--seeds {choice.seeds[0]}"]
-    parts += [f"--epochs {choice.epochs}"] if choice.epochs else []
-    parts += [f"--weights {Path(choice.weights).name}"] if choice.weights else []
+        if getattr(selection, name):
+            parts.append(f"--{name} {','.join(getattr(selection, name))}")
+    parts += [f"--preset {selection.preset}"] if selection.preset else []
+    parts += [f"--seeds {selection.seeds[0]}"]
+    parts += [f"--epochs {selection.epochs}"] if selection.epochs else []
+    parts += [f"--weights {Path(selection.weights).name}"] if selection.weights else []
     return " ".join(parts)
 
 
@@ -61,7 +61,7 @@ def command_line(command: str) -> str:
 
 
 def _settings(rows: Sequence[Row]) -> dict[str, str]:
-    """What the cells were run with, in a line: what differs between them is listed."""
+    """What the experiments were run with, in a line: what differs between them is listed."""
     found = {
         "preset": [row["preset"] for row in rows],
         "epochs": [str(row.get("epochs", "-")) for row in rows],
@@ -73,7 +73,7 @@ def _settings(rows: Sequence[Row]) -> dict[str, str]:
 
 
 def _origin(row: Row) -> dict[str, Any]:
-    """One finished cell: what it is and what it measures."""
+    """One finished experiment: what it is and what it measures."""
     origin = row["metrics"].get("provenance", {})
     return {
         "model": row["cell"],

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from cavga.benchmark.experiments.experiment import Cell
+from cavga.benchmark.experiments.experiment import Experiment
 from cavga.benchmark.experiments.index import folder_of
 from cavga.benchmark.runner import TableRun
 from cavga.benchmark.tables.grids import Row, place_of
@@ -16,7 +16,7 @@ from cavga.data.catalog import load_like_run
 from cavga.data.records import NORMAL, ImageRecord
 from cavga.errors import DataError
 from cavga.evaluation.results import ScoredImage, median_image
-from cavga.evaluation.written import PixelCounts, TestedImage, WrittenEvaluation, read_evaluation
+from cavga.evaluation.written import EvaluatedImage, PixelCounts, WrittenEvaluation, read_evaluation
 from cavga.images.decode import read_image
 from cavga.inference.detector import AnomalyDetector
 from cavga.runs.model_json import load_description
@@ -34,10 +34,10 @@ class Overlap:
 
 
 @dataclass(frozen=True, eq=False)
-class TestedRun:
-    """A finished cell of a figure."""
+class FinishedRun:
+    """A finished experiment of a figure."""
 
-    cell: Cell
+    experiment: Experiment
     row: Row
     folder: Path
     images: dict[str, ScoredImage]
@@ -59,29 +59,34 @@ class TestedRun:
         return [image for image in self.images.values() if image.record.label == label]
 
 
-def tested_runs(done: TableRun, figure: str, output: Path, *, data: Path, epochs: int | None) -> list[TestedRun]:
-    """The finished cells of a figure with their test images; raises DataError where `data` lacks one."""
+def finished_runs(done: TableRun, figure: str, output: Path, *, data: Path, epochs: int | None) -> list[FinishedRun]:
+    """The finished experiments of a figure with their test images; raises DataError where `data` lacks one."""
     return [
-        _read(cell, row, output / folder_of(figure, cell.set_name, epochs) / cell.folder, data / cell.data)
-        for cell, row in zip(done.cells, done.rows, strict=True)
+        _read(
+            experiment,
+            row,
+            output / folder_of(figure, experiment.set_name, epochs) / experiment.folder,
+            data / experiment.data,
+        )
+        for experiment, row in zip(done.experiments, done.rows, strict=True)
         if not row["error"]
     ]
 
 
-def by_place(runs: Sequence[TestedRun]) -> dict[str, list[TestedRun]]:
+def by_place(runs: Sequence[FinishedRun]) -> dict[str, list[FinishedRun]]:
     """The runs of each category or scene."""
-    found: dict[str, list[TestedRun]] = {}
+    found: dict[str, list[FinishedRun]] = {}
     for run in runs:
         found.setdefault(run.place, []).append(run)
     return found
 
 
-def shared_images(runs: Sequence[TestedRun]) -> list[ScoredImage]:
+def shared_images(runs: Sequence[FinishedRun]) -> list[ScoredImage]:
     """The images that all runs were tested on, with the scores of the first."""
     return [image for path, image in runs[0].images.items() if all(path in run.images for run in runs)]
 
 
-def median_of_each_type(runs: Sequence[TestedRun]) -> list[ScoredImage]:
+def median_of_each_type(runs: Sequence[FinishedRun]) -> list[ScoredImage]:
     """Of each type of defect the image with the median score of the first run, among those that all were tested on."""
     by_type: dict[str, list[ScoredImage]] = {}
     for image in shared_images(runs):
@@ -104,19 +109,19 @@ def photograph_of(record: ImageRecord, *, longer_side: int) -> NDArray[np.uint8]
     return np.array(Image.fromarray(photograph).resize((width, height), Image.Resampling.LANCZOS))
 
 
-def _read(cell: Cell, row: Row, folder: Path, data: Path) -> TestedRun:
+def _read(experiment: Experiment, row: Row, folder: Path, data: Path) -> FinishedRun:
     settings = load_description(folder)["config"]["data"]
-    catalog = load_like_run(settings, data, category=cell.config().data.category, mask_cut=None)
+    catalog = load_like_run(settings, data, category=experiment.config().data.category, mask_cut=None)
     records = {record.relative_path: record for record in catalog.split("test")}
     evaluation = read_evaluation(folder)
     lacking = [image.path for image in evaluation.images if image.path not in records]
     if lacking:
         raise DataError(f"{data} lacks {lacking[0]}, on which {folder} was tested: give the --data of that run")
     images = {image.path: _scored(image, records[image.path]) for image in evaluation.images}
-    return TestedRun(cell, row, folder, images, _overlaps(evaluation))
+    return FinishedRun(experiment, row, folder, images, _overlaps(evaluation))
 
 
-def _scored(image: TestedImage, record: ImageRecord) -> ScoredImage:
+def _scored(image: EvaluatedImage, record: ImageRecord) -> ScoredImage:
     return ScoredImage(record, image.score, image.is_anomalous, None)
 
 

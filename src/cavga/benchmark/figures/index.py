@@ -1,15 +1,15 @@
-"""A figure of the paper from its cells: those that are missing are run, then its page is drawn."""
+"""A figure of the paper from its experiments: those that are missing are run, then its page is drawn."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cavga.benchmark.experiments.selection import Choice
+from cavga.benchmark.experiments.selection import Selection
 from cavga.benchmark.figures import figure_1i as coverage
 from cavga.benchmark.figures import figure_4 as failures
 from cavga.benchmark.figures import figures_3_and_5 as qualitative
 from cavga.benchmark.figures.files import Drawing, command_of, write_figure
-from cavga.benchmark.figures.finished_runs import TestedRun, tested_runs
+from cavga.benchmark.figures.finished_runs import FinishedRun, finished_runs
 from cavga.benchmark.runner import TableRun, run_table
 from cavga.benchmark.tables.content import TableContent
 from cavga.benchmark.tables.grids import Row
@@ -17,10 +17,10 @@ from cavga.benchmark.tables.grids import Row
 
 @dataclass(frozen=True)
 class Figure:
-    """What a figure is called, and what draws it from its finished cells."""
+    """What a figure is called, and what draws it from its finished experiments."""
 
     title: str
-    draw: Callable[[Sequence[TestedRun]], Drawing]
+    draw: Callable[[Sequence[FinishedRun]], Drawing]
 
 
 FIGURES = {
@@ -36,29 +36,29 @@ def run_figure(
     output: Path,
     *,
     data: Path | None = None,
-    choice: Choice | None = None,
+    selection: Selection | None = None,
     on_row: Callable[[Row], None] = lambda _row: None,
     only_finished: bool = False,
 ) -> TableRun:
-    """Run the cells of a figure that are not finished, of the first seed, and write OUTPUT/<figure>.html and .json.
+    """Run the unfinished experiments of a figure, of the first seed, and write OUTPUT/<figure>.html and .json.
 
-    Raises what `run_table` raises. Cells that failed are named on the page.
+    Raises what `run_table` raises. Experiments that failed are named on the page.
     """
-    choice = first_seed(choice or Choice())
-    done = run_table(name, output, data=data, choice=choice, on_row=on_row, write=_nothing,
+    selection = first_seed(selection or Selection())
+    done = run_table(name, output, data=data, selection=selection, on_row=on_row, write=_nothing,
                      only_finished=only_finished)  # fmt: skip
-    runs = tested_runs(done, name, output, data=data or output, epochs=choice.epochs)
-    content = TableContent(name, done.rows, done.num_cells, done.absent, None)
+    runs = finished_runs(done, name, output, data=data or output, epochs=selection.epochs)
+    content = TableContent(name, done.rows, done.num_experiments, done.absent, None)
     figure = FIGURES[name]
-    files = write_figure(output, figure.title, command_of(name, choice), content, figure.draw(runs))
+    files = write_figure(output, figure.title, command_of(name, selection), content, figure.draw(runs))
     return replace(done, files=files)
 
 
-def first_seed(choice: Choice) -> Choice:
+def first_seed(selection: Selection) -> Selection:
     """The choice with its first seed alone: a picture is of one run."""
-    return replace(choice, seeds=choice.seeds[:1])
+    return replace(selection, seeds=selection.seeds[:1])
 
 
 def _nothing(_output: Path, _content: TableContent) -> list[Path]:
-    """A figure is drawn once its cells are there: its maps take longer than a table's page."""
+    """A figure is drawn once its experiments are there: its maps take longer than a table's page."""
     return []

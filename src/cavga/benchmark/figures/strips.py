@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cavga.arrays import Picture
-from cavga.benchmark.figures.finished_runs import TestedRun, maps_of, photograph_of
+from cavga.benchmark.figures.finished_runs import FinishedRun, maps_of, photograph_of
 from cavga.data.records import NORMAL
 from cavga.evaluation.results import ScoredImage, has_known_mask, true_mask
 from cavga.images.resize import resize_map, resize_mask
@@ -45,7 +45,7 @@ class ModelMap:
     scale: MapScale
 
 
-def model_maps(run: TestedRun, name: str, images: Sequence[ScoredImage]) -> list[ModelMap]:
+def model_maps(run: FinishedRun, name: str, images: Sequence[ScoredImage]) -> list[ModelMap]:
     """The column of a run for each image."""
     detector = run.detector()
     scale = picture_scale(detector)
@@ -53,11 +53,11 @@ def model_maps(run: TestedRun, name: str, images: Sequence[ScoredImage]) -> list
     return [ModelMap(name, note_of(run, image), found, scale) for image, found in zip(images, maps, strict=True)]
 
 
-def note_of(run: TestedRun, image: ScoredImage) -> str:
+def note_of(run: FinishedRun, image: ScoredImage) -> str:
     """The overlap of what the run marks in an image, and its decision."""
     path = image.record.relative_path
     overlap, own = run.overlaps.get(path), run.images[path]
-    decision = "called anomalous" if own.is_anomalous else "called normal"
+    decision = "predicted anomalous" if own.is_anomalous else "called normal"
     return decision if overlap is None else f"IoU {overlap.iou:.2f}, {decision}"
 
 

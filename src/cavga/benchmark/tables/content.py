@@ -13,7 +13,8 @@ MARKS = {REPORTED_GROUP: REPORTED, GIVEN_GROUP: GIVEN}
 READING = (
     "IoU is of the anomalous class, over all test pixels at once; AUROC is of raw scores. The best value of a row, "
     "whichever column it is in, is bold. A mean over fewer parts than the paper's takes no part in that, and has no "
-    "difference. Deviations are over seeds. Peak memory is that of the process while the cell ran, torch included."
+    "difference. Standard deviations are over seeds. Peak memory is that of the process while the experiment ran, "
+    "torch included."
 )
 
 
@@ -23,8 +24,8 @@ class TableContent:
 
     name: str
     rows: Sequence[Row]
-    """Of the cells that were run so far, failed ones too."""
-    num_cells: int
+    """Of the experiments that were run so far, failed ones too."""
+    num_experiments: int
     absent: Sequence[dict[str, str]]
     """Data sets that are not there: `data` and `message`."""
     reported: ReportedTable | None
@@ -37,9 +38,12 @@ class TableContent:
     def state(self) -> str:
         """One sentence: how far the table is."""
         done, failed = (sum(bool(row["error"]) == is_failed for row in self.rows) for is_failed in (False, True))
-        parts = [f"cavga benchmark {self.name}, cavga {__version__}: {done} of {self.num_cells} cells are finished"]
+        parts = [
+            f"cavga benchmark {self.name}, cavga {__version__}: "
+            f"{done} of {self.num_experiments} experiments are finished"
+        ]
         parts += [f"{failed} failed"] if failed else []
-        waiting = self.num_cells - done - failed
+        waiting = self.num_experiments - done - failed
         parts += [f"{waiting} to come"] if waiting else []
         parts += [f"not there: {', '.join(item['data'] for item in self.absent)}"] if self.absent else []
         return ", ".join(parts) + "."
@@ -49,7 +53,7 @@ class TableContent:
         """What is missing from the table, and why: heading and lines."""
         failed = [f"{r['cell']}, {r['data']}, seed {r['seed']}: {r['error']}" for r in self.rows if r["error"]]
         parts = [("Data sets that are not there", [item["message"] for item in self.absent])]
-        return [(title, texts) for title, texts in [*parts, ("Cells that failed", failed)] if texts]
+        return [(title, texts) for title, texts in [*parts, ("Experiments that failed", failed)] if texts]
 
 
 def marks(content: TableContent, lines: Sequence[Record]) -> list[str]:
@@ -77,7 +81,7 @@ def mark_of(entry: Entry | None) -> str:
 
 
 def value_text(entry: Entry | None) -> str:
-    """A value with its deviation, and over how many parts it is where some are missing."""
+    """A value with its standard deviation, and over how many parts it is where some are missing."""
     if entry is None:
         return ""
     deviation = "" if entry.deviation is None else f" ± {entry.deviation:.3f}"

@@ -27,7 +27,7 @@ Points = dict[int, float]  # number of images -> mean over seeds
 
 
 def curve_section(rows: Sequence[Row]) -> str:
-    """HTML: one chart a metric with a line for every method; nothing where no cell has a number of images."""
+    """HTML: one chart a metric with a line for every method; nothing where no experiment has a number of images."""
     done = [row for row in rows if row.get("num_images") is not None and not row["error"]]
     names = list(dict.fromkeys(row["cell"] for row in done))[:MAX_LINES]
     if not names:
@@ -41,7 +41,7 @@ def curve_section(rows: Sequence[Row]) -> str:
 
 
 def num_images_of(row: Row) -> int:
-    """How many normal images the cell had, those that set its thresholds among them."""
+    """How many normal images the experiment had, those that set its thresholds among them."""
     if row["num_images"] != "all":
         return int(row["num_images"])
     counts, rule = row["metrics"]["counts"], row["metrics"]["provenance"]["calibration"]

@@ -1,4 +1,4 @@
-"""Finished cells and the paper's reported figures -> the grids of a table, each entry with what it stands for."""
+"""Finished experiments and the paper's reported figures -> the grids of a table, each entry with what it stands for."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -47,7 +47,7 @@ class Entry:
     num_parts: tuple[int, int] | None = None
     """Of a mean that lacks parts: over how many of how many it is."""
     rows: tuple[Row, ...] = ()
-    """The finished cells of a measured value."""
+    """The finished experiments of a measured value."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def place_of(row: Row) -> str:
 
 
 def value_of(row: Row, metric: str) -> float | None:
-    """A metric of a finished cell; None where it cannot be computed."""
+    """A metric of a finished experiment; None where it cannot be computed."""
     section, name, _ = METRICS[metric]
     return row["metrics"][section][name]
 
@@ -119,7 +119,7 @@ def _grid(frame: ReportedGrid, rows: Sequence[Row], done: Sequence[Row], counter
     presets = {row["cell"]: row["preset"] for row in rows if _row_names(frame, row)}
     names = sorted(presets, key=lambda name: presets[name] != "paper") if counterparts else list(presets)
     recalled = {column for (_, column), figure in frame.figures.items() if not figure.is_given}
-    # A control may have the name of a reported column.
+    # A baseline may have the name of a reported column.
     titles = {name: f"{name} (measured)" if name in frame.columns else name for name in names}
     columns = [Column(name, REPORTED_GROUP if name in recalled else GIVEN_GROUP) for name in frame.columns]
     for name in names:
@@ -129,12 +129,12 @@ def _grid(frame: ReportedGrid, rows: Sequence[Row], done: Sequence[Row], counter
         key: Entry(figure.value, trust=figure.trust, is_given=figure.is_given) for key, figure in frame.figures.items()
     }
     for name in names:
-        of_cell = [row for row in done if row["cell"] == name]
+        of_experiment = [row for row in done if row["cell"] == name]
         for row_name in (*frame.parts, *frame.extra):
-            found = _over_seeds([row for row in of_cell if row_name in _row_names(frame, row)], frame.metric)
+            found = _over_seeds([row for row in of_experiment if row_name in _row_names(frame, row)], frame.metric)
             entries |= {(row_name, titles[name]): found} if found else {}
         for row_name, metric in frame.means.items():
-            found = _mean(of_cell, frame, metric)
+            found = _mean(of_experiment, frame, metric)
             entries |= {(row_name, titles[name]): found} if found else {}
     metrics = {**dict.fromkeys(frame.parts, frame.metric), **frame.means, **dict.fromkeys(frame.extra, frame.metric)}
     shown = {row for row, _ in entries}
@@ -143,7 +143,7 @@ def _grid(frame: ReportedGrid, rows: Sequence[Row], done: Sequence[Row], counter
 
 
 def _row_names(frame: ReportedGrid, row: Row) -> list[str]:
-    """The rows of a frame, means apart, that a finished cell belongs to; a mean's name where there are no others."""
+    """The rows of a frame, means apart, that a finished experiment belongs to; a mean's where there is no other."""
     name, part = set_and_part(row)
     if frame.set_name is None:
         return [place_of(row)]

@@ -90,7 +90,7 @@ def _record(table: str, grid: Grid, row: str, column: Column, mark: str) -> Reco
 
 
 def origins(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
-    """Of every finished cell where it comes from."""
+    """Of every finished experiment where it comes from."""
     for row in rows:
         if not row["error"]:
             yield {

@@ -62,7 +62,7 @@ class ReportedTable:
     title: str
     grids: tuple[ReportedGrid, ...]
     counterparts: dict[str, str]
-    """Name of one of our cells -> the column it is to be compared with."""
+    """Name of one of our experiments -> the column it is to be compared with."""
     notes: tuple[str, ...]
     source: str
     mark: str

@@ -1,4 +1,4 @@
-"""Table 1: which of the paper's working properties our variants and the controls have. Nothing is trained.
+"""Table 1: which of the paper's working properties our variants and the baselines have. Nothing is trained.
 
 What can be counted is: models are built at the input size, with random weights, and their map and latent measured.
 """
@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 from cavga.benchmark.baselines.label_classifier import ExplanationGraph
 from cavga.benchmark.baselines.run_baseline import LABELLED, ON_FEATURES, TRAINED
 from cavga.benchmark.experiments.index import PROPERTIES_TABLE
-from cavga.benchmark.experiments.selection import Choice
+from cavga.benchmark.experiments.selection import Selection
 from cavga.config.presets import PRESETS, make_config
 from cavga.config.schema import VARIANTS
 from cavga.errors import CavgaError, UsageError, unknown_name
@@ -31,7 +31,7 @@ PROPERTIES = (
 )
 YES, NO, NOT_SHOWN = "yes", "no", "not shown"
 IMAGE_SIZE = (256, 256)  # the paper's
-CONTROL_NAMES = {
+BASELINE_NAMES = {
     "padim": "PaDiM, features of r-u", "patchcore": "PatchCore, features of r-u", "ae_l2": "AE_L2",
     "ae_ssim": "AE_SSIM", "beta_vae": "beta-VAE", "advae": "ADVAE", "gamma_vae_g": "gamma-VAE_g",
     "cam": "CAM, image labels", "guided_backprop": "GBP, image labels", "smoothgrad": "SmoothGrad, image labels",
@@ -60,17 +60,17 @@ class Answer:
 
 @dataclass(frozen=True)
 class Method:
-    """One row: a variant with its preset, or a control."""
+    """One row: a variant with its preset, or a baseline."""
 
     name: str
     kind: str
     preset: str | None
-    """None of a control."""
+    """None of a baseline."""
 
 
-def methods(choice: Choice) -> list[Method]:
+def methods(selection: Selection) -> list[Method]:
     """The wanted rows; raises UsageError for names that the table does not have."""
-    if choice.datasets or choice.categories or choice.epochs is not None:
+    if selection.datasets or selection.categories or selection.epochs is not None:
         raise UsageError(
             f"{PROPERTIES_TABLE} takes no data and trains nothing: only --variants and --preset choose rows"
         )
@@ -80,22 +80,22 @@ def methods(choice: Choice) -> list[Method]:
         for variant in sorted(VARIANTS, key=lambda name: ("uws".index(name[-1]), name))
         if preset != "paper" or not variant.endswith("-s")
     ]
-    found = [*ours, *(Method(name, kind, None) for kind, name in CONTROL_NAMES.items())]
-    for name in choice.variants:
+    found = [*ours, *(Method(name, kind, None) for kind, name in BASELINE_NAMES.items())]
+    for name in selection.variants:
         if name not in {method.kind for method in found}:
             raise unknown_name("variant", name, dict.fromkeys(method.kind for method in found))
-    if choice.preset is not None and choice.preset not in PRESETS:
-        raise unknown_name("preset", choice.preset, PRESETS)
+    if selection.preset is not None and selection.preset not in PRESETS:
+        raise unknown_name("preset", selection.preset, PRESETS)
     return [
         method
         for method in found
-        if (not choice.variants or method.kind in choice.variants) and choice.preset in (None, method.preset)
+        if (not selection.variants or method.kind in selection.variants) and selection.preset in (None, method.preset)
     ]
 
 
-def property_rows(choice: Choice, image_size: tuple[int, int] = IMAGE_SIZE) -> Iterator[dict[str, Any]]:
+def property_rows(selection: Selection, image_size: tuple[int, int] = IMAGE_SIZE) -> Iterator[dict[str, Any]]:
     """One row a method, as the JSON file has it; one that cannot be built here has an error."""
-    for method in methods(choice):
+    for method in methods(selection):
         row: dict[str, Any] = {"cell": method.name, "kind": method.kind, "preset": method.preset, "error": None}
         row |= {"input": list(image_size), "grid": None, "latent": None, "properties": {}}
         try:
@@ -110,7 +110,7 @@ def property_rows(choice: Choice, image_size: tuple[int, int] = IMAGE_SIZE) -> I
 
 
 def build_method(method: Method, image_size: tuple[int, int]) -> ScoringGraph:
-    """The method's graph in eval mode, with random weights; a control on features is fitted to two grey images."""
+    """The method's graph in eval mode, with random weights; a baseline on features is fitted to two grey images."""
     torch.manual_seed(0)
     size = {"data": {"image_size": image_size}}
     if method.preset is not None:
@@ -124,9 +124,9 @@ def build_method(method: Method, image_size: tuple[int, int]) -> ScoringGraph:
         none = np.zeros((0, *image_size, 3), dtype=np.uint8)
         return ExplanationGraph(LABELLED[method.kind], config, none).eval()
     config = make_config("recommended", size, {"model": {"variant": "r-u"}})
-    control = ON_FEATURES[method.kind](build(config.model, image_size=image_size), image_size=image_size, seed=0)
-    control.fit(np.full((2, *image_size, 3), 128, dtype=np.uint8), torch.device("cpu"))
-    return control.eval()
+    baseline = ON_FEATURES[method.kind](build(config.model, image_size=image_size), image_size=image_size, seed=0)
+    baseline.fit(np.full((2, *image_size, 3), 128, dtype=np.uint8), torch.device("cpu"))
+    return baseline.eval()
 
 
 class _Enlarging(TorchFunctionMode):
@@ -179,7 +179,7 @@ def _data_answer(method: Method) -> Answer:
 
 def _modes_answer(method: Method) -> Answer:
     if method.preset == "paper":
-        why = "at the budgets that were run here near chance in pixels, or far below the controls (docs/claims.md)"
+        why = "at the budgets that were run here near chance in pixels, or far below the baselines (docs/claims.md)"
         return Answer(NOT_SHOWN, why, "")
     if method.kind == "advae":
         return Answer(NOT_SHOWN, "nothing in its training makes attention high on what is not normal", "")
@@ -193,8 +193,8 @@ def _modes_answer(method: Method) -> Answer:
 def _grid_answer(grid: tuple[int, int], image_size: tuple[int, int]) -> Answer:
     if grid == image_size:
         return Answer(YES, "a value for every pixel", TEST_OF["grid"])
-    cell = f"{image_size[0] // grid[0]} x {image_size[1] // grid[1]} px"
-    return Answer(NO, f"{grid[0]} x {grid[1]} cells of {cell}, enlarged to pixels", TEST_OF["grid"])
+    patch = f"{image_size[0] // grid[0]} x {image_size[1] // grid[1]} px"
+    return Answer(NO, f"{grid[0]} x {grid[1]} patches of {patch}, enlarged to pixels", TEST_OF["grid"])
 
 
 def _latent_answer(latent: Sequence[int] | None) -> Answer:

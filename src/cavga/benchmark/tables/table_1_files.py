@@ -11,7 +11,7 @@ from typing import Any
 
 from cavga.atomic_files import atomic_write, refuse_file
 from cavga.benchmark.experiments.index import PROPERTIES_TABLE
-from cavga.benchmark.experiments.selection import Choice
+from cavga.benchmark.experiments.selection import Selection
 from cavga.benchmark.tables.files import bullets, markdown_table
 from cavga.benchmark.tables.table_1 import NO, NOT_SHOWN, PROPERTIES, YES, property_rows
 from cavga.rendering.html import fault_list, hint, write_page
@@ -44,10 +44,10 @@ class PropertiesRun:
     files: list[Path]
 
 
-def write_properties(output: Path, *, choice: Choice) -> PropertiesRun:
+def write_properties(output: Path, *, selection: Selection) -> PropertiesRun:
     """Measure what can be measured and write OUTPUT/table1.json, .md, .csv and .html, each whole."""
     refuse_file(output)
-    rows = list(property_rows(choice))
+    rows = list(property_rows(selection))
     done = [row for row in rows if not row["error"]]
     tests = list(dict.fromkeys(a["test"] for row in done for a in row["properties"].values() if a["test"]))
     failed = [f"{row['cell']}: {row['error']}" for row in rows if row["error"]]

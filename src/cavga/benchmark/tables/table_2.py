@@ -10,13 +10,13 @@ from typing import Any
 
 from cavga.atomic_files import atomic_write, refuse_file
 from cavga.benchmark.experiments.index import COUNTS_TABLE
-from cavga.benchmark.experiments.selection import Choice
+from cavga.benchmark.experiments.selection import Selection
 from cavga.benchmark.tables.content import GIVEN, REPORTED
 from cavga.benchmark.tables.files import bullets, markdown_table
 from cavga.benchmark.tables.html import STYLE, html_lines
 from cavga.benchmark.tables.reported import ReportedTable
 from cavga.data.catalog import load_catalog
-from cavga.data.readers.class_folders import letters_of
+from cavga.data.readers.class_folders import normalised_name
 from cavga.data.readers.published import found_counts, parts_of, published_counts, where_to_get
 from cavga.data.readers.shanghaitech import count_scene, find_shanghaitech
 from cavga.errors import CavgaError, UsageError, unknown_name
@@ -47,7 +47,7 @@ class CountsRun:
     files: list[Path]
 
 
-def count_table(output: Path, *, data: Path | None, choice: Choice, reported: ReportedTable | None) -> CountsRun:
+def count_table(output: Path, *, data: Path | None, selection: Selection, reported: ReportedTable | None) -> CountsRun:
     """Count every part of every data set and write OUTPUT/table2.json, .md, .csv and .html.
 
     What is not there is a row without counts, and named in `absent`.
@@ -55,12 +55,12 @@ def count_table(output: Path, *, data: Path | None, choice: Choice, reported: Re
     if data is None:
         raise UsageError(f"table {COUNTS_TABLE} needs --data ROOT, the folder that holds {', '.join(SETS)}")
     refuse_file(output)
-    known = {letters_of(name): name for name in SETS}
-    for name in choice.datasets:
-        if letters_of(name) not in known:
+    known = {normalised_name(name): name for name in SETS}
+    for name in selection.datasets:
+        if normalised_name(name) not in known:
             raise unknown_name("data set", name, SETS)
     rows, absent = [], []
-    for name in [known[letters_of(name)] for name in choice.datasets] or SETS:
+    for name in [known[normalised_name(name)] for name in selection.datasets] or SETS:
         of_set = [_count(data, name, part) for part in parts_of(name)]
         lacking = [str(row["part"] or name) for row in of_set if row["here"] is None and row["error"] is None]
         rows += of_set

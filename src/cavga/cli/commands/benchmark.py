@@ -13,7 +13,7 @@ from cavga.errors import UsageError
 
 if TYPE_CHECKING:
     from cavga.benchmark.estimate import Estimate
-    from cavga.benchmark.experiments.selection import Choice
+    from cavga.benchmark.experiments.selection import Selection
 
 TABLES = (
     "the paper's: table1 (working properties), table2 (numbers of images), table3 and table6 (MVTec AD, the same "
@@ -37,9 +37,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--categories", "--classes", type=_names, default=(), metavar="A,B",
                         help="only these categories, scenes or normal classes")
     parser.add_argument("--variants", type=_names, default=(), metavar="A,B",
-                        help="only these variants and controls (r-u, d-w, padim), and what they stand on")
+                        help="only these variants and baselines (r-u, d-w, padim), and what they stand on")
     parser.add_argument("--preset", type=one_of("preset", ("paper", "recommended")), default=None,
-                        metavar="paper|recommended", help="only rows of this preset (controls: recommended)")
+                        metavar="paper|recommended", help="only rows of this preset (baselines: recommended)")
     parser.add_argument("--seeds", type=_seeds, default=(0,), metavar="0,1,2",
                         help="default 0; of a figure the first one")
     parser.add_argument("--epochs", type=int, default=None, metavar="N",
@@ -54,30 +54,32 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
                         help="show the figures of the paper too that are remembered less surely")
     instead = parser.add_mutually_exclusive_group()
     instead.add_argument("--estimate", action="store_true",
-                         help="time one short cell, say what the table takes, and run nothing else")
+                         help="time one short experiment, say what the table takes, and run nothing else")
     instead.add_argument("--finished", action="store_true",
-                         help="write the files from the cells in DIR that are finished, and run none")
+                         help="write the files from the experiments in DIR that are finished, and run none")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> Outcome:
     from cavga.benchmark.experiments.index import IMPROVEMENTS_FIGURE, SUMMARIES
-    from cavga.benchmark.experiments.selection import Choice
+    from cavga.benchmark.experiments.selection import Selection
     from cavga.benchmark.figures.index import FIGURES, first_seed, run_figure
     from cavga.benchmark.runner import run_table
     from cavga.benchmark.tables.grids import place_of
     from cavga.benchmark.tables.reported import load_reported
 
-    choice = Choice(args.seeds, args.weights, args.datasets, args.categories, args.variants, args.preset, args.epochs,
-                    args.gan_weights)  # fmt: skip
+    selection = Selection(
+        args.seeds, args.weights, args.datasets, args.categories, args.variants, args.preset, args.epochs,
+        args.gan_weights,
+    )  # fmt: skip
     is_figure = args.table in FIGURES
     if is_figure or args.table == IMPROVEMENTS_FIGURE:
         _refuse_flags_of_tables(args)
-        choice = first_seed(choice)
+        selection = first_seed(selection)
     if args.estimate:
-        return _estimate(args, choice)
+        return _estimate(args, selection)
     if args.table in SUMMARIES:
-        return _summary(args, choice)
+        return _summary(args, selection)
 
     def show(row: dict[str, Any]) -> None:
         if not args.json:
@@ -85,18 +87,18 @@ def run(args: argparse.Namespace) -> Outcome:
             print(f"{name}: {row['error'] or table_line('', row['metrics'])}", file=sys.stderr)
 
     if is_figure:
-        done = run_figure(args.table, args.output, data=args.data, choice=choice, on_row=show,
+        done = run_figure(args.table, args.output, data=args.data, selection=selection, on_row=show,
                           only_finished=args.finished)  # fmt: skip
     else:
         reported = load_reported(args.table, shaky=args.shaky, given=args.reported)
-        done = run_table(args.table, args.output, data=args.data, choice=choice, reported=reported, on_row=show,
+        done = run_table(args.table, args.output, data=args.data, selection=selection, reported=reported, on_row=show,
                          only_finished=args.finished)  # fmt: skip
-    num_to_come = done.num_cells - len(done.rows)
-    what = f"cells finished, {num_to_come} more to come" if num_to_come else "cells finished"
+    num_to_come = done.num_experiments - len(done.rows)
+    what = f"experiments finished, {num_to_come} more to come" if num_to_come else "experiments finished"
     return _outcome(done.rows, done.absent, done.files, what=what)
 
 
-def _summary(args: argparse.Namespace, choice: "Choice") -> Outcome:
+def _summary(args: argparse.Namespace, selection: "Selection") -> Outcome:
     """What nothing is trained for."""
     from cavga.benchmark.experiments.index import COUNTS_TABLE, PROPERTIES_TABLE
     from cavga.benchmark.tables.reported import load_reported
@@ -106,13 +108,13 @@ def _summary(args: argparse.Namespace, choice: "Choice") -> Outcome:
     if args.table == PROPERTIES_TABLE:
         if args.data is not None:
             raise UsageError(f"{args.table} looks at methods, not at images: leave --data out")
-        described = write_properties(args.output, choice=choice)
+        described = write_properties(args.output, selection=selection)
         return _outcome(described.rows, [], described.files, what="methods described")
     if args.table == COUNTS_TABLE:
         reported = load_reported(args.table, shaky=args.shaky, given=args.reported)
-        counts = count_table(args.output, data=args.data, choice=choice, reported=reported)
+        counts = count_table(args.output, data=args.data, selection=selection, reported=reported)
         return _outcome(counts.rows, counts.absent, counts.files, what="parts counted")
-    return _improvements(args, choice)
+    return _improvements(args, selection)
 
 
 def _refuse_flags_of_tables(args: argparse.Namespace) -> None:
@@ -120,11 +122,11 @@ def _refuse_flags_of_tables(args: argparse.Namespace) -> None:
         raise UsageError(f"{args.table} is a figure: --reported and --shaky are for tables; leave them out")
 
 
-def _improvements(args: argparse.Namespace, choice: "Choice") -> Outcome:
-    from cavga.benchmark.experiments.selection import Choice
+def _improvements(args: argparse.Namespace, selection: "Selection") -> Outcome:
+    from cavga.benchmark.experiments.selection import Selection
     from cavga.benchmark.figures.figure_1ii import draw_improvements
 
-    if args.data is not None or choice != Choice(choice.seeds):
+    if args.data is not None or selection != Selection(selection.seeds):
         raise UsageError(f"{args.table} is of the tables that lie in --output, as they are: leave out all other flags")
     lines, absent, files = draw_improvements(args.output)
     text = f"{len(lines)} lines: {', '.join(map(str, files))}"
@@ -141,34 +143,36 @@ def _outcome(rows: list[dict[str, Any]], absent: list[dict[str, str]], files: li
     return Outcome(text, result, problems, IN_PART if failed else BAD_DATA if absent else DONE)
 
 
-def _estimate(args: argparse.Namespace, choice: "Choice") -> Outcome:
+def _estimate(args: argparse.Namespace, selection: "Selection") -> Outcome:
     from cavga.benchmark.estimate import estimate_table
 
-    logging.getLogger("cavga").setLevel(logging.WARNING)  # what the timed cell has to say is of no use to anyone
-    found = estimate_table(args.table, args.output, data=args.data, choice=choice)
+    logging.getLogger("cavga").setLevel(logging.WARNING)  # what the timed experiment has to say is of no use to anyone
+    found = estimate_table(args.table, args.output, data=args.data, selection=selection)
     problems = [item["message"] for item in found.absent]
     return Outcome(_estimate_text(found), found.as_dict(), problems, BAD_DATA if problems else DONE)
 
 
 def _estimate_text(found: "Estimate") -> str:
     if found.timing is None:
-        return f"{found.table}: all {found.num_finished} cells are finished"
-    names = dict.fromkeys(cell.cell for cell in found.cells)
+        return f"{found.table}: all {found.num_finished} experiments are finished"
+    names = dict.fromkeys(experiment.experiment for experiment in found.experiments)
     lines = [
-        f"timed: {found.timing.cell} on {found.timing.data}, one epoch of a few images: {found.timing.seconds:.0f} s"
+        f"timed: {found.timing.experiment} on {found.timing.data}, one epoch of a few images: "
+        f"{found.timing.seconds:.0f} s"
     ]
     for name in names:
-        of_name = [cell for cell in found.cells if cell.cell == name]
-        each = sum(cell.minutes for cell in of_name) / len(of_name)
+        of_name = [experiment for experiment in found.experiments if experiment.experiment == name]
+        each = sum(experiment.minutes for experiment in of_name) / len(of_name)
         basis = "as finished ones" if of_name[0].basis == "finished" else "scaled by images and epochs"
-        lines.append(f"  {name}: {len(of_name)} cells, {each:.1f} minutes each ({basis})")
+        lines.append(f"  {name}: {len(of_name)} experiments, {each:.1f} minutes each ({basis})")
     hours = found.minutes / 60
     lines.append(
-        f"{len(found.cells)} cells to run, {found.num_finished} finished: about {found.minutes:.0f} minutes "
-        f"({hours:.1f} hours), one after the other on this machine"
+        f"{len(found.experiments)} experiments to run, {found.num_finished} finished: "
+        f"about {found.minutes:.0f} minutes ({hours:.1f} hours), one after the other on this machine"
     )
     lines.append(
-        "A cell of another kind than the timed one may take several times more or less: finished cells correct it."
+        "An experiment of another kind than the timed one may take several times more or less: "
+        "finished experiments correct it."
     )
     return "\n".join(lines)
 

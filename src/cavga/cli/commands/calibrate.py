@@ -17,7 +17,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "photographs", type=Path, nargs="*", metavar="GOOD_PHOTOS",
         help="photographs of good parts under the conditions of now; folders are searched recursively",
     )  # fmt: skip
-    for name, what in (("", "may be called anomalous"), ("mask-", "whose mask may show anything")):
+    for name, what in (("", "may be predicted anomalous"), ("mask-", "whose mask may show anything")):
         parser.add_argument(
             f"--{name}false-alarm-rate", type=_rate, default=None, metavar="RATE",
             help=f"share of normal images {'that ' if not name else ''}{what} (default: as it is)",
@@ -51,17 +51,17 @@ def run(args: argparse.Namespace) -> Outcome:
         f"{'threshold':<12}{'old':>12}{'new':>12}",
         f"{'image':<12}{old.image_threshold:>12.6g}{new.image_threshold:>12.6g}",
         f"{'mask':<12}{old.pixel_threshold:>12.6g}{new.pixel_threshold:>12.6g}",
-        f"the old thresholds call {done.num_called_before} of these {count} good photographs anomalous "
-        f"({done.num_called_before / count:.0%})",
-        new.promise(),
+        f"the old thresholds call {done.num_predicted_anomalous_before} of these {count} good photographs anomalous "
+        f"({done.num_predicted_anomalous_before / count:.0%})",
+        new.guarantee(),
         f"new thresholds: {done.path} (`cavga calibrate {args.model} --reset` goes back)",
         *_exported_of(args.model),
     ]
     result = {
         "old": old.as_dict(),
         "new": new.as_dict(),
-        "promise": new.promise(),
-        "called_anomalous_before": done.num_called_before,
+        "promise": new.guarantee(),
+        "called_anomalous_before": done.num_predicted_anomalous_before,
         "trained_on": done.num_trained_on,
         "copies": done.num_copies,
         "failed": list(done.failed),

@@ -16,9 +16,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> Outcome:
-    from cavga.evaluation.compare import compare
+    from cavga.evaluation.compare import compare_evaluations
 
-    result = compare(args.a, args.b, args.output)
+    result = compare_evaluations(args.a, args.b, args.output)
     lines = comparison_lines(result)
     if args.output is not None:
         lines.append(f"result: {args.output / 'compare.json'}")

@@ -20,16 +20,16 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> Outcome:
-    from cavga.monitoring.drift import as_dict, calibration_of, caveat, compare, read_predictions
+    from cavga.monitoring.drift import as_dict, calibration_of, caveat, detect_drift, read_predictions
 
     predictions = read_predictions(args.predictions)
     calibration = calibration_of(args.against)
-    drift = compare(predictions.scores, calibration)
+    drift = detect_drift(predictions.scores, calibration)
     unread = f", {predictions.num_unreadable} more could not be read" if predictions.num_unreadable else ""
-    promised = calibration.promised_false_alarm_rate
+    promised = calibration.guaranteed_false_alarm_rate
     lines = [
         f"{drift.whole.num_images} images{unread}, against {calibration.num_images} good ones that set the threshold",
-        f"called anomalous: {_share(drift.whole)}, 95 % interval {_interval(drift.whole)}; "
+        f"predicted anomalous: {_share(drift.whole)}, 95 % interval {_interval(drift.whole)}; "
         + ("no rate was promised" if promised is None else f"promised: {promised:.1%} of good ones"),
         f"below the threshold: {_distance(drift.whole)}",
     ]
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> Outcome:
 
 
 def _share(part: "Part") -> str:
-    return f"{part.num_called / part.num_images:.1%}"
+    return f"{part.num_predicted_anomalous / part.num_images:.1%}"
 
 
 def _interval(part: "Part") -> str:

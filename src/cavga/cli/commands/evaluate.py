@@ -115,10 +115,10 @@ def _evaluate_maps(args: argparse.Namespace) -> Outcome:
         raise UsageError(f"--maps takes the place of RUN: give DATA alone, not {args.run_folder} and {args.data}")
     if args.self_test or args.device != "auto" or args.evaluation_size == "input":
         raise UsageError("--maps takes neither --self-test, --device nor --evaluation-size input: there is no model")
-    from cavga.evaluation.external_maps import ForeignMaps, evaluate_maps
+    from cavga.evaluation.external_maps import ExternalMaps, evaluate_maps
 
     result = evaluate_maps(
-        ForeignMaps(args.maps, args.scores, args.threshold, args.pixel_threshold),
+        ExternalMaps(args.maps, args.scores, args.threshold, args.pixel_threshold),
         args.run_folder,  # the one place that was filled
         args.output,
         size=args.evaluation_size if isinstance(args.evaluation_size, tuple) else None,

@@ -42,9 +42,9 @@ def run(args: argparse.Namespace) -> Outcome:
 
     exported = export_run(args.run_folder, args.output, format=args.format, precision=args.precision, data=args.data)
     check = exported.check
-    pieces = "tiles" if "tile" in exported.description["preprocessing"] else "photographs"
+    tiles = "tiles" if "tile" in exported.description["preprocessing"] else "photographs"
     lines = [
-        f"{exported.path}: {exported.format} {exported.precision}, checked on {check.num_photographs} {pieces} "
+        f"{exported.path}: {exported.format} {exported.precision}, checked on {check.num_photographs} {tiles} "
         "against PyTorch",
         f"scores differ by at most {check.score_difference:.1e}, maps by {check.map_difference:.1e} "
         f"of their thresholds; {check.decisions_changed} decisions and {check.mask_pixels_changed} mask pixels changed",

@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> Outcome:
 
     given = list(images_of(args.images))
     detector = AnomalyDetector.load(args.model, device=args.device)
-    size = None if given else noise_size(detector.framing)
+    size = None if given else noise_size(detector.tiling)
     with tempfile.TemporaryDirectory(prefix="cavga-") as folder:
         paths = given if size is None else make_noise(Path(folder), size)
         measured = profile(detector, paths, batch_sizes=args.batch_sizes, repeats=args.repeats)

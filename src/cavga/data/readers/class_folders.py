@@ -21,8 +21,8 @@ def is_class_set(folder: Path, *, is_asked_for: bool = False) -> bool:
     train, test = ({path.name for path in subfolders(folder / split)} for split in ("train", "test"))
     if is_asked_for:
         return bool(train and test)
-    says_good = any(name.lower() in GOOD_FOLDERS for name in train | test)
-    return len(train) > 1 and bool(train & test) and not says_good and not (folder / "ground_truth").is_dir()
+    says_normal = any(name.lower() in GOOD_FOLDERS for name in train | test)
+    return len(train) > 1 and bool(train & test) and not says_normal and not (folder / "ground_truth").is_dir()
 
 
 def load_classes(root: Path, data: Path, *, layout: str, normal_class: str | None) -> Catalog:
@@ -79,13 +79,13 @@ def choose_class(wanted: str | None, names: Sequence[str], data: Path) -> str:
         return wanted
     if wanted.isdecimal() and int(wanted) < len(names):
         return names[int(wanted)]
-    alike = [name for name in names if letters_of(name) == letters_of(wanted)]
+    alike = [name for name in names if normalised_name(name) == normalised_name(wanted)]
     if len(alike) == 1:
         return alike[0]
     raise unknown_name("class", wanted, names)
 
 
-def letters_of(name: str) -> str:
+def normalised_name(name: str) -> str:
     """The letters and digits of a name alone, in lower case: what remains however it is spelled."""
     return "".join(letter for letter in name.casefold() if letter.isalnum())
 

@@ -165,14 +165,14 @@ def _idx_classes(folder: Path, splits: Sequence[_Split]) -> tuple[str, ...]:
     digests = (hashlib.md5(file, usedforsecurity=False).hexdigest() for file in files)
     by_content = {IDX_LABEL_DIGESTS[digest] for digest in digests if digest in IDX_LABEL_DIGESTS}
     near = "/".join(folder.parts[-2:]).lower()
-    is_called = "Fashion-MNIST" if "fashion" in near else "MNIST" if "mnist" in near else None
-    if len(by_content | {is_called} - {None}) > 1:
+    is_predicted_anomalous = "Fashion-MNIST" if "fashion" in near else "MNIST" if "mnist" in near else None
+    if len(by_content | {is_predicted_anomalous} - {None}) > 1:
         found = " and of ".join(sorted(by_content))
         raise DataError(
             f"{folder}: these are the labels of {found}, but the folder is called otherwise or holds both: their files "
             "have the same names; give each set a folder of its own, MNIST/raw and FashionMNIST/raw"
         )
-    is_fashion = "Fashion-MNIST" in by_content or is_called == "Fashion-MNIST"
+    is_fashion = "Fashion-MNIST" in by_content or is_predicted_anomalous == "Fashion-MNIST"
     return FASHION_MNIST_CLASSES if is_fashion else MNIST_CLASSES
 
 
