@@ -4,9 +4,9 @@ import json
 
 import numpy as np
 import pytest
-from cavga.evaluation.compare import compare_evaluations
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from cavga.evaluation.compare import compare_evaluations
 from cavga.metrics.bootstrap import auroc_of, average_precision_of, paired_differences
 from tests.conftest import is_one_complaint, run_command, write_category
 
