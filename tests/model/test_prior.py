@@ -123,7 +123,7 @@ def test_every_image_is_measured_by_a_prior_that_has_not_seen_it():
 
 
 def test_of_many_images_some_are_drawn_and_as_many_cells_of_each(monkeypatch):
-    monkeypatch.setattr(prior_fitting, "MAX_CELLS", 12 * 64)
+    monkeypatch.setattr(prior_fitting, "MAX_PATCHES", 12 * 64)
     monkeypatch.setattr(prior_fitting, "MAX_CANDIDATES", 120)
     network, _, held_out = fitted()
     assert len(held_out.images) == len(set(held_out.images.tolist())) == 12

@@ -81,7 +81,7 @@ class Slow:
 
 
 @pytest.mark.parametrize(
-    ("framing", "pieces"),
+    ("tiling", "tiles"),
     [
         (Tiling((16, 16), tile=32), [16, 9]),
         (Tiling((16, 16), tile=32, roi=Roi(8, 8, 60, 40)), [6]),

@@ -29,7 +29,7 @@ def test_no_kind_is_one_of_the_demos():
 
 @pytest.mark.parametrize("contrast", CONTRASTS)
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("kind", CONTROLLED_NAMES)
+@pytest.mark.parametrize("anomaly_type", CONTROLLED_NAMES)
 def test_the_mask_is_where_the_picture_changed(anomaly_type, size, contrast):
     before = photograph()
     result = made(anomaly_type, size=size, contrast=contrast)
@@ -47,7 +47,7 @@ def test_the_mask_is_where_the_picture_changed(anomaly_type, size, contrast):
     assert change.any(axis=0).sum() < 160  # most of the photograph is left alone
 
 
-@pytest.mark.parametrize("kind", CONTROLLED_NAMES)
+@pytest.mark.parametrize("anomaly_type", CONTROLLED_NAMES)
 def test_one_seed_is_one_picture_and_another_is_another(anomaly_type):
     first, again, other = (made(anomaly_type, seed=seed) for seed in (5, 5, 6))
     assert np.array_equal(first[0], again[0])
@@ -55,14 +55,14 @@ def test_one_seed_is_one_picture_and_another_is_another(anomaly_type):
     assert not np.array_equal(first[0], other[0])
 
 
-@pytest.mark.parametrize("kind", CONTROLLED_NAMES)
+@pytest.mark.parametrize("anomaly_type", CONTROLLED_NAMES)
 def test_the_photograph_itself_is_not_touched(anomaly_type):
     picture = photograph()
     made(anomaly_type, picture=picture)
     assert np.array_equal(picture, photograph())
 
 
-@pytest.mark.parametrize("kind", CONTROLLED_NAMES)
+@pytest.mark.parametrize("anomaly_type", CONTROLLED_NAMES)
 def test_more_contrast_changes_more(anomaly_type):
     changes = []
     for contrast in (1.0, 4.0):
@@ -72,13 +72,13 @@ def test_more_contrast_changes_more(anomaly_type):
     assert changes[1] > (1.0 if anomaly_type == "turned" else 1.3) * changes[0]
 
 
-@pytest.mark.parametrize("kind", CONTROLLED_NAMES)
+@pytest.mark.parametrize("anomaly_type", CONTROLLED_NAMES)
 def test_a_larger_size_changes_a_larger_area(anomaly_type):
     areas = [np.mean([made(anomaly_type, size=size, seed=seed)[1].sum() for seed in range(8)]) for size in (0.12, 0.25)]
     assert areas[1] > 2 * areas[0]
 
 
-@pytest.mark.parametrize("kind", CONTROLLED_NAMES)
+@pytest.mark.parametrize("anomaly_type", CONTROLLED_NAMES)
 def test_grey_stays_grey(anomaly_type):
     after, _ = made(anomaly_type)
     assert (after == after[..., :1]).all()
@@ -91,7 +91,7 @@ def test_a_cast_on_a_colour_photograph_has_a_colour():
     assert np.ptp(shift) > 5
 
 
-@pytest.mark.parametrize("kind", CONTROLLED_NAMES)
+@pytest.mark.parametrize("anomaly_type", CONTROLLED_NAMES)
 def test_nothing_can_be_made_of_nothing(anomaly_type):
     assert made(anomaly_type, picture=np.full((64, 64, 3), 128, np.uint8)) is None
     assert made(anomaly_type, picture=photograph()[:4, :4]) is None
@@ -103,7 +103,7 @@ def test_noise_that_only_moved_is_no_anomaly():
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (9, 200), (300, 20)])
-@pytest.mark.parametrize("kind", CONTROLLED_NAMES)
+@pytest.mark.parametrize("anomaly_type", CONTROLLED_NAMES)
 def test_small_and_oblong_photographs(anomaly_type, shape):
     picture = np.random.default_rng(1).integers(0, 256, (*shape, 3), dtype=np.uint8)
     result = made(anomaly_type, picture=picture)

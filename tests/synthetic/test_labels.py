@@ -21,7 +21,7 @@ def test_no_kind_is_one_of_the_self_tests():
 
 
 @pytest.mark.parametrize("seed", range(6))
-@pytest.mark.parametrize("kind", SUBTLE_NAMES)
+@pytest.mark.parametrize("anomaly_type", SUBTLE_NAMES)
 def test_the_label_is_graded_by_the_change(anomaly_type, seed):
     image = photograph(colour=True)
     after, label = made(anomaly_type, seed=seed, image=image)
@@ -36,7 +36,7 @@ def test_the_label_is_graded_by_the_change(anomaly_type, seed):
     assert (label[ndimage.minimum_filter(ndimage.uniform_filter(change.astype(float), 7), 3) > 30] > 0.9).all()
 
 
-@pytest.mark.parametrize("kind", SUBTLE_NAMES)
+@pytest.mark.parametrize("anomaly_type", SUBTLE_NAMES)
 def test_one_seed_is_one_picture_and_another_is_another(anomaly_type):
     first, again, other = (made(anomaly_type, seed=seed) for seed in (5, 5, 6))
     assert np.array_equal(first[0], again[0])
@@ -44,7 +44,7 @@ def test_one_seed_is_one_picture_and_another_is_another(anomaly_type):
     assert not np.array_equal(first[0], other[0])
 
 
-@pytest.mark.parametrize("kind", SUBTLE_NAMES)
+@pytest.mark.parametrize("anomaly_type", SUBTLE_NAMES)
 def test_neither_image_is_touched(anomaly_type):
     image, other = photograph(), photograph(colour=True)
     made(anomaly_type, image=image, other=other)
@@ -52,7 +52,7 @@ def test_neither_image_is_touched(anomaly_type):
     assert np.array_equal(other, photograph(colour=True))
 
 
-@pytest.mark.parametrize("kind", SUBTLE_NAMES)
+@pytest.mark.parametrize("anomaly_type", SUBTLE_NAMES)
 def test_grey_stays_grey_even_beside_a_coloured_one(anomaly_type):
     for seed in range(6):
         after, _ = made(anomaly_type, seed=seed)
@@ -60,7 +60,7 @@ def test_grey_stays_grey_even_beside_a_coloured_one(anomaly_type):
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (9, 200), (300, 20), (128, 192)])
-@pytest.mark.parametrize("kind", SUBTLE_NAMES)
+@pytest.mark.parametrize("anomaly_type", SUBTLE_NAMES)
 def test_small_and_oblong_images(anomaly_type, shape):
     image, other = np.random.default_rng(1).integers(0, 256, (2, *shape, 3), dtype=np.uint8)
     for seed in range(4):
@@ -70,7 +70,7 @@ def test_small_and_oblong_images(anomaly_type, shape):
             assert result[1].shape == shape
 
 
-@pytest.mark.parametrize("kind", SUBTLE_NAMES)
+@pytest.mark.parametrize("anomaly_type", SUBTLE_NAMES)
 def test_a_flat_image_has_anomalies_that_need_no_structure(anomaly_type):
     flat = np.full((64, 64, 3), 128, np.uint8)
     results = [made(anomaly_type, image=flat, other=flat, seed=seed) for seed in range(6)]
@@ -80,7 +80,7 @@ def test_a_flat_image_has_anomalies_that_need_no_structure(anomaly_type):
         assert any(result is not None for result in results)
 
 
-@pytest.mark.parametrize("kind", SUBTLE_NAMES)
+@pytest.mark.parametrize("anomaly_type", SUBTLE_NAMES)
 def test_nothing_can_be_made_of_next_to_nothing(anomaly_type):
     assert made(anomaly_type, image=photograph()[:4, :4], other=photograph()[:4, :4]) is None
 

@@ -22,7 +22,7 @@ def test_no_kind_is_one_of_the_self_tests_or_of_the_demos():
 
 
 @pytest.mark.parametrize("colour", [False, True])
-@pytest.mark.parametrize("kind", STRONG_NAMES)
+@pytest.mark.parametrize("anomaly_type", STRONG_NAMES)
 def test_a_kind_changes_a_part_of_the_image_by_about_its_own_contrast(anomaly_type, colour):
     for seed in range(4):
         scene = Scene(photograph(colour=colour), other())

@@ -96,7 +96,7 @@ def seen(monkeypatch):
         for name, part in (("model", networks.model), ("discriminator", networks.discriminator)):
             seen.update({f"{name}.{key}": value.clone() for key, value in part.state_dict().items()})
 
-    monkeypatch.setattr(pipeline, "train_players", note)
+    monkeypatch.setattr(pipeline, "train_networks", note)
     return seen
 
 

@@ -13,14 +13,15 @@ from cavga.errors import DataError
 
 MAX_SCORES = 1000  # kept with the thresholds, to compare later scores with
 SIGNIFICANT_DIGITS = 6  # of each of them
+FILE_KEYS = {"guaranteed_false_alarm_rate": "promised_false_alarm_rate"}  # files keep the name they had first
 
 
 @dataclass(frozen=True)
 class Calibration:
     """The thresholds of a model and where they come from; `score >= threshold` means anomalous.
 
-    `promised_false_alarm_rate` is the smallest rate that `num_images` held-out normals can promise if
-    the asked-for one is below it; None where the rule promises nothing. `num_folds` is 1 if the
+    `guaranteed_false_alarm_rate` is the smallest rate that `num_images` held-out normals can guarantee if
+    the asked-for one is below it; None where the rule guarantees nothing. `num_folds` is 1 if the
     images were held out; else each was scored by a model fitted without its fold. `scores` are those of
     the images, sorted; models from before they were kept have none.
     """
@@ -41,10 +42,13 @@ class Calibration:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Calibration":
         """The inverse of `as_dict`, also for what was JSON; raises TypeError for other fields."""
-        return cls(**{**values, "scores": tuple(values.get("scores", ()))})
+        fields_of = {key: field for field, key in FILE_KEYS.items()}
+        content = {fields_of.get(key, key): value for key, value in values.items()}
+        return cls(**{**content, "scores": tuple(values.get("scores", ()))})
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """As files hold it."""
+        return {FILE_KEYS.get(field, field): value for field, value in asdict(self).items()}
 
     def guarantee(self) -> str:
         """One sentence for the user: what the image threshold can be trusted to do."""

@@ -122,7 +122,7 @@ def test_two_kinds_of_anomaly_in_one_image_are_both_marked(variant, run_folder, 
     assert_both_are_marked(np.stack([p.anomaly_map for p in AnomalyDetector.load(run).predict(two_kinds(4))]))
 
 
-@pytest.mark.parametrize("control", [PadimGraph, PatchcoreGraph])
+@pytest.mark.parametrize("baseline", [PadimGraph, PatchcoreGraph])
 def test_controls_on_features_mark_both_too(baseline, run_folder):
     graph = baseline(load_run(run_folder, "cpu")[0].graph.model, image_size=(32, 32), seed=0)
     normal = np.stack([resized(np.repeat(texture(i)[..., None], 3, axis=2), (32, 32)) for i in range(24)])
