@@ -1,0 +1,1 @@
+"""What is measured again at each release; run as `python -m benchmarks.NAME` from the repository root."""
