@@ -9,7 +9,7 @@ from torch import Tensor
 from cavga.model.classifiers import MAP_WEIGHT, CellClassifier
 from cavga.model.prior import smoothed
 from cavga.synthetic.primitives import cut_to_area, perlin
-from cavga.training.fit_patch_classifier import MADE_PER_IMAGE, Examples, _train
+from cavga.training.fit_patch_classifier import MADE_PER_IMAGE, Examples, train_patch_classifier
 from energies import PARTS, Maps
 
 SIGMAS, AREAS = (0.5, 4.0), (0.005, 0.25)  # deviations of a channel; shares of the image
@@ -65,7 +65,7 @@ def classified(x: Maps, energy: Maps, trained: tuple[Tensor, Tensor]) -> Maps:
         torch.manual_seed(0)
         classifier = CellClassifier(latent_channels=x["fit"].shape[1])
         classifier.unit.copy_(x["fit"].float().std(dim=(0, 2, 3)).clamp_min(1e-6))
-        _train(classifier, Examples(x["fit"], *trained, torch.zeros(0)))
+        train_patch_classifier(classifier, Examples(x["fit"], *trained, torch.zeros(0)))
     classifier.eval().requires_grad_(False)
     maps = {part: torch.cat([classifier.cam(z.float()) for z in x[part].split(16)]) for part in PARTS}
     held = smoothed(maps["held"])

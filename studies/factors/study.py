@@ -36,7 +36,7 @@ from cavga.model.build import build
 from cavga.model.pretrained import load_encoder_weights
 from cavga.model.prior import largest_mean, smoothed
 from cavga.synthetic.controlled import KINDS, make_anomaly
-from cavga.training.fit_patch_classifier import _made_images
+from cavga.training.fit_patch_classifier import synthetic_images
 from energies import PARTS, Maps, energies, factors, projected, unit
 from feature_decoder import decoded
 from feature_makers import classified, made, makers_of
@@ -206,7 +206,7 @@ def of_decoders(data: Set, _x: Maps, chosen: Maps) -> Rows:
 
 def of_makers(data: Set, _x: Maps, chosen: Maps) -> Rows:
     """Mixture and factor model with the map of a C: trained on anomalies made on images, and on such made in z."""
-    images, labels = zip(*_made_images(data.fitted, 0), strict=True)
+    images, labels = zip(*synthetic_images(data.fitted, 0), strict=True)
     x = projected({**data.features, "trained": data.encode(np.stack(images))}, power=POWER, channels=CHANNELS)
     flat, _ = factors(x, pool=2, channels=32, explained=0.99)
     scaled = by_border()
