@@ -31,11 +31,11 @@ test-all: $(STAMP)  ## the slow tests too
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2
 
 test-base: $(STAMP)  ## prediction without torch, in a fresh environment; two minutes
-	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/base_install.py
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.base_install
 
-results: $(STAMP)  ## write docs/results.md and docs/claims.md from the committed JSON
-	$(BIN)/python benchmarks/render_results.py
-	$(BIN)/python benchmarks/render_claims.py
+results: $(STAMP)  ## write docs/results/ and docs/claims.md from the committed rows
+	$(BIN)/python -m docs.generate.results
+	$(BIN)/python -m docs.generate.claims
 
 clean:  ## remove what make created
 	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache

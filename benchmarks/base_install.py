@@ -1,7 +1,7 @@
 """What `pip install cavga` without extras weighs, and whether it predicts as torch does.
 
-python benchmarks/base_install.py                                            # checks; about two minutes
-python benchmarks/base_install.py --output benchmarks/results/base_install.json
+python -m benchmarks.base_install           # checks; about two minutes
+python -m benchmarks.base_install --keep    # and writes benchmarks/results/base_install.jsonl
 """
 
 import argparse
@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 
 import cavga
-from cavga.atomic_files import atomic_write
+from benchmarks.result_files import write_result
 from cavga.export.writers import onnx_model
 from cavga.inference.torch_engine import load_run
 from cavga.runs.model_json import ONNX_FILE
@@ -39,16 +39,16 @@ SETTINGS = {
 
 
 def main() -> int:
-    """Measure, print, and write the file that is asked for; returns 1 where a goal is missed."""
+    """Measure, print, and with --keep write the file; returns 1 where a goal is missed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, default=None, metavar="FILE")
+    parser.add_argument("--keep", action="store_true", help="write benchmarks/results/base_install.jsonl")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         content = measure(Path(folder))
     for row in content["rows"]:
         print(f"{'ok    ' if row['within'] else 'MISSED'} {row['what']}: {row['value']:.3g} (goal {row['goal']:g})")
-    if args.output:
-        atomic_write(args.output, (json.dumps(content, indent=2) + "\n").encode())
+    if args.keep:
+        write_result("base_install", content)
     return 0 if all(row["within"] for row in content["rows"]) else 1
 
 

@@ -1,6 +1,6 @@
 """Both controls against anomalib's own models: the same weights, images, channels and bank; raw maps and scores.
 
-python benchmarks/compare_anomalib.py CATEGORY WEIGHTS PYTHON   # PYTHON: of an environment that has anomalib
+python -m benchmarks.compare_anomalib CATEGORY WEIGHTS PYTHON   # PYTHON: of an environment that has anomalib
 
 CATEGORY is a folder in MVTec's layout, WEIGHTS a ResNet-18 file. Our side runs here, anomalib's in PYTHON;
 they exchange .npz files. Where a step is done in another way on purpose, one row has it as it is, and
@@ -22,7 +22,6 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-RESULT = Path(__file__).parent / "results" / "anomalib_agreement.json"
 SIZE = (256, 256)
 NUM_TRAIN, NUM_TEST = 40, 6
 BORDER = 16  # px that the blur reaches: inside of it, what is beyond the image does not count
@@ -53,6 +52,8 @@ Arrays = dict[str, NDArray[Any]]
 
 def main() -> None:
     """Run both sides, compare and write the file."""
+    from benchmarks.result_files import write_result  # anomalib's side runs this file alone
+
     category, weights, python = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -60,15 +61,19 @@ def main() -> None:
         subprocess.run([python, __file__, "--anomalib-side", name], check=True)
         theirs = dict(np.load(folder / "theirs.npz"))
         versions = json.loads((folder / "versions.json").read_text(encoding="utf-8"))
-    rows = {control: {row: compare(control, row, ours, theirs) for row in NOTES[control]} for control in NOTES}
+    rows = [
+        {"baseline": baseline, "what": what, **compare(baseline, what, ours, theirs)}
+        for baseline, notes in NOTES.items()
+        for what in notes
+    ]
     content = {
         "images": {"category": category.name, "train": NUM_TRAIN, "test": NUM_TEST, "size": SIZE},
         "versions": {"our side": _versions(("cavga", *PACKAGES)), "anomalib's side": versions},
         "machine": platform.machine(),
         "max_relative": "the largest difference, in units of anomalib's largest value",
-        **rows,
+        "rows": rows,
     }
-    RESULT.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_result("anomalib_agreement", content)
     print(json.dumps(content, indent=1))
 
 

@@ -1,6 +1,6 @@
-"""How fast and how lean prediction is: ratios, A and B measured in turn, written to results/deployment.json.
+"""How fast and how lean prediction is: ratios, A and B measured in turn, written to results/deployment.jsonl.
 
-python benchmarks/deployment.py RUN DATA WORK [PYTHON] [--only PART,PART]
+python -m benchmarks.deployment RUN DATA WORK [PYTHON] [--only PART,PART]
 
 RUN is a trained run with the encoder R at 256 px, DATA the data set it was trained on, WORK a folder for exports, which
 are made once. PYTHON is of an environment that has anomalib; without it the rows beside anomalib say so. Both runtimes
@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from deployment_models import (
+from benchmarks.deployment_models import (
     NUM_THREADS,
     SIZE,
     as_theirs,
@@ -34,9 +34,10 @@ from deployment_models import (
     write_ours,
     write_small_model,
 )
-from speed import spread, timed
+from benchmarks.result_files import FOLDER, read_result, write_result
+from benchmarks.speed import spread, timed
 
-RESULT = Path(__file__).parent / "results" / "deployment.json"
+RESULT = "deployment"
 RUNTIMES = {"onnx": "ONNX Runtime", "openvino": "OpenVINO"}
 REST = 0.1  # seconds before each call: the threads of the one before may still spin
 ROUNDS = {1: 25, 16: 9}  # by the size of the batch
@@ -46,8 +47,8 @@ INSTRUCTIONS = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "amx_int8")
 MEMORY = """
 import re, sys
 from pathlib import Path
-from cavga.detector import AnomalyDetector
-from cavga.prediction import predict_to_folder
+from cavga.inference.detector import AnomalyDetector
+from cavga.prediction.predict import predict_to_folder
 predict_to_folder(AnomalyDetector.load(sys.argv[1], device="cpu"), [Path(sys.argv[2])], Path(sys.argv[3]))
 print(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])  # getrusage's counts the parent's too
 """
@@ -74,11 +75,11 @@ def main() -> None:
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
     write_ours(args.run, args.data, args.work)
-    content = json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.is_file() else {"parts": {}}
+    content = read_result(RESULT) if (FOLDER / f"{RESULT}.jsonl").is_file() else {"parts": {}}
     for name in args.only.split(","):
         content["parts"][name] = {"rows": parts[name](args), "load": round(os.getloadavg()[0], 1)}
         content |= {"machine": machine(args.python), "method": METHOD, "files": NUM_FILES}
-        RESULT.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        write_result(RESULT, content)
         print(json.dumps(content["parts"][name], indent=1), flush=True)
 
 

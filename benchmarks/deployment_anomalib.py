@@ -1,7 +1,7 @@
-"""anomalib's side of benchmarks/deployment.py; runs in anomalib's environment, without cavga. Random weights.
+"""anomalib's side of `deployment.py`; runs in anomalib's environment, without cavga. Random weights.
 
-python deployment_anomalib.py export FOLDER     # its models as ONNX, by its own exporter, a folder each
-python deployment_anomalib.py serve IMAGES      # predicts the folder's images once for each line, a size of batch
+python benchmarks/deployment_anomalib.py export FOLDER     # its models as ONNX, by its own exporter, a folder each
+python benchmarks/deployment_anomalib.py serve IMAGES      # predicts the folder once for each line, a size of batch
 """
 
 import shutil

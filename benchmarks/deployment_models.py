@@ -1,4 +1,4 @@
-"""What benchmarks/deployment.py measures: models, what runs them, and images."""
+"""What `deployment.py` measures: models, what runs them, and images."""
 
 import os
 from collections.abc import Callable

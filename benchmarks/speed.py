@@ -1,6 +1,6 @@
-"""What attention and the map cost: ratios measured in one run, A and B in turn, written to results/speed.json.
+"""What attention and the map cost: ratios measured in one run, A and B in turn, written to results/speed.jsonl.
 
-python benchmarks/speed.py            # about three minutes; on a quiet machine
+python -m benchmarks.speed            # about three minutes; on a quiet machine
 """
 
 import json
@@ -9,13 +9,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
 import numpy as np
 import torch
 
+from benchmarks.result_files import write_result
 from cavga.config.presets import make_config
 from cavga.data.dataset import TrainingImages
 from cavga.inference.graph import InferenceGraph
@@ -26,7 +26,7 @@ from cavga.training.loop import make_players, training_step
 from cavga.training.run_folder import versions
 
 SIZE = (256, 256)
-RESULT = Path(__file__).parent / "results" / "speed.json"
+RESULT = "speed"
 CPU = torch.device("cpu")
 NORMAL = torch.zeros(8, dtype=torch.int64)  # labels of a batch
 
@@ -40,7 +40,7 @@ def main() -> None:
         "method": "A and B in turn; ratio of each pair; median and quartiles over the pairs; 3 pairs of warm-up",
         "rows": rows,
     }
-    RESULT.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_result(RESULT, content)
     print(json.dumps(rows, indent=1))
 
 

@@ -1,22 +1,19 @@
 """What each part of `recommended` adds: variant r-s with one part left out at a time.
 
-python benchmarks/ablation.py OUTPUT ROOT WEIGHTS [--seeds 0,1,2] [--datasets A,B] [--finished]
+python -m studies.ablation OUTPUT ROOT WEIGHTS [--seeds 0,1,2] [--datasets A,B] [--finished]
 
 OUTPUT is that of `cavga benchmark`: rows with nothing left out are those of its tables demo and accuracy, and no
-finished row is run twice. ROOT holds magnetic_tile and mvtec_ad/screw. Writes benchmarks/results/ablation.json;
+finished row is run twice. ROOT holds magnetic_tile and mvtec_ad/screw. Writes benchmarks/results/ablation.jsonl;
 --finished runs nothing and writes the rows that are there.
 """
 
 import argparse
-import json
-import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from unittest.mock import patch
 
-from cavga.atomic_files import atomic_write
 from cavga.benchmark.experiments.accuracy import accuracy_cells, demo_cells
 from cavga.benchmark.experiments.experiment import SCREW, TILE, Cell, Overrides, merge
 from cavga.benchmark.runner import ROW_FILE, run_cell
@@ -25,8 +22,9 @@ from cavga.synthetic import strong as bold_kinds
 from cavga.synthetic.strong import BOLD_MAKERS
 from cavga.synthetic.subtle import TRAINING_MAKERS
 from cavga.training import fit_patch_classifier as self_supervision
+from studies.rows import write_rows
 
-RESULT = Path(__file__).parent / "results" / "ablation.json"
+RESULT = "ablation"
 FULL = "r-s, recommended"
 # With pretrained weights the image's score is the energy alone: makers and losses change nothing but the map there.
 END_TO_END: tuple[tuple[str, Overrides, str], ...] = (
@@ -68,12 +66,6 @@ def main() -> None:
             if row.cell.data in args.datasets.split(",") and (is_there or not args.finished):
                 rows.append(run_row(row, args.root, args.output))
                 write_rows(RESULT, rows)
-
-
-def write_rows(path: Path, rows: Sequence[dict[str, object]]) -> None:
-    """Write the rows of the table that the file is named after, whole."""
-    content = {"table": path.stem, "machine": platform.machine(), "rows": rows}
-    atomic_write(path, (json.dumps(content, indent=1) + "\n").encode())
 
 
 def run_row(row: Row, root: Path, output: Path) -> dict[str, object]:

@@ -1,10 +1,10 @@
 """What L_ae was replaced by after the paper, in its place: r-u of `recommended` on the demo textures.
 
-python benchmarks/attention_losses.py OUTPUT [--seeds 0,1,2]
+python -m studies.attention_losses OUTPUT [--seeds 0,1,2]
 
 There the encoder is trained, so that a loss of attention can change a score; with frozen features none can. OUTPUT is
 that of `cavga benchmark`: rows of L_ae and without it are those of its table demo, and no finished row is run twice.
-Writes benchmarks/results/attention_losses.json.
+Writes benchmarks/results/attention_losses.jsonl.
 """
 
 import argparse
@@ -17,14 +17,14 @@ from unittest.mock import patch
 import torch
 from torch import Tensor
 
-from ablation import write_rows
 from cavga.benchmark.experiments.accuracy import demo_cells
 from cavga.benchmark.experiments.experiment import Cell, merge
 from cavga.benchmark.runner import run_cell
 from cavga.demo.textures import write_demo_data
 from cavga.training import objectives
+from studies.rows import write_rows
 
-RESULT = Path(__file__).parent / "results" / "attention_losses.json"
+RESULT = "attention_losses"
 LEAST_COVERAGE, SHARPNESS = 0.8, 20.0  # mean(A) of each image is to be at least this; t of the barrier
 WEIGHTS = (0.01, 0.1)
 
@@ -82,7 +82,7 @@ def cells_of(seeds: list[int]) -> Iterator[tuple[Cell, str, Callable[[Tensor], T
                     overrides = merge(cell.overrides, {"loss": {"attention_weight": weight}})
                     yield (
                         Cell(f"{name}, w_ae = {weight}", cell.data, overrides=overrides, seed=cell.seed),
-                        RESULT.stem,
+                        RESULT,
                         loss,
                     )
 

@@ -1,6 +1,6 @@
 """Both classes' attention on the test images of finished runs: correlation before the sigmoid, and means.
 
-python benchmarks/class_maps.py OUTPUT ROOT     # OUTPUT of `cavga benchmark table8` and `variants`, ROOT their data
+python -m studies.class_maps OUTPUT ROOT     # OUTPUT of `cavga benchmark table8` and `variants`, ROOT their data
 """
 
 import json
@@ -15,8 +15,9 @@ from cavga.benchmark.experiments.experiment import TILE, Cell
 from cavga.data.catalog import load_catalog
 from cavga.images.decode import read_image
 from cavga.inference.detector import AnomalyDetector
+from studies.rows import write_rows
 
-RESULT = Path(__file__).parent / "results" / "class_maps.json"
+RESULT = "class_maps"
 RUNS = (
     ("table8", "c8: r-w, conv z, L_cga"),
     ("table8", "c8, map of the probability"),
@@ -36,7 +37,7 @@ def main() -> None:
             run = output / table / Cell(name, TILE, seed=seed).folder
             if (run / "model.json").is_file():
                 rows.append({"cell": name, "seed": seed, **measure(run, root / TILE)})
-    RESULT.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    write_rows(RESULT, rows, {})
     print(json.dumps(rows, indent=1))
 
 

@@ -1,22 +1,22 @@
 """Other encoders behind the same interface, with and without attention that is guided to made anomalies.
 
-python benchmarks/encoders.py OUTPUT ROOT RESNET18_WEIGHTS SQUEEZENET_WEIGHTS
+python -m studies.encoders OUTPUT ROOT RESNET18_WEIGHTS SQUEEZENET_WEIGHTS
 
 r-u has no guided attention: with a frozen encoder L_ae changes nothing there (docs/decisions/0016). r-s trains C with
 L_cga on made anomalies. OUTPUT is that of `cavga benchmark`: rows of ResNet-18 are those of its table accuracy, and no
-finished row is run twice. ROOT holds magnetic_tile and mvtec_ad/screw. Writes benchmarks/results/encoders.json.
+finished row is run twice. ROOT holds magnetic_tile and mvtec_ad/screw. Writes benchmarks/results/encoders.jsonl.
 """
 
 import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
-from ablation import write_rows
 from cavga.benchmark.experiments.accuracy import accuracy_cells
 from cavga.benchmark.experiments.experiment import SCREW, TILE, Cell, Overrides
 from cavga.benchmark.runner import run_cell
+from studies.rows import write_rows
 
-RESULT = Path(__file__).parent / "results" / "encoders.json"
+RESULT = "encoders"
 VARIANTS = ("r-u", "r-s")
 
 

@@ -1,38 +1,57 @@
 """What a coarse map could reach at best, and what attention and plain feature distances reach: three cheap tests.
 
-python benchmarks/map_limits.py ROOT WEIGHTS    # ROOT as in README.md, WEIGHTS of ResNet-18 to layer3 at least
+python -m studies.map_limits ROOT WEIGHTS    # ROOT as in README.md, WEIGHTS of ResNet-18 to layer3 at least
 
 1. The IoU of an oracle: a map of N x N cells that knows each cell's anomalous share, cut at the best threshold.
 2. The AUROC of the paper's attention read both ways: low attention is anomalous, or high attention is.
 3. The control: how far a position's features are from their mean over the training images.
 
-Written to results/map_limits.json. The first test needs no torch.
+The second and third stand on layer3 of one frozen ResNet-18, so features are computed once. ROOT holds magnetic_tile,
+mvtec_ad/screw and mvtec_loco/juice_bottle. Writes benchmarks/results/map_limits.jsonl.
 """
 
 import hashlib
-import json
 import platform
 import sys
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from PIL import Image
+from torch import Tensor
 
+from benchmarks.result_files import write_result
+from cavga.attention import latent_sum_cam
+from cavga.config.presets import make_config
+from cavga.config.schema import RunConfig
 from cavga.data.catalog import load_catalog
 from cavga.data.manifest import sha256_of
-from cavga.data.records import ImageRecord
-from cavga.images.decode import read_mask
+from cavga.data.records import ANOMALOUS, ImageRecord
+from cavga.images.decode import read_image
+from cavga.images.resize import resized
+from cavga.images.torch_resize import as_images
+from cavga.inference.detector import AnomalyDetector
+from cavga.inference.graph import InferenceGraph, enlarged, map_score
+from cavga.metrics.image import auroc
 from cavga.metrics.pixel import PerImageCounts, PixelHistogram
+from cavga.model.build import build
+from cavga.model.latent import LatentHead
+from cavga.model.pretrained import load_encoder_weights
+from cavga.training.run_folder import versions
+from cavga.training.train import train
+from studies.rows import Mask, by_type, mask_at, rounded
 
-RESULT = Path(__file__).parent / "results" / "map_limits.json"
+RESULT = "map_limits"
 SETS = ("magnetic_tile", "mvtec_ad/screw", "mvtec_loco/juice_bottle")
-GRIDS = (8, 16, 32, 56)  # cells a side
-SIZE = 256  # of the masks, px
+GRIDS = (8, 16, 32, 56)  # patches a side
+MASK_SIZE = 256  # px
+ATTENTION_SIZE = 128  # px
+BATCH = 32
+ATTENTION = {"image_size": ATTENTION_SIZE, "seeds_untrained": [0, 1, 2, 3, 4], "seeds_trained": [0], "epochs": 1}
 
-Mask = NDArray[np.bool_]
 Floats = NDArray[np.float32]
 
 
@@ -40,20 +59,17 @@ def main() -> None:
     """Measure every set and write the file."""
     root, weights = Path(sys.argv[1]), sys.argv[2]
     grids = [row for name in SETS for row in grid_rows(name, root / name)]
-    from attention_signs import SETTINGS, sign_rows  # torch
-    from cavga.training.run_folder import versions
-
     signs = [row for name in SETS for row in sign_rows(name, root / name, weights)]
     content = {
         "machine": platform.machine(),
         "versions": dict(versions()),
         "data_sha256": {name: test_hash(root / name) for name in SETS},
-        "mask_size": SIZE,
+        "mask_size": MASK_SIZE,
         "grids": grids,
-        "attention": SETTINGS,
+        "attention": ATTENTION,
         "signs": signs,
     }
-    RESULT.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_result(RESULT, content)
 
 
 def grid_rows(name: str, data: Path) -> list[dict[str, Any]]:
@@ -61,7 +77,7 @@ def grid_rows(name: str, data: Path) -> list[dict[str, Any]]:
     masked = [record for record in load_catalog(data).split("test") if record.mask_paths]
     rows = []
     for title, records in by_type(name, masked):
-        masks = [mask_at(record, SIZE) for record in records]
+        masks = [mask_at(record, MASK_SIZE) for record in records]
         masks = [mask for mask in masks if mask.any()]  # a few pixels can vanish when resized
         share = float(np.mean([mask.mean() for mask in masks]))
         for cells in GRIDS:
@@ -69,20 +85,6 @@ def grid_rows(name: str, data: Path) -> list[dict[str, Any]]:
             rows.append(row | oracle_iou(masks, cells))
             print(rows[-1], flush=True)
     return rows
-
-
-def by_type(name: str, records: Sequence[ImageRecord]) -> Iterator[tuple[str, list[ImageRecord]]]:
-    """The set, then each of its defect types if it has several."""
-    types = sorted({record.defect_type for record in records if record.defect_type})
-    yield name, list(records)
-    for defect_type in types if len(types) > 1 else ():
-        yield f"{name}, {defect_type}", [record for record in records if record.defect_type == defect_type]
-
-
-def mask_at(record: ImageRecord, size: int) -> Mask:
-    """The mask resized by nearest, as the evaluation does it."""
-    resized = Image.fromarray(read_mask(record.mask_paths)).resize((size, size), Image.Resampling.NEAREST)
-    return np.asarray(resized, dtype=np.bool_)
 
 
 def oracle_iou(masks: Sequence[Mask], cells: int) -> dict[str, float]:
@@ -131,6 +133,98 @@ def repeated(cells: int, size: int) -> NDArray[np.float64]:
     """(size, cells): every pixel takes the cell that its centre lies in."""
     chosen = ((np.arange(size) + 0.5) * cells / size).astype(np.intp)
     return np.eye(cells)[chosen]
+
+
+def sign_rows(name: str, data: Path, weights: str) -> list[dict[str, Any]]:
+    """One row per map and seed: AUROC of the map and of its negative, over pixels and over images."""
+    catalog = load_catalog(data)
+    tested = [record for record in catalog.split("test") if record.label is not None]
+    encoder = build(config_of(weights, 0).model, image_size=(ATTENTION_SIZE, ATTENTION_SIZE)).encoder.eval()
+    load_encoder_weights(encoder, weights)
+    features = layer3(encoder, tested)
+    rows = []
+    for title, seeds in (("untrained", ATTENTION["seeds_untrained"]), ("1 epoch", ATTENTION["seeds_trained"])):
+        for seed in seeds:
+            head = random_head(weights, seed) if title == "untrained" else trained_head(data, weights, seed)
+            with torch.no_grad():
+                # Before the sigmoid, which is 1 exactly in float32 for much of an image and orders nothing there.
+                attention = latent_sum_cam(head([features]), head.bias)
+            row = {"set": name, "what": f"low attention, {title}", "seed": seed}
+            rows.append(row | both_signs(name, tested, -attention))
+            print(rows[-1], flush=True)
+    centre = layer3(encoder, catalog.split("train")).mean(dim=0)
+    distance = (features - centre).square().sum(dim=1).sqrt()
+    row = {"set": name, "what": "feature distance", "seed": None}
+    rows.append(row | both_signs(name, tested, distance))
+    print(rows[-1], flush=True)
+    return rows
+
+
+def config_of(weights: str, seed: int) -> RunConfig:
+    """R_u as `paper` has it, on layer3 alone and frozen: the weights at hand end there."""
+    return make_config(
+        "paper",
+        {
+            "data": {"image_size": (ATTENTION_SIZE, ATTENTION_SIZE)},
+            "model": {"stages": (3,), "latent_channels": 256, "train_encoder": False, "weights": weights},
+            "training": {"epochs": ATTENTION["epochs"], "seed": seed},
+        },
+    )
+
+
+def random_head(weights: str, seed: int) -> LatentHead:
+    """The head of mu as it is before training."""
+    torch.manual_seed(seed)
+    head = build(config_of(weights, seed).model, image_size=(ATTENTION_SIZE, ATTENTION_SIZE)).mu_head
+    assert isinstance(head, LatentHead)
+    return head
+
+
+def trained_head(data: Path, weights: str, seed: int) -> LatentHead:
+    """The head of mu after one epoch of Eq. 4 on the set's good images."""
+    with tempfile.TemporaryDirectory() as folder:
+        detector = AnomalyDetector.load(train(data, Path(folder) / "run", config_of(weights, seed)))
+    assert isinstance(detector.engine.graph, InferenceGraph)
+    head = detector.engine.graph.model.mu_head
+    assert isinstance(head, LatentHead)
+    return head.cpu()
+
+
+@torch.no_grad()
+def layer3(encoder: torch.nn.Module, records: Sequence[ImageRecord]) -> Tensor:
+    """(images, channels, rows, columns)."""
+    parts = []
+    for start in range(0, len(records), BATCH):
+        photographs = (read_image(record.path) for record in records[start : start + BATCH])
+        images = np.stack([resized(image, (ATTENTION_SIZE, ATTENTION_SIZE)) for image in photographs])
+        parts.append(encoder(as_images(torch.from_numpy(images)))[3])
+    return torch.cat(parts)
+
+
+def both_signs(name: str, records: Sequence[ImageRecord], cells: Tensor) -> dict[str, Any]:
+    """AUROCs of a map and of its negative; an image's score is the mean of the highest 1 % of either."""
+    maps = enlarged(cells, (ATTENTION_SIZE, ATTENTION_SIZE))
+    labels = [record.label or 0 for record in records]
+    result: dict[str, Any] = {}
+    for sign, values in (("map", maps), ("negative", -maps)):
+        image = auroc(map_score(values).numpy(), labels)
+        result[sign] = {"image": rounded(image), "pixel": pixel_aurocs(name, records, values)}
+    return result
+
+
+def pixel_aurocs(name: str, records: Sequence[ImageRecord], maps: Tensor) -> dict[str, float | None]:
+    """Of the whole set and of each defect type, always against the pixels of the good images as well."""
+    anomalous = [record for record in records if record.label == ANOMALOUS and record.mask_paths]
+    results = {}
+    for title, chosen in by_type(name, anomalous):
+        kept, histogram = {record.path for record in chosen}, PixelHistogram()
+        for record, anomaly_map in zip(records, maps.numpy(), strict=True):
+            if record.path in kept:
+                histogram.update(anomaly_map, mask_at(record, ATTENTION_SIZE))
+            elif record.label != ANOMALOUS:
+                histogram.update(anomaly_map, np.zeros((ATTENTION_SIZE, ATTENTION_SIZE), dtype=np.bool_))
+        results[title] = rounded(histogram.auroc())
+    return results
 
 
 def test_hash(data: Path) -> str:

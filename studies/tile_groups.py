@@ -1,6 +1,6 @@
 """Write a manifest of magnetic tile in which no place is on both sides of the split.
 
-python benchmarks/tile_groups.py ROOT/magnetic_tile MANIFEST.csv
+python -m studies.tile_groups ROOT/magnetic_tile MANIFEST.csv
 
 A file expN_num_M shows one place under exposure N (mostly 1 to 6), and the exposures of a place have neighbouring
 numbers M. A group is a maximal run of numbers of which no two neighbours are more than MAX_GAP apart. Training

@@ -1,9 +1,9 @@
 """Magnetic tile with no place on both sides of the split, beside as many training images drawn without regard to it.
 
-python benchmarks/tile_groups_rows.py OUTPUT ROOT WEIGHTS
+python -m studies.tile_groups_rows OUTPUT ROOT WEIGHTS
 
 The second split tells what fewer training images cost by themselves. ROOT holds magnetic_tile. No finished row is run
-twice. Writes benchmarks/results/tile_groups.json; rows of r-s hold the image AUROC of both parts of their score.
+twice. Writes benchmarks/results/tile_groups.jsonl; rows of r-s hold the image AUROC of both parts of their score.
 """
 
 import argparse
@@ -12,7 +12,6 @@ from pathlib import Path
 
 import torch
 
-from ablation import write_rows
 from cavga.benchmark.experiments.accuracy import accuracy_cells
 from cavga.benchmark.experiments.experiment import TILE, Cell
 from cavga.benchmark.runner import run_cell
@@ -23,9 +22,10 @@ from cavga.inference.graph import InferenceGraph
 from cavga.inference.torch_engine import load_run
 from cavga.metrics.image import auroc
 from cavga.model.prior import AggregatedPrior, Energies, largest_mean
-from tile_groups import write_grouped
+from studies.rows import write_rows
+from studies.tile_groups import write_grouped
 
-RESULT = Path(__file__).parent / "results" / "tile_groups.json"
+RESULT = "tile_groups"
 GROUPED = "magnetic_tile_groups.csv"
 METHODS = ("r-s, recommended", "PaDiM, same features", "PatchCore, same features")
 

@@ -7,10 +7,11 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from cavga.benchmark.tables.reported import load_reported
 from render_deployment import deployment
 from render_figures import contrast, coverage, data_curve
 from render_studies import base_install, class_maps, contamination, factors, map_limits, one_class_normal
+
+from cavga.benchmark.tables.reported import load_reported
 
 HERE = Path(__file__).parent
 COLUMNS = (

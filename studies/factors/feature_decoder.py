@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from energies import PARTS, Maps, projected
+from studies.factors.energies import PARTS, Maps, projected
 
 WIDTH, BATCH, EPOCHS, RATE = 128, 16, 5, 1e-3
 BOTTLENECKS = ((2, 32), (4, 64))  # cells a side that are averaged, channels of z

@@ -10,7 +10,7 @@ from cavga.model.classifiers import MAP_WEIGHT, CellClassifier
 from cavga.model.prior import smoothed
 from cavga.synthetic.primitives import cut_to_area, perlin
 from cavga.training.fit_patch_classifier import MADE_PER_IMAGE, Examples, train_patch_classifier
-from energies import PARTS, Maps
+from studies.factors.energies import PARTS, Maps
 
 SIGMAS, AREAS = (0.5, 4.0), (0.005, 0.25)  # deviations of a channel; shares of the image
 

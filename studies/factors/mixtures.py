@@ -7,7 +7,7 @@ from torch import Tensor
 
 from cavga.model.coreset import greedy_coreset
 from cavga.model.prior import AggregatedPrior
-from energies import PARTS, Maps
+from studies.factors.energies import PARTS, Maps
 
 SHRINKAGE = 0.2
 

@@ -1,8 +1,8 @@
 """One factor at a time on frozen features: what the prior, the score and the map are made of.
 
-python benchmarks/study.py ROOT WEIGHTS CACHE [--datasets magnetic_tile,elpv_mono] [--only mixture,latent]
+python -m studies.factors.study ROOT WEIGHTS CACHE [--datasets magnetic_tile,elpv_mono] [--only mixture,latent]
 
-Writes benchmarks/results/study.json; rows of other data sets and experiments that it holds stay. Features of every
+Writes benchmarks/results/study.jsonl; rows of other data sets and experiments that it holds stay. Features of every
 image are computed once and kept in CACHE as half-precision arrays (about 2 GB). A fifth of the good training images is
 held out; the choice is made on anomalies of the self-test put on those ("made"). The figures on the real test images
 ("test") stand beside them for diagnosis and decide nothing.
@@ -20,9 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from attention_signs import rounded
-from borders import SCALINGS, by_border
-from cavga.atomic_files import atomic_write
+from benchmarks.result_files import FOLDER, read_result
 from cavga.calibration.thresholds import conformal_threshold
 from cavga.config.presets import make_config
 from cavga.data.catalog import load_catalog
@@ -37,17 +35,18 @@ from cavga.model.pretrained import load_encoder_weights
 from cavga.model.prior import largest_mean, smoothed
 from cavga.synthetic.controlled import KINDS, make_anomaly
 from cavga.training.fit_patch_classifier import synthetic_images
-from energies import PARTS, Maps, energies, factors, projected, unit
-from feature_decoder import decoded
-from feature_makers import classified, made, makers_of
-from map_limits import mask_at
-from mixtures import alike, centres_of, mixture, of_own_cells
+from studies.factors.borders import SCALINGS, by_border
+from studies.factors.energies import PARTS, Maps, energies, factors, projected, unit
+from studies.factors.feature_decoder import decoded
+from studies.factors.feature_makers import classified, made, makers_of
+from studies.factors.mixtures import alike, centres_of, mixture, of_own_cells
+from studies.rows import mask_at, rounded, write_rows
 
 SETS = ("magnetic_tile", "mvtec_ad/screw", "mvtec_loco/juice_bottle", "elpv_mono")
 SIZE, MADE_SEED, MADE_PER_IMAGE = (256, 256), 5, 3
 MADE_SIZES, MADE_CONTRASTS = (0.03, 0.06, 0.12, 0.25, 0.45), (1.0, 2.0, 4.0)
 POWER, CHANNELS = 0.25, 128
-RESULT = Path(__file__).parent / "results" / "study.json"
+RESULT = "study"
 CPU = torch.device("cpu")
 Rows = Iterator[dict[str, Any]]
 
@@ -73,7 +72,7 @@ def main() -> None:
     parser.add_argument("--only", default=",".join(EXPERIMENTS), help="experiments, separated by commas")
     args = parser.parse_args()
     datasets, experiments = args.datasets.split(","), args.only.split(",")
-    found = json.loads(RESULT.read_text(encoding="utf-8"))["rows"] if RESULT.is_file() else []
+    found = read_result(RESULT)["rows"] if (FOLDER / f"{RESULT}.jsonl").is_file() else []
     rows = [row for row in found if row["data"] not in datasets or group_of(row) not in experiments]
     for name in datasets:
         data = load_set(args.root / name, args.weights, args.cache / name.replace("/", "-"))
@@ -83,7 +82,7 @@ def main() -> None:
             for line in EXPERIMENTS[experiment](data, x, chosen):
                 rows.append({"data": name, **line})
                 print(json.dumps(rows[-1]), flush=True)
-                write_rows(rows)
+                write_rows(RESULT, in_order(rows), {"size": SIZE[0], "seed": 0})
 
 
 def group_of(row: dict[str, Any]) -> str:
@@ -91,12 +90,10 @@ def group_of(row: dict[str, Any]) -> str:
     return str(row["experiment"]).partition(":")[0]
 
 
-def write_rows(rows: Sequence[dict[str, Any]]) -> None:
-    """Write the file, in the order of data sets and experiments."""
+def in_order(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows by data set and experiment."""
     groups = list(EXPERIMENTS)
-    ordered = sorted(rows, key=lambda row: (SETS.index(row["data"]), groups.index(group_of(row))))
-    content = {"size": SIZE[0], "seed": 0, "rows": ordered}
-    atomic_write(RESULT, (json.dumps(content, indent=1) + "\n").encode())
+    return sorted(rows, key=lambda row: (SETS.index(row["data"]), groups.index(group_of(row))))
 
 
 def load_set(folder: Path, weights: str, cache: Path) -> Set:

@@ -1,15 +1,8 @@
-from pathlib import Path
-
 import pytest
 
 
-@pytest.fixture(autouse=True)
-def scripts(monkeypatch):
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
-
-
 def section(rows: list[dict]) -> str:
-    from render_deployment import deployment
+    from docs.generate.deployment import deployment
 
     machine = {"processor": "x86_64", "instructions": {"avx2": True, "avx512_vnni": False}}
     return deployment({"machine": machine, "method": "in turn", "files": 48, "parts": {"forward": {"rows": rows}}})

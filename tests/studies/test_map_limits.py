@@ -1,19 +1,12 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
-
-
-@pytest.fixture(autouse=True)
-def scripts(monkeypatch):
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
 
 
 def test_cells_average_and_enlarge_as_torch_does():
     import torch
     from torch.nn import functional
 
-    from map_limits import bilinear, cell_average, repeated
+    from studies.map_limits import bilinear, cell_average, repeated
 
     values = np.random.default_rng(0).random((24, 24))
     assert cell_average(24, 8).sum(axis=1) == pytest.approx(1)
@@ -27,7 +20,7 @@ def test_cells_average_and_enlarge_as_torch_does():
 
 
 def test_the_oracle_is_exact_where_cells_hold_the_mask_and_bounded_where_they_do_not():
-    from map_limits import oracle_iou
+    from studies.map_limits import oracle_iou
 
     whole, half = np.zeros((16, 16), bool), np.zeros((16, 16), bool)
     whole[4:8, 8:12] = True
@@ -37,20 +30,13 @@ def test_the_oracle_is_exact_where_cells_hold_the_mask_and_bounded_where_they_do
     assert oracle_iou([whole], 16) == dict.fromkeys(oracle_iou([whole], 16), 1.0)
 
 
-def made_row(experiment: str, share: float, auroc: float, *, seed: int = 0) -> dict:
+def made_row(cell: str, share: float, auroc: float, *, seed: int = 0) -> dict:
     metrics = {"image": {"auroc": auroc, "recall": 0.5, "false_alarm_rate": 0.1}, "pixel": {"auroc": None}}
-    return {
-        "cell": experiment,
-        "data": "screw",
-        "contamination": share,
-        "seed": seed,
-        "error": None,
-        "metrics": metrics,
-    }
+    return {"cell": cell, "data": "screw", "contamination": share, "seed": seed, "error": None, "metrics": metrics}
 
 
 def test_contamination_has_a_line_per_method_and_a_column_per_share():
-    from render_studies import contamination
+    from docs.generate.studies import contamination
 
     rows = [
         *(made_row("r-u, 0 % bad", 0.0, 0.9, seed=seed) for seed in (0, 1)),

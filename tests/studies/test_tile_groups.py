@@ -1,15 +1,9 @@
 from pathlib import Path
 
-import pytest
-
 from cavga.data.catalog import load_catalog
 from cavga.data.records import ImageRecord, hold_out
-from tests.conftest import save_image, texture
 
-
-@pytest.fixture(autouse=True)
-def scripts(monkeypatch):
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
+from .conftest import save_image, texture
 
 
 def tile(name: str, split: str, label: int = 0) -> ImageRecord:
@@ -18,7 +12,7 @@ def tile(name: str, split: str, label: int = 0) -> ImageRecord:
 
 
 def test_a_group_is_a_run_of_neighbouring_numbers():
-    from tile_groups import groups_of
+    from studies.tile_groups import groups_of
 
     assert groups_of([]) == {}
     groups = groups_of([1400, 0, 150, 350, 551, 751, 150])
@@ -30,7 +24,7 @@ def test_a_group_is_a_run_of_neighbouring_numbers():
 
 
 def test_training_images_that_share_a_group_with_any_test_image_are_left_out():
-    from tile_groups import summary, with_groups, without_shared
+    from studies.tile_groups import summary, with_groups, without_shared
 
     records = [
         tile("exp1_num_100", "train"),
@@ -57,7 +51,7 @@ def test_training_images_that_share_a_group_with_any_test_image_are_left_out():
 
 
 def test_the_manifest_of_the_tiles_is_read_back_with_its_groups(tmp_path, monkeypatch):
-    import tile_groups
+    from studies import tile_groups
 
     data = tmp_path / "magnetic_tile"
     for i, place in enumerate(("train/good/exp1_num_10", "train/good/exp1_num_900", "train/good/exp2_num_910",
