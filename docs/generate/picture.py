@@ -1,6 +1,6 @@
 """Write docs/images/demo.png from a demo's runs: per texture, the defective test image at the 90th percentile of score.
 
-python benchmarks/render_picture.py runs/demo
+python -m docs.generate.picture runs/demo
 """
 
 import sys
@@ -25,7 +25,7 @@ def main(demo: Path) -> None:
     """One row per texture: photograph with the true defect outlined, overlay, anomaly map."""
     rows = [np.hstack(_spaced(texture_panels(demo, texture))) for texture in TEXTURES]
     picture = np.vstack([_with_gap(row) for row in rows])
-    Image.fromarray(picture).save(Path(__file__).parent.parent / "docs/images/demo.png", optimize=True)
+    Image.fromarray(picture).save(Path(__file__).parents[1] / "images" / "demo.png", optimize=True)
 
 
 def texture_panels(demo: Path, texture: str) -> list[np.ndarray]:

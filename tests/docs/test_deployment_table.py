@@ -33,4 +33,4 @@ def test_what_could_not_be_measured_says_why():
 
 
 def test_the_processors_instructions_are_named():
-    assert "has avx2 and lacks avx512_vnni" in section([])
+    assert "has avx2 and lacks avx512_vnni" in " ".join(section([]).split())
