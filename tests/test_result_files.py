@@ -62,7 +62,7 @@ def test_a_table_has_means_over_seeds_and_no_empty_column():
     shown = table("screw", [row("r-s", 0, 0.9), row("r-s", 1, 0.8), row("r-u", 0, 0.7)])
     assert "|  | image AUROC | recall | false alarms | pixel AUROC | pixel F1 (oracle) | AUPRO |" in shown
     assert "| r-s | 0.850 ± 0.071 | 0.500 ± 0.000 | 0.000 ± 0.000 | 0.850 ± 0.071 | 0.400 ± 0.000 |" in shown
-    assert "Seeds: 0, 1; `r-u`: 0. Minutes a run: 1.0." in shown
+    assert "Seeds: 0, 1; `r-u`: 0. Minutes a run: 1.0 on a core." in shown
     assert show([]) == "-"
 
 

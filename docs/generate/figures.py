@@ -42,9 +42,9 @@ def figures() -> Page:
         "The paper's figures",
         "Do our runs show what the paper's Figures 1 and 4 show: attention that covers, and failure at low contrast?",
         f"On screw L_ae takes the mean of A from {covered['r-u, paper, without L_ae']:.3f} to "
-        f"{covered['r-u, paper']:.3f}, and both classes' maps correlate at {chosen:.2f}. Contrast and IoU correlate at "
-        f"{rho['r-u, recommended']:.2f} for `recommended` r-u and at {rho['r-u, paper']:.2f} for `paper`; the paper "
-        "says that they should.",
+        f"{covered['r-u, paper']:.3f}, and both classes' maps correlate at {chosen:.3f}. Contrast and IoU correlate at "
+        f"{rho['r-u, recommended']:.2f} for `recommended` r-u, as the paper says they do, and at "
+        f"{rho['r-u, paper']:.2f} for `paper`.",
         (coverage(attention), contrast(failures), class_maps(maps)),
     )
 

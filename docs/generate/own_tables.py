@@ -244,7 +244,7 @@ def earlier_prior() -> Page:
 
 def weak_supervision() -> Page:
     """The page of weak and variants."""
-    rows, variants = rows_of("weak"), rows_of("variants")
+    rows, variants, now = rows_of("weak"), rows_of("variants"), rows_of("table3")
     none, one, eight, sixteen = (
         of(rows, name, IMAGE) for name in ("none (r-u)", "1 labelled bad", "8 labelled bad (2 %)", "16 labelled bad")
     )
@@ -253,8 +253,9 @@ def weak_supervision() -> Page:
         "Weak supervision: a few labelled anomalous images",
         "What do a few images labelled anomalous add, with the Gaussian prior that `recommended` had at first?",
         f"On magnetic tile image AUROC rises from {none:.3f} with none to {one:.3f} with one and {sixteen:.3f} with "
-        f"sixteen; with eight it is {eight:.3f}, and {without:.3f} without L_cga. With the prior of now labels add "
-        "nothing ([decision 0022](../decisions/0022-labelled-bad-and-the-prior.md), [paper tables](paper-tables.md)).",
+        f"sixteen; with eight it is {eight:.3f}, and {without:.3f} without L_cga. With the prior of now `r-w` has "
+        f"{of(now, 'r-w, recommended', IMAGE, TILE):.3f} and `r-u` {of(now, 'r-u, recommended', IMAGE, TILE):.3f} "
+        "([decision 0022](../decisions/0022-labelled-bad-and-the-prior.md), [paper tables](paper-tables.md)).",
         (
             section("How many labelled images, and what each part adds", WEAK, rows),
             section("The four variants", VARIANTS, variants),

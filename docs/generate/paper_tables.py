@@ -69,6 +69,11 @@ whole official one, and the figure is the image AUROC. {num_rows} rows, {devices
 - **`recommended`** is our own variant of d-u, not the paper's. How its settings were chosen is in [decision
   0019](../decisions/0019-small-images.md).
 """
+CLASSES = """## Classes
+
+Of the reported columns CAVGA-D_u alone is shown, of the measured ones all but ADVAE. Bold is the highest of all
+columns, those that are not shown among them.
+"""
 SHOWN = ("CAVGA-D_u", "d-u, paper", "d-u, recommended (not the paper)", "AE, L2", "AE, SSIM", "beta-VAE", "gamma-VAE_g")
 
 
@@ -148,7 +153,7 @@ def one_class_normal() -> Page:
         (
             ONE_CLASS.format(num_rows=len(rows), devices=devices),
             _means(grids, titles, reported),
-            "## Classes\n\nOf the reported columns CAVGA-D_u alone is shown, and of the measured ones all but ADVAE.",
+            CLASSES,
             *(_classes(grid) for grid in grids),
         ),
     )

@@ -206,7 +206,9 @@ def _minutes(rows: Sequence[Row]) -> str:
     ranges = []
     for device, found in by_device.items():
         low, high = f"{min(found):.1f}", f"{max(found):.1f}"
-        ranges.append(f"{low if low == high else f'{low} to {high}'}{' on a GPU' if device == 'cuda' else ''}")
+        ranges.append(
+            f"{low if low == high else f'{low} to {high}'}{' on a GPU' if device == 'cuda' else ' on a core'}"
+        )
     return f"Minutes a run: {', '.join(ranges)}."
 
 
@@ -219,4 +221,6 @@ def notes(rows: Sequence[Row]) -> str:
         for note in filter(None, (text, row["error"])):
             if name not in found.setdefault(in_words(note), []):
                 found[in_words(note)].append(name)
-    return "\n".join(f"- {', '.join(names)}: {note}." for note, names in found.items())
+    num_names = len({row["cell"] for row in rows})
+    lines = [(note, "all rows" if len(names) == num_names else ", ".join(names)) for note, names in found.items()]
+    return "\n".join(f"- {who}: {note}." for note, who in lines)
