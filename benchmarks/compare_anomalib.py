@@ -97,7 +97,7 @@ def our_side(category: Path, weights: str, folder: Path) -> Arrays:
     from cavga.config.presets import make_config
     from cavga.data.dataset import image_batch
     from cavga.model.build import build
-    from cavga.model.encoder import IMAGENET_DEVIATION, IMAGENET_MEAN
+    from cavga.model.encoder import IMAGENET_MEAN, IMAGENET_STD
     from cavga.model.pretrained import load_encoder_weights
 
     torch.manual_seed(0)
@@ -108,7 +108,7 @@ def our_side(category: Path, weights: str, folder: Path) -> Arrays:
     batch = image_batch(test, np.arange(len(test)), torch.device("cpu"))
     patchcore, shared = our_patchcore(model, train, batch)
     padim, more = our_padim(model, train, batch)
-    mean, deviation = (np.array(values, dtype=np.float32) for values in (IMAGENET_MEAN, IMAGENET_DEVIATION))
+    mean, deviation = (np.array(values, dtype=np.float32) for values in (IMAGENET_MEAN, IMAGENET_STD))
     state = {f"weights: {key}": tensor.numpy() for key, tensor in model.encoder.state_dict().items()}
     images = {"train": train, "test": test, "mean": mean, "deviation": deviation}
     np.savez(folder / "shared.npz", **images, **shared, **more, **state)

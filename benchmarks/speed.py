@@ -22,7 +22,7 @@ from cavga.inference.graph import InferenceGraph
 from cavga.model.build import build
 from cavga.training.fit import fit_prior
 from cavga.training.fit_latent import fit_latent
-from cavga.training.loop import make_players, training_step
+from cavga.training.loop import make_networks, training_step
 from cavga.training.run_folder import versions
 
 SIZE = (256, 256)
@@ -50,7 +50,7 @@ def step_rows() -> list[dict[str, Any]]:
         "recommended", {"model": {"variant": "r-u", "weights": "none", "train_encoder": False, **imagenet_like()}}
     )
     model = fitted(config)
-    players = make_players(model, config, CPU)
+    networks = make_networks(model, config, CPU)
     model.train()
     images = torch.rand(8, 3, *SIZE)
     noise = torch.Generator().manual_seed(0)
@@ -60,7 +60,7 @@ def step_rows() -> list[dict[str, Any]]:
     def step(with_attention: bool) -> None:
         # Without: the loss is a constant and nothing of the map is computed.
         model.attention = attention if with_attention else lambda _mu: constant  # type: ignore[method-assign]
-        training_step(players, images, NORMAL, config.loss, noise)
+        training_step(networks, images, NORMAL, config.loss, noise)
 
     return [
         measure("training step: with L_ae / without", lambda: step(True), lambda: step(False), pairs=15, bound=1.05)
@@ -74,10 +74,10 @@ def weak_row() -> dict[str, Any]:
 
     def step_of(variant: str) -> Callable[[], object]:
         config = make_config("paper", {"model": {**settings, "variant": variant}, "data": {"image_size": 128}})
-        players = make_players(build(config.model, image_size=config.data.image_size), config, CPU)
-        players.model.train()
+        networks = make_networks(build(config.model, image_size=config.data.image_size), config, CPU)
+        networks.model.train()
         labels = torch.tensor([0, 0, 0, 0, 0, 0, 0, 1]) if variant == "r-w" else NORMAL
-        return lambda: training_step(players, images, labels, config.loss, noise)
+        return lambda: training_step(networks, images, labels, config.loss, noise)
 
     return measure("training step, paper: r-w / r-u", step_of("r-w"), step_of("r-u"), pairs=15, bound=1.10)
 

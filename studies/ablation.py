@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from unittest.mock import patch
 
-from cavga.benchmark.experiments.accuracy import accuracy_cells, demo_cells
-from cavga.benchmark.experiments.experiment import SCREW, TILE, Cell, Overrides, merge
-from cavga.benchmark.runner import ROW_FILE, run_cell
+from cavga.benchmark.experiments.accuracy import accuracy_experiments, demo_experiments
+from cavga.benchmark.experiments.experiment import SCREW, TILE, Experiment, Overrides, merge
+from cavga.benchmark.runner import ROW_FILE, run_experiment
 from cavga.demo.textures import TEXTURES, write_demo_data
-from cavga.synthetic import strong as bold_kinds
-from cavga.synthetic.strong import BOLD_MAKERS
-from cavga.synthetic.subtle import TRAINING_MAKERS
-from cavga.training import fit_patch_classifier as self_supervision
+from cavga.synthetic import strong
+from cavga.synthetic.strong import STRONG_TYPES
+from cavga.synthetic.subtle import SUBTLE_TYPES
+from cavga.training import fit_patch_classifier
 from studies.rows import write_rows
 
 RESULT = "ablation"
@@ -43,7 +43,7 @@ PRETRAINED: tuple[tuple[str, Overrides, str], ...] = (
 class Row:
     """A cell, the table whose folder it lies in, and the kind of made anomaly that is left out of its training."""
 
-    cell: Cell
+    experiment: Experiment
     table: str = "ablation"
     without: str | None = None
 
@@ -62,46 +62,50 @@ def main() -> None:
     rows = []
     for seed in map(int, args.seeds.split(",")):
         for row in rows_of(seed, args.weights):
-            is_there = (args.output / row.table / row.cell.folder / ROW_FILE).is_file()
-            if row.cell.data in args.datasets.split(",") and (is_there or not args.finished):
+            is_there = (args.output / row.table / row.experiment.folder / ROW_FILE).is_file()
+            if row.experiment.data in args.datasets.split(",") and (is_there or not args.finished):
                 rows.append(run_row(row, args.root, args.output))
                 write_rows(RESULT, rows)
 
 
 def run_row(row: Row, root: Path, output: Path) -> dict[str, object]:
-    """As `cavga.benchmark.runner.run_cell`, with a kind left out if the row says so."""
-    data = output / "data" if row.cell.data in TEXTURES else root
+    """As `cavga.benchmark.runner.run_experiment`, with an anomaly type left out if the row says so."""
+    data = output / "data" if row.experiment.data in TEXTURES else root
     with left_out(row.without):
-        return run_cell(row.cell, data, output / row.table)
+        return run_experiment(row.experiment, data, output / row.table)
 
 
 def rows_of(seed: int, weights: str) -> Iterator[Row]:
     """Every row of one seed: first those with nothing left out."""
-    for table, cells in (("demo", demo_cells((seed,), None)), ("accuracy", accuracy_cells((seed,), weights))):
-        for full in (cell for cell in cells if cell.name == FULL and cell.data in (*TEXTURES, TILE, SCREW)):
+    for table, experiments in (
+        ("demo", demo_experiments((seed,), None)),
+        ("accuracy", accuracy_experiments((seed,), weights)),
+    ):
+        wanted = [item for item in experiments if item.name == FULL and item.data in (*TEXTURES, TILE, SCREW)]
+        for full in wanted:
             yield Row(full, table)
             is_texture = full.data in TEXTURES
             for name, overrides, note in END_TO_END if is_texture else PRETRAINED:
                 yield Row(_changed(full, name, overrides, note))
-            for kind in BOLD_MAKERS if is_texture else TRAINING_MAKERS:
+            for kind in STRONG_TYPES if is_texture else SUBTLE_TYPES:
                 yield Row(_changed(full, f"without made kind {kind}", {}, ""), without=kind)
 
 
-def _changed(full: Cell, name: str, overrides: Overrides, note: str) -> Cell:
-    return Cell(name, full.data, overrides=merge(full.overrides, overrides), seed=full.seed, note=note)
+def _changed(full: Experiment, name: str, overrides: Overrides, note: str) -> Experiment:
+    return Experiment(name, full.data, overrides=merge(full.overrides, overrides), seed=full.seed, note=note)
 
 
 @contextmanager
 def left_out(kind: str | None) -> Iterator[None]:
-    """Train without a kind of made anomaly; the shares of the others keep their ratios."""
-    bold = {name: maker for name, maker in BOLD_MAKERS.items() if name != kind}
+    """Train without one type of synthetic anomaly; the shares of the others keep their ratios."""
+    bold = {name: synthesise for name, synthesise in STRONG_TYPES.items() if name != kind}
     total = sum(share for _, share in bold.values())
     shares = [share / total for _, share in bold.values()]
-    kinds = tuple(name for name in TRAINING_MAKERS if name != kind)
+    kinds = tuple(name for name in SUBTLE_TYPES if name != kind)
     with (
-        patch.object(bold_kinds, "BOLD_KINDS", tuple(bold)),
-        patch.object(bold_kinds, "SHARES", bold_kinds.SHARES if kind is None else shares),
-        patch.object(self_supervision, "TRAINING_KINDS", kinds),
+        patch.object(strong, "STRONG_NAMES", tuple(bold)),
+        patch.object(strong, "SHARES", strong.SHARES if kind is None else shares),
+        patch.object(fit_patch_classifier, "SUBTLE_NAMES", kinds),
     ):
         yield
 

@@ -17,9 +17,9 @@ from unittest.mock import patch
 import torch
 from torch import Tensor
 
-from cavga.benchmark.experiments.accuracy import demo_cells
-from cavga.benchmark.experiments.experiment import Cell, merge
-from cavga.benchmark.runner import run_cell
+from cavga.benchmark.experiments.accuracy import demo_experiments
+from cavga.benchmark.experiments.experiment import Experiment, merge
+from cavga.benchmark.runner import run_experiment
 from cavga.demo.textures import write_demo_data
 from cavga.training import objectives
 from studies.rows import write_rows
@@ -64,24 +64,30 @@ def main() -> None:
     args = parser.parse_args()
     write_demo_data(args.output / "data")
     rows = []
-    for cell, table, loss in cells_of([int(seed) for seed in args.seeds.split(",")]):
+    for experiment, table, loss in experiments_of([int(seed) for seed in args.seeds.split(",")]):
         with in_place_of_l_ae(loss):
-            rows.append(run_cell(cell, args.output / "data", args.output / table))
+            rows.append(run_experiment(experiment, args.output / "data", args.output / table))
         write_rows(RESULT, rows)
 
 
-def cells_of(seeds: list[int]) -> Iterator[tuple[Cell, str, Callable[[Tensor], Tensor] | None]]:
-    """Every cell, the table whose folder it lies in, and the loss in place of L_ae."""
-    cells = [cell for cell in demo_cells(seeds, None) if cell.method == "cavga" and cell.kind == "r-u"]
-    for cell in cells:
-        if cell.name in ("recommended", "without L_ae"):
-            yield cell, "demo", None
-        if cell.name == "recommended":
+def experiments_of(seeds: list[int]) -> Iterator[tuple[Experiment, str, Callable[[Tensor], Tensor] | None]]:
+    """Every experiment, the table whose folder it lies in, and the loss in place of L_ae."""
+    experiments = [
+        experiment
+        for experiment in demo_experiments(seeds, None)
+        if experiment.method == "cavga" and experiment.kind == "r-u"
+    ]
+    for experiment in experiments:
+        if experiment.name in ("recommended", "without L_ae"):
+            yield experiment, "demo", None
+        if experiment.name == "recommended":
             for name, loss in LOSSES.items():
                 for weight in WEIGHTS:
-                    overrides = merge(cell.overrides, {"loss": {"attention_weight": weight}})
+                    overrides = merge(experiment.overrides, {"loss": {"attention_weight": weight}})
                     yield (
-                        Cell(f"{name}, w_ae = {weight}", cell.data, overrides=overrides, seed=cell.seed),
+                        Experiment(
+                            f"{name}, w_ae = {weight}", experiment.data, overrides=overrides, seed=experiment.seed
+                        ),
                         RESULT,
                         loss,
                     )

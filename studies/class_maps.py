@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from cavga.benchmark.experiments.experiment import TILE, Cell
+from cavga.benchmark.experiments.experiment import TILE, Experiment
 from cavga.data.catalog import load_catalog
 from cavga.images.decode import read_image
 from cavga.inference.detector import AnomalyDetector
@@ -34,7 +34,7 @@ def main() -> None:
     rows = []
     for table, name in RUNS:
         for seed in (0, 1, 2):
-            run = output / table / Cell(name, TILE, seed=seed).folder
+            run = output / table / Experiment(name, TILE, seed=seed).folder
             if (run / "model.json").is_file():
                 rows.append({"cell": name, "seed": seed, **measure(run, root / TILE)})
     write_rows(RESULT, rows, {})

@@ -11,9 +11,9 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
-from cavga.benchmark.experiments.accuracy import accuracy_cells
-from cavga.benchmark.experiments.experiment import SCREW, TILE, Cell, Overrides
-from cavga.benchmark.runner import run_cell
+from cavga.benchmark.experiments.accuracy import accuracy_experiments
+from cavga.benchmark.experiments.experiment import SCREW, TILE, Experiment, Overrides
+from cavga.benchmark.runner import run_experiment
 from studies.rows import write_rows
 
 RESULT = "encoders"
@@ -29,23 +29,23 @@ def main() -> None:
     parser.add_argument("squeezenet")
     args = parser.parse_args()
     rows = []
-    for cell, table in cells_of(args.resnet18, args.squeezenet):
-        row = run_cell(cell, args.root, args.output / table)
-        encoder = cell.config().model.encoder
-        rows.append({**row, "cell": f"{encoder}, {cell.kind}"})
+    for experiment, table in experiments_of(args.resnet18, args.squeezenet):
+        row = run_experiment(experiment, args.root, args.output / table)
+        encoder = experiment.config().model.encoder
+        rows.append({**row, "cell": f"{encoder}, {experiment.kind}"})
         write_rows(RESULT, rows)
 
 
-def cells_of(resnet18: str, squeezenet: str) -> Iterator[tuple[Cell, str]]:
-    """Every cell and the table whose folder it lies in."""
+def experiments_of(resnet18: str, squeezenet: str) -> Iterator[tuple[Experiment, str]]:
+    """Every experiment and the table whose folder it lies in."""
     names = [f"{variant}, recommended" for variant in VARIANTS]
-    for cell in accuracy_cells((0,), resnet18):
-        if cell.name in names and cell.data in (TILE, SCREW):
-            yield cell, "accuracy"
+    for experiment in accuracy_experiments((0,), resnet18):
+        if experiment.name in names and experiment.data in (TILE, SCREW):
+            yield experiment, "accuracy"
     for variant in VARIANTS:
         model: Overrides = {"model": {"variant": variant, "encoder": "squeezenet1_0", "weights": squeezenet}}
         for data in (TILE, SCREW):
-            yield Cell(f"squeezenet1_0, {variant}", data, overrides=model), "encoders"
+            yield Experiment(f"squeezenet1_0, {variant}", data, overrides=model), "encoders"
 
 
 if __name__ == "__main__":

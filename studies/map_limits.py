@@ -80,23 +80,23 @@ def grid_rows(name: str, data: Path) -> list[dict[str, Any]]:
         masks = [mask_at(record, MASK_SIZE) for record in records]
         masks = [mask for mask in masks if mask.any()]  # a few pixels can vanish when resized
         share = float(np.mean([mask.mean() for mask in masks]))
-        for cells in GRIDS:
-            row = {"set": title, "images": len(masks), "anomalous_share": round(share, 5), "cells": cells}
-            rows.append(row | oracle_iou(masks, cells))
+        for patches in GRIDS:
+            row = {"set": title, "images": len(masks), "anomalous_share": round(share, 5), "cells": patches}
+            rows.append(row | oracle_iou(masks, patches))
             print(rows[-1], flush=True)
     return rows
 
 
-def oracle_iou(masks: Sequence[Mask], cells: int) -> dict[str, float]:
+def oracle_iou(masks: Sequence[Mask], patches: int) -> dict[str, float]:
     """Best IoU over all pixels at once and as the mean per image, each at its one best threshold.
 
     `constant`: cells not interpolated. There no map does better over all pixels at once, since the best union
     of cells takes those whose anomalous share is above a threshold. Interpolated maps are not proven best.
     """
     size = masks[0].shape[0]
-    average = cell_average(size, cells)
+    average = cell_average(size, patches)
     results = {}
-    for kind, enlarge in (("bilinear", bilinear(cells, size)), ("constant", repeated(cells, size))):
+    for kind, enlarge in (("bilinear", bilinear(patches, size)), ("constant", repeated(patches, size))):
         operator = (enlarge @ average).astype(np.float32)
         histogram = PixelHistogram()
         for mask in masks:
@@ -115,24 +115,24 @@ def oracle_map(mask: Mask, operator: Floats) -> Floats:
     return operator @ mask.astype(np.float32) @ operator.T
 
 
-def cell_average(size: int, cells: int) -> NDArray[np.float64]:
+def cell_average(size: int, patches: int) -> NDArray[np.float64]:
     """(cells, size): the share of each pixel in each cell, rows summing to 1; cells may cut pixels."""
-    edges = np.arange(cells + 1) * size / cells
+    edges = np.arange(patches + 1) * size / patches
     pixels = np.arange(size)
     overlap = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
-    return overlap.clip(0) * cells / size
+    return overlap.clip(0) * patches / size
 
 
-def bilinear(cells: int, size: int) -> NDArray[np.float64]:
+def bilinear(patches: int, size: int) -> NDArray[np.float64]:
     """(size, cells): bilinear interpolation, corners not aligned, borders repeated, as the detector enlarges maps."""
-    centres = ((np.arange(size) + 0.5) * cells / size - 0.5).clip(0, cells - 1)
-    return (1 - np.abs(centres[:, None] - np.arange(cells))).clip(0)
+    centres = ((np.arange(size) + 0.5) * patches / size - 0.5).clip(0, patches - 1)
+    return (1 - np.abs(centres[:, None] - np.arange(patches))).clip(0)
 
 
-def repeated(cells: int, size: int) -> NDArray[np.float64]:
+def repeated(patches: int, size: int) -> NDArray[np.float64]:
     """(size, cells): every pixel takes the cell that its centre lies in."""
-    chosen = ((np.arange(size) + 0.5) * cells / size).astype(np.intp)
-    return np.eye(cells)[chosen]
+    chosen = ((np.arange(size) + 0.5) * patches / size).astype(np.intp)
+    return np.eye(patches)[chosen]
 
 
 def sign_rows(name: str, data: Path, weights: str) -> list[dict[str, Any]]:
@@ -201,9 +201,9 @@ def layer3(encoder: torch.nn.Module, records: Sequence[ImageRecord]) -> Tensor:
     return torch.cat(parts)
 
 
-def both_signs(name: str, records: Sequence[ImageRecord], cells: Tensor) -> dict[str, Any]:
+def both_signs(name: str, records: Sequence[ImageRecord], patches: Tensor) -> dict[str, Any]:
     """AUROCs of a map and of its negative; an image's score is the mean of the highest 1 % of either."""
-    maps = enlarged(cells, (ATTENTION_SIZE, ATTENTION_SIZE))
+    maps = enlarged(patches, (ATTENTION_SIZE, ATTENTION_SIZE))
     labels = [record.label or 0 for record in records]
     result: dict[str, Any] = {}
     for sign, values in (("map", maps), ("negative", -maps)):

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import torch
 
-from cavga.benchmark.experiments.accuracy import accuracy_cells
-from cavga.benchmark.experiments.experiment import TILE, Cell
-from cavga.benchmark.runner import run_cell
+from cavga.benchmark.experiments.accuracy import accuracy_experiments
+from cavga.benchmark.experiments.experiment import TILE, Experiment
+from cavga.benchmark.runner import run_experiment
 from cavga.data.catalog import load_catalog
 from cavga.images.decode import read_image
 from cavga.images.torch_resize import as_images
@@ -42,21 +42,25 @@ def main() -> None:
     write_grouped(args.root / TILE, place / GROUPED)
     num_images = sum(record.split == "train" for record in load_catalog(place / GROUPED).records)
     rows = []
-    for cell, root, title in cells_of(args.weights, place, args.root, num_images):
-        row = {**run_cell(cell, root, place), "data": f"{TILE}, {num_images} training images, {title}"}
-        if cell.method == "cavga":
-            row["image_auroc_of"] = parts_of(place / cell.folder, args.root / TILE)
+    for experiment, root, title in experiments_of(args.weights, place, args.root, num_images):
+        row = {**run_experiment(experiment, root, place), "data": f"{TILE}, {num_images} training images, {title}"}
+        if experiment.method == "cavga":
+            row["image_auroc_of"] = parts_of(place / experiment.folder, args.root / TILE)
         rows.append(row)
         write_rows(RESULT, rows)
 
 
-def cells_of(weights: str, place: Path, root: Path, num_images: int) -> list[tuple[Cell, Path, str]]:
-    """Every cell, the folder that its data lies in, and what its split is called."""
-    cells = {cell.name: cell for cell in accuracy_cells((0,), weights) if cell.data == TILE and cell.name in METHODS}
-    chosen = [cells[name] for name in METHODS]
+def experiments_of(weights: str, place: Path, root: Path, num_images: int) -> list[tuple[Experiment, Path, str]]:
+    """Every experiment, the folder that its data lies in, and what its split is called."""
+    experiments = {
+        experiment.name: experiment
+        for experiment in accuracy_experiments((0,), weights)
+        if experiment.data == TILE and experiment.name in METHODS
+    }
+    chosen = [experiments[name] for name in METHODS]
     return [
-        *((replace(cell, data=GROUPED), place, "no place on both sides") for cell in chosen),
-        *((replace(cell, num_images=num_images), root, "drawn by the seed") for cell in chosen),
+        *((replace(experiment, data=GROUPED), place, "no place on both sides") for experiment in chosen),
+        *((replace(experiment, num_images=num_images), root, "drawn by the seed") for experiment in chosen),
     ]
 
 

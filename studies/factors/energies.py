@@ -32,9 +32,9 @@ def energies(features: Maps) -> Iterator[tuple[str, Maps]]:
     yield "N(0, I), lower half", {part: energy(lower[part]) for part in PARTS}
     pooled = {part: maps.float() for part, maps in z.items()}
     total = {part: unit(plain)[part] for part in PARTS}
-    for cells in (3, 7, 15):
-        scale = whitened({part: box(maps, cells) for part, maps in pooled.items()})
-        yield f"features pooled over {cells} x {cells} cells", scale
+    for patches in (3, 7, 15):
+        scale = whitened({part: box(maps, patches) for part, maps in pooled.items()})
+        yield f"features pooled over {patches} x {patches} cells", scale
         total = {part: total[part] + unit(scale)[part] for part in PARTS}
     yield "pooled over 1, 3, 7 and 15 cells, sum", total
     for name, context in CONTEXTS.items():
@@ -52,9 +52,9 @@ def whitened(maps: Maps) -> Maps:
     return {part: energy(z[part]) for part in PARTS}
 
 
-def box(maps: Tensor, cells: int) -> Tensor:
+def box(maps: Tensor, patches: int) -> Tensor:
     """Means over squares, at the border over the cells that there are."""
-    return functional.avg_pool2d(maps, cells, stride=1, padding=cells // 2, count_include_pad=False)
+    return functional.avg_pool2d(maps, patches, stride=1, padding=patches // 2, count_include_pad=False)
 
 
 def ring(maps: Tensor, inner: int, outer: int) -> Tensor:

@@ -6,15 +6,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cavga.model.classifiers import MAP_WEIGHT, CellClassifier
+from cavga.model.classifiers import MAP_WEIGHT, PatchClassifier
 from cavga.model.prior import smoothed
 from cavga.synthetic.primitives import cut_to_area, perlin
-from cavga.training.fit_patch_classifier import MADE_PER_IMAGE, Examples, train_patch_classifier
+from cavga.training.fit_patch_classifier import SYNTHETIC_PER_IMAGE, Examples, train_patch_classifier
 from studies.factors.energies import PARTS, Maps
 
 SIGMAS, AREAS = (0.5, 4.0), (0.005, 0.25)  # deviations of a channel; shares of the image
 
-Maker = Callable[[Tensor, Tensor], Tensor]  # (z of an image, deviations of its channels) -> a change of one deviation
+# (z of an image, standard deviations of its channels) -> a change of one of them
+Synthesiser = Callable[[Tensor, Tensor], Tensor]
 
 
 def noise(z: Tensor, deviations: Tensor) -> Tensor:
@@ -27,26 +28,26 @@ def one_direction(z: Tensor, deviations: Tensor) -> Tensor:
     return (torch.randn(len(z)) * deviations)[:, None, None].expand_as(z)
 
 
-def away_from(centres: Tensor, variances: Tensor) -> Maker:
+def away_from(centres: Tensor, variances: Tensor) -> Synthesiser:
     """Away from the nearest centre of the mixture: up its energy."""
 
     def change(z: Tensor, deviations: Tensor) -> Tensor:
-        cells = z.flatten(1).T
-        nearest = (torch.cdist(cells, centres) / variances.sqrt()).argmin(dim=1)
-        offset = cells - centres[nearest]
+        patches = z.flatten(1).T
+        nearest = (torch.cdist(patches, centres) / variances.sqrt()).argmin(dim=1)
+        offset = patches - centres[nearest]
         length = deviations.norm() / offset.norm(dim=1, keepdim=True).clamp_min(1e-6)
         return (offset * length).T.view_as(z)
 
     return change
 
 
-def made(z: Tensor, makers: list[Maker], *, seed: int) -> tuple[Tensor, Tensor]:
+def made(z: Tensor, makers: list[Synthesiser], *, seed: int) -> tuple[Tensor, Tensor]:
     """Z of normal images changed inside Perlin masks, and the masks."""
     deviations = z.float().std(dim=(0, 2, 3))
     changed, masks = [], []
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        for number in range(MADE_PER_IMAGE * len(z)):
+        for number in range(SYNTHETIC_PER_IMAGE * len(z)):
             rng = np.random.default_rng([seed, number])
             image = z[number % len(z)].float()
             shape = (image.shape[1], image.shape[2])
@@ -63,7 +64,7 @@ def classified(x: Maps, energy: Maps, trained: tuple[Tensor, Tensor]) -> Maps:
     """The energy plus, as in r-s, the map of a C that is trained on the made ones; held-out images give its scale."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        classifier = CellClassifier(latent_channels=x["fit"].shape[1])
+        classifier = PatchClassifier(latent_channels=x["fit"].shape[1])
         classifier.unit.copy_(x["fit"].float().std(dim=(0, 2, 3)).clamp_min(1e-6))
         train_patch_classifier(classifier, Examples(x["fit"], *trained, torch.zeros(0)))
     classifier.eval().requires_grad_(False)
@@ -72,7 +73,7 @@ def classified(x: Maps, energy: Maps, trained: tuple[Tensor, Tensor]) -> Maps:
     return {part: energy[part] + MAP_WEIGHT * (maps[part] - held.mean()) / held.std() for part in PARTS}
 
 
-def makers_of(centres: Tensor, variances: Tensor) -> dict[str, list[Maker]]:
+def changes_of(centres: Tensor, variances: Tensor) -> dict[str, list[Synthesiser]]:
     """What is compared."""
     away = away_from(centres, variances)
     return {

@@ -12,21 +12,21 @@ from studies.factors.energies import PARTS, Maps
 SHRINKAGE = 0.2
 
 
-def neighbours(cells: Tensor, centres: Tensor) -> Tensor:
+def neighbours(patches: Tensor, centres: Tensor) -> Tensor:
     """The mean squared distance to the three nearest other centres, shrunk."""
     variances = torch.cdist(centres, centres).topk(4, largest=False).values[:, 1:].square().mean(dim=1)
     return variances + SHRINKAGE * variances.mean()
 
 
-def alike(cells: Tensor, centres: Tensor) -> Tensor:
+def alike(patches: Tensor, centres: Tensor) -> Tensor:
     """The mean of those of `neighbours`, for every centre."""
-    return neighbours(cells, centres).mean().expand(len(centres))
+    return neighbours(patches, centres).mean().expand(len(centres))
 
 
-def of_own_cells(cells: Tensor, centres: Tensor) -> Tensor:
+def of_own_cells(patches: Tensor, centres: Tensor) -> Tensor:
     """The mean squared distance of the cells that are nearest to a centre; five cells count as all others do."""
     count, total = torch.zeros(len(centres)), torch.zeros(len(centres))
-    for some in cells.split(16384):
+    for some in patches.split(16384):
         nearest = torch.cdist(some, centres).min(dim=1)
         count += torch.bincount(nearest.indices, minlength=len(centres))
         total.index_add_(0, nearest.indices, nearest.values.square())
@@ -42,9 +42,9 @@ def centres_of(
     deviations: Callable[[Tensor, Tensor], Tensor] = neighbours,
 ) -> tuple[Tensor, Tensor]:
     """Centres out of the candidate cells, and the variance of each."""
-    cells = x["fit"].permute(0, 2, 3, 1).flatten(0, 2)
-    drawn = torch.randperm(len(cells), generator=torch.Generator().manual_seed(0))[:num_candidates]
-    candidates = cells[drawn].float()
+    patches = x["fit"].permute(0, 2, 3, 1).flatten(0, 2)
+    drawn = torch.randperm(len(patches), generator=torch.Generator().manual_seed(0))[:num_candidates]
+    candidates = patches[drawn].float()
     centres = candidates[greedy_coreset(candidates, num_centres, first=0)] if greedy else candidates[:num_centres]
     return centres, deviations(candidates, centres)
 

@@ -33,17 +33,17 @@ from cavga.metrics.pixel import PixelHistogram
 from cavga.model.build import build
 from cavga.model.pretrained import load_encoder_weights
 from cavga.model.prior import largest_mean, smoothed
-from cavga.synthetic.controlled import KINDS, make_anomaly
+from cavga.synthetic.controlled import CONTROLLED_NAMES, synthesise_controlled_anomaly
 from cavga.training.fit_patch_classifier import synthetic_images
 from studies.factors.borders import SCALINGS, by_border
 from studies.factors.energies import PARTS, Maps, energies, factors, projected, unit
 from studies.factors.feature_decoder import decoded
-from studies.factors.feature_makers import classified, made, makers_of
+from studies.factors.feature_makers import changes_of, classified, made
 from studies.factors.mixtures import alike, centres_of, mixture, of_own_cells
 from studies.rows import mask_at, rounded, write_rows
 
 SETS = ("magnetic_tile", "mvtec_ad/screw", "mvtec_loco/juice_bottle", "elpv_mono")
-SIZE, MADE_SEED, MADE_PER_IMAGE = (256, 256), 5, 3
+SIZE, MADE_SEED, SYNTHETIC_PER_IMAGE = (256, 256), 5, 3
 MADE_SIZES, MADE_CONTRASTS = (0.03, 0.06, 0.12, 0.25, 0.45), (1.0, 2.0, 4.0)
 POWER, CHANNELS = 0.25, 128
 RESULT = "study"
@@ -134,10 +134,12 @@ def mask_of(record: ImageRecord) -> np.ndarray:
 def made_on(held: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Anomalies of all kinds in turn, of random size and contrast."""
     rng, images, masks = np.random.default_rng(MADE_SEED), [], []
-    for number in range(MADE_PER_IMAGE * len(held)):
+    for number in range(SYNTHETIC_PER_IMAGE * len(held)):
         size, contrast = rng.choice(MADE_SIZES), rng.choice(MADE_CONTRASTS)
-        image = np.asarray(held[number // MADE_PER_IMAGE])
-        made = make_anomaly(image, KINDS[number % len(KINDS)], size=float(size), contrast=float(contrast), rng=rng)
+        image = np.asarray(held[number // SYNTHETIC_PER_IMAGE])
+        made = synthesise_controlled_anomaly(
+            image, CONTROLLED_NAMES[number % len(CONTROLLED_NAMES)], size=float(size), contrast=float(contrast), rng=rng
+        )
         if made is not None:
             images.append(made[0])
             masks.append(made[1])
@@ -212,7 +214,7 @@ def of_makers(data: Set, _x: Maps, chosen: Maps) -> Rows:
     shares = functional.adaptive_avg_pool2d(torch.from_numpy(np.stack(labels))[:, None], x["fit"].shape[2:])[:, 0]
     of_images, centres = (x["trained"], shares), centres_of(x)
     trained = {"on images": of_images}
-    for name, makers in makers_of(*centres).items():
+    for name, makers in changes_of(*centres).items():
         trained[f"in z: {name}"] = made(x["fit"], makers, seed=0)
     both = zip(of_images, trained["in z: the three in turn"], strict=True)
     trained["on images and in z"] = tuple(torch.cat([one[::2], other[::2]]) for one, other in both)

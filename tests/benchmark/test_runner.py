@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from cavga.benchmark import runner as benchmark
+from cavga.benchmark import runner
 from cavga.benchmark.baselines.padim import PadimGraph
 from cavga.benchmark.experiments.accuracy import demo_experiments, screw_experiments
 from cavga.benchmark.experiments.experiment import Experiment, merge
@@ -53,9 +53,9 @@ def test_a_table_has_a_row_per_cell_and_runs_no_finished_cell_twice(small_table,
     assert rows[1]["metrics"]["provenance"]["preset"] == "control"
     assert not list(tmp_path.rglob("images-*"))
     calls = []
-    real_train = benchmark.train
+    real_train = runner.train
     monkeypatch.setattr(
-        benchmark, "train", lambda data, *rest, **options: (calls.append(data.name), real_train(data, *rest, **options))
+        runner, "train", lambda data, *rest, **options: (calls.append(data.name), real_train(data, *rest, **options))
     )
     assert run_table("small", tmp_path, data=small_table, selection=Selection(seeds=(0, 1))).rows[:4] == rows[:4]
     assert calls == ["empty"]  # the failed experiment is tried again, no other
@@ -65,7 +65,7 @@ def test_finished_cells_alone_make_a_table_too(small_table, tmp_path, monkeypatc
     with pytest.raises(UsageError, match="no finished experiment of small"):
         run_table("small", tmp_path, data=small_table, only_finished=True)
     done = run_table("small", tmp_path, data=small_table).rows[0]
-    monkeypatch.setattr(benchmark, "train", None)
+    monkeypatch.setattr(runner, "train", None)
     table = run_table("small", tmp_path, data=small_table, selection=Selection(seeds=(0, 1)), only_finished=True)
     assert (
         [row["cell"] for row in table.rows]

@@ -5,7 +5,7 @@ import pytest
 
 from cavga.data.catalog import load_catalog
 from cavga.data.check import check_catalog, count_images
-from cavga.demo import textures as demo
+from cavga.demo import textures
 from cavga.images.decode import read_image, read_mask
 
 pytest.importorskip("skimage")
@@ -16,7 +16,7 @@ COLUMNS = {"train": (0, 256), "validation": (256, 384), "test": (384, 512)}
 
 @pytest.fixture(scope="module")
 def images():
-    return {texture: list(demo.demo_images(texture)) for texture in demo.TEXTURES}
+    return {texture: list(textures.demo_images(texture)) for texture in textures.TEXTURES}
 
 
 def photograph(texture):
@@ -28,28 +28,28 @@ def photograph(texture):
 def cut_below(texture, image):
     """The untouched cut that a made defect was put into: its height is the first thing drawn."""
     _, anomaly_type, name = image.path.split("/")
-    key = [demo.TEXTURES.index(texture), demo.DEFECT_TYPES.index(anomaly_type), int(name[:3])]
-    top = int(np.random.default_rng(key).integers(0, 512 - demo.CUT + 1))
-    return photograph(texture)[top : top + demo.CUT, 384:].astype(float)
+    key = [textures.TEXTURES.index(texture), textures.DEFECT_TYPES.index(anomaly_type), int(name[:3])]
+    top = int(np.random.default_rng(key).integers(0, 512 - textures.CUT + 1))
+    return photograph(texture)[top : top + textures.CUT, 384:].astype(float)
 
 
 def test_content_is_frozen():
-    assert demo.content_hash() == CONTENT_HASH, "figures would no longer compare: a change needs a decision record"
+    assert textures.content_hash() == CONTENT_HASH, "figures would no longer compare: a change needs a decision record"
 
 
-@pytest.mark.parametrize("texture", demo.TEXTURES)
+@pytest.mark.parametrize("texture", textures.TEXTURES)
 def test_counts(images, texture):
     folders = Counter(image.path.rpartition("/")[0] for image in images[texture])
     assert folders == {
         "train/good": 65,
         "validation/good": 25,
         "test/good": 25,
-        **{f"test/{anomaly_type}": 10 for anomaly_type in demo.DEFECT_TYPES},
+        **{f"test/{anomaly_type}": 10 for anomaly_type in textures.DEFECT_TYPES},
     }
     assert len({image.path for image in images[texture]}) == len(images[texture])
 
 
-@pytest.mark.parametrize("texture", demo.TEXTURES)
+@pytest.mark.parametrize("texture", textures.TEXTURES)
 def test_good_cuts_lie_in_disjoint_bands(images, texture):
     photo = photograph(texture)
     corners = [(y, x) for y in range(0, 385, 16) for x in range(0, 385, 16)]
@@ -60,7 +60,7 @@ def test_good_cuts_lie_in_disjoint_bands(images, texture):
             assert first <= column[image.pixels.tobytes()] <= last - 128
 
 
-@pytest.mark.parametrize("texture", demo.TEXTURES)
+@pytest.mark.parametrize("texture", textures.TEXTURES)
 def test_defects_are_small_marked_and_neither_invisible_nor_glaring(images, texture):
     deviation = photograph(texture).std()
     for image in images[texture]:
@@ -68,16 +68,16 @@ def test_defects_are_small_marked_and_neither_invisible_nor_glaring(images, text
             continue
         inside, cut = image.mask == 255, cut_below(texture, image)
         assert set(np.unique(image.mask)) == {0, 255}
-        assert demo.AREA_RANGE[0] <= inside.mean() <= demo.AREA_RANGE[1], image.path
+        assert textures.AREA_RANGE[0] <= inside.mean() <= textures.AREA_RANGE[1], image.path
         change = (image.pixels - cut)[inside]
         assert abs(change.mean()) <= 1.5 * deviation, image.path
-        assert np.sqrt((change**2).mean()) >= demo.MIN_CHANGE * deviation, image.path
+        assert np.sqrt((change**2).mean()) >= textures.MIN_CHANGE * deviation, image.path
         assert (image.pixels == cut)[~inside].mean() > 0.95, image.path  # only a soft edge lies outside
 
 
 def test_written_demo_is_an_mvtec_set_with_nothing_wrong(images, tmp_path):
-    folders = demo.write_demo_data(tmp_path)
-    assert list(folders) == list(demo.TEXTURES)
+    folders = textures.write_demo_data(tmp_path)
+    assert list(folders) == list(textures.TEXTURES)
     for texture, folder in folders.items():
         catalog = load_catalog(folder)
         assert (catalog.layout, catalog.category) == ("mvtec", texture)

@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 
 from cavga.cli.main import parse
+from tests.conftest import cavga, save_image, texture, write_category
 
-from .conftest import cavga, save_image, texture, write_category
-
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 READMES = [ROOT / "README.md", ROOT / "benchmarks/README.md", ROOT / "studies/README.md"]
 DOCUMENTS = sorted([*READMES, *(ROOT / "docs").glob("*.md"), *(ROOT / "docs/results").glob("*.md")])
 DECISIONS = sorted((ROOT / "docs/decisions").glob("*.md"))

@@ -10,7 +10,7 @@ from cavga.config.presets import make_config
 from cavga.data.dataset import TrainingImages, image_batch
 from cavga.model.build import build
 from cavga.model.prior import CLOSEST, FLAT_POOL, AggregatedPrior, Energies, distance_from_border, flattened, smoothed
-from cavga.training import fit_prior as prior_fitting
+from cavga.training import fit_prior
 from cavga.training.fit_latent import fit_latent
 from cavga.training.fit_patch_classifier import choose_left_out
 from cavga.training.fit_prior import SHRINKAGE, fit_aggregated_prior
@@ -123,8 +123,8 @@ def test_every_image_is_measured_by_a_prior_that_has_not_seen_it():
 
 
 def test_of_many_images_some_are_drawn_and_as_many_cells_of_each(monkeypatch):
-    monkeypatch.setattr(prior_fitting, "MAX_PATCHES", 12 * 64)
-    monkeypatch.setattr(prior_fitting, "MAX_CANDIDATES", 120)
+    monkeypatch.setattr(fit_prior, "MAX_PATCHES", 12 * 64)
+    monkeypatch.setattr(fit_prior, "MAX_CANDIDATES", 120)
     network, _, held_out = fitted()
     assert len(held_out.images) == len(set(held_out.images.tolist())) == 12
     assert len(held_out.energies.local) == len(held_out.energies.flat_score) == 12

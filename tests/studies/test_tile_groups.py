@@ -2,8 +2,7 @@ from pathlib import Path
 
 from cavga.data.catalog import load_catalog
 from cavga.data.records import ImageRecord, hold_out
-
-from .conftest import save_image, texture
+from tests.conftest import save_image, texture
 
 
 def tile(name: str, split: str, label: int = 0) -> ImageRecord:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cavga.demo.textures import DEFECT_TYPES
-from cavga.synthetic import controlled as makers
+from cavga.synthetic import controlled
 from cavga.synthetic.controlled import CONTRASTS, CONTROLLED_NAMES, SIZES, synthesise_controlled_anomaly
 from tests.conftest import texture
 
@@ -38,11 +38,11 @@ def test_the_mask_is_where_the_picture_changed(anomaly_type, size, contrast):
         return
     after, mask = result
     change = np.abs(after.astype(int) - before).max(axis=2)
-    assert change[mask].mean() >= makers.MIN_CHANGE / 2
+    assert change[mask].mean() >= controlled.MIN_CHANGE / 2
     assert change[mask].mean() > 4 * change[~mask].mean()
     rows, columns = np.nonzero(mask)
     reach = max(np.ptp(rows), np.ptp(columns)) + 1
-    assert reach <= 1.8 * max(size * 160, 2 * makers.MIN_RADIUS) + 8
+    assert reach <= 1.8 * max(size * 160, 2 * controlled.MIN_RADIUS) + 8
     assert np.array_equal(after[change == 0], before[change == 0])
     assert change.any(axis=0).sum() < 160  # most of the photograph is left alone
 

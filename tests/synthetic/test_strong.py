@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from cavga.demo import textures as demo
+from cavga.demo import textures
 from cavga.synthetic.controlled import CONTROLLED_NAMES
 from cavga.synthetic.labels import LABEL_MIDDLE, graded_label
 from cavga.synthetic.scene import Scene
@@ -17,7 +17,7 @@ def other():
 
 
 def test_no_kind_is_one_of_the_self_tests_or_of_the_demos():
-    assert not set(STRONG_NAMES) & (set(CONTROLLED_NAMES) | set(demo.DEFECT_TYPES))
+    assert not set(STRONG_NAMES) & (set(CONTROLLED_NAMES) | set(textures.DEFECT_TYPES))
     assert sum(SHARES) == pytest.approx(1)
 
 

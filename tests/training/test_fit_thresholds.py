@@ -11,8 +11,7 @@ from cavga.data.dataset import TrainingImages
 from cavga.data.records import ImageRecord, folds
 from cavga.inference.graph import InferenceGraph
 from cavga.model.build import build
-from cavga.training import fit_patch_classifier as self_supervision
-from cavga.training import fit_thresholds as thresholds
+from cavga.training import fit_patch_classifier, fit_thresholds
 from cavga.training.fit_latent import fit_latent, fit_prior_variance
 from cavga.training.fit_patch_classifier import choose_left_out
 from cavga.training.fit_thresholds import score_folds
@@ -110,8 +109,8 @@ def test_what_a_classifier_has_seen_sets_no_mask_threshold(tmp_path, monkeypatch
         maps.append([anomaly_map is not None for _, anomaly_map in results])
         return calibrate(results, *args, **kwargs)
 
-    monkeypatch.setattr(thresholds, "calibrate", spy)
-    monkeypatch.setattr(self_supervision, "NUM_STEPS", 5)
+    monkeypatch.setattr(fit_thresholds, "calibrate", spy)
+    monkeypatch.setattr(fit_patch_classifier, "NUM_STEPS", 5)
     train(write_category(tmp_path / "data", num_train=20), tmp_path / "run", aggregated("r-s"))
     assert maps[0] == choose_left_out(20, 0).tolist()
     assert sum(maps[0]) == 4

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from cavga.benchmark.baselines import explanations as smoothgrad
+from cavga.benchmark.baselines import explanations
 from cavga.benchmark.baselines.label_classifier import ExplanationGraph, LabelClassifier
 from cavga.benchmark.baselines.run_baseline import LABELLED
 from cavga.benchmark.experiments.experiment import Experiment
@@ -90,13 +90,13 @@ def test_smoothgrad_is_the_mean_gradient_at_noisy_copies(graphs, images, monkeyp
     attributions = graphs["smoothgrad"].attributions
     model, images = Quadratic(graphs["smoothgrad"].config), 1 + images
     before = torch.random.get_rng_state()
-    found = smoothgrad.smoothgrad(attributions, model, images, 0)
+    found = explanations.smoothgrad(attributions, model, images, 0)
     assert torch.equal(before, torch.random.get_rng_state())
     value_range = float(images.amax() - images.amin())
-    expected = smoothgrad.NOISE * value_range / smoothgrad.NUM_SAMPLES**0.5  # of a mean of independent noise
+    expected = explanations.NOISE * value_range / explanations.NUM_SAMPLES**0.5  # of a mean of independent noise
     assert float((found - images[:, 0]).std()) == pytest.approx(expected, rel=0.1)
-    monkeypatch.setattr(smoothgrad, "NOISE", 0.0)  # then it is the gradient itself
-    assert torch.allclose(smoothgrad.smoothgrad(attributions, model, images, 0), images[:, 0], atol=1e-5)
+    monkeypatch.setattr(explanations, "NOISE", 0.0)  # then it is the gradient itself
+    assert torch.allclose(explanations.smoothgrad(attributions, model, images, 0), images[:, 0], atol=1e-5)
 
 
 class GuidedRelu(torch.autograd.Function):
@@ -126,7 +126,7 @@ def small_table5(_seeds, _weights):
 
 def test_lag_from_its_files_to_the_rows(tmp_path, monkeypatch):
     monkeypatch.setattr(lag_reader, "NUM_TEST", 5)
-    monkeypatch.setattr(smoothgrad, "NUM_SAMPLES", 4)
+    monkeypatch.setattr(explanations, "NUM_SAMPLES", 4)
     monkeypatch.setitem(TABLES, "table5", small_table5)
     lag(tmp_path / "root/lag", num_normal=12, num_suspicious=8)
     rows = run_table("table5", tmp_path / "out", data=tmp_path / "root").rows

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from cavga.attention import sigmoid_attention
-from cavga.benchmark import runner as benchmark
+from cavga.benchmark import runner
 from cavga.benchmark.experiments.experiment import Experiment, merge
 from cavga.benchmark.experiments.index import TABLES, folder_of
 from cavga.benchmark.experiments.selection import Selection, select_experiments
@@ -80,9 +80,9 @@ def figures(root, tmp_path_factory):
     """All four figures, drawn once: output folder and each figure's JSON."""
     output, trained = tmp_path_factory.mktemp("figures"), []
     with pytest.MonkeyPatch.context() as patch:
-        real = benchmark.train
+        real = runner.train
         patch.setattr(
-            benchmark, "train", lambda data, run, *rest, **more: (trained.append(run), real(data, run, *rest, **more))
+            runner, "train", lambda data, run, *rest, **more: (trained.append(run), real(data, run, *rest, **more))
         )
         selection = Selection(seeds=(1, 2), categories=("screw",))
         for name in ("fig1", "fig3", "fig4"):
@@ -243,7 +243,7 @@ def test_a_failed_cell_and_an_absent_set_are_named(figures, root, tmp_path, caps
     def fails(_cell, *_rest):
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr(benchmark, "_cavga", fails)
+    monkeypatch.setattr(runner, "_cavga", fails)
     shutil.rmtree(run_of(output, WITH))
     code, _, err = run_command(capsys, "benchmark", "fig4", *options, "--categories", "screw")
     assert code == 4

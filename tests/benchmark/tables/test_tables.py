@@ -8,9 +8,7 @@ from statistics import mean
 import numpy as np
 import pytest
 
-from cavga.benchmark import estimate as estimating
-from cavga.benchmark import resources as measuring
-from cavga.benchmark import runner as benchmark
+from cavga.benchmark import estimate, resources, runner
 from cavga.benchmark.experiments.experiment import Experiment
 from cavga.benchmark.experiments.index import TABLES
 from cavga.benchmark.experiments.selection import Selection, select_experiments
@@ -76,7 +74,7 @@ def trainings(monkeypatch):
         }
         return {"metrics": metrics}
 
-    monkeypatch.setattr(benchmark, "_cavga", answer)
+    monkeypatch.setattr(runner, "_cavga", answer)
     return asked
 
 
@@ -177,18 +175,18 @@ def test_an_absent_data_set_is_named_and_the_others_are_run(small_tables, traini
 
 
 def test_an_extra_data_set_is_run_where_it_is_and_not_missed_where_it_is_not(root, tmp_path):
-    experiments, absent = benchmark.find_experiments(
+    experiments, absent = runner.find_experiments(
         "table3", tmp_path, data=root, selection=Selection(categories=("screw",))
     )
     assert {experiment.data for experiment in experiments} == {"mvtec_ad/screw"}
     assert absent == []
-    experiments, absent = benchmark.find_experiments("table3", tmp_path, data=root, selection=Selection())
+    experiments, absent = runner.find_experiments("table3", tmp_path, data=root, selection=Selection())
     assert {experiment.data for experiment in experiments} == {"mvtec_ad/bottle", "mvtec_ad/screw"}
     assert "13 of 15 folders are not there" in absent[0]["message"]
 
 
 def test_a_failed_cell_is_a_row_that_says_why(small_tables, trainings, root, tmp_path, capsys, monkeypatch):
-    answer = benchmark._cavga
+    answer = runner._cavga
 
     def fails(experiment, *rest):
         if experiment.part == "bottle":
@@ -197,14 +195,14 @@ def test_a_failed_cell_is_a_row_that_says_why(small_tables, trainings, root, tmp
             ]
         return answer(experiment, *rest)
 
-    monkeypatch.setattr(benchmark, "_cavga", fails)
+    monkeypatch.setattr(runner, "_cavga", fails)
     options = ("--data", root, "--output", tmp_path, "--categories", "bottle,screw")
     code, _, err = run_command(capsys, "benchmark", "table3", *options)
     assert code == 4
     assert "left out: d-u, paper: the loss is not finite" in err
     text = (tmp_path / "table3.md").read_text("utf-8")
     assert "- d-u, recommended, mvtec_ad/bottle, seed 0: RuntimeError: out of memory\n" in text
-    monkeypatch.setattr(benchmark, "_cavga", answer)
+    monkeypatch.setattr(runner, "_cavga", answer)
     assert run_command(capsys, "benchmark", "table3", *options)[0] == 0
     assert len(trainings) == 4  # two at first, and then the failed ones
 
@@ -257,7 +255,7 @@ def test_every_recalled_figure_is_marked_and_stands_beside_ours(small_tables, tr
     assert ours["split"] == "train 6, test 2 good and 2 bad"
     assert ours["thresholds"] == "5% false alarms asked for, 3 folds of 6 good images"
     assert ours["data_sha256"] == "ab" * 32
-    assert ours["code"] == measuring.code_version()
+    assert ours["code"] == resources.code_version()
 
 
 def test_the_page_fetches_nothing_and_shades_by_rank(small_tables, trainings, root, tmp_path):
@@ -294,19 +292,19 @@ def test_fewer_epochs_are_said_and_kept_apart(small_tables, trainings, root, tmp
 
 def test_a_finished_cell_with_other_settings_is_not_passed_off(small_tables, trainings, root, tmp_path, monkeypatch):
     experiment = Experiment("d-u, paper", "mvtec_ad/screw", preset="paper", overrides=SMALL)
-    assert benchmark.run_experiment(experiment, root, tmp_path)["error"] is None
+    assert runner.run_experiment(experiment, root, tmp_path)["error"] is None
     other = Experiment(experiment.name, experiment.data, preset="paper", overrides={**SMALL, "training": {"epochs": 3}})
-    assert "with other settings" in benchmark.run_experiment(other, root, tmp_path)["error"]
+    assert "with other settings" in runner.run_experiment(other, root, tmp_path)["error"]
 
 
 def test_an_estimate_trains_one_cell_for_an_epoch_and_writes_nothing(small_tables, root, tmp_path, capsys, monkeypatch):
-    real, epochs = estimating.train, []
+    real, epochs = estimate.train, []
 
     def train(data, run, config, **options):
         epochs.append(config.training.epochs)
         return real(data, run, config, **options)
 
-    monkeypatch.setattr(estimating, "train", train)
+    monkeypatch.setattr(estimate, "train", train)
     options = ("table3", "--data", root, "--output", tmp_path / "out", "--categories", "bottle,screw", "--estimate")
     code, out, err = run_command(capsys, "benchmark", *options, "--json")
     assert code == 0, err
@@ -322,11 +320,9 @@ def test_an_estimate_goes_by_finished_cells_where_there_are_some(small_tables, t
     run_table("table3", tmp_path, data=root, selection=Selection(categories=("screw",)))
     for path in tmp_path.rglob("row.json"):
         path.write_text(json.dumps({**json.loads(path.read_text()), "minutes": 30.0}))
-    timing = estimating.Timing("x", "y", 1.0, 0.0, 0.0)
-    monkeypatch.setattr(estimating, "_time", lambda *_: timing)
-    found = estimating.estimate_table(
-        "table3", tmp_path, data=root, selection=Selection(categories=("bottle", "screw"))
-    )
+    timing = estimate.Timing("x", "y", 1.0, 0.0, 0.0)
+    monkeypatch.setattr(estimate, "_time", lambda *_: timing)
+    found = estimate.estimate_table("table3", tmp_path, data=root, selection=Selection(categories=("bottle", "screw")))
     assert (found.num_finished, len(found.experiments), found.minutes) == (2, 2, 60.0)
     assert {experiment.basis for experiment in found.experiments} == {"finished"}
 
@@ -390,15 +386,15 @@ def test_weights_that_end_at_layer3_are_said_in_the_row(tmp_path):
 
 
 def test_peak_memory_is_of_the_time_since_the_reset():
-    if not measuring.reset_peak_memory():
+    if not resources.reset_peak_memory():
         pytest.skip("this system cannot reset the peak")
-    before = measuring.peak_memory_mb()
+    before = resources.peak_memory_mb()
     block = np.ones(25_000_000, dtype=np.float64)  # 200 MB
-    during = measuring.peak_memory_mb()
+    during = resources.peak_memory_mb()
     del block
-    assert measuring.reset_peak_memory()
+    assert resources.reset_peak_memory()
     assert during - before > 150
-    assert during - measuring.peak_memory_mb() > 150
+    assert during - resources.peak_memory_mb() > 150
 
 
 def test_the_help_names_every_table(capsys):

@@ -2,7 +2,7 @@ import pytest
 
 from cavga.data.catalog import load_catalog
 from cavga.data.check import check_catalog
-from cavga.data.readers import published as known_sets
+from cavga.data.readers import published
 from cavga.data.readers.published import official_counts, where_to_get
 from cavga.errors import DataError
 from tests.data.made_sets import idx, lag, noise, put, shanghaitech
@@ -59,14 +59,14 @@ def test_mvtec_ad_is_known_by_category_and_defects(tmp_path):
 
 
 def test_every_published_sum_is_right():
-    rows = [text.split() for text in known_sets._MVTEC_AD.values()]
+    rows = [text.split() for text in published._MVTEC_AD.values()]
     assert len(rows) == 15
     assert sum(int(row[0]) for row in rows) == 3629
     assert sum(int(row[1]) for row in rows) == 467
     assert sum(int(count) for row in rows for count in row[3::2]) == 1258
-    assert [sum(column) for column in zip(*known_sets._SHANGHAITECH.values(), strict=True)] == [330, 107, 4731, 3473]
-    assert sum(known_sets._MNIST_TRAIN) == 60_000
-    assert sum(known_sets._MNIST_TEST) == 10_000
+    assert [sum(column) for column in zip(*published._SHANGHAITECH.values(), strict=True)] == [330, 107, 4731, 3473]
+    assert sum(published._MNIST_TRAIN) == 60_000
+    assert sum(published._MNIST_TEST) == 10_000
 
 
 def test_small_sets_differ_from_the_published_ones(tmp_path):

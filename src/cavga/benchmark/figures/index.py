@@ -5,9 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cavga.benchmark.experiments.selection import Selection
-from cavga.benchmark.figures import figure_1i as coverage
-from cavga.benchmark.figures import figure_4 as failures
-from cavga.benchmark.figures import figures_3_and_5 as qualitative
+from cavga.benchmark.figures import figure_1i, figure_4, figures_3_and_5
 from cavga.benchmark.figures.files import Drawing, command_of, write_figure
 from cavga.benchmark.figures.finished_runs import FinishedRun, finished_runs
 from cavga.benchmark.runner import TableRun, run_table
@@ -24,10 +22,10 @@ class Figure:
 
 
 FIGURES = {
-    "fig1": Figure(coverage.TITLE, coverage.draw),
-    "fig3": Figure(qualitative.TITLE_3, qualitative.draw_results),
-    "fig4": Figure(failures.TITLE, failures.draw),
-    "fig5": Figure(qualitative.TITLE_5, qualitative.draw_ablation),
+    "fig1": Figure(figure_1i.TITLE, figure_1i.draw),
+    "fig3": Figure(figures_3_and_5.TITLE_3, figures_3_and_5.draw_results),
+    "fig4": Figure(figure_4.TITLE, figure_4.draw),
+    "fig5": Figure(figures_3_and_5.TITLE_5, figures_3_and_5.draw_ablation),
 }
 
 
