@@ -8,7 +8,7 @@ import torch
 
 import cavga
 from cavga.config.presets import PRESETS
-from cavga.config.schema import VARIANTS
+from cavga.config.variant import VARIANTS
 from tests.conftest import small_config
 
 # An s variant stands on a whitened latent: the paper has none.

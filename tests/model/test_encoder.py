@@ -25,7 +25,7 @@ def normalised(images):
 @pytest.mark.parametrize("name", ENCODERS)
 def test_stages_have_the_declared_channels_and_strides(name):
     encoder = make_encoder(name).eval()
-    declared = encoder_stages("d-u", None) if name == "DC-GAN" else encoder_stages("r-u", name)
+    declared = encoder_stages("d", None) if name == "DC-GAN" else encoder_stages("r", name)
     for size in SIZES:
         with torch.no_grad():
             stages = encoder(torch.rand(1, 3, *size))

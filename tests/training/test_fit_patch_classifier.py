@@ -6,7 +6,7 @@ import torch
 
 import cavga
 from cavga.config.presets import make_config
-from cavga.config.schema import is_end_to_end, is_self_supervised
+from cavga.config.variant import TrainingPlan
 from cavga.data.dataset import TrainingImages
 from cavga.errors import UsageError
 from cavga.losses import region_guided_attention_loss
@@ -103,7 +103,7 @@ def test_the_made_images_are_a_function_of_the_seed():
 
 
 def test_the_paper_has_no_self_supervised_variant():
-    assert is_self_supervised(make_config("recommended", {"model": {"variant": "d-s"}}).model)
+    assert make_config("recommended", {"model": {"variant": "d-s"}}).model.supervision == "s"
     with pytest.raises(UsageError, match="r-s is not the paper's"):
         make_config("paper", {"model": {"variant": "r-s"}})
 
@@ -113,7 +113,7 @@ def test_without_weights_encoder_latent_and_c_are_trained_together():
     model = made.model
     assert (model.latent, model.stages, model.attention, model.image_score) == ("trained", (1,), "class", "map")
     assert made.loss.adversarial_weight == 0
-    assert is_end_to_end(model)
+    assert model.plan is TrainingPlan.END_TO_END
     assert make_config("recommended", {"model": {"variant": "d-s"}}).model.stages == (2,)
     for fitted_last in ({**FROZEN}, {"variant": "r-s"}):
         config = make_config("recommended", {"model": fitted_last})

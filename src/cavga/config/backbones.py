@@ -6,6 +6,7 @@ ends with the last map of its stride.
 
 from dataclasses import dataclass
 
+from cavga.config.variant import VARIANTS
 from cavga.errors import UsageError
 
 
@@ -76,20 +77,21 @@ DEFAULT_BACKBONE = "resnet18"  # the paper's
 DCGAN_STAGES = {1: Stage(64, 2), 2: Stage(128, 4), 3: Stage(256, 8), 4: Stage(512, 16)}
 
 
-def encoder_stages(variant: str, encoder: str | None) -> dict[int, Stage]:
-    """The stages that the encoder of a variant has; `encoder` None is the variant's own."""
-    if variant.startswith("d"):
+def encoder_stages(backbone: str, encoder: str | None) -> dict[int, Stage]:
+    """The stages that the encoder of backbone "r" or "d" has; `encoder` None is the backbone's own."""
+    if backbone == "d":
         return DCGAN_STAGES
     return BACKBONES[encoder or DEFAULT_BACKBONE].stages
 
 
 def check_encoder(variant: str, encoder: str | None, stages: tuple[int, ...] | None) -> None:
     """Refuse another encoder for backbone D, and stages that the encoder does not have."""
-    if encoder is not None and variant.startswith("d"):
+    backbone = VARIANTS[variant].backbone
+    if encoder is not None and backbone == "d":
         raise UsageError(f"encoder {encoder} is for the r variants: {variant} has DC-GAN's, leave it out")
-    known = list(encoder_stages(variant, encoder))
+    known = list(encoder_stages(backbone, encoder))
     if stages is not None and (not stages or list(stages) != sorted(set(stages)) or set(stages) - set(known)):
         raise UsageError(
             f"stages must be rising numbers from {known[0]} to {known[-1]} for encoder "
-            f"{encoder or (DEFAULT_BACKBONE if variant.startswith('r') else 'DC-GAN')}, got {list(stages)}"
+            f"{encoder or (DEFAULT_BACKBONE if backbone == 'r' else 'DC-GAN')}, got {list(stages)}"
         )

@@ -9,9 +9,9 @@ from typing import Any
 
 from cavga.config.backbones import BACKBONES, check_encoder
 from cavga.config.fields import check_choice, parse_rectangle, setting
+from cavga.config.variant import VARIANTS, TrainingPlan
 from cavga.errors import UsageError
 
-VARIANTS = ("r-s", "d-s", "r-u", "d-u", "r-w", "d-w")
 DEVICES = ("auto", "cpu", "cuda")
 MAP_KINDS = ("float32", "uint16")  # of the files that hold anomaly maps
 LAYOUTS = ("mvtec", "folder", "manifest", "classes", "idx", "cifar10", "lag", "shanghaitech")
@@ -55,7 +55,7 @@ class ModelConfig:
         "r-s",
         "backbone (r: ResNet-18, d: DC-GAN) and supervision (u: good images only, s: and anomalies made on them, "
         "w: and a few images labelled bad)",
-        VARIANTS,
+        tuple(VARIANTS),
     )
     encoder: str | None = setting(None, "r: the network of the encoder; default resnet18", tuple(BACKBONES))
     weights: str | None = setting(None, "encoder weights: imagenet, none or a file; default imagenet for r, none for d")
@@ -105,6 +105,25 @@ class ModelConfig:
     )
     class_score: str = setting("logit", "w: what a class's attention explains", ("logit", "probability"))
     map_gate: str = setting("always", "w: which images get a map; others get zeros", ("always", "predicted_anomalous"))
+
+    @property
+    def backbone(self) -> str:
+        """The backbone: "r" or "d"."""
+        return VARIANTS[self.variant].backbone
+
+    @property
+    def supervision(self) -> str:
+        """The supervision: "u", "s" or "w"."""
+        return VARIANTS[self.variant].supervision
+
+    @property
+    def plan(self) -> TrainingPlan:
+        """How a model of resolved settings is trained."""
+        if self.latent is None or self.train_encoder is None:
+            raise ValueError("the configuration is not resolved: cavga.config.resolve.resolve fills in the latent")
+        if self.latent == "whitened":
+            return TrainingPlan.WHITENED_AFTER if self.train_encoder else TrainingPlan.WHITENED_FIRST
+        return TrainingPlan.END_TO_END if self.supervision == "s" else TrainingPlan.TRAINED
 
 
 @dataclass(frozen=True)
@@ -173,9 +192,9 @@ class RunConfig:
         _check_data(self.data)
         _check_model(self.model)
         _check_classes(self.model)
-        if self.preset == "paper" and is_self_supervised(self.model):
+        if self.preset == "paper" and self.model.supervision == "s":
             raise UsageError(f"variant {self.model.variant} is not the paper's: it is for preset recommended")
-        if self.data.tile is not None and is_weakly_supervised(self.model):
+        if self.data.tile is not None and self.model.supervision == "w":
             raise UsageError(
                 f"tile does not go with variant {self.model.variant}: which tile of a photograph labelled bad shows "
                 "its defect is not known; use r-s or r-u"
@@ -212,21 +231,6 @@ def images_per_epoch(training: TrainingConfig, num_images: int) -> int:
     return num_images if training.steps_per_epoch is None else training.steps_per_epoch * training.batch_size
 
 
-def is_weakly_supervised(model: ModelConfig) -> bool:
-    """Whether the variant has a classifier and is trained on labelled bad images too."""
-    return model.variant.endswith("-w")
-
-
-def is_self_supervised(model: ModelConfig) -> bool:
-    """Whether the variant has a classifier that is trained on synthetic anomalies."""
-    return model.variant.endswith("-s")
-
-
-def is_end_to_end(model: ModelConfig) -> bool:
-    """Whether encoder, latent and classifier are trained together on synthetic anomalies; `model` must be resolved."""
-    return is_self_supervised(model) and model.latent == "trained"
-
-
 def _check_data(data: DataConfig) -> None:
     for side in data.image_size:
         if side % SIZE_STEP or not SIZE_STEP <= side <= MAX_IMAGE_SIZE:
@@ -260,7 +264,8 @@ def _check_model(model: ModelConfig) -> None:
 
 def _check_classes(model: ModelConfig) -> None:
     """Refuse settings of the classifier that the variant or the latent has no use for."""
-    is_joint, has_classes = model.image_score == "joint", is_weakly_supervised(model) or is_end_to_end(model)
+    is_joint = model.image_score == "joint"
+    has_classes = model.supervision == "w" or (model.supervision == "s" and model.latent == "trained")
     of_classes = "class" in (model.attention, model.image_score)
     of_classes |= model.class_score != "logit" or model.map_gate != "always"
     if (is_joint or of_classes) and not has_classes:

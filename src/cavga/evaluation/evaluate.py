@@ -11,6 +11,7 @@ import numpy as np
 
 from cavga.atomic_files import atomic_write, refuse_file
 from cavga.calibration.stored import calibrated_on
+from cavga.config.variant import VARIANTS
 from cavga.data.catalog import load_like_run
 from cavga.data.manifest import sha256_of
 from cavga.data.records import ANOMALOUS, NORMAL, Catalog, ImageRecord
@@ -161,7 +162,9 @@ def _class_attention_of(model: Path, detector: AnomalyDetector) -> ClassAttentio
 
     None, too, where a photograph is not seen as a whole.
     """
-    if detector.description["variant"].endswith("-u") or not model.is_dir() or not detector.tiling.is_plain:
+    variant = VARIANTS.get(detector.description["variant"])  # a baseline's is none of ours
+    has_no_classifier = variant is not None and variant.supervision == "u"
+    if has_no_classifier or not model.is_dir() or not detector.tiling.is_plain:
         return None
     if isinstance(detector.engine, TorchEngine):
         return detector.class_attention

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from cavga.config.schema import RunConfig
 from cavga.images.torch_resize import as_images, resize
-from cavga.model.cavga import Cavga, Latent
+from cavga.model.cavga import Cavga, Energy, Latent
 from cavga.model.classifiers import Classifier, EndToEndPatchClassifier, EnergyClassifier, class_score
 from cavga.shapes import Images, Masks, Photographs, ScoreMap, Scores
 
@@ -61,24 +61,47 @@ class InferenceGraph(ScoringGraph):
 
     def score_images(self, images: Images) -> GraphOutput:
         """As `forward`, for images that are already at the model's input size."""
-        latent = self.model.encode(images)
-        energy = self.model.energy(latent.mu) if self.model.attends_to == "energy" else None
-        cells = self.model.anomaly_map(latent, energy)
+        return self.score_latent(self.model.encode(images), images=images)
+
+    def score_latent(
+        self, latent: Latent | None, energy: Energy | None = None, *, images: Images | None = None
+    ) -> GraphOutput:
+        """As `score_images`, of what the images are encoded to: the one way from z to score, map and mask.
+
+        `energy` is that of z, where it is known, or one that another prior measured. Only where map and score read
+        nothing but that may `latent` be None. `images` are read by the residual alone.
+        """
+        if energy is None and self.model.attends_to == "energy":
+            assert latent is not None
+            energy = self.model.energy(latent.mu)
+        patches = self.model.anomaly_map(latent, energy)
         if self.map_gate == "predicted_anomalous":
-            cells = torch.where(self._class_score(latent)[:, None, None] >= 0, cells, 0)
-        anomaly_map = enlarged(cells, self.image_size)
+            patches = torch.where(self._class_score(latent)[:, None, None] >= 0, patches, 0)
+        anomaly_map = enlarged(patches, self.image_size)
+        score = self.image_score_of(latent, energy, anomaly_map=anomaly_map, images=images)
+        return GraphOutput(score, anomaly_map, anomaly_map >= self.pixel_threshold)
+
+    def image_score_of(
+        self, latent: Latent | None, energy: Energy | None, *, anomaly_map: ScoreMap | None, images: Images | None
+    ) -> Scores:
+        """The image's score alone; what its rule does not read may be None."""
         match self.image_score:
             case "residual":
-                score = residual_score(images, self.model.decoder(latent.mu).sigmoid())
+                assert latent is not None
+                assert images is not None
+                return residual_score(images, self.model.decoder(latent.mu).sigmoid())
             case "class":
-                score = self._class_score(latent)
+                return self._class_score(latent)
             case "joint":
-                assert energy is not None  # cavga.config.schema refuses it otherwise
-                own = map_score(enlarged(energy.patches, self.image_size)) if energy.score is None else energy.score
-                score = self._energy_classifier().joint_score(own, self.model.energies(latent.mu))
+                assert latent is not None
+                assert energy is not None
+                own = energy_score(energy, self.image_size)
+                return self._energy_classifier().joint_score(own, self.model.energies(latent.mu))
             case _:
-                score = map_score(anomaly_map) if energy is None or energy.score is None else energy.score
-        return GraphOutput(score, anomaly_map, anomaly_map >= self.pixel_threshold)
+                if energy is not None and energy.score is not None:
+                    return energy.score
+                assert anomaly_map is not None
+                return map_score(anomaly_map)
 
     def class_attention(self, images: Images) -> Float[Tensor, "batch 2 height width"]:
         """A^cn and A^ca of images at the input size, enlarged to it; raises ValueError without a classifier."""
@@ -90,7 +113,8 @@ class InferenceGraph(ScoringGraph):
         assert isinstance(self.model.classifier, EnergyClassifier)
         return self.model.classifier
 
-    def _class_score(self, latent: Latent) -> Scores:
+    def _class_score(self, latent: Latent | None) -> Scores:
+        assert latent is not None
         assert isinstance(self.model.classifier, Classifier | EndToEndPatchClassifier)
         return class_score(self.model.classifier(latent.mu))
 
@@ -105,15 +129,20 @@ def graph_of(model: Cavga, config: RunConfig) -> InferenceGraph:
     )
 
 
-def enlarged(cells: ScoreMap, size: tuple[int, int]) -> Float[Tensor, "batch height width"]:
+def enlarged(patches: ScoreMap, size: tuple[int, int]) -> Float[Tensor, "batch height width"]:
     """The map's patches enlarged to the input size, bilinear."""
-    return functional.interpolate(cells[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
+    return functional.interpolate(patches[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
 
 
 def map_score(anomaly_map: ScoreMap) -> Scores:
     """The mean of the map's highest 1 %."""
     pixels = anomaly_map.flatten(1)
     return pixels.topk(max(1, round(TOP_SHARE * pixels.shape[1])), dim=1).values.mean(dim=1)
+
+
+def energy_score(energy: Energy, size: tuple[int, int]) -> Scores:
+    """What an energy alone says of an image: the prior's own score, or that of the energy's map."""
+    return map_score(enlarged(energy.patches, size)) if energy.score is None else energy.score
 
 
 def residual_score(images: Images, reconstructions: Images) -> Scores:

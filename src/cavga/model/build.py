@@ -6,7 +6,8 @@ from typing import Literal
 from torch import Tensor
 
 from cavga.config.backbones import BACKBONES, DEFAULT_BACKBONE, Stage, encoder_stages
-from cavga.config.schema import ModelConfig, is_end_to_end, is_self_supervised, is_weakly_supervised
+from cavga.config.schema import ModelConfig
+from cavga.config.variant import TrainingPlan
 from cavga.errors import UsageError
 from cavga.model.cavga import AnyClassifier, Cavga, Decoder, Head
 from cavga.model.classifiers import Classifier, EndToEndPatchClassifier, EnergyClassifier, PatchClassifier
@@ -18,21 +19,16 @@ from cavga.model.prior import AggregatedPrior
 
 def build(config: ModelConfig, *, image_size: tuple[int, int]) -> Cavga:
     """The model that `config` names, with random weights; `config` must be resolved."""
-    if config.latent == "whitened" and _num_kept(config) < 1:
+    if config.plan.is_whitened and _num_kept(config) < 1:
         raise UsageError(f"spectrum {config.spectrum} keeps no direction of the features: expected a wider range")
     model = build_parts(config, image_size=image_size, mu_channels=training_channels(config))
-    model.mu_head.requires_grad_(config.train_latent or not is_whitened_first(config))
+    model.mu_head.requires_grad_(config.train_latent or config.plan is not TrainingPlan.WHITENED_FIRST)
     return model
-
-
-def is_whitened_first(config: ModelConfig) -> bool:
-    """Whether mu is set before training: the features of a frozen encoder are there from the start."""
-    return config.latent == "whitened" and not config.train_encoder
 
 
 def training_channels(config: ModelConfig) -> int:
     """Channels of z while it is trained: as configured, or all that whitening keeps."""
-    if not is_whitened_first(config):
+    if config.plan is not TrainingPlan.WHITENED_FIRST:
         return config.latent_channels
     return _num_kept(config)
 
@@ -81,7 +77,7 @@ def _head(config: ModelConfig, mu_channels: int, map_size: tuple[int, int]) -> H
         strides=[stage.stride for stage in _stages(config)],
         stride=latent_stride(config),
         latent_channels=mu_channels,
-        is_local=config.latent == "whitened",
+        is_local=config.plan.is_whitened,
         is_log=config.features == "log",
     )
 
@@ -89,7 +85,7 @@ def _head(config: ModelConfig, mu_channels: int, map_size: tuple[int, int]) -> H
 def _decoder(config: ModelConfig, mu_channels: int, map_size: tuple[int, int]) -> Decoder:
     stride, width = latent_stride(config), config.decoder_width
     decoder: ResidualDecoder | DcganDecoder
-    if config.variant.startswith("r"):
+    if config.backbone == "r":
         decoder = ResidualDecoder(latent_channels=mu_channels, stride=stride, width=width, skip=config.decoder_skip)
     else:
         decoder = DcganDecoder(latent_channels=mu_channels, stride=stride, width=width)
@@ -99,13 +95,14 @@ def _decoder(config: ModelConfig, mu_channels: int, map_size: tuple[int, int]) -
 
 
 def _classifier(config: ModelConfig, mu_channels: int, map_size: tuple[int, int]) -> AnyClassifier | None:
-    if is_end_to_end(config):
-        return EndToEndPatchClassifier(latent_channels=mu_channels)
-    if is_self_supervised(config):
-        return PatchClassifier(latent_channels=mu_channels).requires_grad_(False)  # trained apart, once z is fixed
-    if not is_weakly_supervised(config):
-        return None
-    if config.latent == "whitened":
+    match config.supervision:
+        case "u":
+            return None
+        case "s" if config.plan is TrainingPlan.END_TO_END:
+            return EndToEndPatchClassifier(latent_channels=mu_channels)
+        case "s":
+            return PatchClassifier(latent_channels=mu_channels).requires_grad_(False)  # trained apart, once z is fixed
+    if config.plan.is_whitened:
         return EnergyClassifier(latent_channels=mu_channels)
     score: Literal["logit", "probability"] = "logit" if config.class_score == "logit" else "probability"
     z_size = (1, 1) if config.latent_shape == "vector" else map_size
@@ -121,7 +118,7 @@ def _attends_to(config: ModelConfig) -> Literal["energy", "latent_sum", "class"]
 
 def latent_stride(config: ModelConfig) -> int:
     """Pixels of the image a patch of the latent map stands for."""
-    if config.latent == "whitened":
+    if config.plan.is_whitened:
         return config.map_cell
     return _stages(config)[0].stride
 
@@ -135,17 +132,17 @@ def stages_of(config: ModelConfig) -> tuple[int, ...]:
 
 def has_logvar(config: ModelConfig) -> bool:
     """Whether log var is learnt; a whitened latent has it fixed."""
-    return not is_whitened_first(config)
+    return config.plan is not TrainingPlan.WHITENED_FIRST
 
 
 def _encoder(config: ModelConfig) -> Encoder:
     depth, frozen = stages_of(config)[-1], not config.train_encoder
-    if config.variant.startswith("d"):
+    if config.backbone == "d":
         return DcganEncoder(depth=depth, frozen=frozen)
     return TorchvisionEncoder(BACKBONES[config.encoder or DEFAULT_BACKBONE], depth=depth, frozen=frozen)
 
 
 def _stages(config: ModelConfig) -> list[Stage]:
     """The stages that feed the latent."""
-    known = encoder_stages(config.variant, config.encoder)
+    known = encoder_stages(config.backbone, config.encoder)
     return [known[number] for number in stages_of(config)]

@@ -174,24 +174,35 @@ class Cavga(nn.Module):
             cams = probability_cams(cams, classifier(z))
         return cams.sigmoid()
 
-    def anomaly_map(self, latent: Latent, energy: Energy | None = None) -> ScoreMap:
+    def anomaly_map(self, latent: Latent | None, energy: Energy | None = None) -> ScoreMap:
         """What is anomalous: the energy, unbounded, for "energy"; 1 - A for "latent_sum"; A^ca for "class".
 
-        `energy` is that of latent.mu, for a caller who needs it too: it is the dearest part of a prediction.
+        `energy` is that of latent.mu, for a caller who needs it too: it is the dearest part of a prediction. With it
+        a model without a classifier needs no latent.
         """
-        if self.attends_to == "class":
-            # Paper: the map of the anomalous class is used as it is, not inverted.
-            if isinstance(self.classifier, EndToEndPatchClassifier):
+        if self.attends_to == "energy" and self.classifier is None and energy is not None:
+            return energy.patches
+        assert latent is not None
+        match self.attends_to:
+            case "latent_sum":
+                return 1 - self.attention(latent)
+            case "class" if isinstance(self.classifier, EndToEndPatchClassifier):
                 return smoothed(self.classifier.cam(latent.mu))  # A^ca before its sigmoid, which saturates
-            return self.class_attention(latent, latent.mu)[:, 1]
-        if self.attends_to == "latent_sum":
-            return 1 - self.attention(latent)
-        patches = (energy or self.energy(latent.mu)).patches
-        if isinstance(self.classifier, EnergyClassifier):
-            return self.classifier.anomaly_map(patches, self.energies(latent.mu))
-        if isinstance(self.classifier, PatchClassifier):
-            return self.classifier.anomaly_map(patches, latent.mu)
-        return patches
+            case "class":
+                # Paper: the map of the anomalous class is used as it is, not inverted.
+                return self.class_attention(latent, latent.mu)[:, 1]
+            case "energy":
+                return self._energy_map(latent.mu, (energy or self.energy(latent.mu)).patches)
+
+    def _energy_map(self, mu: LatentMap, patches: ScoreMap) -> ScoreMap:
+        """The energy of every patch, and what a classifier adds to it."""
+        match self.classifier:
+            case EnergyClassifier():
+                return self.classifier.anomaly_map(patches, self.energies(mu))
+            case PatchClassifier():
+                return self.classifier.anomaly_map(patches, mu)
+            case _:
+                return patches
 
     def energy(self, mu: LatentMap) -> Energy:
         """How far z is from the prior."""

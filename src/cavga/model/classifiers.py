@@ -186,7 +186,7 @@ FIRST_LOGIT = -2.0  # most patches are normal: without it the first steps learn 
 class EndToEndPatchClassifier(nn.Module):
     """Two 3x3 convolutions on z and a 1x1, whose map of logits is the class activation map of the anomalous class.
 
-    As with `CellClassifier` the logits of the classes are opposite, (-q/2, q/2), so that A^cn = 1 - A^ca; but z is
+    As with `PatchClassifier` the logits of the classes are opposite, (-q/2, q/2), so that A^cn = 1 - A^ca; but z is
     not given to it, it learns what z is to be.
     """
 

@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cavga.calibration.thresholds import Calibration
-from cavga.config.presets import from_dict
-from cavga.config.schema import is_end_to_end
 from cavga.inference.detector import AnomalyDetector
+from cavga.runs.map_unit import LOG_ODDS, map_unit_of
 
 AnomalyMap = NDArray[np.float32]
 
@@ -47,8 +46,7 @@ class MapScale:
 
 def has_log_odds(detector: AnomalyDetector) -> bool:
     """Whether a model's map is its classifier's log-odds, which have no natural 0."""
-    config = detector.description.get("config")  # baselines have none
-    return config is not None and is_end_to_end(from_dict(config).model)
+    return map_unit_of(detector.description) == LOG_ODDS
 
 
 def has_natural_scale(detector: AnomalyDetector) -> bool:

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from cavga.config.schema import RunConfig, is_self_supervised, is_weakly_supervised
+from cavga.config.schema import RunConfig
 from cavga.data.dataset import TrainingImages
 from cavga.model.cavga import Cavga
 from cavga.training.fit_classifier import fit_classifier
@@ -25,9 +25,9 @@ def fit_whitened(model: Cavga, images: TrainingImages, config: RunConfig, *, dev
 
 def fit_classes(model: Cavga, images: TrainingImages, config: RunConfig, *, device: torch.device) -> None:
     """Fit the classifier of an s or w variant to a latent that is set."""
-    if is_weakly_supervised(config.model):
+    if config.model.supervision == "w":
         fit_classifier(model, images, config.loss, device=device)
-    if is_self_supervised(config.model):
+    if config.model.supervision == "s":
         fit_patch_classifier(model, images, seed=config.training.seed, device=device)
 
 
@@ -39,7 +39,7 @@ def fit_prior(
     `parts` cuts those into folds. What an aggregated prior measures on them comes back.
     """
     # The classifier of a whitened latent reads energies in units of their means, whatever the prior.
-    has_classifier = is_weakly_supervised(config.model) and config.model.latent == "whitened"
+    has_classifier = config.model.supervision == "w" and config.model.plan.is_whitened
     if config.model.prior == "by_position" or has_classifier:
         fit_prior_variance(model, images.normal, device=device)
     if config.model.prior == "aggregated":

@@ -17,9 +17,9 @@ from torch import Tensor
 from cavga.config.schema import LossConfig
 from cavga.data.dataset import TrainingImages, image_batches
 from cavga.images.decode import BATCH_SIZE
-from cavga.inference.graph import enlarged, map_score
+from cavga.inference.graph import energy_score
 from cavga.losses import classification_loss, complementary_guided_attention_loss
-from cavga.model.cavga import Cavga
+from cavga.model.cavga import Cavga, Energy
 from cavga.model.classifiers import LOG_FLOOR, EnergyClassifier, class_score
 from cavga.shapes import LatentMap, ScoreMap
 
@@ -114,7 +114,7 @@ def _set_scales(model: Cavga, classifier: EnergyClassifier, images: NDArray[np.u
         energy = energies.mean(dim=1)
         maps = torch.stack([energy, classifier.cam(energies)]).double().cpu().flatten(1)
         count, total, squares = count + maps.shape[1], total + maps.sum(dim=1), squares + maps.square().sum(dim=1)
-        scores.append(torch.stack([map_score(enlarged(energy, size)), class_score(classifier(energies))]))
+        scores.append(torch.stack([energy_score(Energy(energy, None), size), class_score(classifier(energies))]))
     mean = total / count
     std = (squares / count - mean.square()).clamp_min(0).sqrt()
     classifier.cell_scale.copy_(_with_prior(model, torch.stack([mean, _or_left_out(std)], dim=1)))

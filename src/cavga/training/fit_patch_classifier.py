@@ -43,7 +43,7 @@ class Examples:
 
 
 def fit_patch_classifier(model: Cavga, images: TrainingImages, *, seed: int, device: torch.device) -> None:
-    """Train the model's CellClassifier; the latent stays as it is."""
+    """Train the model's PatchClassifier; the latent stays as it is."""
     model.eval()
     is_left_out = choose_left_out(images.num_normal, seed, photographs=images.photographs)
     seen = images.normal_in_memory(~is_left_out if is_left_out.any() else None, seed=seed)
@@ -79,8 +79,8 @@ def _set_scales(model: Cavga, classifier: PatchClassifier, left_out: LatentMap) 
         (classifier.energy_scale, [model.energy(z).patches for z in parts] if model.prior is None else []),
     ):
         if maps:
-            cells = torch.cat(maps)
-            scale.copy_(torch.stack([cells.mean(), cells.std().clamp_min(1e-6)]))
+            patches = torch.cat(maps)
+            scale.copy_(torch.stack([patches.mean(), patches.std().clamp_min(1e-6)]))
 
 
 def train_patch_classifier(classifier: PatchClassifier, examples: Examples) -> None:

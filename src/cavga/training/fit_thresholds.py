@@ -8,12 +8,12 @@ import torch
 from numpy.typing import NDArray
 
 from cavga.calibration.thresholds import Calibration, calibrate
-from cavga.config.schema import RunConfig, is_self_supervised
+from cavga.config.schema import RunConfig
 from cavga.data.dataset import TrainingImages, image_batch, image_batches
 from cavga.data.records import folds
 from cavga.images.tiling import stitch_results
 from cavga.inference.detector import AnomalyDetector
-from cavga.inference.graph import InferenceGraph, ScoringGraph, enlarged
+from cavga.inference.graph import InferenceGraph, ScoringGraph
 from cavga.inference.torch_engine import TorchEngine
 from cavga.training.fit import NUM_FOLDS, fit_whitened
 from cavga.training.fit_patch_classifier import choose_left_out
@@ -81,18 +81,22 @@ def _scored(
     """Score and map of every image that folds of an aggregated prior measured, as the graph would give them.
 
     C of an s variant has seen most of the images, and its map is in the graph's: only those that it has not seen
-    get a map.
+    get a map. C of a w variant has seen all of them. What no map and no score reads is not encoded again.
     """
-    needs_c, normal = is_self_supervised(config.model), images.normal
+    normal, has_classifier = images.normal, graph.model.classifier is not None
     is_unseen = choose_left_out(len(normal), config.training.seed, photographs=images.photographs)
     for i, position in enumerate(held_out.images):
-        image = image_batch(normal, held_out.images[i : i + 1], device) if needs_c and is_unseen[position] else None
+        has_map = config.model.supervision != "s" or bool(is_unseen[position])
         with torch.inference_mode():
             energy = graph.model.energy_of(held_out.energies.part(slice(i, i + 1)))
-            cells = energy.patches if image is None else graph.model.anomaly_map(graph.model.encode(image), energy)
-            anomaly_map = enlarged(cells, graph.image_size)[0].cpu().numpy()
-        assert energy.score is not None
-        yield float(energy.score), (None if needs_c and image is None else anomaly_map)
+            is_encoded = graph.image_score == "residual" or (has_classifier and has_map)
+            image = image_batch(normal, held_out.images[i : i + 1], device) if is_encoded else None
+            latent = None if image is None else graph.model.encode(image)
+            if not has_map:
+                yield float(graph.image_score_of(latent, energy, anomaly_map=None, images=image)), None
+                continue
+            output = graph.score_latent(latent, energy, images=image)
+        yield float(output.score), output.anomaly_map[0].cpu().numpy()
 
 
 def score_folds(

@@ -40,10 +40,10 @@ class GanWeights:
         """Raise ModelFileError unless the parts that a training with a resolved `config` has can start from these."""
         found, expected = self.record["networks"], sizes_of(config)
         names = ["discriminator_input"]
-        if config.model.variant.startswith("d"):
+        if config.model.backbone == "d":
             names += ["latent_channels", "decoder_width", "latent_stride"]
         unlike = [name for name in names if found[name] != expected[name]]
-        if config.model.variant.startswith("d") and found["encoder_stages"] < expected["encoder_stages"]:
+        if config.model.backbone == "d" and found["encoder_stages"] < expected["encoder_stages"]:
             unlike.append("encoder_stages")
         if unlike:
             wanted, got = (", ".join(f"{name} {sizes[name]}" for name in unlike) for sizes in (expected, found))

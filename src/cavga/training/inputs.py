@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cavga.calibration.thresholds import num_needed
-from cavga.config.schema import RunConfig, is_end_to_end, is_weakly_supervised
+from cavga.config.schema import RunConfig
+from cavga.config.variant import TrainingPlan
 from cavga.data.catalog import load_catalog
 from cavga.data.manifest import sha256_of
 from cavga.data.records import ANOMALOUS, CLASS_LAYOUTS, NORMAL, Catalog, ImageRecord, draw_anomalous, hold_out
@@ -125,9 +126,9 @@ def gather_training_images(data: Path, config: RunConfig) -> TrainingData:
 def _labelled_anomalous(catalog: Catalog, config: RunConfig) -> tuple[tuple[ImageRecord, ...], bool]:
     """The labelled bad images to train on, and whether they had to be drawn from the test set."""
     labelled = tuple(record for record in catalog.split("train") if record.label == ANOMALOUS)
-    if config.model.variant.endswith("-u"):
+    if config.model.supervision == "u":
         return (), False
-    if labelled and is_end_to_end(config.model):
+    if labelled and config.model.plan is TrainingPlan.END_TO_END:
         logger.warning("the %d images labelled bad are not used: %s makes its own", len(labelled), config.model.variant)
         return (), False
     if labelled and config.data.tile is not None:
@@ -135,7 +136,7 @@ def _labelled_anomalous(catalog: Catalog, config: RunConfig) -> tuple[tuple[Imag
             "the %d images labelled bad are not used: which of their tiles are bad is not known", len(labelled)
         )
         return (), False
-    if labelled or not is_weakly_supervised(config.model):
+    if labelled or config.model.supervision != "w":
         return labelled, False  # an s variant draws none: it can do without
     tested = [record for record in catalog.split("test") if record.label == ANOMALOUS]
     drawn = draw_anomalous(tested, fraction=config.data.anomalous_fraction, seed=config.training.seed)
@@ -171,11 +172,11 @@ def _split(
     was trained on these very images calls them normal whatever is fitted after it (docs/decisions/0014).
     """
     is_conformal = config.calibration.threshold_rule == "conformal"
-    if is_conformal and config.model.prior == "aggregated" and not is_weakly_supervised(config.model):
+    if is_conformal and config.model.prior == "aggregated" and config.model.supervision != "w":
         return normal, ()
     train, held = hold_out(normal, fraction=config.data.calibration_fraction, seed=config.training.seed)
     settings = config.calibration
     is_too_few = is_conformal and len(held) < num_needed(settings.false_alarm_rate)
-    if is_too_few and config.model.latent == "whitened" and len(normal) > 1:
+    if is_too_few and config.model.plan.is_whitened and len(normal) > 1:
         return normal, ()
     return train, held

@@ -77,9 +77,9 @@ def self_supervised(
     assert isinstance(classifier, EndToEndPatchClassifier)
     cam = classifier.cam(output.z)
     class_logits = image_logits(cam)
-    cells = functional.adaptive_avg_pool2d(regions[:, None], (cam.shape[1], cam.shape[2]))[:, 0]
+    patches = functional.adaptive_avg_pool2d(regions[:, None], (cam.shape[1], cam.shape[2]))[:, 0]
     terms["classification"] = classification_loss(class_logits, labels)
-    terms["guided_attention"] = region_guided_attention_loss(cam, cells)
+    terms["guided_attention"] = region_guided_attention_loss(cam, patches)
     total = _eq_6(terms, weights, guided_attention_weight=weights.region_weight)
     normal_attention = 1 - cam.sigmoid()
     return Objective(total, normal_attention[labels == 0].mean(dim=(1, 2)), class_logits)

@@ -80,12 +80,12 @@ def write_inputs(run: Path, inputs: TrainingData, config: RunConfig, *, identity
 def encoder_label(config: RunConfig) -> str:
     """Which encoder this is, for tables: "R to layer3, frozen, ImageNet"."""
     model = config.model
-    kind = "R" if model.variant.startswith("r") else "D"
+    kind = model.backbone.upper()
     if model.encoder not in (None, DEFAULT_BACKBONE):
         kind += f" ({model.encoder})"
     last = f"layer{model.stages[-1]}" if model.stages else "?"
     source = {"imagenet": "ImageNet", "none": "no pretraining"}.get(model.weights or "", Path(model.weights or "").name)
-    if model.gan_weights is not None and model.variant.startswith("d"):
+    if model.gan_weights is not None and model.backbone == "d":
         source = f"GAN weights {Path(model.gan_weights).name}"
     return f"{kind} to {last}, {'trained' if model.train_encoder else 'frozen'}, {source}"
 

@@ -14,7 +14,8 @@ import torch
 from cavga.calibration.thresholds import Calibration
 from cavga.config.presets import make_config
 from cavga.config.resolve import resolve
-from cavga.config.schema import RunConfig, as_dict, is_end_to_end
+from cavga.config.schema import RunConfig, as_dict
+from cavga.config.variant import TrainingPlan
 from cavga.data.dataset import TrainingImages, cache_images
 from cavga.data.manifest import sha256_of
 from cavga.errors import CavgaError, UsageError
@@ -22,10 +23,11 @@ from cavga.export.export import export_run
 from cavga.images.tiling import Tiling
 from cavga.inference.graph import graph_of
 from cavga.inference.torch_engine import choose_device, is_needed
-from cavga.model.build import build, is_whitened_first
+from cavga.model.build import build
 from cavga.model.cavga import Cavga
 from cavga.model.pretrained import load_encoder_weights
 from cavga.runs.checkpoint import save_model
+from cavga.runs.map_unit import MAP_UNIT_KEY, map_unit
 from cavga.runs.model_json import MANIFEST_FILE, ONNX_FILE, TRAINING_FOLDER
 from cavga.synthetic.crops import SyntheticImages, synthesise_images
 from cavga.training.audit import check_training_images
@@ -151,30 +153,36 @@ def _fit(
     A frozen encoder's features can be whitened before the training; a trained one's after.
     """
     settings, device = config.model, next(model.parameters()).device
-    is_whitened = settings.latent == "whitened"
-    is_resumed = start.resume and (run / TRAINING_FOLDER / STATE_FILE).is_file()
-    if is_whitened_first(settings) and not is_resumed:  # the checkpoint holds it
+    is_resumed = start.resume and (run / TRAINING_FOLDER / STATE_FILE).is_file()  # what is fitted is in the checkpoint
+    if settings.plan is TrainingPlan.WHITENED_FIRST and not is_resumed:
         fit_latent(model, images.normal, settings, device=device)
     networks = make_networks(model, config, device)
     if start.gan_weights is not None:
         start.gan_weights.start_discriminator(networks.discriminator)
-    seen: TrainingImages | SyntheticImages = images
-    if is_end_to_end(settings):
-        if not is_resumed:
-            init_filters_by_pca(model.encoder, images.normal, device=device)
-        seed = config.training.seed
-        seen = synthesise_images(images.normal_in_memory(seed=seed), seed=seed)
-    elif is_whitened:  # it takes nothing from labels: only C does, which is fitted once the latent is fixed
-        seen = TrainingImages(images.normal, images.num_normal)
+    if settings.plan is TrainingPlan.END_TO_END and not is_resumed:
+        init_filters_by_pca(model.encoder, images.normal, device=device)
     train_networks(
-        networks, seen, config, folder=run, fingerprint=start.fingerprint, resume=start.resume, on_step=on_step
-    )
-    if is_whitened and not is_whitened_first(settings):
+        networks, _seen_by_the_loop(images, config), config, folder=run, fingerprint=start.fingerprint,
+        resume=start.resume, on_step=on_step,
+    )  # fmt: skip
+    if settings.plan is TrainingPlan.WHITENED_AFTER:
         fit_latent(model, images.normal, settings, device=device)
     held_out = fit_prior(model, images, config, images.tiles_of(folds_of(inputs, config)), device=device)
-    if is_whitened:
+    if settings.plan.is_whitened:
         fit_classes(model, images, config, device=device)
     return held_out
+
+
+def _seen_by_the_loop(images: TrainingImages, config: RunConfig) -> TrainingImages | SyntheticImages:
+    """The images that the loop trains on."""
+    match config.model.plan:
+        case TrainingPlan.TRAINED:
+            return images
+        case TrainingPlan.END_TO_END:
+            seed = config.training.seed
+            return synthesise_images(images.normal_in_memory(seed=seed), seed=seed)
+        case _:  # nothing is taken from labels: only C does that, which is fitted once the latent is fixed
+            return TrainingImages(images.normal, images.num_normal)
 
 
 def _describe(config: RunConfig, calibration: Calibration, tiling: Tiling) -> dict[str, Any]:
@@ -189,6 +197,7 @@ def _describe(config: RunConfig, calibration: Calibration, tiling: Tiling) -> di
             **tiling.described(),
         },
         "calibration": calibration.as_dict(),
+        MAP_UNIT_KEY: map_unit(config.model),
         "config": as_dict(config),
     }
 

@@ -16,7 +16,7 @@ from cavga.benchmark.baselines.run_baseline import LABELLED, ON_FEATURES, TRAINE
 from cavga.benchmark.experiments.selection import Selection
 from cavga.benchmark.tables.table_1 import BASELINE_NAMES, PROPERTIES, TEST_OF, build_method, methods, property_rows
 from cavga.config.presets import make_config
-from cavga.config.schema import VARIANTS
+from cavga.config.variant import VARIANTS
 from cavga.images.resize import resized
 from cavga.images.torch_resize import as_images
 from cavga.inference.detector import AnomalyDetector

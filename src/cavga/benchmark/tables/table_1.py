@@ -16,7 +16,7 @@ from cavga.benchmark.baselines.run_baseline import LABELLED, ON_FEATURES, TRAINE
 from cavga.benchmark.experiments.index import PROPERTIES_TABLE
 from cavga.benchmark.experiments.selection import Selection
 from cavga.config.presets import PRESETS, make_config
-from cavga.config.schema import VARIANTS
+from cavga.config.variant import VARIANTS
 from cavga.errors import CavgaError, UsageError, unknown_name
 from cavga.images.torch_resize import as_images
 from cavga.inference.graph import InferenceGraph, ScoringGraph, graph_of
@@ -77,8 +77,8 @@ def methods(selection: Selection) -> list[Method]:
     ours = [
         Method(f"{variant}, {preset}", variant, preset)
         for preset in reversed(PRESETS)
-        for variant in sorted(VARIANTS, key=lambda name: ("uws".index(name[-1]), name))
-        if preset != "paper" or not variant.endswith("-s")
+        for variant in sorted(VARIANTS, key=lambda name: ("uws".index(VARIANTS[name].supervision), name))
+        if preset != "paper" or VARIANTS[variant].supervision != "s"
     ]
     found = [*ours, *(Method(name, kind, None) for kind, name in BASELINE_NAMES.items())]
     for name in selection.variants:
