@@ -106,7 +106,7 @@ def self_test(
 def _plan(records: Sequence[ImageRecord], *, seed: int, max_made: int) -> list[tuple[ImageRecord, list[Anomaly]]]:
     """The good images, at most `max_made`, each with what is to be made on it.
 
-    Every kind at every size and contrast comes up once before any comes up again.
+    Every type at every size and contrast comes up once before any comes up again.
     """
     rng = np.random.default_rng(seed)
     chosen = sorted(rng.permutation(len(records))[:max_made])
@@ -157,18 +157,18 @@ class Tally:
                 continue
             yield record, None, photograph, np.zeros(photograph.shape[:2], dtype=np.bool_)
             for anomaly in anomalies:
-                made = anomaly.put_on(photograph, tiling)
-                if made is None:
+                synthetic = anomaly.put_on(photograph, tiling)
+                if synthetic is None:
                     self.without_anomaly.append(anomaly)
                 else:
-                    yield record, anomaly, *made
+                    yield record, anomaly, *synthetic
 
 
 def _result(
     trials: Sequence[Trial], tally: Tally, detector: AnomalyDetector, *, source: str, per_image: int
 ) -> dict[str, Any]:
     """The content of self_test.json."""
-    made = [(trial.anomaly, trial.is_anomalous) for trial in trials if trial.anomaly is not None]
+    synthetic = [(trial.anomaly, trial.is_anomalous) for trial in trials if trial.anomaly is not None]
     untouched = [trial.is_anomalous for trial in trials if trial.anomaly is None]
     is_seen = source == "train"  # what such an image scores untouched says nothing
     alarms = [] if is_seen else untouched
@@ -176,7 +176,7 @@ def _result(
     def shares(names: Sequence[Any], of: Callable[[Anomaly], Any]) -> dict[str, Any]:
         return {
             str(name): {
-                **_share([is_found for anomaly, is_found in made if of(anomaly) == name]),
+                **_share([is_found for anomaly, is_found in synthetic if of(anomaly) == name]),
                 "not_made": sum(of(anomaly) == name for anomaly in tally.without_anomaly),
             }
             for name in names
@@ -187,7 +187,7 @@ def _result(
         "synthetic": True,
         "meaning": MEANING,
         "warning": _warning(_share(alarms), asked_for=kept["calibration"]["false_alarm_rate"]),
-        "found": {**_share([is_found for _, is_found in made]), "threshold": detector.image_threshold},
+        "found": {**_share([is_found for _, is_found in synthetic]), "threshold": detector.image_threshold},
         "by_kind": shares(CONTROLLED_NAMES, lambda anomaly: anomaly.anomaly_type),
         "by_size": shares(SIZES, lambda anomaly: anomaly.size),
         "by_contrast": shares(CONTRASTS, lambda anomaly: anomaly.contrast),
@@ -204,13 +204,13 @@ def _result(
 
 
 def _counts(trials: Sequence[Trial], tally: Tally, *, per_image: int) -> dict[str, int]:
-    made, alarmed = [trial for trial in trials if trial.anomaly is not None], _predicted_untouched(trials)
+    synthetic, alarmed = [trial for trial in trials if trial.anomaly is not None], _predicted_untouched(trials)
     return {
-        "good": len(trials) - len(made),
-        "made": len(made),
+        "good": len(trials) - len(synthetic),
+        "made": len(synthetic),
         "made_per_good": per_image,
         "not_made": len(tally.without_anomaly),
-        "found_on_false_alarms": sum(trial.is_anomalous and trial.record.path in alarmed for trial in made),
+        "found_on_false_alarms": sum(trial.is_anomalous and trial.record.path in alarmed for trial in synthetic),
         "unreadable": len(tally.problems),
     }
 
@@ -244,7 +244,7 @@ def _share(predicted: Sequence[bool]) -> dict[str, Any]:
 
 
 def _worth_showing(trials: Sequence[Trial]) -> list[Trial]:
-    """Of each kind the most conspicuous missed ones and the faintest found ones; the missed ones first."""
+    """Of each type the most conspicuous missed ones and the faintest found ones; the missed ones first."""
     missed, found = [], []
     alarmed = _predicted_untouched(trials)
     for anomaly_type in CONTROLLED_NAMES:
@@ -270,9 +270,9 @@ def _strength(trial: Trial) -> float:
 def _case(trial: Trial, detector: AnomalyDetector) -> Case:
     """The anomaly, made again, with its map."""
     assert trial.anomaly is not None
-    made = trial.anomaly.put_on(read_image(trial.record.path), detector.tiling)
-    assert made is not None
-    (prediction,) = detector.predict(made[0])
+    synthetic = trial.anomaly.put_on(read_image(trial.record.path), detector.tiling)
+    assert synthetic is not None
+    (prediction,) = detector.predict(synthetic[0])
     return Case(
         path=trial.record.relative_path,
         label=1,
@@ -280,8 +280,8 @@ def _case(trial: Trial, detector: AnomalyDetector) -> Case:
         score=trial.score,
         threshold=detector.image_threshold,
         is_anomalous=trial.is_anomalous,
-        photograph=made[0],
+        photograph=synthetic[0],
         anomaly_map=prediction.anomaly_map,
         scale=picture_scale(detector),
-        mask=made[1],
+        mask=synthetic[1],
     )

@@ -69,9 +69,9 @@ def synthesise_controlled_anomaly(
         after = np.clip(np.rint(CONTROLLED_TYPES[anomaly_type](before, spot, contrast, rng)), 0, 255)
         changed = _noticeable(after - before, spot)
         if changed.sum() >= max(6.0, MIN_SHARE * np.pi * radius**2):
-            made, mask = photograph.copy(), np.zeros((height, width), dtype=np.bool_)
-            made[window], mask[window] = after.astype(np.uint8), changed
-            return made, mask
+            synthetic, mask = photograph.copy(), np.zeros((height, width), dtype=np.bool_)
+            synthetic[window], mask[window] = after.astype(np.uint8), changed
+            return synthetic, mask
     return None
 
 

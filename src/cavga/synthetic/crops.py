@@ -23,8 +23,8 @@ MAX_GAIN, MAX_SHIFT = 0.2, 0.08  # how much lighter or of more contrast: the nex
 class SyntheticImages:
     """Images with synthetic anomalies, how anomalous each pixel is (255 wholly), and the normal ones below them."""
 
-    images: NDArray[np.uint8]  # made x H x W x 3
-    labels: NDArray[np.uint8]  # made x H x W
+    images: NDArray[np.uint8]  # synthetic x H x W x 3
+    labels: NDArray[np.uint8]  # synthetic x H x W
     normal: NDArray[np.uint8]
 
     def __len__(self) -> int:
@@ -76,7 +76,7 @@ def _synthesised(normal: NDArray[np.uint8], seed: int) -> Iterator[tuple[NDArray
 
 
 def _window(label: NDArray[np.uint8], rng: np.random.Generator) -> tuple[slice, slice]:
-    """A square cut: anywhere, or over a made pixel."""
+    """A square cut: anywhere, or over an anomalous pixel."""
     side = min(*label.shape, max(MIN_CUT, min(label.shape) // 2))
     starts = [int(rng.integers(n - side + 1)) for n in label.shape]
     rows, columns = np.nonzero(label > 127)

@@ -1,8 +1,8 @@
 """Anomalies for a network that starts without weights: as strong as the surface's own contrast. No torch.
 
-The kinds of training_kinds are mostly faint, small or without a seam. On features that know the world that is what is
-to be learnt; from random weights it is noise, and a few hundred steps find nothing (docs/decisions/0014). Strengths
-count in standard deviations of the image's own grey levels.
+The types of cavga.synthetic.subtle are mostly faint, small or without a seam. On features that know the world that is
+what is to be learnt. From random weights it is noise, and a few hundred steps find nothing (docs/decisions/0014).
+Strengths count in standard deviations of the image's own grey levels.
 """
 
 from collections.abc import Callable, Mapping
@@ -60,7 +60,7 @@ def synthesise_strong_anomaly(
 
 
 def std_of(scene: Scene) -> float:
-    """Standard deviation of the image's grey levels, and not less than MIN_DEVIATION."""
+    """Standard deviation of the image's grey levels, and not less than MIN_STD."""
     return max(float(scene.image.std()), MIN_STD)
 
 
@@ -68,14 +68,14 @@ def _foreign(scene: Scene, rng: np.random.Generator) -> Pixels:
     """A drawn texture, or the other image enlarged or shrunk, with about the contrast of the place it is put."""
     whole = _outline(scene, rng)
     window = box_of(whole > 0)
-    before, opacity, made = scene.image[window], whole[window], scene.image.copy()
+    before, opacity, synthetic = scene.image[window], whole[window], scene.image.copy()
     texture = _texture(scene, opacity.shape, rng)
     mean, std = _inside(before, opacity)
     own_mean, own_std = _inside(texture, opacity)
     contrast = max(std, 3.0) * 2.0 ** rng.uniform(-1, 0.7)
     texture = (texture - own_mean) / max(own_std, 1e-6) * contrast + mean + rng.normal(0, 0.4) * std
-    made[window] = mixed(before, texture, opacity * rng.uniform(0.85, 1))
-    return made
+    synthetic[window] = mixed(before, texture, opacity * rng.uniform(0.85, 1))
+    return synthetic
 
 
 def _toned(scene: Scene, rng: np.random.Generator) -> Pixels:
@@ -119,15 +119,15 @@ def _stroked(scene: Scene, rng: np.random.Generator) -> Pixels:
 
 def _spotted(scene: Scene, rng: np.random.Generator) -> Pixels:
     """1 or 2 flat spots of 4 to 20 px."""
-    made = scene.image
+    synthetic = scene.image
     for _ in range(int(rng.choice([1, 1, 2]))):
         radius = 2 * 5 ** rng.uniform()
         y, x = _counted_from(scene.draw_place(rng), scene.shape)
         outline = uneven_reach(np.arctan2(y, x), [(2, 0.2), (3, 0.15)], rng)
         opacity = np.clip((radius - np.hypot(y, x) / outline) / rng.uniform(1, 2) + 0.5, 0, 1).astype(np.float32)
-        mean, _ = _inside(made, opacity)
-        made = mixed(made, mean + rng.choice([-1, 1]) * rng.uniform(0.8, 3) * std_of(scene), opacity)
-    return made
+        mean, _ = _inside(synthetic, opacity)
+        synthetic = mixed(synthetic, mean + rng.choice([-1, 1]) * rng.uniform(0.8, 3) * std_of(scene), opacity)
+    return synthetic
 
 
 STRONG_TYPES: Mapping[str, tuple[Synthesiser, float]] = {  # and the share of each

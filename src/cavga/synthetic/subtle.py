@@ -1,4 +1,4 @@
-"""The kinds of anomaly a head is trained with, made on good images: other ones than the self-test's. No torch.
+"""The anomaly types that a classifier of pretrained features is trained with: none of the self-test's. No torch.
 
 Each takes a scene and gives its image, in grey levels and changed; not rounded, and not cut to 0 and 255.
 """
@@ -32,7 +32,7 @@ Synthesiser = Callable[[Scene, np.random.Generator], Pixels]
 
 def _transplanted(scene: Scene, rng: np.random.Generator) -> Pixels:
     """1 to 4 patches of the other image, resized and put elsewhere without a seam."""
-    made = scene.image.copy()
+    synthetic = scene.image.copy()
     for _ in range(int(rng.integers(1, 5))):
         size = [int(np.clip((rng.gamma(2, 0.05) + 0.03) * n, 5, 0.45 * n)) if n > 12 else n - 2 for n in scene.shape]
         scale = 2.0 ** rng.uniform(-0.7, 0.7, size=2)
@@ -41,8 +41,8 @@ def _transplanted(scene: Scene, rng: np.random.Generator) -> Pixels:
         taken = scene.other[_window(source, reach, scene.shape)]
         window = _window(scene.draw_place(rng), size, scene.shape)
         patch = resampled(taken, (size[0], size[1]))
-        made[window] = poisson_blend(made[window], patch, is_mixed=rng.uniform() < 0.3)
-    return made
+        synthetic[window] = poisson_blend(synthetic[window], patch, is_mixed=rng.uniform() < 0.3)
+    return synthetic
 
 
 def _texture(scene: Scene, rng: np.random.Generator) -> Pixels:
@@ -52,10 +52,10 @@ def _texture(scene: Scene, rng: np.random.Generator) -> Pixels:
     field = perlin(scene.shape, cells, rng) - np.hypot(y, x) * np.float32(rng.uniform(0, 12) / scene.side)
     opacity = cut_to_area(field.astype(np.float32), 0.005 * 50 ** rng.uniform(), rng.uniform(1, 6) * scene.grain)
     window = box_of(opacity > 0)
-    before, made = scene.image[window], scene.image.copy()
+    before, synthetic = scene.image[window], scene.image.copy()
     texture = _disordered(scene.image, rng)[window] if rng.uniform() < 0.35 else _drawn_texture(before, rng)
-    made[window] = mixed(before, texture, rng.uniform(0.15, 1) * opacity[window])
-    return made
+    synthetic[window] = mixed(before, texture, rng.uniform(0.15, 1) * opacity[window])
+    return synthetic
 
 
 def _stain(scene: Scene, rng: np.random.Generator) -> Pixels:
@@ -73,9 +73,9 @@ def _stain(scene: Scene, rng: np.random.Generator) -> Pixels:
     depth = 0.03 * 25 ** rng.uniform()
     tint = depth * rng.uniform(0.2, 1, size=scene.image.shape[2:]) ** rng.choice([0, 1])
     kept = np.exp(-film[..., None] * tint)
-    before, made = scene.image[window], scene.image.copy()
-    made[window] = before * kept if rng.uniform() < 0.5 else 255 - (255 - before) * kept
-    return made
+    before, synthetic = scene.image[window], scene.image.copy()
+    synthetic[window] = before * kept if rng.uniform() < 0.5 else 255 - (255 - before) * kept
+    return synthetic
 
 
 def _scratch(scene: Scene, rng: np.random.Generator) -> Pixels:
@@ -106,7 +106,7 @@ def _blurred_or_rough(scene: Scene, rng: np.random.Generator) -> Pixels:
     stretch = 2.0 ** rng.uniform(-0.5, 0.5)
     reach = radius * uneven_reach(np.arctan2(y, x), [(2, 0.2), (3, 0.15)], rng)
     opacity = np.clip((reach - np.hypot(y * stretch, x / stretch)) / rng.uniform(1, 6) + 0.5, 0, 1)
-    before, made = scene.image[window], scene.image.copy()
+    before, synthetic = scene.image[window], scene.image.copy()
     how = rng.integers(3)
     if how == 0:
         after = blurred(before, rng.uniform(1, 4) * scene.grain)
@@ -117,8 +117,8 @@ def _blurred_or_rough(scene: Scene, rng: np.random.Generator) -> Pixels:
         rough = rng.standard_normal((*before.shape[:2], colours), dtype=np.float32)
         rough = blurred(rough, rng.uniform(0.3, 1.5) * scene.grain)
         after = before + 5 * 6 ** rng.uniform() * rough / max(float(rough.std()), 1e-6)
-    made[window] = mixed(before, after, opacity)
-    return made
+    synthetic[window] = mixed(before, after, opacity)
+    return synthetic
 
 
 def _region(scene: Scene, rng: np.random.Generator) -> Pixels:
@@ -130,15 +130,15 @@ def _region(scene: Scene, rng: np.random.Generator) -> Pixels:
     else:
         field = polygon_field(scene.shape, place, rng)
     opacity = cut_to_area(field, rng.uniform(0.08, 0.45), rng.uniform(0, 8) * scene.grain)
-    window, made = box_of(opacity > 0), scene.image.copy()
+    window, synthetic = box_of(opacity > 0), scene.image.copy()
     after = _other_surface(scene.image[window], scene.other[window], opacity[window], rng, scene.grain)
-    made[window] = mixed(scene.image[window], after, opacity[window])
-    return made
+    synthetic[window] = mixed(scene.image[window], after, opacity[window])
+    return synthetic
 
 
 def _spot(scene: Scene, rng: np.random.Generator) -> Pixels:
     """1 to 3 compact spots of 2 to 12 px: flat dots, or pits with a bright rim on one side."""
-    made = scene.image.copy()
+    synthetic = scene.image.copy()
     for _ in range(int(rng.choice([1, 1, 2, 3]))):
         radius = 6 ** rng.uniform() * scene.grain
         place = scene.draw_place(rng, radius)
@@ -148,12 +148,12 @@ def _spot(scene: Scene, rng: np.random.Generator) -> Pixels:
         distance = np.hypot(y, x) / uneven_reach(np.arctan2(y, x), [(2, 0.2), (3, 0.15)], rng)
         colour = scene.colour_off(place, 20 * 6 ** rng.uniform(), rng)
         dot = np.clip((radius - distance) / rng.uniform(1, 2) + 0.5, 0, 1)
-        made[window] = mixed(made[window], colour, dot)
+        synthetic[window] = mixed(synthetic[window], colour, dot)
         if rng.uniform() < 0.4:
             lit = np.clip(np.cos(np.arctan2(y, x) - rng.uniform(0, 2 * np.pi)) + 0.5, 0, 1)
             rim = lit * np.exp(-(((distance - radius - 1) / max(0.25 * radius, 0.8)) ** 2))
-            made[window] += rng.uniform(20, 90) * rim[..., None]
-    return made
+            synthetic[window] += rng.uniform(20, 90) * rim[..., None]
+    return synthetic
 
 
 SUBTLE_TYPES: Mapping[str, Synthesiser] = {

@@ -34,11 +34,11 @@ LEARNING_RATE, WEIGHT_DECAY, WARM_UP = 2e-3, 1e-3, 0.1
 
 @dataclass(frozen=True)
 class Examples:
-    """What C is trained on: maps of z in half precision, and of the made ones the share that is anomalous."""
+    """What C is trained on: maps of z in half precision, and of the synthetic ones the share that is anomalous."""
 
     normal: Float[Tensor, "normals latent rows columns"]
-    synthetic: Float[Tensor, "mades latent rows columns"]
-    labels: Float[Tensor, "mades rows columns"]
+    synthetic: Float[Tensor, "synthetic latent rows columns"]
+    labels: Float[Tensor, "synthetic rows columns"]
     anomalous: Float[Tensor, "anomalies latent rows columns"]
 
 
@@ -117,7 +117,7 @@ def _latents(model: Cavga, images: NDArray[np.uint8], device: torch.device) -> L
 
 def _synthetic_batch(
     model: Cavga, normal: NDArray[np.uint8], seed: int, device: torch.device
-) -> tuple[LatentMap, Float[Tensor, "made rows columns"]]:
+) -> tuple[LatentMap, Float[Tensor, "synthetic rows columns"]]:
     """Mu of images with synthetic anomalies, and the share of every patch that is anomalous."""
     maps, labels = [], []
     synthetic = synthetic_images(normal, seed)
@@ -129,7 +129,7 @@ def _synthetic_batch(
 
 
 def synthetic_images(normal: NDArray[np.uint8], seed: int) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float32]]]:
-    """Anomalies on the normal images in turn, every kind as often; one that shows nothing is left out."""
+    """Anomalies on the normal images in turn, every type as often; one that shows nothing is left out."""
     for number in range(min(SYNTHETIC_PER_IMAGE * len(normal), MAX_SYNTHETIC)):
         rng = np.random.default_rng([seed, number])
         image, other = normal[number % len(normal)], normal[rng.integers(len(normal))]

@@ -211,7 +211,7 @@ def _batch(
     passes: NDArray[np.intp],
     device: torch.device,
 ) -> tuple[Images, Labels, ScoreMap | None]:
-    """Images and their labels, and of made ones the share of an anomaly in every pixel."""
+    """Images and their labels, and of synthetic ones the share of an anomaly in every pixel."""
     seed = config.training.seed
     if isinstance(data, SyntheticImages):
         pixels, shares = synthetic_batch(data, indices, seed=seed, epoch=int(passes[0]))
@@ -254,7 +254,7 @@ def _save(networks: Networks, path: Path, fingerprint: str, lines: list[dict[str
 
 
 def _restore(networks: Networks, state_path: Path, fingerprint: str) -> list[dict[str, Any]]:
-    """Load the last checkpoint into the players; returns the log lines up to it."""
+    """Load the last checkpoint into the networks; returns the log lines up to it."""
     tensors, record = load_tensors(state_path)
     if record["fingerprint"] != fingerprint:
         raise ResumeError(

@@ -49,12 +49,12 @@ def markdown_grid(grid: Grid) -> str:
 
 
 def _grid_row(grid: Grid, row: str) -> list[str]:
-    best, experiments = grid.best(row), [grid.label(row)]
+    best, cells = grid.best(row), [grid.label(row)]
     for column in grid.columns:
         entry = grid.entries.get((row, column.name))
         text = value_text(entry)
-        experiments.append(f"{f'**{text}**' if column.name in best else text} {mark_of(entry)}".strip())
-    return experiments
+        cells.append(f"{f'**{text}**' if column.name in best else text} {mark_of(entry)}".strip())
+    return cells
 
 
 def bullets(texts: Iterable[str]) -> str:
@@ -64,5 +64,5 @@ def bullets(texts: Iterable[str]) -> str:
 
 def markdown_table(head: Sequence[str], rows: Iterable[Iterable[Any]]) -> str:
     """A table in Markdown."""
-    body = ["| " + " | ".join(str(experiment).replace("|", "\\|") for experiment in row) + " |" for row in rows]
+    body = ["| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in rows]
     return "\n".join(["| " + " | ".join(head) + " |", "|" + " --- |" * len(head), *body])

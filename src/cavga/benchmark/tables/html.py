@@ -76,7 +76,7 @@ def _grid(grid: Grid, mark: str) -> str:
 
 
 def _row(grid: Grid, row: str, firsts: set[str]) -> str:
-    ranks, best, experiments = grid.ranks(row), grid.best(row), []
+    ranks, best, cells = grid.ranks(row), grid.best(row), []
     for column in grid.columns:
         entry = grid.entries.get((row, column.name))
         text = "" if entry is None else f"{entry.value:.3f}"
@@ -84,9 +84,9 @@ def _row(grid: Grid, row: str, firsts: set[str]) -> str:
         shade = f' style="--rank:{ranks[column.name]:.2f}"' if column.name in ranks and len(ranks) > 1 else ""
         given = f" {GIVEN}" if mark_of(entry) == GIVEN else ""  # of the others the head of the group says it
         below = "".join(f'<span class="hint">{part}</span>' for part in value_text(entry).split(" ", 1)[1:])
-        experiments.append(f"<td{_border(column, firsts)}{shade}>{text}{given}{below}</td>")
+        cells.append(f"<td{_border(column, firsts)}{shade}>{text}{given}{below}</td>")
     kind = ' class="mean"' if row in grid.means else ""
-    return f'<tr{kind}><th scope="row">{escape(grid.label(row))}</th>{"".join(experiments)}</tr>'
+    return f'<tr{kind}><th scope="row">{escape(grid.label(row))}</th>{"".join(cells)}</tr>'
 
 
 def _unbroken(name: str) -> str:
