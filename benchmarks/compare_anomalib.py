@@ -94,10 +94,10 @@ def compare(control: str, row: str, ours: Arrays, theirs: Arrays) -> dict[str, A
 @torch.no_grad()
 def our_side(category: Path, weights: str, folder: Path) -> Arrays:
     """Our maps and scores; what anomalib is to use as well goes to the folder."""
+    from cavga.config.backbones import IMAGENET_MEAN, IMAGENET_STD
     from cavga.config.presets import make_config
     from cavga.data.dataset import image_batch
     from cavga.model.build import build
-    from cavga.model.encoder import IMAGENET_MEAN, IMAGENET_STD
     from cavga.model.pretrained import load_encoder_weights
 
     torch.manual_seed(0)

@@ -4,7 +4,8 @@ import math
 import numpy as np
 import pytest
 
-from cavga.calibration.thresholds import Calibration, calibrate, conformal_threshold
+from cavga.calibration.rules import conformal_threshold
+from cavga.calibration.thresholds import Calibration, calibrate
 from cavga.config.schema import CalibrationConfig
 from cavga.errors import DataError
 

@@ -14,7 +14,7 @@ from cavga.config.presets import make_config
 from cavga.config.toml import read_toml
 from cavga.inference.graph import graph_of
 from cavga.model.build import build
-from cavga.model.encoder import whole_backbone
+from cavga.model.networks import whole_network
 from cavga.runs.checkpoint import load_model, save_model
 from tests.conftest import TESTED_BACKBONES, small_config
 from tests.conftest import cavga as run_command
@@ -30,7 +30,7 @@ def config_of(preset="recommended", variant="r-u", **model):
 def squeezenet_file(tmp_path_factory):
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("weights") / "squeezenet.safetensors"
-    save_file(whole_backbone("squeezenet1_0").state_dict(), path)
+    save_file(whole_network("squeezenet1_0").state_dict(), path)
     return path
 
 

@@ -3,8 +3,9 @@ import torch
 from torch.nn import functional
 from torchvision.models import resnet18
 
-from cavga.config.backbones import BACKBONES, encoder_stages
-from cavga.model.encoder import IMAGENET_MEAN, IMAGENET_STD, DcganEncoder, TorchvisionEncoder, whole_backbone
+from cavga.config.backbones import BACKBONES, IMAGENET_MEAN, IMAGENET_STD, encoder_stages
+from cavga.model.encoder import DcganEncoder, TorchvisionEncoder
+from cavga.model.networks import whole_network
 from tests.conftest import TESTED_BACKBONES
 
 ENCODERS = [*TESTED_BACKBONES, "DC-GAN"]
@@ -57,7 +58,7 @@ def test_r_is_torchvisions_resnet_18():
 @pytest.mark.parametrize(("name", "margin"), [("squeezenet1_0", 5), ("convnext_tiny", 0)])
 def test_the_last_map_is_torchvisions(name, margin):
     torch.manual_seed(0)
-    network, encoder = whole_backbone(name).eval(), make_encoder(name).eval()
+    network, encoder = whole_network(name).eval(), make_encoder(name).eval()
     encoder.load_state_dict({key: network.state_dict()[key] for key in encoder.state_dict()})
     images = torch.rand(1, 3, 64, 96)
     expected = network.features(functional.pad(normalised(images), (margin, 0, margin, 0)))

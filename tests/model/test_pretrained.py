@@ -6,7 +6,8 @@ from torchvision.models import get_model_weights, resnet18, resnet34
 from cavga.config.backbones import BACKBONES
 from cavga.errors import ModelFileError, UsageError
 from cavga.model import pretrained
-from cavga.model.encoder import DcganEncoder, TorchvisionEncoder, whole_backbone
+from cavga.model.encoder import DcganEncoder, TorchvisionEncoder
+from cavga.model.networks import whole_network
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +119,7 @@ def test_imagenet_from_the_cache(tmp_path, monkeypatch, state):
 def test_other_networks_load_from_the_cache_and_from_a_file_that_ends_earlier(tmp_path, monkeypatch, name):
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     torch.manual_seed(5)
-    one, state = encoder(2, name=name), whole_backbone(name).state_dict()
+    one, state = encoder(2, name=name), whole_network(name).state_dict()
     (tmp_path / "checkpoints").mkdir()
     torch.save(state, tmp_path / "checkpoints" / get_model_weights(name)["IMAGENET1K_V1"].url.rsplit("/", 1)[1])
     save_file(one.state_dict(), tmp_path / "part.safetensors")

@@ -1,6 +1,5 @@
 """Thresholds from held-out normal images, never from the test set, and what they can guarantee. No torch."""
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cavga.calibration.rules import RULES
 from cavga.config.schema import CalibrationConfig
 from cavga.errors import DataError
 
@@ -52,29 +52,7 @@ class Calibration:
 
     def guarantee(self) -> str:
         """One sentence for the user: what the image threshold can be trusted to do."""
-        if self.guaranteed_false_alarm_rate is None and self.image_score == "class":
-            return (
-                "an image is predicted anomalous where the classifier's anomalous logit is at least the normal one "
-                "(the paper's rule); that promises no false alarm rate"
-            )
-        if self.guaranteed_false_alarm_rate is None:
-            return (
-                f"the image threshold is the middle between the lowest and highest score of {self.num_images} "
-                "held-out normal images (the paper's rule); it promises no false alarm rate"
-            )
-        held_out = f"{self.num_images} held-out normal images"
-        if self.num_folds > 1:
-            held_out = f"{self.num_images} normal images, each scored without its fold ({self.num_folds} folds),"
-        if self.guaranteed_false_alarm_rate > self.false_alarm_rate + 1e-9:
-            return (
-                f"{held_out} can promise no less than a false alarm rate of "
-                f"{self.guaranteed_false_alarm_rate:.3f}; {self.false_alarm_rate} was asked for: give it at least "
-                f"{num_needed(self.false_alarm_rate)} of them"
-            )
-        return (
-            f"at most {self.guaranteed_false_alarm_rate:.3f} of normal images are predicted anomalous on average, "
-            f"if they are like the {held_out.removesuffix(',')}"
-        )
+        return RULES[self.threshold_rule].guarantee(self)
 
 
 def rounded(scores: NDArray[Any]) -> NDArray[np.float64]:
@@ -88,24 +66,6 @@ def kept_scores(scores: NDArray[np.float32]) -> tuple[float, ...]:
     if len(in_order) > MAX_SCORES:
         in_order = in_order[np.rint(np.linspace(0, len(in_order) - 1, MAX_SCORES)).astype(np.intp)]
     return tuple(rounded(in_order).tolist())
-
-
-def num_needed(rate: float) -> int:
-    """How many normal images it takes to promise a false alarm rate."""
-    return math.ceil(1 / rate - 1e-9) - 1
-
-
-def conformal_threshold(scores: NDArray[np.float32], rate: float) -> tuple[float, float]:
-    """The threshold that a new normal image reaches with probability at most `rate`, and that probability.
-
-    The k-th smallest of n scores with k = ceil((n + 1)(1 - rate)), and the next float above it, so that
-    the image that set it does not reach it. With n scores nothing below 1 / (n + 1) can be promised;
-    then k = n and that is returned (Vovk et al. 2005, split conformal prediction).
-    """
-    n = len(scores)
-    k = min(math.ceil((n + 1) * (1 - rate) - 1e-9), n)
-    threshold = np.nextafter(np.float32(np.sort(scores)[k - 1]), np.float32(np.inf))
-    return float(threshold), 1 - k / (n + 1)
 
 
 def calibrate(
@@ -129,19 +89,15 @@ def calibrate(
     if not scores or not peaks:
         raise DataError("no normal image is left to set thresholds with: expected at least 2 good images")
     raw = np.array(scores, dtype=np.float32)
-    if config.threshold_rule == "conformal":
-        image_threshold, promised = conformal_threshold(raw, config.false_alarm_rate)
-        pixel_threshold, _ = conformal_threshold(np.array(peaks, dtype=np.float32), config.mask_false_alarm_rate)
-    else:  # Paper: 0.5 of the normalised score and 0.5 of 1 - A; normalised here by held-out normals
-        # and for a classifier the class with the larger logit
-        image_threshold = 0.0 if image_score == "class" else float((raw.min() + raw.max()) / 2)
-        promised, pixel_threshold = None, 0.5
+    rule = RULES[config.threshold_rule]
+    image_threshold, guaranteed = rule.image_threshold(raw, config.false_alarm_rate, image_score)
+    pixel_threshold = rule.pixel_threshold(np.array(peaks, dtype=np.float32), config.mask_false_alarm_rate)
     return Calibration(
         threshold_rule=config.threshold_rule,
         num_images=len(scores),
         num_folds=num_folds,
         false_alarm_rate=config.false_alarm_rate,
-        guaranteed_false_alarm_rate=promised,
+        guaranteed_false_alarm_rate=guaranteed,
         mask_false_alarm_rate=config.mask_false_alarm_rate,
         image_threshold=image_threshold,
         pixel_threshold=pixel_threshold,
@@ -157,7 +113,7 @@ def decision_warning(counts: dict[str, int], calibration: Calibration) -> str | 
     if not counts["num_bad"]:
         return None
     # Only where C decides alone is it C that is wrong; elsewhere held-out images set the threshold.
-    is_c_alone = calibration.image_score == "class" and calibration.threshold_rule == "fixed"
+    is_c_alone = calibration.image_score == "class" and not RULES[calibration.threshold_rule].follows_scores
     if not counts["bad_called_anomalous"]:
         why = (
             "the classifier calls everything normal"

@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from cavga.config.variant import VARIANTS
 from cavga.errors import UsageError
 
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
 
 @dataclass(frozen=True)
 class Stage:
-    """The channels and the stride of a stage's map; `layers` of torchvision lead to it from the stage before."""
+    """The channels and the stride of a stage's map; `layers` of the network lead to it from the stage before."""
 
     channels: int
     stride: int
@@ -21,15 +24,18 @@ class Stage:
 
 @dataclass(frozen=True)
 class Backbone:
-    """A network of torchvision, up to its last map.
+    """A network up to its last map; `source` says where it comes from (cavga.model.networks).
 
-    `margin`: zeros above and to the left of the normalised image, for a network whose maps would come out
-    smaller than size / stride.
+    `mean` and `std` normalise the three colours of its input in [0, 1]. `margin`: zeros above and to the left of the
+    normalised image, for a network whose maps would come out smaller than size / stride.
     """
 
     name: str
     stages: dict[int, Stage]
     margin: int = 0
+    source: str = "torchvision"
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
 
 
 def _resnet(name: str, channels: tuple[int, ...]) -> Backbone:

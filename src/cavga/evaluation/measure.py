@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from cavga.calibration.rules import RULES
 from cavga.data.records import ANOMALOUS, NORMAL, ImageRecord
 from cavga.errors import DataError
 from cavga.evaluation.results import Evaluation, PixelSource, Result, ScoredImage, StoredMaps, Thresholds
@@ -113,7 +114,7 @@ def _paper_rule(evaluation: Evaluation, calibration: Mapping[str, Any]) -> dict[
     makes every decision depend on the other test images. A classifier decides by itself.
     """
     scored = [image for image in evaluation.images if image.score is not None]
-    if calibration["threshold_rule"] != "fixed" or not scored:
+    if RULES[calibration["threshold_rule"]].follows_scores or not scored:
         return {}
     scores = np.array([image.score for image in scored], dtype=np.float64)
     labels = np.array([image.record.label for image in scored], dtype=np.int64)

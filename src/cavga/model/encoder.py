@@ -9,13 +9,10 @@ from itertools import chain
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision import models
 
 from cavga.config.backbones import DCGAN_STAGES, Backbone
+from cavga.model.networks import whole_network
 from cavga.shapes import Images
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class TorchvisionEncoder(nn.Module):
@@ -29,11 +26,11 @@ class TorchvisionEncoder(nn.Module):
         self.backbone, self.has_fixed_norm = backbone, frozen
         self.layers = {number: stage.layers for number, stage in backbone.stages.items() if number <= depth}
         self.stage_channels = {number: stage.channels for number, stage in backbone.stages.items()}
-        whole = whole_backbone(backbone.name)
+        whole = whole_network(backbone.name)
         for name in chain(*self.layers.values()):
             self._take(whole, name)
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("mean", torch.tensor(backbone.mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(backbone.std).view(1, 3, 1, 1), persistent=False)
         self.requires_grad_(not frozen)
 
     def forward(self, images: Images) -> dict[int, Tensor]:
@@ -58,15 +55,6 @@ class TorchvisionEncoder(nn.Module):
         if parent and parent not in self._modules:
             self.add_module(parent, nn.Sequential())
         self.get_submodule(parent).add_module(child, whole.get_submodule(name))
-
-
-def whole_backbone(name: str) -> nn.Module:
-    """A network of torchvision with random weights, without layers that are left out at random in training.
-
-    Those would draw from torch's global generator, and a resumed run would not be the same as an uninterrupted one.
-    """
-    build = getattr(models, name)
-    return build(weights=None, stochastic_depth_prob=0.0) if name.startswith("convnext") else build(weights=None)
 
 
 class DcganEncoder(nn.Module):

@@ -8,11 +8,11 @@ from pickle import UnpicklingError
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
-from torchvision.models import get_model_weights
 
 from cavga.config.backbones import BACKBONES
 from cavga.errors import ModelFileError, UsageError
-from cavga.model.encoder import DcganEncoder, Encoder, fix_norm, whole_backbone
+from cavga.model.encoder import DcganEncoder, Encoder, fix_norm
+from cavga.model.networks import imagenet_file, whole_network
 
 
 def load_encoder_weights(encoder: Encoder, source: str) -> None:
@@ -23,7 +23,7 @@ def load_encoder_weights(encoder: Encoder, source: str) -> None:
     """
     if source == "none":
         return
-    path = imagenet_file(encoder) if source == "imagenet" else Path(source)
+    path = _imagenet_file(encoder) if source == "imagenet" else Path(source)
     if source != "imagenet" and not path.is_file():
         raise UsageError(f"no such weights file: {path} (or say imagenet or none)")
     state = read_tensors(path)
@@ -66,7 +66,7 @@ def _network_of(state: Mapping[str, Tensor]) -> str | None:
     """The network whose tensors these are, by name and shape; some may be missing."""
     for name in BACKBONES:
         with torch.device("meta"):  # shapes without memory
-            shapes = {key: tensor.shape for key, tensor in whole_backbone(name).state_dict().items()}
+            shapes = {key: tensor.shape for key, tensor in whole_network(name).state_dict().items()}
         if state and all(shapes.get(key) == tensor.shape for key, tensor in state.items()):
             return name
     return None
@@ -77,8 +77,8 @@ def _name(encoder: Encoder) -> str:
 
 
 def _layer(key: str) -> str:
-    """What a tensor belongs to: "layer3", "features.12", "stages.0", "conv1"."""
-    found = re.match(r"(features|stages)\.\d+", key)
+    """What a tensor belongs to: "layer3", "features.12", "blocks.0", "conv1"."""
+    found = re.match(r"[a-z]+\.\d+(?=\.)", key)
     return found[0] if found else key.partition(".")[0]
 
 
@@ -104,25 +104,10 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     return content
 
 
-def imagenet_file(encoder: Encoder) -> Path:
-    """The ImageNet weights of an encoder's network in torch's own cache, downloaded on first use."""
+def _imagenet_file(encoder: Encoder) -> Path:
     if isinstance(encoder, DcganEncoder):
         raise UsageError("there are no ImageNet weights for variant d: expected --weights none, or variant r")
-    url = get_model_weights(encoder.backbone.name)["IMAGENET1K_V1"].url
-    name = url.rsplit("/", 1)[1]
-    path = Path(torch.hub.get_dir()) / "checkpoints" / name
-    if path.is_file():
-        return path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        expected = name.removesuffix(".pth").rsplit("-", 1)[1]
-        torch.hub.download_url_to_file(url, str(path), hash_prefix=expected, progress=False)
-    except (OSError, RuntimeError):
-        raise ModelFileError(
-            f"ImageNet weights are not here and could not be downloaded: save {url} as {path} "
-            f"(or give a file with --weights FILE). Without them: --weights none, or --variant d-u"
-        ) from None
-    return path
+    return imagenet_file(encoder.backbone.name)
 
 
 def _first_line(error: Exception) -> str:

@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 
 from cavga._version import __version__
+from cavga.calibration.rules import RULES, num_needed
 from cavga.calibration.stored import (
     StoredCalibration,
     calibration_in_force,
     calibration_path,
     save_thresholds,
 )
-from cavga.calibration.thresholds import Calibration, calibrate, num_needed
+from cavga.calibration.thresholds import Calibration, calibrate
 from cavga.config.schema import CalibrationConfig
 from cavga.data.manifest import sha256_of
 from cavga.errors import DataError, ModelFileError, UsageError
@@ -144,7 +145,7 @@ def _trained_on(model: Path, description: Mapping[str, Any]) -> set[str] | None:
 
 
 def _settings(model: Path, old: Calibration, rates: Mapping[str, float]) -> CalibrationConfig:
-    if old.threshold_rule != "conformal":
+    if not RULES[old.threshold_rule].follows_scores:
         raise UsageError(
             f"{model} has the paper's fixed cuts (threshold_rule {old.threshold_rule}, preset paper): photographs do "
             "not set them; train with --threshold-rule conformal for thresholds that can be calibrated"

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from cavga.calibration.thresholds import num_needed
+from cavga.calibration.rules import RULES, num_needed
 from cavga.config.schema import RunConfig
 from cavga.config.variant import TrainingPlan
 from cavga.data.catalog import load_catalog
@@ -171,12 +171,12 @@ def _split(
     latent that is fitted again in seconds, and are used where holding out leaves too few to promise the rate. A C that
     was trained on these very images calls them normal whatever is fitted after it (docs/decisions/0014).
     """
-    is_conformal = config.calibration.threshold_rule == "conformal"
-    if is_conformal and config.model.prior == "aggregated" and config.model.supervision != "w":
+    follows_scores = RULES[config.calibration.threshold_rule].follows_scores
+    if follows_scores and config.model.prior == "aggregated" and config.model.supervision != "w":
         return normal, ()
     train, held = hold_out(normal, fraction=config.data.calibration_fraction, seed=config.training.seed)
     settings = config.calibration
-    is_too_few = is_conformal and len(held) < num_needed(settings.false_alarm_rate)
+    is_too_few = follows_scores and len(held) < num_needed(settings.false_alarm_rate)
     if is_too_few and config.model.plan.is_whitened and len(normal) > 1:
         return normal, ()
     return train, held

@@ -8,6 +8,7 @@ from statistics import mean
 from typing import Any
 
 from cavga.benchmark.tables.grids import METRICS, Column, Grid, Row, place_of
+from cavga.calibration.rules import RULES
 
 
 @dataclass(frozen=True)
@@ -118,13 +119,7 @@ def thresholds_of(row: Row) -> str:
     rule = row["metrics"].get("provenance", {}).get("calibration", {})
     if not rule:
         return "-"
-    if rule["threshold_rule"] == "fixed":
-        return "the classifier's decision" if rule.get("image_score") == "class" else (
-            f"0.5 of the range over {rule['num_images']} held-out good images"
-        )  # fmt: skip
-    how = f"{rule['num_folds']} folds of {rule['num_images']}" if rule["num_folds"] > 1 else f"{rule['num_images']}"
-    where = "good images" if rule["num_folds"] > 1 else "held-out good images"
-    return f"{rule['false_alarm_rate']:.0%} false alarms asked for, {how} {where}"
+    return RULES[rule["threshold_rule"]].summary(rule)
 
 
 def _mean_of(rows: Sequence[Row], key: str) -> float | None:

@@ -1,0 +1,116 @@
+"""The rules by which thresholds follow from scores of normal images, one entry each. No torch.
+
+A new rule is an entry here and a choice of `threshold_rule` in cavga.config.schema.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from cavga.calibration.thresholds import Calibration
+
+Scores = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class ThresholdRule:
+    """How a rule sets both thresholds, and what is said of it."""
+
+    image_threshold: Callable[[Scores, float, str], tuple[float, float | None]]
+    """Of the scores, the wanted false-alarm rate and what the score is: a threshold, and the rate it guarantees."""
+    pixel_threshold: Callable[[Scores, float], float]
+    """Of the peaks of the maps and the wanted rate."""
+    follows_scores: bool
+    """Whether other normal images would set other thresholds, so that folds and `cavga calibrate` make sense."""
+    guarantee: Callable[["Calibration"], str]
+    """What the image threshold can be trusted to do, in one sentence."""
+    summary: Callable[[Mapping[str, Any]], str]
+    """How the thresholds were set, in a few words; of a calibration as JSON, whatever version wrote it."""
+
+
+def conformal_threshold(scores: Scores, rate: float) -> tuple[float, float]:
+    """The threshold that a new normal image reaches with probability at most `rate`, and that probability.
+
+    The k-th smallest of n scores with k = ceil((n + 1)(1 - rate)), and the next float above it, so that
+    the image that set it does not reach it. With n scores nothing below 1 / (n + 1) can be guaranteed;
+    then k = n and that is returned (Vovk et al. 2005, split conformal prediction).
+    """
+    n = len(scores)
+    k = min(math.ceil((n + 1) * (1 - rate) - 1e-9), n)
+    threshold = np.nextafter(np.float32(np.sort(scores)[k - 1]), np.float32(np.inf))
+    return float(threshold), 1 - k / (n + 1)
+
+
+def num_needed(rate: float) -> int:
+    """How many normal images it takes to guarantee a false alarm rate."""
+    return math.ceil(1 / rate - 1e-9) - 1
+
+
+def _conformal_guarantee(calibration: "Calibration") -> str:
+    rate, wanted = calibration.guaranteed_false_alarm_rate or 0.0, calibration.false_alarm_rate
+    held_out = f"{calibration.num_images} held-out normal images"
+    if calibration.num_folds > 1:
+        held_out = (
+            f"{calibration.num_images} normal images, each scored without its fold ({calibration.num_folds} folds),"
+        )
+    if rate > wanted + 1e-9:
+        return (
+            f"{held_out} can promise no less than a false alarm rate of {rate:.3f}; {wanted} was asked for: give it "
+            f"at least {num_needed(wanted)} of them"
+        )
+    return (
+        f"at most {rate:.3f} of normal images are predicted anomalous on average, "
+        f"if they are like the {held_out.removesuffix(',')}"
+    )
+
+
+def _conformal_summary(calibration: Mapping[str, Any]) -> str:
+    folds, count = calibration["num_folds"], calibration["num_images"]
+    how = f"{folds} folds of {count} good images" if folds > 1 else f"{count} held-out good images"
+    return f"{calibration['false_alarm_rate']:.0%} false alarms asked for, {how}"
+
+
+def _fixed_threshold(scores: Scores, _rate: float, image_score: str) -> tuple[float, None]:
+    """Paper: 0.5 of the normalised score, normalised here by held-out normals; of a classifier the larger logit."""
+    return 0.0 if image_score == "class" else float((scores.min() + scores.max()) / 2), None
+
+
+def _fixed_guarantee(calibration: "Calibration") -> str:
+    if calibration.image_score == "class":
+        return (
+            "an image is predicted anomalous where the classifier's anomalous logit is at least the normal one "
+            "(the paper's rule); that promises no false alarm rate"
+        )
+    return (
+        f"the image threshold is the middle between the lowest and highest score of {calibration.num_images} "
+        "held-out normal images (the paper's rule); it promises no false alarm rate"
+    )
+
+
+def _fixed_summary(calibration: Mapping[str, Any]) -> str:
+    if calibration.get("image_score") == "class":
+        return "the classifier's decision"
+    return f"0.5 of the range over {calibration['num_images']} held-out good images"
+
+
+RULES = {
+    "conformal": ThresholdRule(
+        image_threshold=lambda scores, rate, _score: conformal_threshold(scores, rate),
+        pixel_threshold=lambda peaks, rate: conformal_threshold(peaks, rate)[0],
+        follows_scores=True,
+        guarantee=_conformal_guarantee,
+        summary=_conformal_summary,
+    ),
+    "fixed": ThresholdRule(
+        image_threshold=_fixed_threshold,
+        pixel_threshold=lambda _peaks, _rate: 0.5,  # Paper: 0.5 of 1 - A
+        follows_scores=False,
+        guarantee=_fixed_guarantee,
+        summary=_fixed_summary,
+    ),
+}
