@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks.result_files import write_result
+from cavga.arrays import Mask
 from cavga.attention import latent_sum_cam
 from cavga.config.presets import make_config
 from cavga.config.schema import RunConfig
@@ -42,7 +43,7 @@ from cavga.model.latent import LatentHead
 from cavga.model.pretrained import load_encoder_weights
 from cavga.training.run_folder import versions
 from cavga.training.train import train
-from studies.rows import Mask, by_type, mask_at, rounded
+from studies.rows import by_type, mask_at, rounded
 
 RESULT = "map_limits"
 SETS = ("magnetic_tile", "mvtec_ad/screw", "mvtec_loco/juice_bottle")

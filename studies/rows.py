@@ -5,14 +5,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.result_files import write_result
+from cavga.arrays import Mask
 from cavga.data.records import ImageRecord
 from cavga.images.decode import read_mask
-
-Mask = NDArray[np.bool_]
 
 
 def write_rows(name: str, rows: Sequence[dict[str, Any]], header: Mapping[str, Any] | None = None) -> None:

@@ -7,6 +7,7 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
+from cavga.arrays import AnomalyMap
 from cavga.images.resize import resize_map
 from cavga.rendering.heatmaps import heatmap, outline
 from cavga.rendering.html import picture_row
@@ -14,7 +15,6 @@ from cavga.rendering.scale import MapScale
 
 SCALE = MapScale(0.5, 0.5)  # 0 to 1
 NAMED_MAPS = (("attention of normal, A^cn", "A^cn"), ("attention of anomalous, A^ca", "A^ca"))
-Map = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +41,9 @@ def attention_figure(cases: Sequence[AttentionCase]) -> str:
     )
 
 
-def attention_row(path: str, label: int, photograph: NDArray[np.uint8], maps: Sequence[tuple[str, str, Map]]) -> str:
+def attention_row(
+    path: str, label: int, photograph: NDArray[np.uint8], maps: Sequence[tuple[str, str, AnomalyMap]]
+) -> str:
     """A photograph beside maps in [0, 1] as HTML; each map has a title and, for its mean, a short name."""
     drawn = [heatmap(resize_map(attention, photograph.shape[:2]), SCALE) for _, _, attention in maps]
     name, columns = escape(path), ["photograph", *(escape(title) for title, _, _ in maps)]

@@ -5,9 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-import numpy as np
-from numpy.typing import NDArray
-
+from cavga.arrays import AnomalyMap
 from cavga.data.records import ImageRecord
 from cavga.errors import DataError
 from cavga.evaluation.score_file import ScoreRow
@@ -46,9 +44,6 @@ class ImageNames:
 def _is_end(first: Parts, second: Parts) -> bool:
     length = min(len(first), len(second))
     return first[-length:] == second[-length:]
-
-
-AnomalyMap = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)

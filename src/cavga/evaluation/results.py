@@ -6,16 +6,13 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
+from cavga.arrays import AnomalyMap, Mask
 from cavga.data.records import ANOMALOUS, NORMAL, ImageRecord
 from cavga.images.decode import read_image_size, read_mask
 from cavga.images.resize import resize_map
 from cavga.metrics.pixel import PerImageCounts
-
-AnomalyMap = NDArray[np.float32]
-MaskArray = NDArray[np.bool_]
 
 
 @runtime_checkable
@@ -100,7 +97,7 @@ class PixelSource:
     maps: StoredMaps
     at_original_size: bool
 
-    def pairs(self, defect_type: str | None = None) -> Iterator[tuple[AnomalyMap, MaskArray]]:
+    def pairs(self, defect_type: str | None = None) -> Iterator[tuple[AnomalyMap, Mask]]:
         """Those of all images with a known mask, or of the normal ones and one defect type."""
         for i, image in enumerate(self.images):
             if not has_known_mask(image):
@@ -127,7 +124,7 @@ def has_known_mask(image: ScoredImage) -> bool:
     return image.record.label == NORMAL or bool(image.record.mask_paths)
 
 
-def true_mask(image: ScoredImage, size: tuple[int, ...] | None) -> MaskArray:
+def true_mask(image: ScoredImage, size: tuple[int, ...] | None) -> Mask:
     """The mask at `size` (nearest), or at its own size; all False for a normal image."""
     if image.record.label == NORMAL or not image.record.mask_paths:
         return np.zeros(size or read_image_size(image.record.path), dtype=np.bool_)

@@ -9,6 +9,7 @@ from typing import Any
 
 import onnx
 
+from cavga.arrays import Photograph
 from cavga.atomic_files import atomic_write
 from cavga.data.manifest import read_manifest_paths
 from cavga.errors import DataError, UsageError
@@ -17,7 +18,6 @@ from cavga.export.writers import onnx_model, torch_program
 from cavga.images.decode import read_image
 from cavga.images.tiling import Tiling
 from cavga.inference.detector import AnomalyDetector
-from cavga.inference.engine import Photograph
 from cavga.inference.graph import InferenceGraph
 from cavga.inference.load_exported import load_exported
 from cavga.inference.torch_engine import TorchEngine

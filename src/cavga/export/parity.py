@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cavga.arrays import Photograph
 from cavga.errors import ExportError
 from cavga.images.resize import resized
-from cavga.inference.engine import Engine, EngineOutput, Photograph
+from cavga.inference.engine import Engine, EngineOutput
 
 TOLERANCE = 1e-4  # of the threshold
 BATCHES = (1, 2, 7)

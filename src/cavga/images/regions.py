@@ -5,12 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cavga.arrays import AnomalyMap, Mask
 from cavga.errors import UsageError
 
 MAX_REGIONS = 100  # of an image that are described: one with more shows noise, and its lines would have no end
 
-Mask = NDArray[np.bool_]  # H x W
-AnomalyMap = NDArray[np.float32]  # H x W
 Indices = NDArray[np.intp]
 
 # The sides of a pixel, clockwise, which is the way a contour goes with the region on its right: the step to the

@@ -13,12 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from cavga.arrays import AnomalyMap, Photograph, Size
 from cavga.config.schema import DataConfig
 from cavga.images.roi import Roi, load_roi, roi_of
 
-Photograph = NDArray[np.uint8]  # height x width x 3
-AnomalyMap = NDArray[np.float32]
-Size = tuple[int, int]  # height, width
 OVERLAP = 4  # the overlap of two tiles is their side divided by this
 
 

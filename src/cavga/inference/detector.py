@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cavga.arrays import Array
 from cavga.calibration.stored import load_thresholds
 from cavga.config.schema import DEVICES
 from cavga.errors import DataError, MissingExtraError, ModelFileError, UsageError, unknown_name
@@ -26,7 +27,6 @@ from cavga.inference.load_exported import load_exported
 from cavga.inference.prepare import DecodedImage, FailedImage, prepare, read
 from cavga.runs.model_json import EXPORT_SUFFIXES, ONNX_FILE, load_description
 
-Array = NDArray[Any]  # uint8, checked where it is used
 Source = Array | str | Path
 
 

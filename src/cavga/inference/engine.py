@@ -8,9 +8,9 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from cavga.arrays import Photograph
 from cavga.images.resize import resized
 
-Photograph = NDArray[np.uint8]  # height x width x 3, RGB
 ResizedPhotograph = NDArray[np.uint8]  # the same at the model's input size
 
 

@@ -3,17 +3,15 @@
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cavga.arrays import Array
 from cavga.errors import DataError
 from cavga.images.decode import read_image
 from cavga.images.tiling import Tiling
 from cavga.inference.engine import Engine
-
-Array = NDArray[Any]  # uint8, checked where it is used
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cavga.arrays import Photograph
 from cavga.config.presets import from_dict
 from cavga.config.schema import DEVICES, RunConfig
 from cavga.errors import CavgaError, ModelFileError, UsageError, unknown_name
 from cavga.images.resize import resized
 from cavga.images.torch_resize import as_images
-from cavga.inference.engine import EngineOutput, Photograph, ResizedPhotograph
+from cavga.inference.engine import EngineOutput, ResizedPhotograph
 from cavga.inference.graph import InferenceGraph, ScoringGraph, graph_of
 from cavga.model.build import add_prior, build_parts
 from cavga.runs.checkpoint import load_model

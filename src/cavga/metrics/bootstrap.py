@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cavga.arrays import Floats
 from cavga.metrics.curves import auroc_of_counts, average_precision_of_counts, chunk_sizes, percentile_interval
 
 NUM_RESAMPLES = 10_000
 SEED = 0
 
-Floats = NDArray[np.float64]
 Draws = Floats  # resamples x images: how often each image was drawn
 Statistic = Callable[[Draws], Floats]  # resamples x images -> one value for each resample
 

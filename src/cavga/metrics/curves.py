@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cavga.arrays import Floats
 from cavga.errors import MissingExtraError
 from cavga.metrics.significance import CONFIDENCE
 
 AUPRO_LIMIT = 0.3  # false-positive rate up to which AUPRO integrates (MVTec AD, Bergmann et al. 2021)
 CHUNK_VALUES = 2**21  # numbers drawn at a time by a bootstrap: 16 MB
 
-Floats = NDArray[np.float64]
-Counts = Floats  # one number per distinct score, in ascending order of score; exact up to 2^53
+KeyCounts = Floats  # one number per distinct score, in ascending order of score; exact up to 2^53
 Keys = NDArray[np.uint32]
 
 
@@ -29,26 +29,26 @@ def at_or_above(scores: NDArray[Any], threshold: float) -> NDArray[np.bool_]:
     return np.asarray(scores >= scores.dtype.type(threshold))
 
 
-def num_at_or_above(counts: Counts) -> Counts:
+def num_at_or_above(counts: KeyCounts) -> KeyCounts:
     """For each distinct score, how many (or how much) lie at or above it; along the last axis."""
     return np.cumsum(counts[..., ::-1], axis=-1)[..., ::-1]
 
 
-def auroc_of_counts(normal: Counts, anomalous: Counts) -> Floats:
+def auroc_of_counts(normal: KeyCounts, anomalous: KeyCounts) -> Floats:
     """Area under the ROC curve along the last axis, ties counted half; both classes must be there."""
     num_pairs = normal.sum(axis=-1) * anomalous.sum(axis=-1)
     num_below = np.cumsum(normal, axis=-1) - normal / 2
     return np.asarray((anomalous * num_below).sum(axis=-1) / num_pairs)
 
 
-def average_precision_of_counts(normal: Counts, anomalous: Counts) -> Floats:
+def average_precision_of_counts(normal: KeyCounts, anomalous: KeyCounts) -> Floats:
     """Sum of (step in recall) x precision from the highest score down, as scikit-learn defines it; last axis."""
     hits = num_at_or_above(anomalous)
     precision = hits / np.maximum(hits + num_at_or_above(normal), 1)  # in a resample a score may have no image
     return np.asarray((anomalous * precision).sum(axis=-1) / anomalous.sum(axis=-1))
 
 
-def aupro_of_counts(normal: Counts, region_weight: Floats, *, num_regions: int) -> float:
+def aupro_of_counts(normal: KeyCounts, region_weight: Floats, *, num_regions: int) -> float:
     """Area under the per-region overlap curve up to AUPRO_LIMIT, divided by it; in [0, 1].
 
     `region_weight` sums 1 / |region| over the anomalous pixels of each score, so its running sum
@@ -65,7 +65,7 @@ def aupro_of_counts(normal: Counts, region_weight: Floats, *, num_regions: int) 
     return min(area / AUPRO_LIMIT, 1.0)  # the running sum of weights can pass 1 by rounding
 
 
-def last_reaching(above: Counts, targets: Floats) -> NDArray[np.intp]:
+def last_reaching(above: KeyCounts, targets: Floats) -> NDArray[np.intp]:
     """For each target, the last position where the falling counts `above` are at least the target."""
     return np.searchsorted(-above, -targets, side="right") - 1
 

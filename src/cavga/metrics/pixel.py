@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cavga.arrays import AnomalyMap, Mask
 from cavga.metrics.curves import (
     Keys,
     at_or_above,
@@ -32,8 +33,6 @@ MAX_SHIFT = 8  # bits of a float32 ever given up: a bin is at most 2^-15 of its 
 BUFFERED_PIXELS = 2**20  # counted at a time: sorting one map after another would cost more than scoring
 NUM_CANDIDATES = 512
 
-AnomalyMap = NDArray[np.float32]  # H x W
-Mask = NDArray[np.bool_]  # H x W, True where anomalous; all False for a normal image
 Maps = Callable[[], Iterator[tuple[AnomalyMap, Mask]]]  # starts one pass over the test set
 
 

@@ -3,10 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Counts = NDArray[np.intp]
+from cavga.arrays import Counts, Floats
 
 CONFIDENCE = 0.95  # of the interval
 NUM_HALVINGS = 60  # of an interval of length 1: below the precision of float64

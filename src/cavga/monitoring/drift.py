@@ -16,8 +16,8 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from cavga.arrays import Floats
 from cavga.calibration.stored import calibration_in_force, load_thresholds
 from cavga.calibration.thresholds import Calibration, rounded
 from cavga.errors import DataError, ModelFileError
@@ -25,8 +25,6 @@ from cavga.inference.detector import AnomalyDetector
 from cavga.metrics.significance import KolmogorovSmirnov, clopper_pearson, exceedance_p_value, kolmogorov_smirnov
 from cavga.prediction.lines import PREDICTIONS_FILE
 from cavga.runs.model_json import load_description
-
-Floats = NDArray[np.float64]
 
 LEVEL = 0.01  # of the whole verdict: how often it says drift where there is none
 NUM_TESTS = 2  # all images, and the last part

@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cavga._version import __version__
+from cavga.arrays import Size
 from cavga.errors import DataError
 from cavga.images.decode import BATCH_SIZE, NUM_DECODE_THREADS
 from cavga.images.resize import resize_map
-from cavga.images.tiling import Size, Tiling
+from cavga.images.tiling import Tiling
 from cavga.inference.detector import AnomalyDetector
 from cavga.inference.engine import ResizedPhotograph
 from cavga.inference.prepare import DecodedImage, FailedImage, read

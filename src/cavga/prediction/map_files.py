@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.TiffImagePlugin import IMAGEDESCRIPTION
 
+from cavga.arrays import AnomalyMap
 from cavga.atomic_files import atomic_write
 from cavga.errors import DataError, UsageError
 from cavga.images.decode import load_image, read_bytes
 from cavga.inference.detector import AnomalyDetector
-from cavga.rendering.scale import LOG_ODDS_REACH, AnomalyMap, MapScale, has_log_odds, has_natural_scale
+from cavga.rendering.scale import LOG_ODDS_REACH, MapScale, has_log_odds, has_natural_scale
 
 MAP_SUFFIXES = (".npy", ".tif", ".tiff", ".png")  # compared in lower case
 CONTENT = "anomaly map"  # says in the tag ImageDescription that it is ours

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cavga.arrays import AnomalyMap
 from cavga.calibration.thresholds import Calibration
 from cavga.inference.detector import AnomalyDetector
 from cavga.runs.map_unit import LOG_ODDS, map_unit_of
-
-AnomalyMap = NDArray[np.float32]
 
 LOG_ODDS_REACH = 8.0  # of a classifier's map: 3000 to 1 for and against, and 16-bit steps of 0.0002
 

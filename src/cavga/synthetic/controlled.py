@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-from cavga.synthetic.placement import Grid, Photograph, draw_place, grain_of, is_grey, local_structure, uneven_reach
+from cavga.arrays import Mask, Photograph
+from cavga.synthetic.placement import Grid, draw_place, grain_of, is_grey, local_structure, uneven_reach
 
 SIZES = (0.03, 0.06, 0.12, 0.25)
 CONTRASTS = (1.0, 2.0, 4.0)
@@ -30,7 +31,6 @@ MAX_TRIES = 25
 LOBES = ((2, 0.25), (3, 0.12), (5, 0.08))  # of an uneven outline
 
 Patch = NDArray[np.float64]  # h x w x 3
-Mask = NDArray[np.bool_]  # H x W
 
 
 @dataclass(frozen=True, eq=False)

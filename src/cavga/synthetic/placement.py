@@ -7,10 +7,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
+from cavga.arrays import Photograph
+
 GRAINS_PER_SIDE = 256  # changes are averaged over this share of the side
 THUMBNAIL_SIDE = 96  # px: enough to tell structure from empty background
 
-Photograph = NDArray[np.uint8]  # H x W x 3
 Grid = NDArray[np.float64]  # h x w
 
 

@@ -6,7 +6,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from cavga.synthetic.placement import Grid, Photograph, draw_place, grain_of, is_grey, local_structure
+from cavga.arrays import Photograph
+from cavga.synthetic.placement import Grid, draw_place, grain_of, is_grey, local_structure
 from cavga.synthetic.primitives import Pixels, Plane
 
 STRUCTURE_SHARE = 0.03  # of the side, round a place

@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from scipy import ndimage
 
+from cavga.arrays import Photograph
 from cavga.synthetic.labels import MAX_TRIES, MIN_SIDE, graded_label
-from cavga.synthetic.placement import Grid, Photograph, uneven_reach
+from cavga.synthetic.placement import Grid, uneven_reach
 from cavga.synthetic.primitives import (
     Pixels,
     Plane,

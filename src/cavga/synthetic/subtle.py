@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from cavga.arrays import Photograph
 from cavga.synthetic.labels import MAX_TRIES, MIN_SIDE, graded_label
-from cavga.synthetic.placement import Photograph, uneven_reach
+from cavga.synthetic.placement import uneven_reach
 from cavga.synthetic.primitives import (
     Pixels,
     Plane,

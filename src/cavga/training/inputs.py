@@ -11,12 +11,13 @@ from pathlib import Path
 from cavga.calibration.rules import RULES, num_needed
 from cavga.config.schema import RunConfig
 from cavga.config.variant import TrainingPlan
+from cavga.arrays import Size
 from cavga.data.catalog import load_catalog
 from cavga.data.manifest import sha256_of
 from cavga.data.records import ANOMALOUS, CLASS_LAYOUTS, NORMAL, Catalog, ImageRecord, draw_anomalous, hold_out
 from cavga.errors import DataError
 from cavga.images.decode import read_image
-from cavga.images.tiling import Size, Tiling, tiling_for
+from cavga.images.tiling import Tiling, tiling_for
 
 logger = logging.getLogger("cavga")
 
