@@ -1,11 +1,11 @@
 """What a cell of a table costs, and which code it was computed with."""
 
-import json
 import subprocess
 from functools import cache
 from pathlib import Path
 
 from cavga._version import __version__
+from cavga.prediction.lines import read_predictions
 
 _SELF = Path("/proc/self")
 _PEAK_ONLY = "5"  # proc_pid_clear_refs(5): the peak alone is reset
@@ -37,8 +37,8 @@ def images_per_second(predictions: Path) -> float | None:
     """How many images a second the evaluation decoded and scored, by the times in its predictions.jsonl."""
     if not predictions.is_file():
         return None
-    lines = [json.loads(line) for line in predictions.read_text(encoding="utf-8").splitlines()]
-    times = [line["milliseconds"] for line in lines if line["milliseconds"] is not None]
+    lines = read_predictions(predictions, needed=("milliseconds",))
+    times = [line.milliseconds for line in lines if line.milliseconds is not None]
     return round(len(times) / (sum(times) / 1000), 2) if sum(times) else None
 
 

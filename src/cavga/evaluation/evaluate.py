@@ -23,7 +23,7 @@ from cavga.evaluation.sections import ClassAttentionOf, make_section
 from cavga.evaluation.written import PIXEL_COUNTS_FILE, PixelCounts, save_pixel_counts
 from cavga.inference.detector import AnomalyDetector
 from cavga.inference.torch_engine import TorchEngine
-from cavga.prediction.lines import PREDICTIONS_FILE, jsonl, prediction_line
+from cavga.prediction.lines import PREDICTIONS_FILE, PredictionLine, jsonl, prediction_line
 from cavga.runs.model_json import load_description, used_images
 
 
@@ -135,7 +135,8 @@ def write_evaluation(
     """Write metrics.json, predictions.jsonl, report.html, and pixel_counts.npz if there is an anomalous pixel."""
     threshold = metrics["image"]["threshold"]
     atomic_write(output / "metrics.json", (json.dumps(metrics, indent=2) + "\n").encode())
-    atomic_write(output / PREDICTIONS_FILE, jsonl(_line(image, threshold, hashes) for image in evaluation.images))
+    lines = (_line(image, threshold, hashes).as_dict() for image in evaluation.images)
+    atomic_write(output / PREDICTIONS_FILE, jsonl(lines))
     counts = evaluation.pixel_counts.by_bin()
     if len(counts):
         rows = np.flatnonzero([has_known_mask(image) for image in evaluation.images])
@@ -188,14 +189,14 @@ def _complete(evaluation: Evaluation, detector: AnomalyDetector, *, excluded: in
     return {**evaluation.metrics, "counts": counts, "provenance": source}
 
 
-def _line(image: ScoredImage, threshold: float | None, hashes: Mapping[ImageRecord, str]) -> dict[str, Any]:
-    line = prediction_line(
+def _line(image: ScoredImage, threshold: float | None, hashes: Mapping[ImageRecord, str]) -> PredictionLine:
+    return prediction_line(
         image.record.relative_path,
         score=image.score,
         threshold=threshold,
+        decided=image.is_anomalous,
         label=image.record.label,
         error=image.error,
         milliseconds=image.milliseconds,
+        sha256=hashes.get(image.record),
     )
-    is_anomalous = image.is_anomalous if threshold is None else line["is_anomalous"]
-    return {**line, "is_anomalous": is_anomalous, "sha256": hashes.get(image.record)}

@@ -2,14 +2,13 @@
 
 import csv
 import io
-import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from cavga.errors import DataError, UsageError
+from cavga.prediction.lines import read_predictions
 
 COLUMNS = ("image", "score", "is_anomalous")  # the last need not be there; others are passed over
 _DECISIONS = {"0": False, "1": True, "false": False, "true": True, "0.0": False, "1.0": True}
@@ -34,12 +33,11 @@ def read_scores(path: Path) -> list[ScoreRow]:
     if suffix not in (".csv", ".jsonl"):
         raise UsageError(f"--scores {path}: expected a .csv with the columns image,score or a predictions.jsonl")
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        rows = list(_csv_rows(path.read_text(encoding="utf-8-sig"), path) if suffix == ".csv" else _jsonl_rows(path))
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 text; save it as 'CSV UTF-8'") from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}; check the path and its rights") from error
-    rows = list(_csv_rows(text, path) if suffix == ".csv" else _jsonl_rows(text, path))
     if not rows:
         raise DataError(f"{path}: holds no scores; expected a row for each test image")
     num_decided = sum(row.is_anomalous is not None for row in rows if row.error is None)
@@ -81,37 +79,22 @@ def _check_columns(columns: list[str], path: Path) -> None:
             raise DataError(f"{path}, line 1: column {name!r} is there twice; remove one")
 
 
-def _jsonl_rows(text: str, path: Path) -> Iterator[ScoreRow]:
-    for number, line in enumerate(text.splitlines(), start=1):
+def _jsonl_rows(path: Path) -> Iterator[ScoreRow]:
+    for number, line in enumerate(read_predictions(path, needed=("path", "score")), start=1):
         place = f"{path}, line {number}"
-        try:
-            entry = json.loads(line)
-            image, score = entry["path"], entry["score"]
-        except (ValueError, KeyError, TypeError):
-            raise DataError(f"{place}: expected a line of `cavga predict`, with path and score") from None
-        if not isinstance(image, str) or not image:
-            raise DataError(f"{place}: expected a path as text, got {image!r}")
-        if score is None:
-            yield ScoreRow(place, image, None, error=str(entry.get("error") or "it has no score"))
+        if line.score is None:
+            yield ScoreRow(place, line.path, None, error=line.error or "it has no score")
         else:
-            yield _jsonl_row(entry, image, score, place)
+            yield ScoreRow(place, line.path, line.score, line.is_anomalous, line.threshold)
 
 
-def _jsonl_row(entry: Mapping[str, Any], image: str, score: Any, place: str) -> ScoreRow:
-    decision, threshold = entry.get("is_anomalous"), entry.get("threshold")
-    if decision is not None and not isinstance(decision, bool):
-        raise DataError(f"{place}: is_anomalous {decision!r}; expected true, false or null")
-    cut = None if threshold is None else _finite(threshold, place, "threshold")
-    return ScoreRow(place, image, _finite(score, place), decision, cut)
-
-
-def _finite(value: Any, place: str, name: str = "score") -> float:
+def _finite(text: str, place: str) -> float:
     try:
-        number = math.nan if isinstance(value, bool) else float(value)
-    except (ValueError, TypeError):
+        number = float(text)
+    except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise DataError(f"{place}: {name} {value!r}; expected a finite number")
+        raise DataError(f"{place}: score {text!r}; expected a finite number")
     return number
 
 

@@ -2,7 +2,6 @@
 
 import io
 import json
-import math
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from cavga.atomic_files import atomic_write
 from cavga.errors import DataError
-from cavga.prediction.lines import PREDICTIONS_FILE
+from cavga.prediction.lines import PREDICTIONS_FILE, PredictionLine, damaged_line, read_predictions
 
 PIXEL_COUNTS_FILE = "pixel_counts.npz"
 
@@ -97,8 +96,8 @@ def read_evaluation(path: Path) -> WrittenEvaluation:
     file = path if path.suffix == ".jsonl" else folder / PREDICTIONS_FILE
     if not path.exists() or not file.is_file():
         raise DataError(f"{file} does not exist: expected a folder that `cavga evaluate` wrote its results to")
-    entries = _entries(file)
-    images = tuple(_image(entry, row, f"{file}, line {row + 1}") for row, entry in enumerate(entries) if _counts(entry))
+    lines = list(read_predictions(file, needed=()))
+    images = tuple(image for row, line in enumerate(lines) if (image := _image(line, row, file)) is not None)
     if not images:
         raise DataError(
             f"{file} holds no image with a score and a label: `cavga evaluate` writes them, predict does not"
@@ -108,43 +107,17 @@ def read_evaluation(path: Path) -> WrittenEvaluation:
         if image.path in seen:
             raise DataError(f"{file}, line {image.row + 1}: {image.path} is there twice; evaluate again")
         seen.add(image.path)
-    pixels, resolution, no_pixels = _pixels(folder, len(entries))
-    return WrittenEvaluation(folder, images, len(entries) - len(images), pixels, resolution, no_pixels)
+    pixels, resolution, no_pixels = _pixels(folder, len(lines))
+    return WrittenEvaluation(folder, images, len(lines) - len(images), pixels, resolution, no_pixels)
 
 
-def _entries(file: Path) -> list[dict[str, Any]]:
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError:
-        raise DataError(f"{file} is not text: expected the {PREDICTIONS_FILE} of `cavga evaluate`") from None
-    entries = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            entry = None
-        if not isinstance(entry, dict):
-            raise DataError(f"{file}, line {number}: expected a line of `cavga evaluate`; evaluate again")
-        entries.append(entry)
-    return entries
-
-
-def _counts(entry: dict[str, Any]) -> bool:
-    return entry.get("score") is not None and entry.get("label") is not None
-
-
-def _image(entry: dict[str, Any], row: int, place: str) -> EvaluatedImage:
-    path, sha256, label, score = (entry.get(key) for key in ("path", "sha256", "label", "score"))
-    value = float(score) if isinstance(score, int | float) and not isinstance(score, bool) else math.nan
-    decision = entry.get("is_anomalous")
-    if (
-        not isinstance(path, str)
-        or not math.isfinite(value)
-        or label not in (0, 1)
-        or decision not in (None, True, False)
-    ):
-        raise DataError(f"{place}: expected a line of `cavga evaluate`; evaluate again")
-    return EvaluatedImage(row, path, sha256, int(label), value, decision)
+def _image(line: PredictionLine, row: int, file: Path) -> EvaluatedImage | None:
+    """The image of a line; None without a score or a label."""
+    if line.score is None or line.label is None:
+        return None
+    if not line.path:
+        raise damaged_line(file, row + 1, "with path")
+    return EvaluatedImage(row, line.path, line.more.get("sha256"), line.label, line.score, line.is_anomalous)
 
 
 def _pixels(folder: Path, num_lines: int) -> tuple[PixelCounts | None, Any, str]:

@@ -7,8 +7,6 @@ what lies below one is a sample of the truncated distribution. Conformal p-value
 same cut, and all of them depend on the same few good images: the two-sample test takes that into account.
 """
 
-import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +21,7 @@ from cavga.calibration.thresholds import Calibration, rounded
 from cavga.errors import DataError, ModelFileError
 from cavga.inference.detector import AnomalyDetector
 from cavga.metrics.significance import KolmogorovSmirnov, clopper_pearson, exceedance_p_value, kolmogorov_smirnov
-from cavga.prediction.lines import PREDICTIONS_FILE
+from cavga.prediction.lines import PREDICTIONS_FILE, damaged_line, read_predictions
 from cavga.runs.model_json import load_description
 
 LEVEL = 0.01  # of the whole verdict: how often it says drift where there is none
@@ -82,26 +80,20 @@ class Predictions:
     thresholds: frozenset[float]
 
 
-def read_predictions(path: Path) -> Predictions:
-    """Read predictions.jsonl, or the one in a folder; raises DataError."""
+def predictions_of(path: Path) -> Predictions:
+    """The scores of predictions.jsonl, or the one in a folder; raises DataError."""
     file = path / PREDICTIONS_FILE if path.is_dir() else path
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise DataError(f"{file} does not exist: `cavga predict MODEL IMAGES --output DIR` writes one") from None
-    except UnicodeDecodeError:
-        raise DataError(f"{file} is not text: expected the {PREDICTIONS_FILE} of `cavga predict`") from None
+    if not file.exists():
+        raise DataError(f"{file} does not exist: `cavga predict MODEL IMAGES --output DIR` writes one")
     scores, thresholds, num_unreadable = [], set(), 0
-    for number, line in enumerate(lines, start=1):
-        try:
-            entry = json.loads(line)
-            if entry["score"] is None:
-                num_unreadable += 1
-                continue
-            scores.append(_finite(entry["score"]))
-            thresholds.add(_finite(entry["threshold"]))
-        except (ValueError, KeyError, TypeError):
-            raise DataError(f"{file}, line {number}: expected a line of `cavga predict`; predict again") from None
+    for number, line in enumerate(read_predictions(file), start=1):
+        if line.score is None:
+            num_unreadable += 1
+            continue
+        if line.threshold is None:
+            raise damaged_line(file, number, "with threshold")
+        scores.append(line.score)
+        thresholds.add(line.threshold)
     if not scores:
         raise DataError(f"{file} holds no scores ({num_unreadable} images could not be read)")
     return Predictions(rounded(np.array(scores)), num_unreadable, frozenset(thresholds))
@@ -178,12 +170,6 @@ def _verdict(direction: str, whole: Part, predicted_p_value: float | None) -> st
     if whole.comparison is None:
         return "no sign of drift, but there are too few scores to compare"
     return "no sign of drift"
-
-
-def _finite(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f"expected a finite number, got {value!r}")
-    return float(value)
 
 
 def as_dict(drift: Drift, predictions: Predictions, calibration: Calibration) -> Mapping[str, Any]:

@@ -188,10 +188,10 @@ def _timed_steps(
     anomaly_map = next(maps()) if tiling.is_plain else tiling.layout(photograph.size).stitch(maps())
     score, threshold = max(scores), detector.image_threshold
     _ = resize_map(anomaly_map, photograph.size) >= detector.pixel_threshold
-    line = prediction_line(path.as_posix(), score=score, threshold=threshold, label=None, error=None, milliseconds=None)
+    line = prediction_line(path.as_posix(), score=score, threshold=threshold)
     watch.lap("postprocess")
     with lines.open("ab") as file:
-        file.write(jsonl([line]))
+        file.write(jsonl([line.as_dict()]))
     watch.lap("write")
     return watch.spent, len(scores)
 

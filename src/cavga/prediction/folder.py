@@ -5,7 +5,6 @@ picture comes, and with them the pictures that they name. A hidden file lists th
 where a run is stopped it stays, and the next run removes what it names.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path, PurePosixPath
@@ -13,7 +12,7 @@ from typing import IO, BinaryIO
 
 from cavga.atomic_files import atomic_writer
 from cavga.prediction.coco import CocoFile, coco_writer, is_coco_file
-from cavga.prediction.lines import PREDICTIONS_FILE, jsonl
+from cavga.prediction.lines import PREDICTIONS_FILE, json_lines, jsonl
 
 COCO_FILE = "coco.json"
 UNFINISHED_FILE = ".unfinished.jsonl"
@@ -94,14 +93,9 @@ def prediction_folder(folder: Path, *, with_coco: bool) -> Iterator[PredictionFo
 
 def _named(lines: Path) -> Iterator[PurePosixPath]:
     """The pictures that lines name, as far as they are where we write them: the file may have been changed."""
-    with lines.open("rb") as file:
-        for line in file:
-            try:
-                item = json.loads(line)
-            except ValueError:
-                continue
-            for field, (subfolder, suffix) in PICTURES.items():
-                name = item.get(field) if isinstance(item, dict) else None
-                path = PurePosixPath(name if isinstance(name, str) and "\0" not in name else "")
-                if path.parts[:1] == (subfolder,) and ".." not in path.parts and path.suffix == suffix:
-                    yield path
+    for item in json_lines(lines):
+        for field, (subfolder, suffix) in PICTURES.items():
+            name = None if item is None else item.get(field)
+            path = PurePosixPath(name if isinstance(name, str) and "\0" not in name else "")
+            if path.parts[:1] == (subfolder,) and ".." not in path.parts and path.suffix == suffix:
+                yield path

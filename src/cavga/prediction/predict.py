@@ -20,7 +20,7 @@ from cavga.images.resize import resize_map
 from cavga.inference.detector import AnomalyDetector, Prediction
 from cavga.inference.prepare import FailedImage
 from cavga.prediction.folder import PICTURES, prediction_folder
-from cavga.prediction.lines import jsonl, prediction_line, region_line
+from cavga.prediction.lines import PredictionLine, jsonl, prediction_line, region_line
 from cavga.prediction.map_files import grey_scale, save_map
 from cavga.prediction.overlays import captioned_overlay
 from cavga.rendering.scale import picture_scale
@@ -105,11 +105,11 @@ def predict_to_folder(
             if isinstance(result, FailedImage):
                 num_failed += 1
                 failed += [result.error] if num_failed <= MAX_NAMED else []
-                folder.lines.write(jsonl([_failed_line(image, result, cut)]))
+                folder.lines.write(jsonl([_failed_line(image, result, cut).as_dict()]))
                 continue
             num_anomalous += result.score >= cut
             regions = result.regions()
-            folder.lines.write(jsonl([_line(image, result, cut, regions)]))
+            folder.lines.write(jsonl([_line(image, result, cut, regions).as_dict()]))
             if folder.coco:
                 folder.coco.add(image.shown, result.image_size, regions)
             if outputs.maps:
@@ -155,24 +155,18 @@ def _picture(field: str, name: str) -> str:
     return f"{subfolder}/{name}{suffix}"
 
 
-def _line(image: _Input, result: Prediction, threshold: float, regions: list[Region]) -> dict[str, Any]:
-    line = prediction_line(
-        image.shown,
-        score=result.score,
-        threshold=threshold,
-        label=None,
-        error=None,
-        milliseconds=result.milliseconds,
-    )
+def _line(image: _Input, result: Prediction, threshold: float, regions: list[Region]) -> PredictionLine:
     count = len(regions) if len(regions) < MAX_REGIONS else count_regions(result.mask)
-    return {**line, "num_regions": count, "regions": [region_line(region) for region in regions], **image.pictures}
-
-
-def _failed_line(image: _Input, result: FailedImage, threshold: float) -> dict[str, Any]:
-    line = prediction_line(
-        image.shown, score=None, threshold=threshold, label=None, error=result.error, milliseconds=None
+    described = [region_line(region) for region in regions]
+    more: dict[str, Any] = {"num_regions": count, "regions": described, **image.pictures}
+    return prediction_line(
+        image.shown, score=result.score, threshold=threshold, milliseconds=result.milliseconds, **more
     )
-    return {**line, "num_regions": None, "regions": None, **dict.fromkeys(image.pictures)}
+
+
+def _failed_line(image: _Input, result: FailedImage, threshold: float) -> PredictionLine:
+    more: dict[str, Any] = {"num_regions": None, "regions": None, **dict.fromkeys(image.pictures)}
+    return prediction_line(image.shown, score=None, threshold=threshold, error=result.error, **more)
 
 
 def save_picture(path: Path, picture: NDArray[np.uint8]) -> None:

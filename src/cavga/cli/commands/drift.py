@@ -20,9 +20,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> Outcome:
-    from cavga.monitoring.drift import as_dict, calibration_of, caveat, detect_drift, read_predictions
+    from cavga.monitoring.drift import as_dict, calibration_of, caveat, detect_drift, predictions_of
 
-    predictions = read_predictions(args.predictions)
+    predictions = predictions_of(args.predictions)
     calibration = calibration_of(args.against)
     drift = detect_drift(predictions.scores, calibration)
     unread = f", {predictions.num_unreadable} more could not be read" if predictions.num_unreadable else ""
