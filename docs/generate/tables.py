@@ -8,33 +8,18 @@ from textwrap import fill
 from typing import Any
 
 from benchmarks.result_files import read_result
+from cavga.metrics.registry import METRICS, OF_PAPER, RESULTS, shown_in
 
 Row = dict[str, Any]
 WIDTH = 120  # of prose
 TEXTURES = ("brick", "grass", "gravel")
 TILE, SCREW = "magnetic_tile", "mvtec_ad/screw"
 FULL, PADIM, PATCHCORE = "r-s, recommended", "PaDiM, same features", "PatchCore, same features"
-F1_ORACLE = "f1_oracle"  # of pixels; not in the rows
-Metric = tuple[str, str]
+Metric = tuple[str, str]  # section and key
 IMAGE, PIXEL, IOU = ("image", "auroc"), ("pixel", "auroc"), ("pixel", "iou_dataset")
-COLUMNS: tuple[tuple[str, Metric], ...] = (
-    ("image AUROC", IMAGE),
-    ("recall", ("image", "recall")),
-    ("false alarms", ("image", "false_alarm_rate")),
-    ("pixel AUROC", PIXEL),
-    ("pixel AP", ("pixel", "average_precision")),
-    ("pixel F1 (oracle)", ("pixel", F1_ORACLE)),
-    ("AUPRO", ("pixel", "aupro")),
-)
-OF_THE_PAPER: tuple[tuple[str, Metric], ...] = (
-    ("image AUROC", IMAGE),
-    ("balanced accuracy", ("image", "balanced_accuracy")),
-    ("pixel AUROC", PIXEL),
-    ("pixel AP", ("pixel", "average_precision")),
-    ("pixel F1 (oracle)", ("pixel", F1_ORACLE)),
-    ("AUPRO", ("pixel", "aupro")),
-    ("IoU", IOU),
-)
+BY_KEY = {(metric.section, metric.key): metric for metric in METRICS}
+COLUMNS = tuple((metric.title, (metric.section, metric.key)) for metric in shown_in(RESULTS))
+OF_THE_PAPER = tuple((metric.title, (metric.section, metric.key)) for metric in shown_in(OF_PAPER))
 # Committed rows keep the words of their day; pages say what is said now.
 WORDS = {
     "without made kind": "without anomaly type",
@@ -90,13 +75,12 @@ def rows_of(name: str) -> list[Row]:
 
 
 def value(row: Row, metric: Metric) -> float | None:
-    """One figure of a finished row; the best F1 of pixels follows from the best IoU, which the same threshold gives."""
+    """One figure of a finished row."""
+    if metric in BY_KEY:
+        return BY_KEY[metric].of(row["metrics"])
     section, key = metric
-    if key != F1_ORACLE:
-        found: float | None = row["metrics"][section].get(key)
-        return found
-    iou = row["metrics"]["pixel"]["iou_dataset_oracle"]
-    return None if iou is None else 2 * iou / (1 + iou)
+    found: float | None = row["metrics"][section].get(key)
+    return found
 
 
 def by_seed(rows: Iterable[Row], metric: Metric) -> list[float]:

@@ -15,23 +15,14 @@ from cavga.metrics.bootstrap import (
     NUM_RESAMPLES,
     SEED,
     Difference,
+    ImagesOf,
     PixelsOf,
     Statistic,
-    auroc_of,
-    average_precision_of,
-    iou_of,
-    iou_per_image_of,
     paired_differences,
-    pixel_auroc_of,
-    share_predicted_anomalous,
 )
+from cavga.metrics.registry import COMPARED, Metric, shown_in
 
 FEW = 10  # images of one label, below which the interval is too narrow
-LOWER_IS_BETTER = ("false_alarm_rate",)
-METRICS = (
-    "image_auroc", "image_average_precision", "balanced_accuracy", "recall", "false_alarm_rate",
-    "pixel_auroc", "iou_dataset", "iou_per_image",
-)  # fmt: skip
 
 Pair = tuple[EvaluatedImage, EvaluatedImage]  # of A and of B
 Statistics = dict[str, tuple[Statistic, Statistic]]
@@ -54,13 +45,14 @@ def compare_evaluations(a: str | Path, b: str | Path, output: str | Path | None 
     pixel_statistics, pixel_labels, no_pixels = _pixel_statistics(first, second, pairs)
     found |= paired_differences(pixel_statistics, pixel_labels)
     reasons |= no_pixels
-    metrics = {name: _as_dict(name, found[name]) for name in METRICS if name in found}
+    compared = shown_in(COMPARED)
+    metrics = {metric.name: _as_dict(metric, found[metric.name]) for metric in compared if metric.name in found}
     result = {
         "a": str(a),
         "b": str(b),
         "verdict": _verdict(metrics),
         "metrics": metrics,
-        "not_available": {name: reasons[name] for name in METRICS if name in reasons},
+        "not_available": {metric.name: reasons[metric.name] for metric in compared if metric.name in reasons},
         "images": _image_counts(first, second, labels),
         "warning": _warning(labels),
         "method": "paired bootstrap of B - A, normal and anomalous images drawn apart, percentile interval",
@@ -111,55 +103,56 @@ def _single_contents(images: Sequence[EvaluatedImage]) -> set[str | None]:
 
 def _image_statistics(pairs: Sequence[Pair]) -> tuple[Statistics, dict[str, str]]:
     """What can be computed of the images, and why the rest cannot."""
-    is_anomalous = [bool(image.label) for image, _ in pairs]
-    is_normal = [not label for label in is_anomalous]
-    reasons, statistics = dict[str, str](), Statistics()
-    if not any(is_normal) or not any(is_anomalous):
-        return {}, dict.fromkeys(METRICS[:5], "good and anomalous images are needed, only one kind is common")
-    scores = [[pair[k].score for pair in pairs] for k in (0, 1)]
-    for name, build in (("image_auroc", auroc_of), ("image_average_precision", average_precision_of)):
-        statistics[name] = (build(scores[0], is_anomalous), build(scores[1], is_anomalous))
+    metrics = shown_in(COMPARED, "image")
+    is_anomalous = np.array([bool(image.label) for image, _ in pairs], dtype=np.float64)
+    if not is_anomalous.any() or is_anomalous.all():
+        return {}, _without(metrics, "good and anomalous images are needed, only one kind is common")
     undecided = [name for k, name in enumerate("AB") if any(pair[k].is_anomalous is None for pair in pairs)]
-    if undecided:
-        reason = f"{' and '.join(undecided)}: no decisions, as no threshold was given"
-        return statistics, reasons | dict.fromkeys(METRICS[2:5], reason)
-    predicted = [[bool(pair[k].is_anomalous) for pair in pairs] for k in (0, 1)]
-    recalls = [share_predicted_anomalous(part, is_anomalous) for part in predicted]
-    alarms = [share_predicted_anomalous(part, is_normal) for part in predicted]
-    balanced = [_balanced(recall, alarm) for recall, alarm in zip(recalls, alarms, strict=True)]
-    for name, parts in (("balanced_accuracy", balanced), ("recall", recalls), ("false_alarm_rate", alarms)):
-        statistics[name] = (parts[0], parts[1])
-    return statistics, reasons
+    parts = []
+    for k in (0, 1):
+        predicted = None if undecided else np.array([bool(pair[k].is_anomalous) for pair in pairs], dtype=np.float64)
+        parts.append(ImagesOf([pair[k].score for pair in pairs], is_anomalous, predicted))
+    reason = f"{' and '.join(undecided)}: no decisions, as no threshold was given" if undecided else None
+    return _statistics(metrics, parts, reason)
 
 
-def _balanced(recall: Statistic, false_alarm_rate: Statistic) -> Statistic:
-    return lambda draws: (recall(draws) + 1 - false_alarm_rate(draws)) / 2
+def _statistics(
+    metrics: Sequence[Metric], parts: Sequence[Any], no_threshold: str | None
+) -> tuple[Statistics, dict[str, str]]:
+    """The statistics of A and of B, without those that need the threshold that is not there."""
+    left_out = [metric for metric in metrics if metric.needs_threshold and no_threshold]
+    statistics = {
+        metric.name: (metric.resampled(parts[0]), metric.resampled(parts[1]))
+        for metric in metrics
+        if metric.resampled and metric not in left_out
+    }
+    return statistics, _without(left_out, no_threshold or "")
+
+
+def _without(metrics: Sequence[Metric], reason: str) -> dict[str, str]:
+    return {metric.name: reason for metric in metrics}
 
 
 def _pixel_statistics(
     a: WrittenEvaluation, b: WrittenEvaluation, pairs: Sequence[Pair]
 ) -> tuple[Statistics, list[bool], dict[str, str]]:
     """As for images, of the images whose pixels both know, with their labels."""
-    names = METRICS[5:]
+    metrics = shown_in(COMPARED, "pixel")
     if a.pixels is None or b.pixels is None:
-        return {}, [], dict.fromkeys(names, a.no_pixels or b.no_pixels)
+        return {}, [], _without(metrics, a.no_pixels or b.no_pixels or "")
     if a.resolution != b.resolution:
         reason = f"pixels were counted at {a.resolution} in A, at {b.resolution} in B: choose one --evaluation-size"
-        return {}, [], dict.fromkeys(names, reason)
+        return {}, [], _without(metrics, reason)
     places = [{int(row): k for k, row in enumerate(found.rows)} for found in (a.pixels, b.pixels)]
     known = [pair for pair in pairs if pair[0].row in places[0] and pair[1].row in places[1]]
     parts = [
         _pixels_of(found, [places[k][pair[k].row] for pair in known]) for k, found in enumerate((a.pixels, b.pixels))
     ]
     if not all(part.anomalous.any() and part.normal.any() for part in parts):
-        return {}, [], dict.fromkeys(names, "no common image has a mask with a defect")
-    statistics: Statistics = {"pixel_auroc": (pixel_auroc_of(parts[0]), pixel_auroc_of(parts[1]))}
-    reasons = {}
-    if any(part.first_predicted_anomalous is None for part in parts):
-        reasons = dict.fromkeys(names[1:], "no threshold for pixels was given to one of the two")
-    else:
-        for name, build in (("iou_dataset", iou_of), ("iou_per_image", iou_per_image_of)):
-            statistics[name] = (build(parts[0]), build(parts[1]))
+        return {}, [], _without(metrics, "no common image has a mask with a defect")
+    has_threshold = all(part.first_predicted_anomalous is not None for part in parts)
+    missing = None if has_threshold else "no threshold for pixels was given to one of the two"
+    statistics, reasons = _statistics(metrics, parts, missing)
     return statistics, [bool(image.label) for image, _ in known], reasons
 
 
@@ -171,12 +164,12 @@ def _pixels_of(found: PixelCounts, chosen: Sequence[int]) -> PixelsOf:
     return PixelsOf(counts[:, 0], counts[:, 1], first)
 
 
-def _as_dict(name: str, found: Difference) -> dict[str, Any]:
+def _as_dict(metric: Metric, found: Difference) -> dict[str, Any]:
     low, high = found.interval
     is_b_higher = low > 0
     better = None
     if low > 0 or high < 0:
-        better = "b" if is_b_higher != (name in LOWER_IS_BETTER) else "a"
+        better = "b" if is_b_higher != metric.lower_is_better else "a"
     return {
         "a": found.a,
         "b": found.b,

@@ -18,8 +18,9 @@ from cavga.evaluation.results import Evaluation, PixelSource, Result, ScoredImag
 from cavga.images.decode import read_mask
 from cavga.inference.detector import AnomalyDetector
 from cavga.inference.prepare import FailedImage
-from cavga.metrics.image import auroc, auroc_interval, image_metrics, share_interval
+from cavga.metrics.image import auroc_interval, image_metrics, share_interval
 from cavga.metrics.pixel import PerImageCounts, PixelHistogram, pixel_metrics
+from cavga.metrics.registry import BY_TYPE, shown_in
 
 
 def evaluate_records(
@@ -141,21 +142,20 @@ def _share_interval(scored: Sequence[ScoredImage], label: int) -> list[float] | 
 
 
 def _by_defect_type(scored: Sequence[ScoredImage], pixels: PixelSource) -> dict[str, dict[str, Any]]:
-    normal = [image.score for image in scored if image.record.label == NORMAL]
-    result = {}
+    """The metrics that are shown by type, of the images of each type beside all normal ones."""
+    normal = [image for image in scored if image.record.label == NORMAL]
+    result: dict[str, dict[str, Any]] = {}
     for name in sorted({image.record.defect_type for image in scored if image.record.defect_type}):
         found = [image for image in scored if image.record.defect_type == name]
-        decisions = _decisions(found)
-        scores = np.array(normal + [image.score for image in found], dtype=np.float64)
+        both = [*normal, *found]
+        scores = np.array([image.score for image in both], dtype=np.float64)
         labels = np.array([NORMAL] * len(normal) + [ANOMALOUS] * len(found))
         histogram = PixelHistogram()
         for anomaly_map, mask in pixels.pairs(name):
             histogram.update(anomaly_map, mask)
-        result[name] = {
-            "count": len(found),
-            "image_auroc": auroc(scores, labels),
-            "recall": None if decisions is None else float(np.mean(decisions)),
-            "pixel_auroc": histogram.auroc(),
-            "aupro": histogram.aupro(),
+        metrics = {
+            "image": image_metrics(scores, labels, None, decisions=_decisions(both)),
+            "pixel": histogram.metrics(),
         }
+        result[name] = {"count": len(found), **{metric.name: metric.of(metrics) for metric in shown_in(BY_TYPE)}}
     return result

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cavga.evaluation.attention_rows import AttentionCase, attention_figure
+from cavga.metrics.registry import BY_TYPE, RATE, REPORT, Metric, shown_in
 from cavga.rendering.charts import score_histogram
 from cavga.rendering.html import NOT_COMPUTABLE, VERDICTS, Case, fact_line, gallery, note_list, table, write_page
 
@@ -15,39 +16,7 @@ MAX_CASES = 24
 MIN_CASES = {"found": 4, "correctly passed": 2, "false alarm": 4}  # shown however many are missed
 
 _WORDS = ((1, "defective", "found"), (0, "good", "predicted anomalous"), (None, "unlabelled", "predicted anomalous"))
-_SUMMARY_KEYS = (("image", "auroc"), ("pixel", "auroc"), ("pixel", "aupro"))
-_TYPE_KEYS = ("image_auroc", "pixel_auroc", "aupro")
-_RATES = ("balanced_accuracy", "recall", "false_alarm_rate")  # shown in percent
-_METRICS = (
-    ("image", "auroc", "Image AUROC", "how often a defective image scores above a good one; 0.5 is chance"),
-    ("image", "balanced_accuracy", "Balanced accuracy", "right decisions, good and defective counted alike"),
-    ("image", "recall", "Recall", "defective images that were found"),
-    ("image", "false_alarm_rate", "False alarm rate", "good images predicted anomalous"),
-    (
-        "pixel",
-        "auroc",
-        "Pixel AUROC",
-        "how often a defective pixel lies above a good one; large defects dominate",
-    ),
-    (
-        "pixel",
-        "aupro",
-        "AUPRO",
-        "share of each defect that is covered, small ones alike; false positives up to 30%",
-    ),
-    (
-        "pixel",
-        "iou_dataset",
-        "IoU at the threshold",
-        "overlap of marked and true pixels, over the whole test set",
-    ),
-    (
-        "pixel",
-        "iou_dataset_oracle",
-        "IoU, oracle",
-        "oracle: threshold chosen on the test masks; not reachable in use",
-    ),
-)
+_TYPE_TITLES = {"recall": "found"}  # of what all images of a type are
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,12 +65,13 @@ def write_report(path: Path, title: str, sections: Sequence[Section]) -> None:
 
 
 def _summary(sections: Sequence[Section]) -> str:
+    figures = [metric for metric in shown_in(BY_TYPE) if metric.style != RATE]
     rows = [
         f'<tr><th scope="row"><a href="#section-{i}">{escape(section.title)}</a></th><td>{_share(section, 1)}</td>'
-        f"<td>{_share(section, 0)}</td>{_cells(section.metrics, _SUMMARY_KEYS)}</tr>"
+        f"<td>{_share(section, 0)}</td>{_columns(section.metrics, figures)}</tr>"
         for i, section in enumerate(sections)
     ]
-    columns = ("", "defects found", "false alarms", "image AUROC", "pixel AUROC", "AUPRO")
+    columns = ("", "defects found", "false alarms", *(metric.title for metric in figures))
     return table("All sections", columns, rows)
 
 
@@ -151,12 +121,13 @@ def _sentence(section: Section) -> str:
 
 def _metrics_table(section: Section) -> str:
     rows = []
-    for group, key, name, meaning in _METRICS:
-        value = _number(section.metrics, group, key)
-        shown = NOT_COMPUTABLE if value is None else f"{value:.1%}" if key in _RATES else f"{value:.3f}"
-        extra = _reason(section, group) if value is None else _interval(section.metrics, f"{group}_{key}")
+    for metric in shown_in(REPORT):
+        value = _finite(metric.of(section.metrics))
+        shown = NOT_COMPUTABLE if value is None else f"{value:{metric.style}}"
+        name = f"{metric.section}_{metric.key}"
+        extra = _reason(section, metric.section) if value is None else _interval(section.metrics, name)
         rows.append(
-            f'<tr><th scope="row">{name}<span class="hint">{meaning}</span></th>'
+            f'<tr><th scope="row">{metric.heading}<span class="hint">{metric.meaning}</span></th>'
             f'<td>{shown}<span class="hint">{extra}</span></td></tr>'
         )
     return table("Figures of merit", ("", "value"), rows)
@@ -177,27 +148,35 @@ def _reason(section: Section, group: str) -> str:
 
 def _by_type_table(metrics: Mapping[str, Any]) -> str:
     by_type = metrics.get("by_defect_type") or {}
+    figures = sorted(shown_in(BY_TYPE), key=lambda metric: metric.style != RATE)  # what was found comes first
     rows = [
-        f'<tr><th scope="row">{escape(str(name))}</th><td>{_figure(by_type, name, "count", "{:.0f}")}</td>'
-        f"<td>{_figure(by_type, name, 'recall', '{:.0%}')}</td>"
-        f"{_cells(by_type, [(name, key) for key in _TYPE_KEYS])}</tr>"
+        f'<tr><th scope="row">{escape(str(name))}</th><td>{_figure(_number(by_type, name, "count"), ".0f")}</td>'
+        + "".join(f"<td>{_figure(_number(by_type, name, metric.name), _whole(metric))}</td>" for metric in figures)
+        + "</tr>"
         for name in by_type
     ]
-    columns = ("", "images", "found", "image AUROC", "pixel AUROC", "AUPRO")
+    columns = ("", "images", *(_TYPE_TITLES.get(metric.key, metric.title) for metric in figures))
     return table("By type of defect", columns, rows) if rows else ""
 
 
-def _cells(metrics: Mapping[str, Any], keys: Sequence[tuple[str, str]]) -> str:
-    return "".join(f"<td>{_figure(metrics, group, key)}</td>" for group, key in keys)
+def _columns(metrics: Mapping[str, Any], figures: Sequence[Metric]) -> str:
+    return "".join(f"<td>{_figure(_finite(metric.of(metrics)), metric.style)}</td>" for metric in figures)
 
 
-def _figure(metrics: Mapping[str, Any], group: str, key: str, style: str = "{:.3f}") -> str:
-    value = _number(metrics, group, key)
-    return NOT_COMPUTABLE if value is None else style.format(value)
+def _whole(metric: Metric) -> str:
+    """Of the few images of one type a rate is shown in whole percent."""
+    return ".0%" if metric.style == RATE else metric.style
+
+
+def _figure(value: float | None, style: str) -> str:
+    return NOT_COMPUTABLE if value is None else f"{value:{style}}"
 
 
 def _number(metrics: Mapping[str, Any], group: str, key: str) -> float | None:
-    value = (metrics.get(group) or {}).get(key)
+    return _finite((metrics.get(group) or {}).get(key))
+
+
+def _finite(value: Any) -> float | None:
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 

@@ -34,10 +34,19 @@ class Difference:
 
 
 @dataclass(frozen=True, eq=False)
+class ImagesOf:
+    """The images of one method: scores, labels, and which are predicted anomalous, None where nobody decided."""
+
+    scores: ArrayLike
+    is_anomalous: Floats  # 1 or 0
+    predicted: Floats | None
+
+
+@dataclass(frozen=True, eq=False)
 class PixelsOf:
     """The pixels of every image by their value: `normal` and `anomalous` are images x bins, bins ascending.
 
-    `first_called` is the first bin at or above the threshold, None without one.
+    `first_predicted_anomalous` is the first bin at or above the threshold, None without one.
     """
 
     normal: Floats
@@ -85,11 +94,26 @@ def average_precision_of(scores: ArrayLike, is_anomalous: ArrayLike) -> Statisti
     return lambda draws: average_precision_of_counts(*count(draws))
 
 
-def share_predicted_anomalous(predicted: ArrayLike, among: ArrayLike) -> Statistic:
-    """The share of the images `among` which is predicted anomalous: recall, or the false alarm rate."""
-    chosen = np.asarray(among, dtype=np.float64)
-    hits = chosen * np.asarray(predicted, dtype=np.float64)
-    return lambda draws: (draws @ hits) / (draws @ chosen)
+def recall_of(images: ImagesOf) -> Statistic:
+    """The share of the anomalous images which is predicted anomalous; there must be decisions."""
+    return _share_predicted_anomalous(images, among=images.is_anomalous)
+
+
+def false_alarm_rate_of(images: ImagesOf) -> Statistic:
+    """The share of the normal images which is predicted anomalous; there must be decisions."""
+    return _share_predicted_anomalous(images, among=1 - images.is_anomalous)
+
+
+def balanced_accuracy_of(images: ImagesOf) -> Statistic:
+    """The mean of recall and of what is left of 1 by the false alarm rate."""
+    recall, false_alarm_rate = recall_of(images), false_alarm_rate_of(images)
+    return lambda draws: (recall(draws) + 1 - false_alarm_rate(draws)) / 2
+
+
+def _share_predicted_anomalous(images: ImagesOf, among: Floats) -> Statistic:
+    assert images.predicted is not None
+    hits = among * images.predicted
+    return lambda draws: (draws @ hits) / (draws @ among)
 
 
 def pixel_auroc_of(pixels: PixelsOf) -> Statistic:

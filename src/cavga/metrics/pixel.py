@@ -67,10 +67,7 @@ def pixel_metrics(maps: Maps, threshold: float | None) -> PixelReport:
         for anomaly_map, mask in maps():
             per_image.update(anomaly_map, mask)
     metrics: dict[str, float | list[int] | None] = {
-        "auroc": histogram.auroc(),
-        "average_precision": histogram.average_precision(),
-        "aupro": histogram.aupro(),
-        "iou_dataset": histogram.iou(),
+        **histogram.metrics(),
         "iou_per_image": iou_per_image(ious, is_anomalous) if ious else None,
         "iou_dataset_oracle": _first(histogram.oracle_iou()),
         "iou_per_image_oracle": _first(per_image.oracle_iou()),
@@ -120,6 +117,15 @@ class PixelHistogram:
         self.num_images += 1
         if self._num_buffered >= BUFFERED_PIXELS:
             self._count_buffer()
+
+    def metrics(self) -> dict[str, float | None]:
+        """Every metric of the pooled pixels, by its key in metrics.json."""
+        return {
+            "auroc": self.auroc(),
+            "average_precision": self.average_precision(),
+            "aupro": self.aupro(),
+            "iou_dataset": self.iou(),
+        }
 
     def auroc(self) -> float | None:
         """Area under the ROC curve of all pixels; None if one class is missing."""

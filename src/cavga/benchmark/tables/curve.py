@@ -70,7 +70,7 @@ def _chart(rows: Sequence[Row], names: Sequence[str], metric: str) -> str:
     for i, points in enumerate(lines.values()):
         places = [(_x(number, numbers), _y(value, floor)) for number, value in points.items()]
         parts += [_line(places, i), *(_mark(x, y, i) for x, y in places)]
-    title = METRICS[metric][2]
+    title = METRICS[metric].title
     said = "; ".join(f"{name}: {_values(points)}" for name, points in lines.items())
     return (
         f'<figure class="plot"><figcaption>{title}</figcaption>'

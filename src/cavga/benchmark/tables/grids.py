@@ -6,17 +6,13 @@ from statistics import mean, stdev
 from typing import Any
 
 from cavga.benchmark.tables.reported import ReportedGrid, ReportedTable
+from cavga.metrics.registry import TABLES, shown_in
 
 Row = dict[str, Any]  # one row.json
-METRICS = {  # name -> (its place in metrics.json, what it is called)
-    "iou": ("pixel", "iou_dataset", "IoU"),
-    "pixel_auroc": ("pixel", "auroc", "pixel AUROC"),
-    "image_auroc": ("image", "auroc", "image AUROC"),
-    "balanced_accuracy": ("image", "balanced_accuracy", "balanced accuracy"),
-}
+_OF_REPORTED = {"iou_dataset": "iou"}  # metric -> its name in reported.json
+METRICS = {_OF_REPORTED.get(metric.name, metric.name): metric for metric in shown_in(TABLES)}
 REPORTED_GROUP, GIVEN_GROUP, MEASURED_GROUP = "reported", "given", "measured here"
 AS_IN_THE_PAPER, OTHERWISE = "measured here, preset paper", "measured here, not the paper's settings"
-GENERAL = ("image_auroc", "balanced_accuracy", "pixel_auroc", "iou")  # of tables that the paper does not have
 
 
 @dataclass(frozen=True)
@@ -106,13 +102,12 @@ def place_of(row: Row) -> str:
 
 def value_of(row: Row, metric: str) -> float | None:
     """A metric of a finished experiment; None where it cannot be computed."""
-    section, name, _ = METRICS[metric]
-    return row["metrics"][section][name]
+    return METRICS[metric].of(row["metrics"])
 
 
 def _general(rows: Sequence[Row]) -> list[ReportedGrid]:
     places = {place: place for place in dict.fromkeys(map(place_of, rows))}
-    return [ReportedGrid(METRICS[metric][2], metric, None, places, {}) for metric in GENERAL]
+    return [ReportedGrid(metric.title, name, None, places, {}) for name, metric in METRICS.items()]
 
 
 def _grid(frame: ReportedGrid, rows: Sequence[Row], done: Sequence[Row], counterparts: dict[str, str]) -> Grid:

@@ -64,7 +64,7 @@ def as_csv(lines: Iterable[Record]) -> str:
 
 def _record(table: str, grid: Grid, row: str, column: Column, mark: str) -> Record:
     entry = grid.entries[row, column.name]
-    metric = METRICS[grid.metrics[row]][2] if grid.metrics[row] in METRICS else grid.metrics[row]
+    metric = METRICS[grid.metrics[row]].title if grid.metrics[row] in METRICS else grid.metrics[row]
     if column.is_reported:
         source, trust = ("given", entry.trust) if entry.is_given else ("reported", f"{mark} ({entry.trust})")
         return Record(table, row, column.name, metric, source, trust, entry.value)
