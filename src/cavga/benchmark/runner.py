@@ -25,7 +25,7 @@ from cavga.benchmark.tables.reported import ReportedTable
 from cavga.benchmark.training_sets import data_of
 from cavga.config.schema import as_dict
 from cavga.data.manifest import sha256_of
-from cavga.data.readers.published import where_to_get
+from cavga.data.readers.layouts import where_to_get
 from cavga.demo.textures import TEXTURES, write_demo_data
 from cavga.errors import CavgaError, DataError, ModelFileError, UsageError
 from cavga.evaluation.evaluate import evaluate

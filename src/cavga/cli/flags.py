@@ -9,9 +9,11 @@ from typing import Any, get_args, get_type_hints
 from cavga.config.presets import PRESETS, make_config
 from cavga.config.schema import SECTIONS, RunConfig
 from cavga.config.toml import read_toml
+from cavga.data.readers.layouts import LAYOUTS
 from cavga.errors import UsageError, unknown_name
 
 SEPARATOR = ","
+CHOICES_OF_DATA = {"layout": tuple(LAYOUTS)}  # fields whose names the configuration does not know
 
 
 def add_config_flags(parser: argparse.ArgumentParser, *, leave_out: tuple[str, ...] = ()) -> None:
@@ -81,7 +83,7 @@ def _add_flag(group: "argparse._ArgumentGroup", item: Field[Any], hint: Any, *, 
     if types[0] is bool:
         group.add_argument(flag, action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS, help=text)
         return
-    choices = item.metadata["choices"]
+    choices = item.metadata["choices"] or CHOICES_OF_DATA.get(item.name)
     if choices:
         parse: Callable[[str], Any] = one_of(item.name.replace("_", " "), choices)
     elif item.name == "image_size":

@@ -14,7 +14,6 @@ from cavga.errors import UsageError
 
 DEVICES = ("auto", "cpu", "cuda")
 MAP_KINDS = ("float32", "uint16")  # of the files that hold anomaly maps
-LAYOUTS = ("mvtec", "folder", "manifest", "classes", "idx", "cifar10", "lag", "shanghaitech")
 MAX_IMAGE_SIZE = 1024
 SIZE_STEP = 32  # px, the stride of an encoder's last stage
 SMALLEST_TILE = 32  # px of a photograph
@@ -30,7 +29,9 @@ class DataConfig:
         None, "which class is normal, by name or number, where the data holds several (MNIST, CIFAR-10)"
     )
     mask_cut: float = setting(0.5, "LAG: share of an attention map's maximum from which on it is mask")
-    layout: str | None = setting(None, "how the data is laid out, if it is not recognised", LAYOUTS)
+    layout: str | None = setting(
+        None, "how the data is laid out, if it is not recognised"
+    )  # of cavga.data.readers.layouts
     calibration_fraction: float = setting(
         0.2, "share of the good images held out to set thresholds, where folds do not"
     )

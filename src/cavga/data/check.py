@@ -13,8 +13,9 @@ from typing import NamedTuple
 
 from cavga.config.schema import ModelConfig
 from cavga.data.manifest import relative_to_root
+from cavga.data.readers.layouts import CLASS_LAYOUTS, LAYOUTS
 from cavga.data.readers.published import found_counts, official_counts
-from cavga.data.records import ANOMALOUS, CLASS_LAYOUTS, NORMAL, SEVERITIES, SPLITS, Catalog, Finding, ImageRecord
+from cavga.data.records import ANOMALOUS, NORMAL, SEVERITIES, SPLITS, Catalog, Finding, ImageRecord
 from cavga.errors import DataError
 from cavga.images.decode import (
     ImageFileError,
@@ -33,11 +34,6 @@ FEW_IMAGES = 20  # normal training images; below it neither the model nor a thre
 _TELLING_FOLDERS = {
     *("bad", "ng", "nok", "ko", "defect", "defects", "defective", "anomaly", "anomalous", "abnormal"),
     *("anomalies", "test", "mask", "masks", "ground_truth", "label", "labels"),
-}
-_MASK_REMEDIES = {  # layout -> how an anomalous image gets its mask, where not as in MVTec
-    "manifest": "fill in its column mask",
-    "lag": "add its attention_map",
-    "shanghaitech": "add testing/test_pixel_mask/<clip>.npy",
 }
 
 
@@ -116,7 +112,7 @@ def _examine(record: ImageRecord, catalog: Catalog, missing: set[Path]) -> _Fact
     findings += _examine_masks(record, readable, size, catalog.root)
     is_defect = record.split == "test" and record.label == ANOMALOUS
     if catalog.expects_masks and is_defect and not record.mask_paths:
-        remedy = _MASK_REMEDIES.get(catalog.layout, "add it by name (ground_truth/<type>/<name>_mask.png)")
+        remedy = LAYOUTS[catalog.layout].mask_remedy or "add it by name (ground_truth/<type>/<name>_mask.png)"
         findings.append(
             Finding("error", record.relative_path, "has a defect but no mask", f"{remedy} or remove the image")
         )
@@ -155,7 +151,7 @@ def _examine_masks(record: ImageRecord, paths: Sequence[Path], size: tuple[int, 
 def _unpaired_files(catalog: Catalog) -> Iterator[Finding]:
     for path in catalog.orphan_masks:
         remedy = "name it <image name>_mask in the folder of its image's type, or remove it"
-        if catalog.layout in _MASK_REMEDIES:
+        if LAYOUTS[catalog.layout].mask_remedy:
             remedy = "see that its image was not left behind, or remove it"
         yield Finding("error", relative_to_root(path, catalog.root), "mask without an image", remedy)
     for path in catalog.missing:

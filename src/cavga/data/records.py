@@ -10,7 +10,6 @@ from cavga.errors import UsageError, unknown_name
 
 SPLITS = ("train", "calibration", "test")
 NORMAL, ANOMALOUS = 0, 1
-CLASS_LAYOUTS = ("classes", "idx", "cifar10")  # one class of several is normal
 SEVERITIES = ("error", "warning", "note")
 
 

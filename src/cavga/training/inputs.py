@@ -14,7 +14,8 @@ from cavga.config.variant import TrainingPlan
 from cavga.arrays import Size
 from cavga.data.catalog import load_catalog
 from cavga.data.manifest import sha256_of
-from cavga.data.records import ANOMALOUS, CLASS_LAYOUTS, NORMAL, Catalog, ImageRecord, draw_anomalous, hold_out
+from cavga.data.readers.layouts import CLASS_LAYOUTS
+from cavga.data.records import ANOMALOUS, NORMAL, Catalog, ImageRecord, draw_anomalous, hold_out
 from cavga.errors import DataError
 from cavga.images.decode import read_image
 from cavga.images.tiling import Tiling, tiling_for

@@ -3,7 +3,8 @@ import pytest
 from cavga.data.catalog import load_catalog
 from cavga.data.check import check_catalog
 from cavga.data.readers import published
-from cavga.data.readers.published import official_counts, where_to_get
+from cavga.data.readers.layouts import where_to_get
+from cavga.data.readers.published import official_counts
 from cavga.errors import DataError
 from tests.data.made_sets import idx, lag, noise, put, shanghaitech
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from cavga.cli.flags import one_of
 from cavga.cli.outcome import BAD_DATA, DONE, IN_PART, Outcome
 from cavga.cli.printing import table_line
+from cavga.data.readers.layouts import known_folders
 from cavga.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ TABLES = (
     "(failures, by contrast), fig5 (ablation); our own: demo, screw, variants, weak, accuracy, contamination, "
     "data-curve (how many good images it takes, with and without L_ae)"
 )
-ROOT = "folder that holds mvtec_ad/<category>, shanghaitech, lag, MNIST, FashionMNIST, cifar10, magnetic_tile"
+ROOT = f"folder that holds mvtec_ad/<category>, {', '.join(known_folders())}, magnetic_tile"
 
 
 # fmt: off

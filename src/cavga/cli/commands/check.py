@@ -5,13 +5,14 @@ from pathlib import Path
 
 from cavga.cli.flags import one_of, parse_image_size
 from cavga.cli.outcome import BAD_DATA, DONE, Outcome
-from cavga.config.schema import LAYOUTS, DataConfig
+from cavga.config.schema import DataConfig
+from cavga.data.readers.layouts import CLASS_LAYOUTS, LAYOUTS
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "example: cavga check photos/"
     parser.add_argument("data", type=Path, metavar="DATA", help="folder or manifest")
-    parser.add_argument("--layout", type=one_of("layout", LAYOUTS), default=None, metavar="|".join(LAYOUTS))
+    parser.add_argument("--layout", type=one_of("layout", tuple(LAYOUTS)), default=None, metavar="|".join(LAYOUTS))
     parser.add_argument("--category", default=None, help="which category, where there are several")
     parser.add_argument(
         "--normal-class", default=None, metavar="NAME", help="which class is normal, by name or number, of several"
@@ -32,7 +33,6 @@ def run(args: argparse.Namespace) -> Outcome:
 
     from cavga.data.catalog import load_catalog
     from cavga.data.check import check_catalog, count_images, smallest_defect
-    from cavga.data.records import CLASS_LAYOUTS
 
     catalog = load_catalog(args.data, layout=args.layout, category=args.category, normal_class=args.normal_class)
     counts, findings = count_images(catalog), check_catalog(catalog)

@@ -25,7 +25,17 @@ def is_class_set(folder: Path, *, is_asked_for: bool = False) -> bool:
     return len(train) > 1 and bool(train & test) and not says_normal and not (folder / "ground_truth").is_dir()
 
 
-def load_classes(root: Path, data: Path, *, layout: str, normal_class: str | None) -> Catalog:
+def find_classes(data: Path) -> Path | None:
+    """`data` if it is a set of classes by itself."""
+    return data if is_class_set(data) else None
+
+
+def load_classes(data: Path, *, normal_class: str | None) -> Catalog:
+    """What the folder `data` holds, with one class normal."""
+    return read_classes(data, data, layout="classes", normal_class=normal_class)
+
+
+def read_classes(root: Path, data: Path, *, layout: str, normal_class: str | None) -> Catalog:
     """What the folder `data` holds, with one class normal; paths are relative to `root`, at or above it."""
     names = class_names(data)
     if not names:

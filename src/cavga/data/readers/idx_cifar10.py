@@ -17,13 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from cavga.data.readers.class_folders import choose_class, load_classes
+from cavga.data.readers.class_folders import choose_class, read_classes
+from cavga.data.readers.layouts import where_to_get
 from cavga.data.readers.published import (
     CIFAR10_CLASSES,
     FASHION_MNIST_CLASSES,
     IDX_LABEL_DIGESTS,
     MNIST_CLASSES,
-    where_to_get,
 )
 from cavga.data.readers.unpack import content_key, logged, unpack
 from cavga.data.records import Catalog
@@ -104,7 +104,7 @@ def _load(place: Path, splits: Sequence[_Split], names: Sequence[str], *, layout
 
     contents = [part.tobytes() for split in splits for part in (split.images, split.labels)]
     folder = unpack(place, f"unpacked-{content_key(_FORMAT, *contents)}", fill)
-    return load_classes(folder.parent, folder, layout=layout, normal_class=normal)
+    return read_classes(folder.parent, folder, layout=layout, normal_class=normal)
 
 
 def _idx_path(folder: Path, stem: str) -> Path | None:

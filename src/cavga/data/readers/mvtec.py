@@ -6,7 +6,7 @@ Image and mask meet by name, never by order.
 from collections import defaultdict
 from pathlib import Path
 
-from cavga.data.readers.published import where_to_get
+from cavga.data.readers.layouts import where_to_get
 from cavga.data.records import ANOMALOUS, NORMAL, Catalog, ImageRecord
 from cavga.errors import DataError, UsageError, unknown_name
 from cavga.images.decode import GOOD_FOLDERS, find_images, is_copy, subfolders
@@ -17,6 +17,16 @@ _SPLIT_OF_FOLDER = {
     "calibration": "calibration",
     "test": "test",
 }
+
+
+def find_mvtec(data: Path) -> Path | None:
+    """`data` if it is a category or holds some."""
+    return data if any(_is_mvtec(folder) for folder in (data, *subfolders(data))) else None
+
+
+def find_folder(data: Path) -> Path:
+    """`data`, whatever it holds."""
+    return data
 
 
 def _category_folder(data: Path, category: str | None) -> Path | None:
@@ -47,9 +57,8 @@ def _is_good(folder_name: str) -> bool:
     return folder_name.lower() in GOOD_FOLDERS
 
 
-def _load_folder(root: Path, *, category: str | None) -> Catalog:
-    if category is not None:
-        raise UsageError(f"unknown category {category!r}: {root} holds no categories; leave the category out")
+def load_folder(root: Path) -> Catalog:
+    """Every image of a folder, taken as good."""
     images = find_images(root)
     taken = [path for path in images if not is_copy(path)]
     if not taken:
@@ -70,7 +79,11 @@ def _load_folder(root: Path, *, category: str | None) -> Catalog:
     )
 
 
-def _load_mvtec(root: Path) -> Catalog:
+def load_mvtec(data: Path, *, category: str | None) -> Catalog:
+    """One category: `data` itself or a folder in it."""
+    root = _category_folder(data, category)
+    if root is None:
+        raise DataError(f"{data}: expected train/good in it for layout 'mvtec'; check the path")
     masks = _masks_by_name(root / "ground_truth")
     records, skipped = [], []
     for folder in _SPLIT_OF_FOLDER:

@@ -1,11 +1,10 @@
-"""What is published of the known data sets: where they are, how many images they have, their classes. No torch.
+"""What is published of the known data sets: how many images they have, their classes. No torch.
 
-Nothing is ever downloaded. Counts serve `cavga check`: a difference is a note, since people use subsets.
+Counts serve `cavga check`: a difference is a note, since people use subsets.
 """
 
-from pathlib import Path
-
-from cavga.data.records import CLASS_LAYOUTS, Catalog
+from cavga.data.readers.layouts import CLASS_LAYOUTS
+from cavga.data.records import Catalog
 
 MNIST_CLASSES = tuple(str(digit) for digit in range(10))
 FASHION_MNIST_CLASSES = (  # the first is called "T-shirt/top", which is no folder's name
@@ -19,43 +18,6 @@ IDX_LABEL_DIGESTS = {  # md5 of the unpacked label files: the two sets have the 
     "9018921c3c673c538a1fc5bad174d6f9": "Fashion-MNIST",
     "15d484375f8d13e6eb1aabb0c3f46965": "Fashion-MNIST",
 }
-
-_SOURCES = {  # name of a folder, its letters and digits alone -> where to get what belongs there
-    "mnist": "MNIST is at yann.lecun.com/exdb/mnist: its four IDX files go into MNIST/raw, .gz or unpacked",
-    "fashionmnist": (
-        "Fashion-MNIST is at github.com/zalandoresearch/fashion-mnist: its four IDX files go into FashionMNIST/raw, "
-        ".gz or unpacked"
-    ),
-    "cifar10": (
-        "CIFAR-10 is at www.cs.toronto.edu/~kriz/cifar.html: unpack the binary version, so that cifar10/ holds "
-        "cifar-10-batches-bin"
-    ),
-    "lag": (
-        "LAG's authors send the password (github.com/smilell/AG-CNN): unpack it so that lag/ holds non_glaucoma and "
-        "suspicious_glaucoma"
-    ),
-    "shanghaitech": (
-        "ShanghaiTech Campus is at svip-lab.github.io/dataset/campus_dataset.html: unpack it so that shanghaitech/ "
-        "holds training and testing"
-    ),
-    "mvtecad": "MVTec AD is at www.mvtec.com/company/research/datasets/mvtec-ad: unpack it into mvtec_ad/<category>",
-    "magnetictile": (
-        "the magnetic tile defects are at github.com/abin24/Magnetic-tile-defect-datasets.: put them into "
-        "magnetic_tile/ as train/good, test/good, test/<defect> and ground_truth/<defect>"
-    ),
-}
-_OTHER_NAMES = {
-    "fashion": "fashionmnist",
-    "cifar10batchesbin": "cifar10",
-    "cifar": "cifar10",
-    "lagdatabase": "lag",
-    "lagdatabasepart1": "lag",
-    "mstc": "shanghaitech",
-    "stc": "shanghaitech",
-    "mvtec": "mvtecad",
-    "mvtecanomalydetection": "mvtecad",
-}
-
 
 _NUM_TEST = 10_000  # of MNIST, Fashion-MNIST and CIFAR-10
 _MNIST_TRAIN = (5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949)
@@ -112,16 +74,6 @@ _MVTEC_AD = {
 }
 MVTEC_AD_CATEGORIES = tuple(_MVTEC_AD)
 SHANGHAITECH_SCENES = tuple(scene for scene, counts in _SHANGHAITECH.items() if counts[1])  # those with a test
-
-
-def where_to_get(path: str, *, otherwise: str = "check the path") -> str:
-    """Where the data set that this path is named after comes from, and into which folder it goes."""
-    for part in reversed(Path(path).parts[-3:]):
-        name = "".join(letter for letter in part.casefold() if letter.isalnum())
-        found = _SOURCES.get(_OTHER_NAMES.get(name, name))
-        if found:
-            return f"{found}; nothing is downloaded for you"
-    return otherwise
 
 
 def published_counts(set_name: str, part: str | None) -> dict[str, int]:
