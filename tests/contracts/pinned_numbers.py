@@ -4,6 +4,7 @@ from typing import Any
 
 # source -> module.NAME -> value. "0005" is a record in docs/decisions.
 PINNED: dict[str, dict[str, Any]] = {
+    "the text: cuts at 0.5": {"calibration.rules.PAPER_CUT": 0.5},
     "0002": {"training.loop.ADAM_BETAS": (0.5, 0.999), "training.loop.GRADIENT_NORM": 5.0},
     "0003, recalled of the supplementary": {"training.loop.DECAY_EPOCHS": 30, "training.loop.DECAY": 0.1},
     "0003, Celeb-A's DC-GAN": {"model.discriminator.INPUT_SIZE": 64, "model.discriminator.LAST_MAP_SIDE": 4},
@@ -117,8 +118,8 @@ PINNED: dict[str, dict[str, Any]] = {
     },
     "0021": {"model.prior.BORDER": 4},
     "torchvision, ImageNet": {
-        "model.encoder.IMAGENET_MEAN": (0.485, 0.456, 0.406),
-        "model.encoder.IMAGENET_STD": (0.229, 0.224, 0.225),
+        "config.backbones.IMAGENET_MEAN": (0.485, 0.456, 0.406),
+        "config.backbones.IMAGENET_STD": (0.229, 0.224, 0.225),
     },
     "Burda et al. 2016": {"training.log.ACTIVE_VARIANCE": 0.01},
     "Bergmann et al. 2021, MVTec AD": {"metrics.curves.AUPRO_LIMIT": 0.3},
@@ -260,6 +261,10 @@ DETAILS: dict[str, dict[str, str]] = {
         "images.decode": "_ORIENTATION_TAG _UPRIGHT",
     },
     "geometry of walking round a region": {"images.regions": "OUTWARD ALONG FIRST_CORNER"},
+    "not a number: a table whose entries are compared elsewhere": {
+        "prediction.lines": "_FIELDS",
+        "data.readers.layouts": "LAYOUTS",
+    },
     "how many are kept, named or shown": {
         "calibration.thresholds": "MAX_SCORES SIGNIFICANT_DIGITS",
         "images.regions": "MAX_REGIONS",

@@ -7,24 +7,32 @@ on frozen features, which are a stem of random numbers in a file. Its larger wei
 import json
 import shutil
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import cavga
+from cavga.config.backbones import BACKBONES
 from cavga.images.decode import read_image
 from cavga.runs.model_json import FORMAT_VERSION
 
 MODELS = Path(__file__).parents[1] / "models"
 NAMES = sorted(path.name for path in MODELS.iterdir())
 
+
+def with_input(**changes):
+    """The default backbone with another normalisation of its input."""
+    return replace(BACKBONES["resnet18"], **changes)
+
+
 # What acts at inference, and a value near it: the scores of the model that names it have to move.
 ACTING = [
     ("format-1", "cavga.model.latent.LOG_OFFSET", 0.101),
     ("format-1", "cavga.inference.graph.TOP_SHARE", 0.02),
-    ("format-1-default", "cavga.model.encoder.IMAGENET_MEAN", (0.486, 0.456, 0.406)),
-    ("format-1-default", "cavga.model.encoder.IMAGENET_STD", (0.23, 0.224, 0.225)),
+    ("format-1-default", "cavga.model.build.BACKBONES", {"resnet18": with_input(mean=(0.486, 0.456, 0.406))}),
+    ("format-1-default", "cavga.model.build.BACKBONES", {"resnet18": with_input(std=(0.23, 0.224, 0.225))}),
     ("format-1-default", "cavga.model.classifiers.MAP_WEIGHT", 0.51),
     ("format-1-default", "cavga.model.classifiers.CONTEXT_PATCHES", 3),
     ("format-1-default", "cavga.model.prior.BLUR_REACH", 2),

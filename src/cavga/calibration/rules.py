@@ -6,15 +6,15 @@ A new rule is an entry here and a choice of `threshold_rule` in cavga.config.sch
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from cavga.calibration.thresholds import Calibration
-
 Scores = NDArray[np.float32]
+Facts = Mapping[str, Any]  # of a calibration, as JSON holds them
+
+PAPER_CUT = 0.5  # the text: of the normalised score, and of 1 - A
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,10 @@ class ThresholdRule:
     """Of the peaks of the maps and the wanted rate."""
     follows_scores: bool
     """Whether other normal images would set other thresholds, so that folds and `cavga calibrate` make sense."""
-    guarantee: Callable[["Calibration"], str]
+    guarantee: Callable[[Facts], str]
     """What the image threshold can be trusted to do, in one sentence."""
-    summary: Callable[[Mapping[str, Any]], str]
-    """How the thresholds were set, in a few words; of a calibration as JSON, whatever version wrote it."""
+    summary: Callable[[Facts], str]
+    """How the thresholds were set, in a few words; whatever version wrote the facts."""
 
 
 def conformal_threshold(scores: Scores, rate: float) -> tuple[float, float]:
@@ -51,13 +51,16 @@ def num_needed(rate: float) -> int:
     return math.ceil(1 / rate - 1e-9) - 1
 
 
-def _conformal_guarantee(calibration: "Calibration") -> str:
-    rate, wanted = calibration.guaranteed_false_alarm_rate or 0.0, calibration.false_alarm_rate
-    held_out = f"{calibration.num_images} held-out normal images"
-    if calibration.num_folds > 1:
-        held_out = (
-            f"{calibration.num_images} normal images, each scored without its fold ({calibration.num_folds} folds),"
-        )
+def _highest_peak(peaks: Scores, rate: float) -> float:
+    threshold, _ = conformal_threshold(peaks, rate)
+    return threshold
+
+
+def _conformal_guarantee(facts: Facts) -> str:
+    rate, wanted = facts["promised_false_alarm_rate"], facts["false_alarm_rate"]
+    held_out = f"{facts['num_images']} held-out normal images"
+    if facts["num_folds"] > 1:
+        held_out = f"{facts['num_images']} normal images, each scored without its fold ({facts['num_folds']} folds),"
     if rate > wanted + 1e-9:
         return (
             f"{held_out} can promise no less than a false alarm rate of {rate:.3f}; {wanted} was asked for: give it "
@@ -69,10 +72,10 @@ def _conformal_guarantee(calibration: "Calibration") -> str:
     )
 
 
-def _conformal_summary(calibration: Mapping[str, Any]) -> str:
-    folds, count = calibration["num_folds"], calibration["num_images"]
+def _conformal_summary(facts: Facts) -> str:
+    folds, count = facts["num_folds"], facts["num_images"]
     how = f"{folds} folds of {count} good images" if folds > 1 else f"{count} held-out good images"
-    return f"{calibration['false_alarm_rate']:.0%} false alarms asked for, {how}"
+    return f"{facts['false_alarm_rate']:.0%} false alarms asked for, {how}"
 
 
 def _fixed_threshold(scores: Scores, _rate: float, image_score: str) -> tuple[float, None]:
@@ -80,35 +83,35 @@ def _fixed_threshold(scores: Scores, _rate: float, image_score: str) -> tuple[fl
     return 0.0 if image_score == "class" else float((scores.min() + scores.max()) / 2), None
 
 
-def _fixed_guarantee(calibration: "Calibration") -> str:
-    if calibration.image_score == "class":
+def _fixed_guarantee(facts: Facts) -> str:
+    if facts["image_score"] == "class":
         return (
             "an image is predicted anomalous where the classifier's anomalous logit is at least the normal one "
             "(the paper's rule); that promises no false alarm rate"
         )
     return (
-        f"the image threshold is the middle between the lowest and highest score of {calibration.num_images} "
+        f"the image threshold is the middle between the lowest and highest score of {facts['num_images']} "
         "held-out normal images (the paper's rule); it promises no false alarm rate"
     )
 
 
-def _fixed_summary(calibration: Mapping[str, Any]) -> str:
-    if calibration.get("image_score") == "class":
+def _fixed_summary(facts: Facts) -> str:
+    if facts.get("image_score") == "class":
         return "the classifier's decision"
-    return f"0.5 of the range over {calibration['num_images']} held-out good images"
+    return f"0.5 of the range over {facts['num_images']} held-out good images"
 
 
 RULES = {
     "conformal": ThresholdRule(
         image_threshold=lambda scores, rate, _score: conformal_threshold(scores, rate),
-        pixel_threshold=lambda peaks, rate: conformal_threshold(peaks, rate)[0],
+        pixel_threshold=_highest_peak,
         follows_scores=True,
         guarantee=_conformal_guarantee,
         summary=_conformal_summary,
     ),
     "fixed": ThresholdRule(
         image_threshold=_fixed_threshold,
-        pixel_threshold=lambda _peaks, _rate: 0.5,  # Paper: 0.5 of 1 - A
+        pixel_threshold=lambda _peaks, _rate: PAPER_CUT,
         follows_scores=False,
         guarantee=_fixed_guarantee,
         summary=_fixed_summary,

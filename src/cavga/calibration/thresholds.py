@@ -52,7 +52,7 @@ class Calibration:
 
     def guarantee(self) -> str:
         """One sentence for the user: what the image threshold can be trusted to do."""
-        return RULES[self.threshold_rule].guarantee(self)
+        return RULES[self.threshold_rule].guarantee(self.as_dict())
 
 
 def rounded(scores: NDArray[Any]) -> NDArray[np.float64]:

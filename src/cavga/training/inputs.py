@@ -8,10 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from cavga.arrays import Size
 from cavga.calibration.rules import RULES, num_needed
 from cavga.config.schema import RunConfig
 from cavga.config.variant import TrainingPlan
-from cavga.arrays import Size
 from cavga.data.catalog import load_catalog
 from cavga.data.manifest import sha256_of
 from cavga.data.readers.layouts import CLASS_LAYOUTS
