@@ -19,10 +19,11 @@ from cavga.export.export import export_run
 from cavga.export.writers import OPSET, onnx_model
 from cavga.images.decode import read_image
 from cavga.images.torch_resize import as_images
+from cavga.inference.formats import FORMATS
 from cavga.inference.graph import graph_of
 from cavga.inference.torch_engine import load_run
 from cavga.model.build import build
-from cavga.runs.model_json import EXPORT_SUFFIXES, FORMAT_VERSION
+from cavga.runs.model_json import FORMAT_VERSION
 from cavga.training.fit import fit_whitened
 
 SIZE = (256, 256)
@@ -67,7 +68,7 @@ def runner(path: Path, format: str) -> Runner:
 def exported(folder: Path, format: str, precision: str = "fp32") -> Path:
     """Where an export lies."""
     stem = "model" if precision == "fp32" else f"model-{precision}"
-    return folder / f"{stem}{EXPORT_SUFFIXES[format]}"
+    return folder / f"{stem}{FORMATS[format].suffix}"
 
 
 def write_ours(run: Path, data: Path, folder: Path) -> None:

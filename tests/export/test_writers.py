@@ -18,12 +18,15 @@ from cavga.config.presets import make_config
 from cavga.data.manifest import sha256_of
 from cavga.errors import DataError, ExportError, ModelFileError, UsageError
 from cavga.export.export import Exported, export_run
+from cavga.export.formats import WRITERS
 from cavga.export.parity import check_parity
 from cavga.export.writers import onnx_model
 from cavga.images.decode import read_image
+from cavga.inference.formats import FORMATS
+from cavga.inference.load_exported import check_exported, exported_hashes
 from cavga.inference.onnx_engine import OnnxEngine
 from cavga.inference.torch_engine import load_run
-from cavga.runs.model_json import check_exported, exported_hashes, load_description
+from cavga.runs.model_json import load_description
 from cavga.training.train import train
 from tests.conftest import cavga as command
 from tests.conftest import run_command, save_image, small_config, texture
@@ -165,7 +168,7 @@ def test_a_graph_that_says_something_else_is_refused_and_nothing_is_left(run, tm
                 tensor.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float32), tensor.name))
         return model
 
-    monkeypatch.setattr("cavga.export.export.onnx_model", wrong)
+    monkeypatch.setattr("cavga.export.formats.onnx_model", wrong)
     with pytest.raises(ExportError, match="nothing was written"):
         export_run(run, tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())
@@ -318,3 +321,7 @@ def test_training_ends_with_an_export(category, tmp_path):
     assert (tmp_path / "run/model.onnx").is_file()
     done = command("predict", tmp_path / "run", category / "test", "--output", tmp_path / "results")
     assert done.returncode == 0, done.stderr
+
+
+def test_every_format_has_a_writer_and_an_engine():
+    assert set(WRITERS) == set(FORMATS)

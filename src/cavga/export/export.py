@@ -2,35 +2,28 @@
 
 import json
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import onnx
 
 from cavga.arrays import Photograph
 from cavga.atomic_files import atomic_write
 from cavga.data.manifest import read_manifest_paths
 from cavga.errors import DataError, UsageError
+from cavga.export.formats import WRITERS, Exportable
 from cavga.export.parity import ExportCheck, check_parity
-from cavga.export.writers import onnx_model, torch_program
 from cavga.images.decode import read_image
 from cavga.images.tiling import Tiling
 from cavga.inference.detector import AnomalyDetector
+from cavga.inference.formats import FORMATS
 from cavga.inference.graph import InferenceGraph
-from cavga.inference.load_exported import load_exported
+from cavga.inference.load_exported import export_report_path, exported_hashes, load_exported
 from cavga.inference.torch_engine import TorchEngine
 from cavga.runs.model_json import (
     DATA_FILE,
-    EXPORT_PRECISIONS,
-    EXPORT_SUFFIXES,
     MANIFEST_FILE,
-    METADATA_KEY,
-    ONNX_FILE,
     TRAINING_FOLDER,
-    export_report_path,
-    exported_hashes,
 )
 
 NUM_CHECKED = 7  # photographs that the export is checked on
@@ -59,22 +52,23 @@ def export_run(
     Nothing is written if fp32 differs from PyTorch; fp16 and INT8 are written with their differences. The report
     lies beside the file, with ".json" added to its name. Raises UsageError, DataError or ExportError.
     """
-    if format not in EXPORT_SUFFIXES or precision not in EXPORT_PRECISIONS[format]:
-        pairs = ", ".join(f"{name} {one}" for name, known in EXPORT_PRECISIONS.items() for one in known)
+    if format not in FORMATS or precision not in FORMATS[format].precisions:
+        pairs = ", ".join(f"{name} {one}" for name, known in FORMATS.items() for one in known.precisions)
         raise UsageError(f"cannot export as {format} {precision}: expected one of {pairs}")
-    stem = "model" if precision == "fp32" else f"model-{precision}"
-    target = output or run / f"{stem}{EXPORT_SUFFIXES[format]}"
-    if target.suffix.lower() != EXPORT_SUFFIXES[format]:
-        raise UsageError(f"--output {target}: expected a name that ends in {EXPORT_SUFFIXES[format]}")
+    suffix, stem = FORMATS[format].suffix, "model" if precision == "fp32" else f"model-{precision}"
+    target = output or run / f"{stem}{suffix}"
+    if target.suffix.lower() != suffix:
+        raise UsageError(f"--output {target}: expected a name that ends in {suffix}")
     detector = AnomalyDetector.load_in_torch(run, device="cpu")
     engine, description = detector.engine, detector.description
     assert isinstance(engine, TorchEngine)
+    assert isinstance(engine.graph, InferenceGraph)
     folder = _data_folder(run, data)
     photographs = list(_seen(run, folder, detector.tiling, NUM_CHECKED))
     measured = _seen(run, folder, detector.tiling, NUM_MEASURED)
     with tempfile.TemporaryDirectory(prefix="cavga-") as scratch:
         draft = Path(scratch) / target.name
-        _write(draft, engine, description, format, precision, measured)
+        WRITERS[format](draft, Exportable(engine.graph, description, precision, measured))
         check = check_parity(engine, load_exported(draft, "cpu"), photographs, description["calibration"])
         if precision == "fp32":
             check.require_equality()
@@ -84,36 +78,6 @@ def export_run(
               "weights_sha256": description["weights_sha256"], **exported_hashes(target)}  # fmt: skip
     atomic_write(export_report_path(target), (json.dumps(report, indent=2) + "\n").encode())
     return Exported(target, format, precision, check, description)
-
-
-def _write(
-    path: Path,
-    engine: TorchEngine,
-    description: dict[str, Any],
-    format: str,
-    precision: str,
-    measured: Iterable[Photograph],
-) -> None:
-    """One file of the format, two for OpenVINO."""
-    assert isinstance(engine.graph, InferenceGraph)
-    if format == "torch":
-        path.write_bytes(torch_program(engine.graph, description))
-        return
-    model = onnx_model(engine.graph, description, in_half=precision == "fp16")
-    if precision == "int8":
-        from cavga.export.quantize import quantized
-
-        model = quantized(model, measured)
-    if format == "onnx":
-        onnx.save(model, path)
-        return
-    import openvino
-
-    with tempfile.TemporaryDirectory(prefix="cavga-") as scratch:
-        onnx.save(model, Path(scratch) / ONNX_FILE)
-        converted = openvino.convert_model(Path(scratch) / ONNX_FILE)
-    converted.set_rt_info(json.dumps(description, sort_keys=True), [METADATA_KEY])
-    openvino.save_model(converted, path, compress_to_fp16=False)
 
 
 def _data_folder(run: Path, data: Path | None) -> Path:

@@ -23,9 +23,10 @@ from cavga.images.prefetch import prefetch
 from cavga.images.regions import Region, find_regions
 from cavga.images.tiling import Tiling, tiling_of
 from cavga.inference.engine import Engine
+from cavga.inference.formats import LISTED_SUFFIXES, format_of
 from cavga.inference.load_exported import load_exported
 from cavga.inference.prepare import DecodedImage, FailedImage, prepare, read
-from cavga.runs.model_json import EXPORT_SUFFIXES, ONNX_FILE, load_description
+from cavga.runs.model_json import ONNX_FILE, load_description
 
 Source = Array | str | Path
 
@@ -78,10 +79,10 @@ class AnomalyDetector:
         path = Path(model)
         if device not in DEVICES:
             raise unknown_name("device", device, DEVICES)
-        if path.suffix.lower() in EXPORT_SUFFIXES.values():
+        if format_of(path) is not None:
             return _exported(path, device)
         if path.is_file():
-            raise ModelFileError(f"expected a run folder or an exported .onnx, .xml or .pt2 file, found {path}")
+            raise ModelFileError(f"expected a run folder or an exported {LISTED_SUFFIXES} file, found {path}")
         if (path / ONNX_FILE).is_file() and not _may_use_gpu(device):
             return _exported_of_run(path, device)
         return _run_in_torch(path, device)

@@ -19,8 +19,6 @@ TRAINING_FOLDER = "training"
 LOG_FILE = "log.jsonl"
 DATA_FILE = "data_folder"  # in the training folder: where the photographs were when the run was trained
 MANIFEST_FILE = "manifest.csv"
-EXPORT_SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2"}  # of the files of `cavga export`, by format
-EXPORT_PRECISIONS = {"onnx": ("fp32", "fp16", "int8"), "openvino": ("fp32", "int8"), "torch": ("fp32",)}
 METADATA_KEY = "cavga"  # of an exported file, under which its description stands as JSON
 
 
@@ -66,45 +64,6 @@ def check_version(description: Mapping[str, Any], path: Path) -> None:
     version = description["format_version"]
     if version != FORMAT_VERSION:
         raise ModelFileError(f"{path} has format version {version}; this cavga reads version {FORMAT_VERSION}")
-
-
-def export_report_path(exported: Path) -> Path:
-    """Where the report of an exported file lies: beside it."""
-    return exported.with_name(f"{exported.name}.json")
-
-
-def check_exported(path: Path) -> None:
-    """Raise ModelFileError if an exported file is missing, or not the one that the report beside it speaks of.
-
-    An OpenVINO model is two files, and both have to be.
-    """
-    if not path.is_file():
-        raise ModelFileError(f"{path}: no such model; `cavga export` writes one")
-    report = export_report_path(path)
-    if not report.is_file():
-        return  # a copy without its report is as good
-    try:
-        content = json.loads(report.read_text(encoding="utf-8"))
-        expected = {key: content["sha256"] if key == "sha256" else content.get(key) for key in _exported_files(path)}
-    except (ValueError, KeyError, TypeError):
-        raise ModelFileError(f"{report} is not a report of `cavga export`: export again, or remove it") from None
-    for key, found in exported_hashes(path).items():
-        if expected[key] not in (found, None):  # an earlier version's report says nothing of the .bin
-            file = _exported_files(path)[key]
-            raise ModelFileError(f"{file} is damaged: its sha256 is not the one in {report.name}; export again")
-
-
-def exported_hashes(path: Path) -> dict[str, str]:
-    """What an export's report says of its bytes; raises ModelFileError if the .bin of an .xml is missing."""
-    for file in _exported_files(path).values():
-        if not file.is_file():
-            raise ModelFileError(f"{file} is missing: an OpenVINO model is two files; copy both, or export again")
-    return {key: hashlib.sha256(file.read_bytes()).hexdigest() for key, file in _exported_files(path).items()}
-
-
-def _exported_files(path: Path) -> dict[str, Path]:
-    is_two = path.suffix.lower() == ".xml"
-    return {"sha256": path} | ({"bin_sha256": path.with_suffix(".bin")} if is_two else {})
 
 
 def _document_hash(document: Mapping[str, Any]) -> str:

@@ -8,28 +8,27 @@ from typing import TYPE_CHECKING, Any
 from cavga.calibration.stored import NEW_THRESHOLDS_KEY, calibration_path
 from cavga.cli.flags import one_of
 from cavga.cli.outcome import Outcome
-from cavga.runs.model_json import EXPORT_PRECISIONS
+from cavga.inference.formats import FORMATS, LISTED_SUFFIXES, PRECISIONS
 
 if TYPE_CHECKING:
     from cavga.export.export import Exported
-
-FORMATS = tuple(EXPORT_PRECISIONS)
-PRECISIONS = EXPORT_PRECISIONS["onnx"]  # the format that has them all
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "example: cavga export runs/screw --format onnx --output model.onnx"
     parser.add_argument("run_folder", type=Path, metavar="RUN", help="folder that `cavga train` wrote")
     parser.add_argument(
-        "--format", type=one_of("format", FORMATS), default="onnx", metavar="|".join(FORMATS), help="default onnx"
+        "--format",
+        type=one_of("format", tuple(FORMATS)),
+        default="onnx",
+        metavar="|".join(FORMATS),
+        help="default onnx",
     )
     parser.add_argument(
         "--precision", type=one_of("precision", PRECISIONS), default="fp32", metavar="|".join(PRECISIONS),
         help="of the encoder; default fp32. fp16 is for GPUs; int8 needs new thresholds (`cavga calibrate`)",
     )  # fmt: skip
-    parser.add_argument(
-        "--output", type=Path, default=None, metavar="FILE", help="default RUN/model.onnx, .xml or .pt2"
-    )
+    parser.add_argument("--output", type=Path, default=None, metavar="FILE", help=f"default RUN/model{LISTED_SUFFIXES}")
     parser.add_argument(
         "--data", type=Path, default=None, metavar="DATA",
         help="where the training photographs are now, some of which check the export; default: where they were",
