@@ -2,6 +2,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import jaxtyping
@@ -62,12 +63,39 @@ def small_config(preset: str = "recommended", variant: str = "r-u", **training):
     )
 
 
+@contextmanager
+def without_shape_checks() -> Iterator[None]:
+    """The checks of tensor shapes under pytest cannot be traced; outside of tests there are none."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        yield
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def without_exports() -> Iterator[None]:
     """Training does not end with an export, which takes as long as a hundred tests; that is tested alone."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("cavga.training.train._export", lambda _run: None)
         yield
+
+
+@pytest.fixture
+def with_exports(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Training ends with an export, as outside of tests."""
+    from cavga.export.export import export_run
+
+    monkeypatch.setattr("cavga.training.train._export", export_run)
+    with without_shape_checks():
+        yield
+
+
+@pytest.fixture
+def few_synthetic(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hardly any training on synthetic anomalies, where it does not matter how well it goes."""
+    monkeypatch.setattr("cavga.synthetic.crops.SYNTHETIC_PER_IMAGE", 1)
+    monkeypatch.setattr("cavga.training.fit_patch_classifier.NUM_STEPS", 20)
 
 
 @pytest.fixture(scope="session")
@@ -93,11 +121,8 @@ def exported_run(category: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
     run = train(category, tmp_path_factory.mktemp("runs") / "exported", small_config(variant="d-u"))
     engine, description = load_run(run, "cpu")
-    jaxtyping.config.update("jaxtyping_disable", True)  # the checks of shapes under pytest cannot be traced
-    try:
+    with without_shape_checks():
         model = onnx_model(engine.graph, description)
-    finally:
-        jaxtyping.config.update("jaxtyping_disable", False)
     (run / "model.onnx").write_bytes(model.SerializeToString())
     return run
 

@@ -30,7 +30,7 @@ SMALL = {
 
 
 @pytest.fixture
-def small_table(category, monkeypatch):
+def small_table(category, monkeypatch, few_synthetic):
     """A table of one model, its baseline, and an experiment that must fail."""
 
     def experiments(seeds, _weights):

@@ -253,8 +253,9 @@ def test_ctrl_c_is_exit_130_and_resumable(category, tmp_path):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGTERM to catch")
 def test_sigterm_is_exit_143_and_leaves_nothing_half_done(run_folder, tmp_path):
-    for i in range(2000):
-        save_image(tmp_path / f"photographs/{i:04d}.png", texture(i % 3))
+    paths = [save_image(tmp_path / f"photographs/{i}.png", texture(i)) for i in range(3)]
+    for i in range(3, 2000):
+        os.link(paths[i % 3], tmp_path / f"photographs/{i:04d}.png")
     command = [sys.executable, "-m", "cavga", "predict", run_folder, tmp_path / "photographs", "--output"]
     process = subprocess.Popen([*map(str, command), str(tmp_path / "p")], stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120

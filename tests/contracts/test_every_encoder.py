@@ -16,8 +16,7 @@ from cavga.inference.graph import graph_of
 from cavga.model.build import build
 from cavga.model.networks import whole_network
 from cavga.runs.checkpoint import load_model, save_model
-from tests.conftest import TESTED_BACKBONES, small_config
-from tests.conftest import cavga as run_command
+from tests.conftest import TESTED_BACKBONES, run_command, small_config
 
 
 def config_of(preset="recommended", variant="r-u", **model):
@@ -85,14 +84,16 @@ def test_a_run_from_before_the_field_is_one_of_resnet_18(run_folder, category, t
     assert scores[0] == scores[1]
 
 
-def test_the_command_takes_an_encoder_and_refuses_what_does_not_fit(category, squeezenet_file, tmp_path):
+@pytest.mark.usefixtures("with_exports", "few_synthetic")
+def test_the_command_takes_an_encoder_and_refuses_what_does_not_fit(category, squeezenet_file, tmp_path, capsys):
     train = ("train", category, "--output", tmp_path / "run", "--image-size", 32, "--epochs", 1)
-    wrong = run_command(*train, "--weights", squeezenet_file)
-    assert (wrong.returncode, wrong.stderr.count("\n")) == (1, 1)
-    assert "holds the weights of squeezenet1_0, not of resnet18" in wrong.stderr
-    refused = run_command(*train, "--variant", "d-u", "--encoder", "squeezenet1_0")
-    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    code, _, err = run_command(capsys, *train, "--weights", squeezenet_file)
+    assert (code, err.count("\n")) == (1, 1)
+    assert "holds the weights of squeezenet1_0, not of resnet18" in err
+    code, _, err = run_command(capsys, *train, "--variant", "d-u", "--encoder", "squeezenet1_0")
+    assert (code, err.count("\n")) == (2, 1)
     assert not (tmp_path / "run").exists()
-    done = run_command(*train, "--encoder", "squeezenet1_0", "--weights", squeezenet_file, "--json")
-    assert (done.returncode, done.stderr) == (0, "")
+    code, _, err = run_command(capsys, *train, "--encoder", "squeezenet1_0", "--weights", squeezenet_file, "--json")
+    assert (code, err) == (0, "")
     assert (tmp_path / "run/model.json").is_file()
+    assert (tmp_path / "run/model.onnx").is_file()

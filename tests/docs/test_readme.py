@@ -3,14 +3,15 @@
 import re
 import shlex
 import shutil
-import subprocess
-import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from cavga.cli.main import parse
-from tests.conftest import cavga, save_image, texture, write_category
+from cavga.config.presets import PRESETS
+from cavga.config.schema import DataConfig, TrainingConfig
+from tests.conftest import run_command, save_image, texture, write_category
 
 ROOT = Path(__file__).parents[2]
 READMES = [ROOT / "README.md", ROOT / "benchmarks/README.md", ROOT / "studies/README.md"]
@@ -36,21 +37,23 @@ def test_every_documented_command_parses(document, line):
     assert parse(shlex.split(line)[1:]).run
 
 
-def test_the_readmes_commands_and_its_python_run_as_they_stand(tmp_path):
+@pytest.mark.usefixtures("with_exports", "few_synthetic")
+def test_the_readmes_commands_and_its_python_run_as_they_stand(tmp_path, monkeypatch, capsys):
+    """All but the defaults, which are cut to an epoch at 32 px."""
+    small = replace(PRESETS["recommended"], data=DataConfig(image_size=(32, 32)), training=TrainingConfig(epochs=1))
+    monkeypatch.setitem(PRESETS, "recommended", small)
+    monkeypatch.chdir(tmp_path)
     for i in range(4):
         save_image(tmp_path / f"photos/{i}.png", texture(i))
         save_image(tmp_path / f"new_photos/{i}.png", texture(50 + i))
     write_category(tmp_path / "data/screw", num_train=4, num_good=2, num_bad=2)
     snippet = re.search(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S | re.M)
     assert snippet is not None
-    done = subprocess.run(
-        [sys.executable, "-c", snippet[1]], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
-    assert len(done.stdout.splitlines()) == 4
+    exec(compile(snippet[1], "README.md", "exec"), {})
+    assert len(capsys.readouterr().out.splitlines()) == 4
     for line in commands(ROOT / "README.md"):
-        run = cavga(*shlex.split(line)[1:], cwd=tmp_path)
-        assert run.returncode == 0, f"{line}: {run.stderr}"
+        code, _, err = run_command(capsys, *shlex.split(line)[1:])
+        assert code == 0, f"{line}: {err}"
     assert len((tmp_path / "results/predictions.jsonl").read_text().splitlines()) == 4
     assert len(list((tmp_path / "results/overlays").iterdir())) == 4
     assert (tmp_path / "runs/screw/report.html").is_file()

@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-import jaxtyping
 import numpy as np
 import onnx
 import pytest
@@ -29,7 +28,7 @@ from cavga.inference.torch_engine import load_run
 from cavga.runs.model_json import load_description
 from cavga.training.train import train
 from tests.conftest import cavga as command
-from tests.conftest import run_command, save_image, small_config, texture
+from tests.conftest import run_command, save_image, small_config, texture, without_shape_checks
 
 
 def photograph(seed: int, *, size: int = 48) -> np.ndarray:
@@ -37,11 +36,9 @@ def photograph(seed: int, *, size: int = 48) -> np.ndarray:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def without_shape_checks() -> Iterator[None]:
-    """The checks of tensor shapes under pytest cannot be traced; outside of tests there are none."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
+def traceable() -> Iterator[None]:
+    with without_shape_checks():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +112,7 @@ def test_every_kind_of_model_is_exported(preset, variant, category, tmp_path):
     assert exported.check.score_difference <= 1e-4
 
 
+@pytest.mark.usefixtures("few_synthetic")
 def test_an_aggregated_prior_of_a_frozen_encoder_is_exported(category, tmp_path):
     config = make_config(
         "recommended",
@@ -267,16 +265,14 @@ def test_a_calibrated_run_is_exported_with_its_new_thresholds_and_the_command_sa
     good = [save_image(tmp_path / f"new lamp/{i}.png", photograph(500 + i) // 2) for i in range(5)]
     code, out, _ = run_command(capsys, "calibrate", copy, tmp_path / "new lamp")
     assert (code, f"{copy / 'model.onnx'}, used by itself" in out) == (0, True)
-    done = command("export", copy)
-    assert (done.returncode, done.stderr) == (0, "")
+    code, out, err = run_command(capsys, "export", copy)
+    assert (code, err) == (0, "")
     calibrated, exported = cavga.AnomalyDetector.load(copy), cavga.AnomalyDetector.load(copy / "model.onnx")
     new = calibrated.image_threshold
     assert new != trained.image_threshold
-    assert (
-        f"thresholds: image {new:.6g}, mask {calibrated.pixel_threshold:.6g}, set by `cavga calibrate`" in done.stdout
-    )
-    assert "5 photographs of new lamp/" in done.stdout
-    assert "against PyTorch" in done.stdout
+    assert f"thresholds: image {new:.6g}, mask {calibrated.pixel_threshold:.6g}, set by `cavga calibrate`" in out
+    assert "5 photographs of new lamp/" in out
+    assert "against PyTorch" in out
     assert (exported.image_threshold, exported.pixel_threshold) == (new, calibrated.pixel_threshold)
     scores, are_anomalous = decisions_of(copy / "model.onnx", np.stack([read_image(path) for path in good]))
     assert (are_anomalous == (scores >= np.float32(new))).all()

@@ -8,7 +8,7 @@ from cavga.calibration.thresholds import MAX_SCORES, calibrate, kept_scores
 from cavga.config.schema import CalibrationConfig
 from cavga.monitoring.drift import detect_drift
 from cavga.runs.model_json import load_description, save_description
-from tests.conftest import cavga, run_command, save_image, texture
+from tests.conftest import run_command, save_image, texture
 
 NO_MAP = np.zeros((1, 1), dtype=np.float32)
 
@@ -101,17 +101,17 @@ def test_the_papers_cut_promises_nothing():
     assert detect_drift(np.linspace(0, 1, 30), good).predicted_p_value is None
 
 
-def test_the_command_on_a_new_lamp(run_folder, tmp_path):
+def test_the_command_on_a_new_lamp(run_folder, tmp_path, capsys):
     for i in range(12):
         save_image(tmp_path / f"lamp/{i:02d}.png", np.rint(texture(i) * 0.6).astype(np.uint8))
     (tmp_path / "lamp/99.png").write_bytes(b"not an image")
-    assert cavga("predict", run_folder, tmp_path / "lamp", "--output", tmp_path / "p").returncode == 4
-    done = cavga("drift", tmp_path / "p", "--against", run_folder)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("12 images, 1 more could not be read, against 12 good ones")
-    assert done.stdout.splitlines()[-1] == "scores are higher than those that set the threshold: calibrate again"
-    done = cavga("drift", tmp_path / "p/predictions.jsonl", "--against", run_folder, "--json")
-    result = json.loads(done.stdout)
+    assert run_command(capsys, "predict", run_folder, tmp_path / "lamp", "--output", tmp_path / "p")[0] == 4
+    code, out, err = run_command(capsys, "drift", tmp_path / "p", "--against", run_folder)
+    assert code == 0, err
+    assert out.startswith("12 images, 1 more could not be read, against 12 good ones")
+    assert out.splitlines()[-1] == "scores are higher than those that set the threshold: calibrate again"
+    _, out, _ = run_command(capsys, "drift", tmp_path / "p/predictions.jsonl", "--against", run_folder, "--json")
+    result = json.loads(out)
     assert (result["direction"], result["images"], result["unreadable"]) == ("higher", 12, 1)
     assert result["share"] == 1
     assert result["interval"][0] == pytest.approx(0.025 ** (1 / 12))

@@ -9,7 +9,7 @@ import pytest
 
 from cavga import AnomalyDetector
 from cavga.calibration.stored import calibration_path
-from tests.conftest import cavga, is_one_complaint, run_command, save_image, small_config, texture, write_category
+from tests.conftest import is_one_complaint, run_command, save_image, small_config, texture, write_category
 
 NUM_GOOD = 24
 
@@ -66,12 +66,12 @@ def test_a_new_lamp_raises_false_alarms_until_one_calibrates(kind, request, lamp
     assert (code, "no calibration to remove" in out) == (0, True)
 
 
-def test_the_command_says_old_and_new_thresholds_and_why(exported, lamp):
-    done = cavga("calibrate", exported, lamp / "calibrate", "--false-alarm-rate", 0.01)
-    assert done.returncode == 0, done.stderr
-    assert "good photographs anomalous (100%)" in done.stdout
-    assert "at least 99 of them" in done.stdout  # what 0.01 takes
-    assert "not known here: what the model was trained on" in done.stdout
+def test_the_command_says_old_and_new_thresholds_and_why(exported, lamp, capsys):
+    code, out, err = run_command(capsys, "calibrate", exported, lamp / "calibrate", "--false-alarm-rate", 0.01)
+    assert code == 0, err
+    assert "good photographs anomalous (100%)" in out
+    assert "at least 99 of them" in out  # what 0.01 takes
+    assert "not known here: what the model was trained on" in out
     assert exported.with_name("model.onnx.calibration.json").is_file()
 
 

@@ -23,7 +23,7 @@ from cavga.images.tiling import Tiling
 from cavga.inference.torch_engine import TorchEngine
 from cavga.training import loop as training
 from cavga.training.train import train
-from tests.conftest import run_command, save_image
+from tests.conftest import run_command, save_image, without_shape_checks
 
 TILE = 128
 
@@ -208,13 +208,8 @@ def test_the_same_run_again_and_one_that_was_interrupted_end_with_the_same_bits(
 
 
 def test_an_exported_model_gives_what_pytorch_gives(data, tiled, tmp_path):
-    import jaxtyping
-
-    jaxtyping.config.update("jaxtyping_disable", True)  # checks of shapes cannot be traced
-    try:
+    with without_shape_checks():
         check = export_run(tiled, tmp_path / "model.onnx").check
-    finally:
-        jaxtyping.config.update("jaxtyping_disable", False)
     assert (check.num_photographs, check.sizes[0]) == (7, (TILE, TILE))  # on tiles, not on whole photographs
     exported = cavga.AnomalyDetector.load(tmp_path / "model.onnx")
     paths = sorted((data / "test").rglob("*.png"))
