@@ -7,9 +7,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from cavga.benchmark.baselines import explanations
+from cavga.benchmark.baselines import explanations, index
 from cavga.benchmark.baselines.label_classifier import ExplanationGraph, LabelClassifier
-from cavga.benchmark.baselines.run_baseline import LABELLED
 from cavga.benchmark.experiments.experiment import Experiment
 from cavga.benchmark.experiments.index import TABLES
 from cavga.benchmark.runner import run_table
@@ -21,6 +20,7 @@ from tests.conftest import run_command
 from tests.data.made_sets import lag
 
 CPU = torch.device("cpu")
+LABELLED = index.of_kind(index.LABELLED)
 SMALL = {
     "data": {"image_size": (32, 32)},
     "model": {"variant": "r-w", "weights": "none", "stages": (2,)},

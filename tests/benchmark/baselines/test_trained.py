@@ -7,11 +7,11 @@ import pytest
 import torch
 from skimage.metrics import structural_similarity
 
+from cavga.benchmark.baselines import index
 from cavga.benchmark.baselines.advae import AdvaeGraph
 from cavga.benchmark.baselines.ae_ssim import REACH, ssim
 from cavga.benchmark.baselines.autoencoder import bernoulli_map, make_autoencoder
 from cavga.benchmark.baselines.gamma_vae_g import GammaVaeGraph
-from cavga.benchmark.baselines.run_baseline import TRAINED
 from cavga.config.backbones import DCGAN_STAGES
 from cavga.config.presets import make_config
 from cavga.errors import TrainingError
@@ -19,6 +19,7 @@ from cavga.images.torch_resize import as_images
 from cavga.inference.torch_engine import TorchEngine
 
 CPU = torch.device("cpu")
+TRAINED = index.of_kind(index.TRAINED)
 
 
 def config(**training):

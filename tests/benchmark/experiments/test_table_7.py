@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from dataclasses import replace
 
-from cavga.benchmark.baselines.run_baseline import TRAINED
+from cavga.benchmark.baselines import index
 from cavga.benchmark.experiments.experiment import merge
 from cavga.benchmark.experiments.index import TABLES
 from cavga.benchmark.experiments.selection import Selection
@@ -12,6 +12,7 @@ from cavga.benchmark.experiments.table_7 import CLASSES_OF, table7_experiments
 from cavga.benchmark.runner import run_table
 from tests.data.made_sets import idx
 
+TRAINED = index.of_kind(index.TRAINED)
 ROWS = 2 + len(TRAINED)
 
 

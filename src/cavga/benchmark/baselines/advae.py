@@ -7,11 +7,13 @@ image's gradient by its own, for a score must not depend on the batch. The image
 is that of any map here: the mean of its highest 1 %. Nothing in its training makes attention high on anomalies.
 """
 
+from functools import partial
+
 import torch
 from numpy import uint8
 from numpy.typing import NDArray
 
-from cavga.benchmark.baselines.autoencoder import bernoulli_map, kl_of, make_autoencoder, output_of, train_network
+from cavga.benchmark.baselines.autoencoder import evidence_terms, make_autoencoder, output_of, train_network
 from cavga.config.schema import RunConfig
 from cavga.inference.graph import GraphOutput, ScoringGraph, enlarged, map_score
 from cavga.shapes import Images, Scalar, ScoreMap
@@ -19,6 +21,7 @@ from cavga.shapes import Images, Scalar, ScoreMap
 UNITS = 32  # the authors' code
 STAGE = 2  # of the encoder: 128 channels at a quarter of the size, as in the authors' code
 SMALLEST_NORM = 1e-5
+untrained = partial(make_autoencoder, units=UNITS, is_variational=True)
 
 
 class AdvaeGraph(ScoringGraph):
@@ -30,18 +33,17 @@ class AdvaeGraph(ScoringGraph):
     def __init__(self, config: RunConfig) -> None:
         super().__init__(config.data.image_size)
         self.config = config
-        self.model = make_autoencoder(config, units=UNITS, is_variational=True)
+        self.model = untrained(config)
 
     def fit(self, images: NDArray[uint8], device: torch.device) -> None:
         """Train on all images, from the start."""
-        self.model = make_autoencoder(self.config, units=UNITS, is_variational=True)
+        self.model = untrained(self.config)
         train_network(self, self.objective, images, self.config.training, device)
 
     def objective(self, images: Images, noise: torch.Generator) -> Scalar:
         """Reconstruction of a sample, summed over pixels, plus KL; the mean of the images."""
-        output = self.model(images, noise)
-        reconstruction = bernoulli_map(output.reconstruction_logits, images).sum(dim=(1, 2))
-        return (reconstruction + kl_of(output.latent)).mean()
+        reconstruction, kl = evidence_terms(self.model, images, noise)
+        return (reconstruction + kl).mean()
 
     def score_images(self, images: Images) -> GraphOutput:
         """The anomaly attention, enlarged, and the mean of its highest 1 %."""

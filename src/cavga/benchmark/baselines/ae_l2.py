@@ -5,16 +5,19 @@ Bergmann et al., "Improving Unsupervised Defect Segmentation by Applying Structu
 squared residual of every pixel, the image's score its mean.
 """
 
+from functools import partial
+
 import torch
 from numpy import uint8
 from numpy.typing import NDArray
 
-from cavga.benchmark.baselines.autoencoder import make_autoencoder, output_of, train_network
+from cavga.benchmark.baselines.autoencoder import make_autoencoder, output_of, reconstructed, train_network
 from cavga.config.schema import RunConfig
 from cavga.inference.graph import GraphOutput, ScoringGraph
 from cavga.shapes import Images, Scalar, ScoreMap
 
 UNITS = 100  # the paper's
+untrained = partial(make_autoencoder, units=UNITS, is_variational=False)
 
 
 class AeL2Graph(ScoringGraph):
@@ -23,11 +26,11 @@ class AeL2Graph(ScoringGraph):
     def __init__(self, config: RunConfig) -> None:
         super().__init__(config.data.image_size)
         self.config = config
-        self.model = make_autoencoder(config, units=UNITS, is_variational=False)
+        self.model = untrained(config)
 
     def fit(self, images: NDArray[uint8], device: torch.device) -> None:
         """Train on all images, from the start."""
-        self.model = make_autoencoder(self.config, units=UNITS, is_variational=False)
+        self.model = untrained(self.config)
         train_network(self, self.objective, images, self.config.training, device)
 
     def objective(self, images: Images, _noise: torch.Generator) -> Scalar:
@@ -40,5 +43,5 @@ class AeL2Graph(ScoringGraph):
 
     def residual(self, images: Images) -> ScoreMap:
         """The squared residual of every pixel, mean of its colours."""
-        reconstructions = self.model.decoder(self.model.encode(images).mu).sigmoid()
+        reconstructions = reconstructed(self.model, images)
         return (images - reconstructions).square().mean(dim=1)

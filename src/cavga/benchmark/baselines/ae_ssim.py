@@ -6,11 +6,13 @@ Similarity" (IEEE Transactions on Image Processing 2004), in a Gaussian window o
 every pixel, the image's score its mean. The paper's images are grey; here it is the mean over the three colours.
 """
 
+from functools import partial
+
 import torch
 from numpy import uint8
 from numpy.typing import NDArray
 
-from cavga.benchmark.baselines.autoencoder import make_autoencoder, output_of, train_network
+from cavga.benchmark.baselines.autoencoder import make_autoencoder, output_of, reconstructed, train_network
 from cavga.config.schema import RunConfig
 from cavga.inference.graph import GraphOutput, ScoringGraph
 from cavga.model.blur import blurred
@@ -19,6 +21,7 @@ from cavga.shapes import Images, Scalar, ScoreMap
 UNITS = 100  # the paper's
 SIGMA, REACH = 1.5, 5  # px: Wang's window of 11 x 11
 C1, C2 = 0.01**2, 0.03**2  # Wang's, for pixels in [0, 1]
+untrained = partial(make_autoencoder, units=UNITS, is_variational=False)
 
 
 class AeSsimGraph(ScoringGraph):
@@ -27,11 +30,11 @@ class AeSsimGraph(ScoringGraph):
     def __init__(self, config: RunConfig) -> None:
         super().__init__(config.data.image_size)
         self.config = config
-        self.model = make_autoencoder(config, units=UNITS, is_variational=False)
+        self.model = untrained(config)
 
     def fit(self, images: NDArray[uint8], device: torch.device) -> None:
         """Train on all images, from the start."""
-        self.model = make_autoencoder(self.config, units=UNITS, is_variational=False)
+        self.model = untrained(self.config)
         train_network(self, self.objective, images, self.config.training, device)
 
     def objective(self, images: Images, _noise: torch.Generator) -> Scalar:
@@ -44,7 +47,7 @@ class AeSsimGraph(ScoringGraph):
 
     def dissimilarity(self, images: Images) -> ScoreMap:
         """1 - SSIM of image and reconstruction around every pixel, in [0, 2]."""
-        reconstructions = self.model.decoder(self.model.encode(images).mu).sigmoid()
+        reconstructions = reconstructed(self.model, images)
         return (1 - ssim(images, reconstructions)).mean(dim=1)
 
 

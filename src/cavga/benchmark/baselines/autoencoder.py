@@ -113,6 +113,17 @@ def bernoulli_map(logits: Images, images: Images) -> ScoreMap:
     return each.mean(dim=1)
 
 
+def reconstructed(model: Cavga, images: Images) -> Images:
+    """What an autoencoder makes of images at the mean of z, in [0, 1]."""
+    return model.decoder(model.encode(images).mu).sigmoid()
+
+
+def evidence_terms(model: Cavga, images: Images, noise: torch.Generator) -> tuple[Scores, Scores]:
+    """Of each image what a VAE minimises: the reconstruction of a sample, summed over pixels, and the KL."""
+    output = model(images, noise)
+    return bernoulli_map(output.reconstruction_logits, images).sum(dim=(1, 2)), kl_of(output.latent)
+
+
 def kl_of(latent: Latent) -> Scores:
     """KL(q(z|x) || N(0, I)) of each image, the sum over its units."""
     each: Tensor = 0.5 * (latent.mu.square() + latent.logvar.exp() - 1 - latent.logvar)

@@ -9,13 +9,15 @@ gamma^2 is set to its optimum, the mean squared error of the batch, at every ste
 for up to hundreds of steps; here there are NUM_STEPS, and one that would raise the energy is halved instead.
 """
 
+from functools import partial
+
 import torch
 from jaxtyping import Float
 from numpy import uint8
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cavga.benchmark.baselines.autoencoder import kl_of, make_autoencoder, output_of, train_network
+from cavga.benchmark.baselines.autoencoder import kl_of, make_autoencoder, output_of, reconstructed, train_network
 from cavga.config.schema import RunConfig
 from cavga.inference.graph import GraphOutput, ScoringGraph
 from cavga.shapes import Images, Scalar, Scores
@@ -26,6 +28,7 @@ CHANGE_WEIGHT = 0.05  # lambda, the paper's
 NUM_STEPS = 3  # what a processor can do: a forward and a backward pass each, for every image that is scored
 VARIANCE_MOMENTUM = 0.05
 SMALLEST_VARIANCE = 1e-6
+untrained = partial(make_autoencoder, units=UNITS, is_variational=True)
 
 
 class GammaVaeGraph(ScoringGraph):
@@ -39,12 +42,12 @@ class GammaVaeGraph(ScoringGraph):
     def __init__(self, config: RunConfig) -> None:
         super().__init__(config.data.image_size)
         self.config = config
-        self.model = make_autoencoder(config, units=UNITS, is_variational=True)
+        self.model = untrained(config)
         self.register_buffer("variance", torch.ones(()))  # gamma^2
 
     def fit(self, images: NDArray[uint8], device: torch.device) -> None:
         """Train on all images, from the start."""
-        self.model = make_autoencoder(self.config, units=UNITS, is_variational=True)
+        self.model = untrained(self.config)
         self.variance.fill_(1.0)
         train_network(self, self.objective, images, self.config.training, device)
         self.model.requires_grad_(False)  # from here on gradients are those of images
@@ -84,7 +87,7 @@ class GammaVaeGraph(ScoringGraph):
 
     def energy(self, images: Images, originals: Images) -> tuple[Scores, Float[Tensor, "batch 3 height width"]]:
         """E of images that started as `originals`, summed over pixels, and their residuals."""
-        residual = images - self.model.decoder(self.model.encode(images).mu).sigmoid()
+        residual = images - reconstructed(self.model, images)
         squared = residual.square().mean(dim=1).sum(dim=(1, 2)) / (2 * self.variance)
         change = (images - originals).abs().mean(dim=1).sum(dim=(1, 2))
         return squared + CHANGE_WEIGHT * change, residual

@@ -1,10 +1,9 @@
 """Baselines: other methods in the same harness, thresholds, test images and metrics as CAVGA's own rows.
 
 Some read the features of another experiment's run. The others train a network of their own, some of them on image
-labels. A baseline is one file in cavga.benchmark.baselines and one line in a table here.
+labels. Their list is cavga.benchmark.baselines.index.
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,16 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from cavga.benchmark.baselines.advae import AdvaeGraph
-from cavga.benchmark.baselines.ae_l2 import AeL2Graph
-from cavga.benchmark.baselines.ae_ssim import AeSsimGraph
 from cavga.benchmark.baselines.autoencoder import network_config
-from cavga.benchmark.baselines.beta_vae import BetaVaeGraph
-from cavga.benchmark.baselines.explanations import cam, guided_backprop, smoothgrad
-from cavga.benchmark.baselines.gamma_vae_g import GammaVaeGraph
-from cavga.benchmark.baselines.label_classifier import Explain, ExplanationGraph
-from cavga.benchmark.baselines.padim import PadimGraph
-from cavga.benchmark.baselines.patchcore import PatchcoreGraph
+from cavga.benchmark.baselines.index import BASELINES, LABELLED, TRAINED
+from cavga.benchmark.baselines.label_classifier import ExplanationGraph
 from cavga.benchmark.experiments.experiment import Experiment
 from cavga.config.schema import RunConfig
 from cavga.data.dataset import cache_images
@@ -33,18 +25,6 @@ from cavga.inference.torch_engine import TorchEngine, choose_device, load_run
 from cavga.training.fit_thresholds import set_thresholds
 from cavga.training.inputs import TrainingData, gather_training_images
 from cavga.training.run_folder import encoder_label, provenance
-
-FeatureBaseline = PadimGraph | PatchcoreGraph
-TrainedBaseline = AeL2Graph | AeSsimGraph | BetaVaeGraph | AdvaeGraph | GammaVaeGraph
-ON_FEATURES: Mapping[str, type[FeatureBaseline]] = {"padim": PadimGraph, "patchcore": PatchcoreGraph}
-TRAINED: Mapping[str, type[TrainedBaseline]] = {
-    "ae_l2": AeL2Graph,
-    "ae_ssim": AeSsimGraph,
-    "beta_vae": BetaVaeGraph,
-    "advae": AdvaeGraph,
-    "gamma_vae_g": GammaVaeGraph,
-}
-LABELLED: Mapping[str, Explain] = {"cam": cam, "guided_backprop": guided_backprop, "smoothgrad": smoothgrad}
 
 
 def run_baseline(experiment: Experiment, data: Path, run: Path, output: Path) -> dict[str, Any]:
@@ -77,17 +57,18 @@ def run_baseline(experiment: Experiment, data: Path, run: Path, output: Path) ->
 
 def _start(
     experiment: Experiment, config: RunConfig, inputs: TrainingData, run: Path, output: Path
-) -> tuple[FeatureBaseline | TrainedBaseline | ExplanationGraph, torch.device, dict[str, Any]]:
+) -> tuple[Any, torch.device, dict[str, Any]]:
     """The baseline before it is fitted, where it computes, and what a model.json would say of it."""
-    if experiment.method in TRAINED:
-        device, graph = choose_device(config.training.device), TRAINED[experiment.method](config)
+    found = BASELINES[experiment.method]
+    if found.kind == TRAINED:
+        device, graph = choose_device(config.training.device), found.make(config)
         origin = provenance(inputs, config, device=str(device), seconds=0.0)
         origin["encoder"] = encoder_label(network_config(config, units=1))
         return graph, device, {"variant": experiment.method, "provenance": origin, "weights_sha256": None}
-    if experiment.method in LABELLED:
+    if found.kind == LABELLED:
         bad, size = inputs.anomalous, config.data.image_size
         labelled = cache_images(bad, inputs.hashes_of(bad), size=size, folder=run)
-        baseline = ExplanationGraph(LABELLED[experiment.method], config, labelled)
+        baseline = ExplanationGraph(found.make, config, labelled)
         origin = provenance(inputs, config, device=config.training.device, seconds=0.0)
         description = {"variant": experiment.method, "provenance": origin, "weights_sha256": None}
         return baseline, choose_device(config.training.device), description
@@ -95,5 +76,5 @@ def _start(
     engine, description = load_run(output / base.folder, "auto")
     assert isinstance(engine.graph, InferenceGraph)
     features = engine.graph.model
-    on_features = ON_FEATURES[experiment.method](features, image_size=config.data.image_size, seed=experiment.seed)
+    on_features = found.make(features, image_size=config.data.image_size, seed=experiment.seed)
     return on_features, engine.device, description

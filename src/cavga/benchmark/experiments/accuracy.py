@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from cavga.benchmark.baselines.index import ON_FEATURES, in_table
 from cavga.benchmark.experiments.experiment import (
     ELPV,
     FROZEN_PAPER,
@@ -37,10 +38,7 @@ def demo_experiments(seeds: Sequence[int], _weights: str | None) -> list[Experim
                     continue  # minutes an experiment
                 overrides = merge(base, extra)
                 experiments.append(Experiment(name, texture, preset=preset, overrides=overrides, seed=seed, note=note))
-            experiments.append(
-                Experiment("PaDiM, same features", texture, "padim", overrides=base, seed=seed,
-                     features_of="recommended", note="control")
-            )  # fmt: skip
+            experiments += _same_features("demo", texture, base, seed, features_of="recommended")
     return experiments
 
 
@@ -61,8 +59,7 @@ def screw_experiments(seeds: Sequence[int], weights: str | None) -> list[Experim
             experiments.append(
                 Experiment(name, SCREW, preset=preset, overrides=merge(base, extra), seed=seed, note=note)
             )
-        experiments.append(Experiment("PaDiM, same features", SCREW, "padim", overrides=base, seed=seed,
-                          features_of="recommended", note="control"))  # fmt: skip
+        experiments += _same_features("screw", SCREW, base, seed, features_of="recommended")
     return experiments
 
 
@@ -78,9 +75,7 @@ def accuracy_experiments(seeds: Sequence[int], weights: str | None) -> list[Expe
     for seed in seeds:
         for data in (TILE, SCREW, JUICE, ELPV):
             experiments.append(Experiment("r-s, recommended", data, overrides=r_s, seed=seed))
-            for name, method in (("PaDiM, same features", "padim"), ("PatchCore, same features", "patchcore")):
-                experiments.append(Experiment(name, data, method, overrides=base, seed=seed,
-                                  features_of="r-s, recommended", note="control"))  # fmt: skip
+            experiments += _same_features("accuracy", data, base, seed, features_of="r-s, recommended")
             if seed != seeds[0]:
                 continue
             experiments.append(Experiment("r-u, recommended", data, overrides=base, seed=seed))
@@ -89,3 +84,12 @@ def accuracy_experiments(seeds: Sequence[int], weights: str | None) -> list[Expe
                 Experiment("r-u, paper", data, preset="paper", overrides=overrides, seed=seed, note=FROZEN_PAPER_NOTE)
             )
     return experiments
+
+
+def _same_features(table: str, data: str, base: Overrides, seed: int, *, features_of: str) -> list[Experiment]:
+    """The baselines of a table that stand on the features of one of its experiments."""
+    return [
+        Experiment(f"{baseline.name}, same features", data, method, overrides=base, seed=seed,
+                   features_of=features_of, note="control")
+        for method, baseline in in_table(table, ON_FEATURES)
+    ]  # fmt: skip

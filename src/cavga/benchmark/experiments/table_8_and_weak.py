@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from cavga.benchmark.baselines.index import ON_FEATURES, in_table
 from cavga.benchmark.experiments.experiment import SCREW, TILE, Experiment, Overrides, merge
 from cavga.config.presets import PRESETS
 from cavga.demo.run import TEXTURE_SETTINGS
@@ -95,10 +96,11 @@ def contamination_experiments(seeds: Sequence[int], weights: str | None) -> list
                     experiments.append(Experiment(name, data, overrides=overrides, seed=seed, contamination=share))
             first = CONTAMINATION_VARIANTS[0]
             overrides, _ = _at_128_px(first, "recommended", data, weights)
-            for method, title in (("padim", "PaDiM"), ("patchcore", "PatchCore")):
+            for method, baseline in in_table("contamination", ON_FEATURES):
                 for share in CONTAMINATION_SHARES:
+                    name = contaminated_name(baseline.name, share)
                     experiments.append(
-                        Experiment(contaminated_name(title, share), data, method, overrides=overrides, seed=seed,
+                        Experiment(name, data, method, overrides=overrides, seed=seed,
                              features_of=contaminated_name(first, share), contamination=share, note="control")
                     )  # fmt: skip
     return experiments

@@ -5,6 +5,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from cavga.benchmark.baselines.index import LABELLED, ON_FEATURES, Baseline, in_table
 from cavga.benchmark.experiments.experiment import TILE, Experiment, Overrides, merge
 from cavga.data.readers.published import MVTEC_AD_CATEGORIES, SHANGHAITECH_SCENES
 
@@ -21,7 +22,7 @@ def table3_experiments(seeds: Sequence[int], weights: str | None) -> list[Experi
     experiments: list[Experiment] = []
     for seed in seeds:
         for data, chosen in [*places, (TILE, {})]:
-            experiments += _experiments(data, chosen, WEAK, seed, weights, baselines=("padim", "patchcore"))
+            experiments += _experiments(data, chosen, WEAK, seed, weights, baselines=in_table("table3", ON_FEATURES))
     return experiments
 
 
@@ -40,7 +41,7 @@ def table5_experiments(seeds: Sequence[int], weights: str | None) -> list[Experi
     """LAG, good images only, as in the paper; then what the paper holds against it, which sees image labels."""
     experiments: list[Experiment] = []
     for seed in seeds:
-        experiments += _experiments("lag", {}, UNSUPERVISED, seed, weights, baselines=("padim",))
+        experiments += _experiments("lag", {}, UNSUPERVISED, seed, weights, baselines=in_table("table5", ON_FEATURES))
         experiments += _explanations("lag", seed, weights)
     return experiments
 
@@ -55,12 +56,18 @@ def _explanations(data: str, seed: int, weights: str | None) -> Iterator[Experim
     }
     note = "baseline; sees anomalous training images: explains a ResNet-18 that is trained on image labels"
     note += "" if has_layer4 else "; to layer3: the weights file ends there"
-    for method, name in (("cam", "CAM"), ("guided_backprop", "GBP"), ("smoothgrad", "SmoothGrad")):
-        yield Experiment(name, data, method, overrides=overrides, seed=seed, with_spare=True, note=note)
+    for method, baseline in in_table("table5", LABELLED):
+        yield Experiment(baseline.name, data, method, overrides=overrides, seed=seed, with_spare=True, note=note)
 
 
 def _experiments(
-    data: str, chosen: Overrides, variants: Sequence[str], seed: int, weights: str | None, *, baselines: Sequence[str]
+    data: str,
+    chosen: Overrides,
+    variants: Sequence[str],
+    seed: int,
+    weights: str | None,
+    *,
+    baselines: Sequence[tuple[str, Baseline]],
 ) -> Iterator[Experiment]:
     """The variants with preset `paper`, then those and r-s with `recommended`, then baselines on r-u's features."""
     is_extra = data == TILE
@@ -76,9 +83,8 @@ def _experiments(
             yield Experiment(f"{variant}, {preset}", data, preset=preset, overrides=merge(chosen, model), seed=seed,
                        note=note, is_extra=is_extra)  # fmt: skip
     base = merge(chosen, {"model": {"variant": "r-u", "weights": weights or "imagenet"}})
-    for method in baselines:
-        name = {"padim": "PaDiM", "patchcore": "PatchCore"}[method]
-        yield Experiment(f"{name}, same features", data, method, overrides=base, seed=seed,
+    for method, baseline in baselines:
+        yield Experiment(f"{baseline.name}, same features", data, method, overrides=base, seed=seed,
                    features_of="r-u, recommended", note="control", is_extra=is_extra)  # fmt: skip
 
 

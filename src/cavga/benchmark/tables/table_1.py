@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch.overrides import TorchFunctionMode
 
+from cavga.benchmark.baselines.index import BASELINES, LABELLED, TRAINED, of_kind
 from cavga.benchmark.baselines.label_classifier import ExplanationGraph
-from cavga.benchmark.baselines.run_baseline import LABELLED, ON_FEATURES, TRAINED
 from cavga.benchmark.experiments.index import PROPERTIES_TABLE
 from cavga.benchmark.experiments.selection import Selection
 from cavga.config.presets import PRESETS, make_config
@@ -31,11 +31,6 @@ PROPERTIES = (
 )
 YES, NO, NOT_SHOWN = "yes", "no", "not shown"
 IMAGE_SIZE = (256, 256)  # the paper's
-BASELINE_NAMES = {
-    "padim": "PaDiM, features of r-u", "patchcore": "PatchCore, features of r-u", "ae_l2": "AE_L2",
-    "ae_ssim": "AE_SSIM", "beta_vae": "beta-VAE", "advae": "ADVAE", "gamma_vae_g": "gamma-VAE_g",
-    "cam": "CAM, image labels", "guided_backprop": "GBP, image labels", "smoothgrad": "SmoothGrad, image labels",
-}  # fmt: skip
 TEST_OF = {  # the test that shows an answer
     "u draws none": "tests/training/test_inputs.py::test_other_variants_take_no_bad_images",
     "w draws": "tests/training/test_inputs.py::test_without_labelled_ones_some_of_the_test_set_are_drawn_by_seed",
@@ -80,7 +75,7 @@ def methods(selection: Selection) -> list[Method]:
         for variant in sorted(VARIANTS, key=lambda name: ("uws".index(VARIANTS[name].supervision), name))
         if preset != "paper" or VARIANTS[variant].supervision != "s"
     ]
-    found = [*ours, *(Method(name, kind, None) for kind, name in BASELINE_NAMES.items())]
+    found = [*ours, *(Method(baseline.title, kind, None) for kind, baseline in BASELINES.items())]
     for name in selection.variants:
         if name not in {method.kind for method in found}:
             raise unknown_name("variant", name, dict.fromkeys(method.kind for method in found))
@@ -116,17 +111,19 @@ def build_method(method: Method, image_size: tuple[int, int]) -> ScoringGraph:
     if method.preset is not None:
         config = make_config(method.preset, size, {"model": {"variant": method.kind}})
         return graph_of(build(config.model, image_size=image_size), config).eval()
-    if method.kind in TRAINED:
-        graph: ScoringGraph = TRAINED[method.kind](make_config("paper", size, {"model": {"variant": "d-u"}}))
+    found = BASELINES[method.kind]
+    if found.kind == TRAINED:
+        graph: ScoringGraph = found.make(make_config("paper", size, {"model": {"variant": "d-u"}}))
         return graph.eval()
-    if method.kind in LABELLED:
+    if found.kind == LABELLED:
         config = make_config("recommended", size, {"model": {"variant": "r-w", "weights": "none", "stages": (4,)}})
         none = np.zeros((0, *image_size, 3), dtype=np.uint8)
-        return ExplanationGraph(LABELLED[method.kind], config, none).eval()
+        return ExplanationGraph(found.make, config, none).eval()
     config = make_config("recommended", size, {"model": {"variant": "r-u"}})
-    baseline = ON_FEATURES[method.kind](build(config.model, image_size=image_size), image_size=image_size, seed=0)
+    baseline: Any = found.make(build(config.model, image_size=image_size), image_size=image_size, seed=0)
     baseline.fit(np.full((2, *image_size, 3), 128, dtype=np.uint8), torch.device("cpu"))
-    return baseline.eval()
+    fitted: ScoringGraph = baseline.eval()
+    return fitted
 
 
 class _Enlarging(TorchFunctionMode):
@@ -156,7 +153,7 @@ def native_grid(graph: ScoringGraph, image_size: tuple[int, int]) -> tuple[int, 
 def latent_shape(graph: ScoringGraph, image_size: tuple[int, int]) -> tuple[int, ...] | None:
     """Channels, rows and columns of mu, channels alone of a vector; None of a method without a latent variable."""
     model = getattr(graph, "model", None)
-    is_own = isinstance(graph, (InferenceGraph, *TRAINED.values()))
+    is_own = isinstance(graph, (InferenceGraph, *of_kind(TRAINED).values()))
     if not isinstance(model, Cavga) or not is_own:
         return None
     with torch.no_grad():
@@ -167,7 +164,7 @@ def latent_shape(graph: ScoringGraph, image_size: tuple[int, int]) -> tuple[int,
 def _data_answer(method: Method) -> Answer:
     if method.kind.endswith("-w"):
         return Answer(NO, "2 % of the anomalous images, labelled, if none is labelled for training", TEST_OF["w draws"])
-    if method.kind in LABELLED:
+    if method.kind in of_kind(LABELLED):
         return Answer(NO, "it explains a classifier of image labels", TEST_OF["labels"])
     if method.kind.endswith("-s"):
         why = (
@@ -181,11 +178,10 @@ def _modes_answer(method: Method) -> Answer:
     if method.preset == "paper":
         why = "at the budgets that were run here near chance in pixels, or far below the baselines (docs/claims.md)"
         return Answer(NOT_SHOWN, why, "")
-    if method.kind == "advae":
-        return Answer(NOT_SHOWN, "nothing in its training makes attention high on what is not normal", "")
-    if method.kind in LABELLED:
-        return Answer(NOT_SHOWN, "its map shows what the classifier was taught to tell apart", "")
-    if method.kind in TRAINED:
+    found = BASELINES.get(method.kind)
+    if found is not None and found.no_modes:
+        return Answer(NOT_SHOWN, found.no_modes, "")
+    if found is not None and found.kind == TRAINED:
         return Answer(YES, "a brighter and a darker place in one image", TEST_OF["modes, trained"])
     return Answer(YES, "a brighter and a darker place in one image", TEST_OF["modes"])
 
