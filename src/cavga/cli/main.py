@@ -9,28 +9,30 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
+from importlib.util import find_spec
 
 from cavga._version import __version__
-from cavga.cli.commands import (
-    benchmark,
-    bundle,
-    calibrate,
-    check,
-    compare,
-    demo,
-    drift,
-    evaluate,
-    export,
-    predict,
-    pretrain,
-    profile,
-    train,
-)
 from cavga.cli.flags import OneLineParser
 from cavga.cli.outcome import FAILED, INTERRUPTED, TERMINATED, Outcome
 from cavga.cli.signals import Terminated, sigterm_raises
 from cavga.errors import CavgaError, UsageError, unknown_name
 
+COMMANDS = {  # a command is a module of cavga.cli.commands, and one line here
+    "demo": "train and evaluate on the bundled photographs",
+    "check": "list what is in a data set and everything wrong with it",
+    "train": "learn what normal looks like from good images",
+    "evaluate": "measure a trained run, or maps made elsewhere, on labelled test images",
+    "export": "write a trained model as one file for runtimes without torch",
+    "predict": "score images and folders",
+    "bundle": "collect a model and all that predicting needs, for a machine without network",
+    "calibrate": "set the thresholds of a trained model by new photographs of good parts",
+    "compare": "say whether one of two evaluations of the same images is better",
+    "drift": "say whether the scores of now are still like those that set the thresholds",
+    "profile": "measure where the time of a prediction goes",
+    "pretrain": "train the DC-GAN parts on a folder of any images, for --gan-weights",
+    "benchmark": "measure a table of the paper, or one of our own, and write it as a page",
+}
 _HINTS = {  # command -> how an interrupted one goes on
     "train": "; the same command with --resume goes on from the last checkpoint, or from the start if there is none",
     "pretrain": "; the same command with --resume goes on from the last checkpoint",
@@ -64,31 +66,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     """Read the flags of one command; raises UsageError."""
-    known = {
-        "demo": (demo.add_flags, "train and evaluate on the bundled photographs"),
-        "check": (check.add_flags, "list what is in a data set and everything wrong with it"),
-        "train": (train.add_flags, "learn what normal looks like from good images"),
-        "evaluate": (evaluate.add_flags, "measure a trained run, or maps made elsewhere, on labelled test images"),
-        "export": (export.add_flags, "write a trained model as one file for runtimes without torch"),
-        "predict": (predict.add_flags, "score images and folders"),
-        "bundle": (bundle.add_flags, "collect a model and all that predicting needs, for a machine without network"),
-        "calibrate": (calibrate.add_flags, "set the thresholds of a trained model by new photographs of good parts"),
-        "compare": (compare.add_flags, "say whether one of two evaluations of the same images is better"),
-        "drift": (drift.add_flags, "say whether the scores of now are still like those that set the thresholds"),
-        "profile": (profile.add_flags, "measure where the time of a prediction goes"),
-        "pretrain": (pretrain.add_flags, "train the DC-GAN parts on a folder of any images, for --gan-weights"),
-        "benchmark": (benchmark.add_flags, "measure a table of the paper, or one of our own, and write it as a page"),
-    }
+    # The paper's tables can be left out of a copy of the package: what is not there is not listed.
+    known = {name: text for name, text in COMMANDS.items() if find_spec(f"cavga.cli.commands.{name}")}
     parser = OneLineParser(prog="cavga", description="Anomaly detection and localization from good images (CAVGA).")
     parser.add_argument("--version", action="version", version=f"cavga {__version__}")
     subparsers = parser.add_subparsers(dest="verb", metavar="VERB", parser_class=OneLineParser)
     words = [word for word in arguments if not word.startswith("-")]
     if words and words[0] not in known:
         raise unknown_name("command", words[0], known)
-    for name, (add, help_text) in known.items():
+    for name, help_text in known.items():
         verb = subparsers.add_parser(name, help=help_text, description=f"{help_text.capitalize()}.")
         verb.add_argument("--json", action="store_true", help="print one JSON object on stdout and nothing else")
-        add(verb)
+        import_module(f"cavga.cli.commands.{name}").add_flags(verb)
     args = parser.parse_args(arguments)
     if args.verb is None:
         parser.print_help(sys.stderr)
