@@ -19,7 +19,7 @@ from cavga.export.export import export_run
 from cavga.export.writers import OPSET, onnx_model
 from cavga.images.decode import read_image
 from cavga.images.torch_resize import as_images
-from cavga.inference.formats import FORMATS
+from cavga.inference.exported_formats import FORMATS
 from cavga.inference.graph import graph_of
 from cavga.inference.torch_engine import load_run
 from cavga.model.build import build

@@ -62,6 +62,13 @@ def test_no_module_imports_itself_by_way_of_others():
         visit(module, ())
 
 
+def test_no_two_modules_of_the_product_have_one_name():
+    """A command and the module that it calls may."""
+    product = [path.relative_to(SOURCE) for path in MODULES if path.name != "__init__.py"]
+    names = [path.name for path in product if path.parts[0] != "benchmark" and path.parts[:2] != ("cli", "commands")]
+    assert len(names) == len(set(names)), sorted(name for name in set(names) if names.count(name) > 1)
+
+
 def test_files_and_functions_are_small():
     for path in SOURCE.rglob("*.py"):
         text = path.read_text(encoding="utf-8")

@@ -21,7 +21,7 @@ from cavga.export.formats import WRITERS
 from cavga.export.parity import check_parity
 from cavga.export.writers import onnx_model
 from cavga.images.decode import read_image
-from cavga.inference.formats import FORMATS
+from cavga.inference.exported_formats import FORMATS
 from cavga.inference.load_exported import check_exported, exported_hashes
 from cavga.inference.onnx_engine import OnnxEngine
 from cavga.inference.torch_engine import load_run

@@ -16,7 +16,7 @@ from cavga.export.parity import ExportCheck, check_parity
 from cavga.images.decode import read_image
 from cavga.images.tiling import Tiling
 from cavga.inference.detector import AnomalyDetector
-from cavga.inference.formats import FORMATS
+from cavga.inference.exported_formats import FORMATS
 from cavga.inference.graph import InferenceGraph
 from cavga.inference.load_exported import export_report_path, exported_hashes, load_exported
 from cavga.inference.torch_engine import TorchEngine

@@ -1,4 +1,4 @@
-"""What writes each format of `cavga.inference.formats`, whose table says everything else of it."""
+"""What writes each format of `cavga.inference.exported_formats`, whose table says everything else of it."""
 
 import json
 import tempfile

@@ -23,7 +23,7 @@ from cavga.images.prefetch import prefetch
 from cavga.images.regions import Region, find_regions
 from cavga.images.tiling import Tiling, tiling_of
 from cavga.inference.engine import Engine
-from cavga.inference.formats import LISTED_SUFFIXES, format_of
+from cavga.inference.exported_formats import LISTED_SUFFIXES, format_of
 from cavga.inference.load_exported import load_exported
 from cavga.inference.prepare import DecodedImage, FailedImage, prepare, read
 from cavga.runs.model_json import ONNX_FILE, load_description

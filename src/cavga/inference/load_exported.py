@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cavga.errors import ModelFileError, UsageError
 from cavga.inference.engine import ExportedEngine
-from cavga.inference.formats import FORMATS, format_of
+from cavga.inference.exported_formats import FORMATS, format_of
 
 
 def load_exported(path: Path, device: str) -> ExportedEngine:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from cavga.calibration.stored import NEW_THRESHOLDS_KEY, calibration_path
 from cavga.cli.flags import one_of
 from cavga.cli.outcome import Outcome
-from cavga.inference.formats import FORMATS, LISTED_SUFFIXES, PRECISIONS
+from cavga.inference.exported_formats import FORMATS, LISTED_SUFFIXES, PRECISIONS
 
 if TYPE_CHECKING:
     from cavga.export.export import Exported
