@@ -192,8 +192,6 @@ PINNED: dict[str, dict[str, Any]] = {
         "benchmark.experiments.data_curve.NUM_IMAGES": (5, 10, 20, 50, 100, "all"),
         "benchmark.experiments.data_curve.STEPS_PER_EPOCH": 16,
         "benchmark.experiments.table_7.EPOCHS": 1,
-        "benchmark.experiments.table_7.EPOCHS_OF_BASELINES": 4,
-        "benchmark.experiments.table_7.EPOCHS_OF_GAMMA_VAE": 2,
         "benchmark.experiments.table_7.SEEDED_CLASSES": (0, 4, 8),
         "benchmark.experiments.table_8_and_weak.PAPER_EPOCHS": 5,
         "benchmark.experiments.table_8_and_weak.PAPER_EPOCHS_TEXTURE": 8,
@@ -214,6 +212,7 @@ COMPARED = {
     *("config.presets.PAPER", "config.presets.PRETRAINING", "synthetic.strong.STRONG_TYPES"),
     *("data.readers.published._ONE_CLASS", "data.readers.published._SHANGHAITECH", "demo.run.TEXTURE_SETTINGS"),
     *("benchmark.experiments.experiment.FROZEN_PAPER", "benchmark.experiments.table_7.SMALL"),
+    *("benchmark.baselines.index.BASELINES",),  # the epochs of Table 7 in test_numbers.py
     *("config.backbones._BACKBONES",),  # tests/model/test_encoder.py, against torchvision
 }
 

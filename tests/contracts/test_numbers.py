@@ -14,6 +14,7 @@ import torch
 from torch import optim
 
 import cavga
+from cavga.benchmark.baselines.index import BASELINES
 from cavga.benchmark.experiments.experiment import FROZEN_PAPER
 from cavga.benchmark.experiments.table_7 import SMALL
 from cavga.config.presets import PAPER, PRETRAINING, make_config
@@ -261,6 +262,11 @@ def test_c_is_trained_by_adamw_with_its_rate_and_decay(monkeypatch):  # 0012
     with pytest.raises(SeenError) as caught:
         fit_patch_classifier.train_patch_classifier(PatchClassifier(latent_channels=2), examples)
     assert caught.value.args == (2e-3, 1e-3)
+
+
+def test_baselines_have_the_epochs_that_fit_into_table_7s_minutes():
+    epochs = {method: found.epochs for method, found in BASELINES.items() if "table7" in found.tables}
+    assert epochs == {"ae_l2": 4, "ae_ssim": 4, "beta_vae": 4, "advae": 4, "gamma_vae_g": 2}
 
 
 def test_images_are_normalised_as_torchvisions_weights_ask_for():
