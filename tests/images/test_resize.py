@@ -3,7 +3,7 @@ import pytest
 import torch
 from PIL import Image
 
-from cavga.images.resize import ONE, filter_weights, resized
+from cavga.images.resize import ONE, filter_weights, resize_map, resize_mask, resized
 from cavga.images.torch_resize import resize
 
 SIZES = [(32, 32), (33, 47), (64, 64), (1, 1), (7, 300), (321, 5), (1200, 900)]
@@ -42,3 +42,15 @@ def test_sums_stay_exact_in_float32():
         weights = filter_weights(num_in, 256)
         assert 255 * weights.sum(axis=1).max() + ONE < 2**24
         assert abs(weights.sum(axis=1) - ONE).max() < ONE / 20
+
+
+def test_a_thin_scratch_survives_a_smaller_size():
+    mask = np.zeros((256, 256), dtype=bool)
+    mask[:, 100] = True
+    assert resize_mask(mask, (128, 128)).any(axis=1).all()
+
+
+def test_a_resized_map_keeps_values_beyond_the_range_of_bytes():
+    resized = resize_map(np.full((4, 6), 1000.5, dtype=np.float32), (8, 12))
+    assert resized.dtype == np.float32
+    assert (resized == 1000.5).all()

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from sklearn import metrics as sklearn_metrics
 
-from cavga.metrics.curves import order_preserving_keys, scores_of_keys
 from cavga.metrics.image import auroc, auroc_interval, image_iou, image_metrics, iou_per_image, iou_uflow
 
 KEYS = {
@@ -167,17 +166,6 @@ def test_image_ious():
     assert iou_uflow(ious) == pytest.approx((1 + 0.5 + 0 + 0) / 4)
     assert iou_per_image([None], [False]) is None
     assert iou_uflow([]) is None
-
-
-def test_keys_preserve_order_and_come_back():
-    rng = np.random.default_rng(0)
-    scores = rng.standard_cauchy(1000).astype(np.float32) ** 3
-    largest = np.finfo(np.float32).max
-    scores = np.sort(np.append(scores, np.array([0.0, 1e-45, -1e-45, largest, -largest], np.float32)))
-    keys = order_preserving_keys(scores)
-    assert (np.diff(keys.astype(np.int64)) >= 0).all()
-    np.testing.assert_array_equal(scores_of_keys(keys), scores)
-    assert order_preserving_keys(np.float32([-0.0])) == order_preserving_keys(np.float32([0.0]))
 
 
 def test_import_is_light():

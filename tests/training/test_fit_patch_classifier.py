@@ -13,7 +13,7 @@ from cavga.losses import region_guided_attention_loss
 from cavga.model.build import build
 from cavga.model.classifiers import PatchClassifier, top_mean, with_context
 from cavga.training.fit import fit_whitened
-from cavga.training.fit_patch_classifier import synthetic_images
+from cavga.training.fit_patch_classifier import choose_left_out, synthetic_images
 from cavga.training.loop import make_networks, one_cycle, training_step
 from tests.conftest import small_config, texture, write_category
 
@@ -179,3 +179,12 @@ def test_images_labelled_bad_are_named_as_not_used(tmp_path, caplog):
     run = cavga.train(few, tmp_path / "run", small_config(variant="r-s", epochs=1))
     assert "2 images labelled bad are not used" in caplog.text
     assert cavga.AnomalyDetector.load(run).description["provenance"]["train_anomalous"] == 0
+
+
+def test_the_left_out_are_a_fifth_by_seed_and_none_of_one():
+    assert choose_left_out(20, 0).sum() == 4
+    assert (choose_left_out(20, 0) == choose_left_out(20, 0)).all()
+    assert (choose_left_out(20, 0) != choose_left_out(20, 1)).any()
+    assert choose_left_out(1, 0).sum() == 0
+    assert choose_left_out(2, 0).sum() == 1
+    assert choose_left_out(5000, 0).sum() == 64

@@ -5,12 +5,12 @@ from dataclasses import replace
 import pytest
 
 from cavga.data.catalog import load_catalog
-from cavga.data.manifest import read_manifest_hashes, sha256_of
+from cavga.data.manifest import read_manifest_hashes
 from cavga.errors import DataError
 from cavga.evaluation.evaluate import evaluate_detector
 from cavga.inference.detector import AnomalyDetector
 from cavga.training.inputs import gather_training_images
-from cavga.training.run_folder import fingerprint, provenance, write_inputs
+from cavga.training.run_folder import write_inputs
 from tests.conftest import save_image, small_config, texture, write_category
 
 
@@ -19,27 +19,8 @@ def weak_config(*, variant="r-w", seed=0, **data):
     return replace(config, data=replace(config.data, **data))
 
 
-@pytest.fixture
-def labelled(tmp_path):
-    """Three bad images to train on, five to test on."""
-    return write_category(tmp_path / "labelled", num_bad=5, num_labelled=3)
-
-
-@pytest.fixture
-def unlabelled(tmp_path):
-    """Bad images in the test set alone."""
-    return write_category(tmp_path / "unlabelled", num_bad=5)
-
-
 def paths(records):
     return [record.relative_path for record in records]
-
-
-def written(inputs, config, folder):
-    """The lines of the manifest that a run leaves behind."""
-    write_inputs(folder, inputs, config, identity="x")
-    with (folder / "manifest.csv").open(encoding="utf-8", newline="") as file:
-        return {row["image"]: row for row in csv.DictReader(file)}
 
 
 # --- where the labelled bad images come from ---
@@ -130,20 +111,6 @@ def test_good_images_that_can_all_not_be_read_leave_nothing_to_train_on(labelled
 # --- what a run writes and remembers ---
 
 
-def test_the_manifest_lists_bad_images_with_label_1_and_split_train(labelled, unlabelled, tmp_path):
-    rows = written(gather_training_images(labelled, weak_config()), weak_config(), tmp_path / "a")
-    bad = {path: row for path, row in rows.items() if row["label"] == "1"}
-    assert list(bad) == [f"train/square/00{i}.png" for i in range(3)]
-    assert {(row["split"], row["defect_type"]) for row in bad.values()} == {("train", "square")}
-    assert bad["train/square/001.png"]["sha256"] == sha256_of(labelled / "train/square/001.png")
-    assert len(rows) == 12 + 3
-
-    inputs = gather_training_images(unlabelled, weak_config())
-    (row,) = (row for row in written(inputs, weak_config(), tmp_path / "b").values() if row["label"] == "1")
-    mask = row["image"].replace("test", "ground_truth").replace(".png", "_mask.png")
-    assert (row["image"], row["split"], row["mask"]) == (inputs.drawn[0], "train", mask)
-
-
 def test_masks_of_bad_training_images_are_not_needed(unlabelled, tmp_path):
     shutil.rmtree(unlabelled / "ground_truth")
     inputs = gather_training_images(unlabelled, weak_config())
@@ -161,25 +128,14 @@ def test_drawn_images_are_left_out_of_the_evaluation_and_counted(unlabelled, run
     assert not any(path in lines for path in inputs.drawn)
 
 
-def test_bad_images_are_part_of_what_identifies_a_run(labelled):
-    config = weak_config()
-    before = gather_training_images(labelled, config)
-    assert before.content_hash() != replace(before, anomalous=()).content_hash()
-    save_image(labelled / "train/square/000.png", texture(999))
-    after = gather_training_images(labelled, config)
-    assert after.content_hash() != before.content_hash()
-    assert fingerprint(after, config) != fingerprint(before, config)
-
-
-def test_provenance_counts_bad_images_and_names_those_drawn(labelled, unlabelled):
-    origin = provenance(gather_training_images(labelled, weak_config()), weak_config(), device="cpu", seconds=1.0)
-    assert (origin["train"], origin["train_anomalous"], origin["drawn"]) == (12, 3, [])
-    inputs = gather_training_images(unlabelled, weak_config())
-    origin = provenance(inputs, weak_config(), device="cpu", seconds=1.0)
-    assert (origin["train_anomalous"], origin["drawn"]) == (1, list(inputs.drawn))
-
-
 def test_a_draw_that_leaves_nothing_to_test_with_is_warned_of(tmp_path, caplog):
     data = write_category(tmp_path / "one", num_bad=1)
     assert len(gather_training_images(data, weak_config()).anomalous) == 1
     assert "all 1 bad test images were drawn" in caplog.text
+
+
+def written(inputs, config, folder):
+    """The lines of the manifest that a run leaves behind."""
+    write_inputs(folder, inputs, config, identity="x")
+    with (folder / "manifest.csv").open(encoding="utf-8", newline="") as file:
+        return {row["image"]: row for row in csv.DictReader(file)}

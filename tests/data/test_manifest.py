@@ -1,0 +1,170 @@
+import hashlib
+
+import pytest
+
+from cavga.data.catalog import load_catalog
+from cavga.data.manifest import read_manifest_hashes, sha256_of, write_manifest
+from cavga.data.records import ImageRecord
+from cavga.errors import DataError, UsageError
+from tests.data.test_catalog import masks, names, rows, touch
+
+
+def manifest(folder, text, *, encoding="utf-8", name="list.csv"):
+    (folder / name).write_bytes(text.encode(encoding))
+    return folder / name
+
+
+@pytest.fixture
+def photos(tmp_path):
+    return touch(tmp_path, "a.png", "b.png", "sub/ö ä.png", "masks/b.png", "masks/b2.png")
+
+
+def test_manifest_columns_defaults_and_masks(photos):
+    path = manifest(
+        photos,
+        "image,label,mask,split,category,group,defect_type\n"
+        "a.png,,,,,,\n"
+        "b.png,1,masks/b.png; masks/b2.png,test,screw,clip 1,cut\n"
+        "sub/ö ä.png,,,test,,,\n",
+    )
+    catalog = load_catalog(path)
+    assert (catalog.layout, catalog.category, catalog.root) == ("manifest", "screw", photos)
+    assert rows(catalog) == {
+        "a.png": ("train", 0, None),
+        "b.png": ("test", 1, "cut"),
+        "sub/ö ä.png": ("test", None, None),
+    }
+    assert masks(catalog) == {"b.png": ["masks/b.png", "masks/b2.png"]}
+    assert catalog.records[1].group == "clip 1"
+    assert catalog.expects_masks
+    assert catalog.missing == ()
+
+
+def test_manifest_of_images_alone(photos):
+    catalog = load_catalog(manifest(photos, "image\na.png\n\nb.png\n"))
+    assert rows(catalog) == {"a.png": ("train", 0, None), "b.png": ("train", 0, None)}
+    assert not catalog.expects_masks
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_manifest_of_any_editor(photos, encoding, end):
+    text = "Image, Label ,split,mask\nsub\\ö ä.png,1.0,test,masks\\b.png\n,,,\na.png,0,train,\n"
+    catalog = load_catalog(manifest(photos, text.replace("\n", end), encoding=encoding))
+    assert rows(catalog) == {"sub/ö ä.png": ("test", 1, None), "a.png": ("train", 0, None)}
+    assert masks(catalog) == {"sub/ö ä.png": ["masks/b.png"]}
+
+
+def test_manifest_paths_outside_its_folder_stay_absolute(photos):
+    (photos / "lists").mkdir()
+    path = manifest(photos / "lists", f"image\n../a.png\n{photos}/b.png\n")
+    assert [r.relative_path for r in load_catalog(path).records] == [f"{photos}/a.png", f"{photos}/b.png"]
+    path = manifest(photos, f"image\n{photos}/b.png\n")
+    assert [r.relative_path for r in load_catalog(path).records] == ["b.png"]
+
+
+def test_bad_images_may_be_in_training(photos):
+    assert rows(load_catalog(manifest(photos, "image,label\na.png,1\n"))) == {"a.png": ("train", 1, None)}
+
+
+def test_files_that_do_not_exist_are_collected(photos):
+    text = "image,label,mask,split\na.png,0,,train\nc.png,0,,train\nb.png,1,masks/x.png,test\n"
+    catalog = load_catalog(manifest(photos, text))
+    assert list(rows(catalog)) == ["a.png", "c.png", "b.png"]
+    assert names(catalog, catalog.missing) == ["c.png", "masks/x.png"]
+    with pytest.raises(DataError, match=r"none of the images it lists exists, the first is .*x.png; paths are"):
+        load_catalog(manifest(photos, "image\nx.png\n"))
+
+
+def test_manifest_of_several_categories(photos):
+    text = "image,category\na.png,screw\nb.png,bottle\nsub/x.png,bottle\nsub/ö ä.png,\n"
+    path = manifest(photos, text)
+    with pytest.raises(UsageError, match="several categories, choose one: bottle, screw"):
+        load_catalog(path)
+    with pytest.raises(UsageError, match="unknown category 'bottel': expected one of bottle, screw"):
+        load_catalog(path, category="bottel")
+    catalog = load_catalog(path, category="bottle")
+    assert list(rows(catalog)) == ["b.png", "sub/x.png"]
+    assert names(catalog, catalog.missing) == ["sub/x.png"]
+    catalog = load_catalog(path, category="screw")
+    assert list(rows(catalog)) == ["a.png"]
+    assert catalog.missing == ()  # what another category lacks is no concern here
+    with pytest.raises(UsageError, match=r"unknown category 'screw': .* names none"):
+        load_catalog(manifest(photos, "image\na.png\n"), category="screw")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("image,label\na.png,0\nb.png,2\n", r"list.csv, line 3: label '2'; expected 0 \(normal\), 1"),
+        ("image,label\na.png,good\n", r"line 2: label 'good'"),
+        (
+            "image,split\na.png,val\n",
+            r"line 2: unknown split 'val'; expected one of train, calibration, test",
+        ),
+        ("image,label,split\na.png,1,calibration\n", r"line 2: label 1 in split calibration"),
+        ("image,labels\na.png,0\n", r"line 1: unknown column 'labels'; expected image,label,mask"),
+        ("image;label\na.png;0\n", r"line 1: unknown column 'image;label'.*separated by commas"),
+        ("image,image\na.png,b.png\n", r"line 1: column 'image' is there twice"),
+        ("a.png\nb.png\n", r"line 1: unknown column 'a.png'"),
+        ("label\n0\n", r"line 1: no column 'image'"),
+        ("", r"line 1: no column 'image'"),
+        ("image\n", r"list.csv: lists no images"),
+        ("image,label\n,1\n", r"line 2: no image; give its path"),
+        (
+            "image,label\na,b.png,1\n",
+            r"line 2: 3 cells, but 2 columns; put a path that has a comma in quotes",
+        ),
+        ('image\n"a.png"b\n', r"line 2: not valid CSV"),
+    ],
+)
+def test_wrong_manifests_are_named_with_their_line(photos, text, message):
+    with pytest.raises(DataError, match=message) as caught:
+        load_catalog(manifest(photos, text))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_manifest_in_another_encoding_is_named(photos):
+    with pytest.raises(DataError, match="not UTF-8 text; save it as 'CSV UTF-8'"):
+        load_catalog(manifest(photos, "image\nö.png\n", encoding="cp1252"))
+
+
+def test_a_comma_in_a_path_is_quoted(tmp_path):
+    touch(tmp_path, "a, b.png")
+    assert list(rows(load_catalog(manifest(tmp_path, 'image\n"a, b.png"\n')))) == ["a, b.png"]
+
+
+def test_written_manifests_come_back(tmp_path):
+    root = touch(
+        tmp_path / "Prüfling 1",
+        *("train/good/a, b.png", "train/good/ö.png", "validation/good/0.png", "test/cut/0.png"),
+        *("ground_truth/cut/0/0.png", "ground_truth/cut/0/1.png"),
+    )
+    catalog = load_catalog(root)
+    hashes = {r.relative_path: sha256_of(r.path) for r in catalog.records}
+    write_manifest(root / "manifest.csv", catalog.records, root, hashes)
+    content = (root / "manifest.csv").read_bytes()
+    assert content.startswith(b"image,label,mask,split,category,group,defect_type,sha256\n")
+    assert b"\r" not in content
+    assert load_catalog(root / "manifest.csv").records == catalog.records
+    assert read_manifest_hashes(root / "manifest.csv") == {hashes[r.relative_path]: r.split for r in catalog.records}
+
+
+def test_written_manifests_keep_unknown_labels_and_paths_elsewhere(tmp_path):
+    record = ImageRecord(tmp_path / "a.png", "/elsewhere/a.png", None, "test", group="clip")
+    write_manifest(tmp_path / "run/manifest.csv", [record], tmp_path / "data", {"/elsewhere/a.png": "ab"})
+    text = (tmp_path / "run/manifest.csv").read_text(encoding="utf-8")
+    assert text.splitlines()[1] == f"{tmp_path.as_posix()}/a.png,,,test,,clip,,ab"
+
+
+def test_hashes_of_a_manifest_that_is_not_there(tmp_path):
+    with pytest.raises(DataError, match=r"manifest.csv: cannot be read: No such file"):
+        read_manifest_hashes(tmp_path / "manifest.csv")
+    assert read_manifest_hashes(manifest(tmp_path, "image\na.png\n")) == {}  # a user's, without hashes
+
+
+def test_sha256(tmp_path):
+    (tmp_path / "a").write_bytes(b"abc")
+    assert sha256_of(tmp_path / "a") == hashlib.sha256(b"abc").hexdigest()
+    with pytest.raises(DataError, match="b: cannot be read: No such file or directory"):
+        sha256_of(tmp_path / "b")

@@ -1,0 +1,131 @@
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+import cavga
+from cavga.config.presets import make_config
+from cavga.data.dataset import TrainingImages, image_batch
+from cavga.model.build import build
+from cavga.model.prior import CLOSEST, AggregatedPrior
+from cavga.training import fit_prior
+from cavga.training.fit_latent import fit_latent
+from cavga.training.fit_prior import SHRINKAGE, fit_aggregated_prior
+from tests.conftest import small_config, texture
+from tests.model.test_prior import AGGREGATED, CPU
+
+
+def fitted(num_images=20, size=64):
+    config = make_config(
+        "recommended",
+        {
+            "data": {"image_size": (size, size)},
+            "model": {"variant": "r-u", "weights": "none", "latent_channels": 6, **AGGREGATED},
+        },
+    )
+    torch.manual_seed(0)
+    network = build(config.model, image_size=(size, size))
+    pixels = np.stack([texture(i, size=size) for i in range(num_images)])
+    images = np.repeat(pixels[..., None], 3, axis=3)
+    fit_latent(network, images, config.model, device=CPU)
+    data = TrainingImages(images, num_images)
+    held_out = fit_aggregated_prior(network, data, folds_of(num_images), seed=0, device=CPU)
+    return network, images, held_out
+
+
+def folds_of(num_images):
+    return [list(range(k, num_images, 5)) for k in range(min(5, num_images))]
+
+
+def test_what_it_was_fitted_to_has_no_energy_and_other_normal_images_have_about_the_unit():
+    network, images, _ = fitted()
+    with torch.no_grad():
+        mu = network.encode(image_batch(images, np.arange(20), CPU)).mu
+        fresh = np.repeat(np.stack([texture(i, size=64) for i in range(500, 540)])[..., None], 3, axis=3)
+        patches, scores = network.prior(network.encode(image_batch(fresh, np.arange(40), CPU)).mu)
+    # All 20 x 64 patches are candidates, and there is room for all of them.
+    assert network.prior.local_energy(mu).max() == pytest.approx(CLOSEST)
+    assert abs(patches.mean().item()) < 1
+    assert abs(scores.mean().item()) < 2.5
+
+
+def test_every_image_is_measured_by_a_prior_that_has_not_seen_it():
+    network, images, held_out = fitted()
+    fold = copy.deepcopy(network)
+    others = [i for i in range(20) if i % 5 != 3]
+    fit_aggregated_prior(fold, TrainingImages(images[others], len(images[others])), folds_of(16), seed=0, device=CPU)
+    with torch.no_grad():
+        mu = network.encode(image_batch(images, np.array([3, 8, 13, 18]), CPU)).mu
+        expected = fold.prior.energies(mu)
+    for name in ("local", "flat", "flat_score"):
+        measured = getattr(held_out.energies, name)[[3, 8, 13, 18]]
+        assert torch.allclose(measured, getattr(expected, name), rtol=1e-2)  # z is kept in half precision
+    assert held_out.images.tolist() == list(range(20))
+
+
+def test_of_many_images_some_are_drawn_and_as_many_cells_of_each(monkeypatch):
+    monkeypatch.setattr(fit_prior, "MAX_PATCHES", 12 * 64)
+    monkeypatch.setattr(fit_prior, "MAX_CANDIDATES", 120)
+    network, _, held_out = fitted()
+    assert len(held_out.images) == len(set(held_out.images.tolist())) == 12
+    assert len(held_out.energies.local) == len(held_out.energies.flat_score) == 12
+    assert len(network.prior.centres) == 120  # 10 of 64 patches of each image, and there is room for all
+
+
+def test_scales_are_those_of_the_measured_images():
+    network, _, held_out = fitted()
+    patches, scores = network.prior.joined(held_out.energies)
+    for values in (patches, scores):
+        assert values.mean().item() == pytest.approx(0, abs=1e-4)
+        assert values.std(correction=0).item() == pytest.approx(1, abs=1e-4)
+
+
+def test_variances_are_the_nearest_centres_distances_shrunk_towards_their_mean():
+    from cavga.training.fit_prior import _variances
+
+    centres = torch.tensor([[0.0], [1.0], [3.0], [7.0]])
+    raw = torch.tensor([(1 + 9 + 49) / 3, (1 + 4 + 36) / 3, (4 + 9 + 16) / 3, (16 + 36 + 49) / 3])
+    assert torch.allclose(_variances(centres), raw + SHRINKAGE * raw.mean())
+
+
+@pytest.mark.parametrize("num_images", [1, 2])
+def test_a_single_image_is_measured_by_itself(num_images):
+    network, images, _ = fitted(num_images=num_images, size=32)
+    with torch.no_grad():
+        patches, scores = network.prior(network.encode(image_batch(images, np.arange(num_images), CPU)).mu)
+    assert torch.isfinite(patches).all()
+    assert torch.isfinite(scores).all()
+
+
+@pytest.mark.parametrize("variant", ["r-u", "d-u", "r-w"])
+def test_a_run_with_it_is_saved_loaded_and_evaluated(variant, category, tmp_path):
+    from dataclasses import replace
+
+    config = small_config(variant=variant, epochs=1)
+    config = replace(config, model=replace(config.model, **AGGREGATED))
+    run = cavga.train(category, tmp_path / "run", config)
+    metrics = cavga.evaluate(run, category).metrics
+    assert 0.5 < metrics["pixel"]["auroc"] <= 1
+    detector = cavga.AnomalyDetector.load(run)
+    assert isinstance(detector.engine.graph.model.prior, AggregatedPrior)
+
+
+def test_an_interrupted_run_with_it_goes_on_to_the_same_bits(category, tmp_path):
+    from dataclasses import replace
+
+    config = small_config(epochs=3)
+    config = replace(config, model=replace(config.model, train_encoder=False, **AGGREGATED))
+    whole = cavga.train(category, tmp_path / "whole", config)
+
+    class StoppedError(Exception):
+        pass
+
+    def stop(progress):
+        if progress.epoch == 2:
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        cavga.train(category, tmp_path / "part", config, on_step=stop)
+    part = cavga.train(category, tmp_path / "part", config, resume=True)
+    assert (part / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
