@@ -16,6 +16,7 @@ from cavga.cli.commands.export import threshold_lines
 from cavga.config.presets import make_config
 from cavga.data.manifest import sha256_of
 from cavga.errors import DataError, ExportError, ModelFileError, UsageError
+from cavga.export import export as export_module
 from cavga.export.export import Exported, export_run
 from cavga.export.formats import WRITERS
 from cavga.export.parity import check_parity
@@ -36,8 +37,18 @@ def photograph(seed: int, *, size: int = 48) -> np.ndarray:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def traceable() -> Iterator[None]:
-    with without_shape_checks():
+def traced_once() -> Iterator[None]:
+    """The same graph with the same description, which takes seconds to trace, is traced for the first test alone."""
+    models: dict[tuple[str, bool], bytes] = {}
+
+    def remembered(graph, description, *, in_half=False):
+        key = (json.dumps(description, sort_keys=True), in_half)
+        if key not in models:
+            models[key] = onnx_model(graph, description, in_half=in_half).SerializeToString()
+        return onnx.ModelProto.FromString(models[key])
+
+    with without_shape_checks(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr("cavga.export.export.onnx_model", remembered)
         yield
 
 
@@ -158,8 +169,10 @@ def test_int8_stays_in_the_encoder_and_says_nothing_of_how_it_is_made(run, tmp_p
 
 
 def test_a_graph_that_says_something_else_is_refused_and_nothing_is_left(run, tmp_path, monkeypatch):
+    right = export_module.onnx_model
+
     def wrong(graph, description, **options):
-        model = onnx_model(graph, description, **options)
+        model = right(graph, description, **options)
         for tensor in model.graph.initializer:
             if len(tensor.dims) == 4:
                 values = 1.01 * onnx.numpy_helper.to_array(tensor)
