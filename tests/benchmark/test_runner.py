@@ -146,6 +146,7 @@ def test_every_contaminated_control_stands_on_a_run_of_the_same_contamination():
     assert {experiment.contamination for experiment in experiments} == set(CONTAMINATION_SHARES)
 
 
+@pytest.mark.usefixtures("few_synthetic")
 def test_contaminated_cells_share_one_test_set_and_train_on_what_they_say(category, tmp_path, monkeypatch):
     def experiments(seeds, _weights):
         for share in (0.0, 0.1):

@@ -67,7 +67,8 @@ def squares(count, start):
     return images
 
 
-def test_c_finds_what_it_has_not_seen_and_attends_to_the_place():
+def test_c_finds_what_it_has_not_seen_and_attends_to_the_place(monkeypatch):
+    monkeypatch.setattr("cavga.training.fit_patch_classifier.NUM_STEPS", 200)
     model = fitted(textures(24), 24)
     with torch.no_grad():
         good, bad = (

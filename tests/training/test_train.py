@@ -168,7 +168,7 @@ def test_training_twice_gives_the_same_file(run_folder, category, tmp_path):
 
 @pytest.mark.parametrize("preset", ["recommended", "paper"])
 def test_training_twice_with_labelled_bad_images_gives_the_same_file(preset, category, tmp_path):
-    runs = [train(category, tmp_path / name, small_config(preset, "r-w")) for name in ("one", "two")]
+    runs = [train(category, tmp_path / name, small_config(preset, "r-w", epochs=1)) for name in ("one", "two")]
     first, second = ((run / "model.safetensors").read_bytes() for run in runs)
     assert first == second
 
@@ -218,7 +218,7 @@ sys.exit(main(sys.argv[1:]))
     ],
 )
 def test_sigkill_and_resume_end_with_the_same_bits(category, tmp_path, preset, variant, moment):
-    config = small_config(preset, variant, epochs=6)
+    config = small_config(preset, variant, epochs=4)
     straight = train(category, tmp_path / "straight", config)
     (tmp_path / "c.toml").write_text(write_toml(config))
     flags = ["train", str(category), "--output", str(tmp_path / "killed"), "--config", str(tmp_path / "c.toml")]
