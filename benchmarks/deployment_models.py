@@ -16,7 +16,7 @@ from cavga.config.presets import make_config
 from cavga.data.catalog import load_catalog
 from cavga.data.dataset import TrainingImages
 from cavga.export.export import export_run
-from cavga.export.writers import OPSET, onnx_model
+from cavga.export.trace import OPSET, onnx_model
 from cavga.images.decode import read_image
 from cavga.images.torch_resize import as_images
 from cavga.inference.exported_formats import FORMATS

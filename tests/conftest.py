@@ -115,7 +115,7 @@ def run_folder(category: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 def exported_run(category: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of the smallest variant with its model.onnx, shared: copy it before changing it."""
 
-    from cavga.export.writers import onnx_model
+    from cavga.export.trace import onnx_model
     from cavga.inference.torch_engine import load_run
     from cavga.training.train import train
 

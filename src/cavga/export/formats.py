@@ -10,7 +10,7 @@ from typing import Any
 import onnx
 
 from cavga.arrays import Photograph
-from cavga.export.writers import onnx_model, torch_program
+from cavga.export.trace import onnx_model, torch_program
 from cavga.inference.graph import InferenceGraph
 from cavga.runs.model_json import METADATA_KEY, ONNX_FILE
 

@@ -20,7 +20,7 @@ from cavga.export import export as export_module
 from cavga.export.export import Exported, export_run
 from cavga.export.formats import WRITERS
 from cavga.export.parity import check_parity
-from cavga.export.writers import onnx_model
+from cavga.export.trace import onnx_model
 from cavga.images.decode import read_image
 from cavga.inference.exported_formats import FORMATS
 from cavga.inference.load_exported import check_exported, exported_hashes
