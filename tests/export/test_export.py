@@ -18,9 +18,9 @@ from cavga.data.manifest import sha256_of
 from cavga.errors import DataError, ExportError, ModelFileError, UsageError
 from cavga.export import export as export_module
 from cavga.export.export import Exported, export_run
-from cavga.export.formats import WRITERS
 from cavga.export.parity import check_parity
 from cavga.export.trace import onnx_model
+from cavga.export.writers import WRITERS
 from cavga.images.decode import read_image
 from cavga.inference.exported_formats import FORMATS
 from cavga.inference.load_exported import check_exported, exported_hashes
@@ -179,7 +179,7 @@ def test_a_graph_that_says_something_else_is_refused_and_nothing_is_left(run, tm
                 tensor.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float32), tensor.name))
         return model
 
-    monkeypatch.setattr("cavga.export.formats.onnx_model", wrong)
+    monkeypatch.setattr("cavga.export.writers.onnx_model", wrong)
     with pytest.raises(ExportError, match="nothing was written"):
         export_run(run, tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())

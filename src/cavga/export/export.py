@@ -11,8 +11,8 @@ from cavga.arrays import Photograph
 from cavga.atomic_files import atomic_write
 from cavga.data.manifest import read_manifest_paths
 from cavga.errors import DataError, UsageError
-from cavga.export.formats import WRITERS, Exportable
 from cavga.export.parity import ExportCheck, check_parity
+from cavga.export.writers import WRITERS, Exportable
 from cavga.images.decode import read_image
 from cavga.images.tiling import Tiling
 from cavga.inference.detector import AnomalyDetector
