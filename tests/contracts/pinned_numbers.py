@@ -239,7 +239,7 @@ DETAILS: dict[str, dict[str, str]] = {
         "data.readers.unpack": "SECONDS_BETWEEN_LINES",
         "metrics.significance": "NUM_HALVINGS NUM_TERMS",
         "export.parity": "MAX_SIDE",
-        "export.writers": "OPSET TRACED_SHAPE",
+        "export.trace": "OPSET TRACED_SHAPE",
         "inference.onnx_engine": "QUIET",
     },
     "what an image or a set has to be to be taken, tested where it is refused": {

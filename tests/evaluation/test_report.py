@@ -61,7 +61,12 @@ def make_metrics():
         "by_defect_type": {
             "stain": {"count": 4, "image_auroc": 0.9, "recall": 0.75, "pixel_auroc": 0.93, "aupro": None}
         },
-        "intervals": {"image_auroc": [0.85, 0.96], "pixel_auroc": None},
+        "intervals": {
+            "image_auroc": [0.85, 0.96],
+            "pixel_auroc": None,
+            "recall": [0.19, 0.99],
+            "false_alarm_rate": [0.0, 0.84],
+        },
         "counts": {"train": 65, "with_mask": 4, "excluded": 0},
         "provenance": {"preset": "recommended"},
     }
@@ -123,7 +128,19 @@ def test_never_more_cases_than_the_maximum_and_none_twice(maximum):
 def test_the_page_says_the_result_in_words_and_figures(tmp_path):
     text = plain(page_of(tmp_path, make_section()))
     assert "Of 4 defective images 3 were found; of 2 good images 0 were predicted anomalous." in text
-    for figure in ("0.912", "95%: 0.850–0.960", "87.5%", "75.0%", "0.0%", "0.811", "0.402", "0.517", "train 65"):
+    for figure in (
+        "0.912",
+        "95%: 0.850–0.960",
+        "95%: 0.190–0.990",
+        "95%: 0.000–0.840",
+        "87.5%",
+        "75.0%",
+        "0.0%",
+        "0.811",
+        "0.402",
+        "0.517",
+        "train 65",
+    ):
         assert figure in text
     assert "oracle: threshold chosen on the test masks" in text
     assert "preset recommended" in text

@@ -3,6 +3,7 @@
 import json
 import logging
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,8 +16,8 @@ from cavga.calibration.stored import calibrated_on
 from cavga.cli.commands.export import threshold_lines
 from cavga.config.presets import make_config
 from cavga.data.manifest import sha256_of
-from cavga.errors import DataError, ExportError, ModelFileError, UsageError
-from cavga.export import export as export_module
+from cavga.errors import DataError, ExportError, MissingExtraError, ModelFileError, UsageError
+from cavga.export import writers
 from cavga.export.export import Exported, export_run
 from cavga.export.parity import check_parity
 from cavga.export.trace import onnx_model
@@ -48,7 +49,7 @@ def traced_once() -> Iterator[None]:
         return onnx.ModelProto.FromString(models[key])
 
     with without_shape_checks(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr("cavga.export.export.onnx_model", remembered)
+        patch.setattr("cavga.export.writers.onnx_model", remembered)
         yield
 
 
@@ -168,8 +169,15 @@ def test_int8_stays_in_the_encoder_and_says_nothing_of_how_it_is_made(run, tmp_p
     assert not any(quantized.intersection(node.input) for node in products)
 
 
+def test_without_openvino_the_export_says_which_extra(run, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'cavga\[openvino\]'"):
+        export_run(run, tmp_path / "model.xml", format="openvino")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_graph_that_says_something_else_is_refused_and_nothing_is_left(run, tmp_path, monkeypatch):
-    right = export_module.onnx_model
+    right = writers.onnx_model
 
     def wrong(graph, description, **options):
         model = right(graph, description, **options)

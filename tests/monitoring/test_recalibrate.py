@@ -160,14 +160,14 @@ def test_a_damaged_or_foreign_calibration_is_refused_and_can_be_replaced(run, ex
         document = json.loads(path.read_text())
         document["format_version" if damage == "version" else "date"] = 7
         path.write_text(json.dumps(document))
-    for verb in (
+    for command in (
         ("predict", run, lamp / "predict", "--output", tmp_path / "p"),
         ("drift", lamp, "--against", run),
         ("evaluate", run, lamp),
     ):
-        if verb[0] == "drift":
+        if command[0] == "drift":
             (lamp / "predictions.jsonl").write_text('{"score": 1, "threshold": 1}\n')
-        code, _, err = run_command(capsys, *verb)
+        code, _, err = run_command(capsys, *command)
         assert (code, is_one_complaint(err)) == (1, True)
         assert f"{path} " in err
         assert "--reset" in err

@@ -70,16 +70,16 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     known = {name: text for name, text in COMMANDS.items() if find_spec(f"cavga.cli.commands.{name}")}
     parser = OneLineParser(prog="cavga", description="Anomaly detection and localization from good images (CAVGA).")
     parser.add_argument("--version", action="version", version=f"cavga {__version__}")
-    subparsers = parser.add_subparsers(dest="verb", metavar="VERB", parser_class=OneLineParser)
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=OneLineParser)
     words = [word for word in arguments if not word.startswith("-")]
     if words and words[0] not in known:
         raise unknown_name("command", words[0], known)
     for name, help_text in known.items():
-        verb = subparsers.add_parser(name, help=help_text, description=f"{help_text.capitalize()}.")
-        verb.add_argument("--json", action="store_true", help="print one JSON object on stdout and nothing else")
-        import_module(f"cavga.cli.commands.{name}").add_flags(verb)
+        command = subparsers.add_parser(name, help=help_text, description=f"{help_text.capitalize()}.")
+        command.add_argument("--json", action="store_true", help="print one JSON object on stdout and nothing else")
+        import_module(f"cavga.cli.commands.{name}").add_flags(command)
     args = parser.parse_args(arguments)
-    if args.verb is None:
+    if args.command is None:
         parser.print_help(sys.stderr)
         raise UsageError(f"no command given: expected one of {', '.join(known)}")
     return args

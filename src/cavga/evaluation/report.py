@@ -124,8 +124,7 @@ def _metrics_table(section: Section) -> str:
     for metric in shown_in(REPORT):
         value = _finite(metric.of(section.metrics))
         shown = NOT_COMPUTABLE if value is None else f"{value:{metric.style}}"
-        name = f"{metric.section}_{metric.key}"
-        extra = _reason(section, metric.section) if value is None else _interval(section.metrics, name)
+        extra = _reason(section, metric.section) if value is None else _interval(section.metrics, metric.name)
         rows.append(
             f'<tr><th scope="row">{metric.heading}<span class="hint">{metric.meaning}</span></th>'
             f'<td>{shown}<span class="hint">{extra}</span></td></tr>'

@@ -1,4 +1,4 @@
-"""Write a trained model as one graph, from raw pixels to score, map and mask, for runtimes without torch."""
+"""A trained model traced to one graph, raw pixels to score, map and mask: ONNX model or torch.export program."""
 
 import copy
 import io

@@ -10,6 +10,7 @@ from typing import Any
 import onnx
 
 from cavga.arrays import Photograph
+from cavga.errors import MissingExtraError
 from cavga.export.trace import onnx_model, torch_program
 from cavga.inference.graph import InferenceGraph
 from cavga.runs.model_json import METADATA_KEY, ONNX_FILE
@@ -42,7 +43,10 @@ def write_onnx(path: Path, model: Exportable) -> None:
 def write_openvino(path: Path, model: Exportable) -> None:
     """Two files, by way of ONNX."""
     written = _as_onnx(model)
-    import openvino
+    try:
+        import openvino
+    except ImportError:
+        raise MissingExtraError(f"{path} needs openvino: pip install 'cavga[openvino]'") from None
 
     with tempfile.TemporaryDirectory(prefix="cavga-") as scratch:
         onnx.save(written, Path(scratch) / ONNX_FILE)

@@ -97,11 +97,13 @@ class InferenceGraph(ScoringGraph):
                 assert energy is not None
                 own = energy_score(energy, self.image_size)
                 return self._energy_classifier().joint_score(own, self.model.energies(latent.mu))
-            case _:
+            case "map":
                 if energy is not None and energy.score is not None:
                     return energy.score
                 assert anomaly_map is not None
                 return map_score(anomaly_map)
+            case _:
+                raise ValueError(f"no image score is called {self.image_score!r}")
 
     def class_attention(self, images: Images) -> Float[Tensor, "batch 2 height width"]:
         """A^cn and A^ca of images at the input size, enlarged to it; raises ValueError without a classifier."""

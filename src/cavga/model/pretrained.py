@@ -78,7 +78,7 @@ def _name(encoder: Encoder) -> str:
 
 def _layer(key: str) -> str:
     """What a tensor belongs to: "layer3", "features.12", "blocks.0", "conv1"."""
-    found = re.match(r"[a-z]+\.\d+(?=\.)", key)
+    found = re.match(r"[a-z_]+\.\d+(?=\.)", key)
     return found[0] if found else key.partition(".")[0]
 
 
