@@ -5,43 +5,26 @@ Bergmann et al., "Improving Unsupervised Defect Segmentation by Applying Structu
 squared residual of every pixel, the image's score its mean.
 """
 
-from functools import partial
-
 import torch
-from numpy import uint8
-from numpy.typing import NDArray
 
-from cavga.benchmark.baselines.autoencoder import make_autoencoder, output_of, reconstructed, train_network
-from cavga.config.schema import RunConfig
-from cavga.inference.graph import GraphOutput, ScoringGraph
+from cavga.benchmark.baselines.autoencoder import AutoencoderMethod, reconstructed
+from cavga.model.cavga import Cavga
 from cavga.shapes import Images, Scalar, ScoreMap
 
 UNITS = 100  # the paper's
-untrained = partial(make_autoencoder, units=UNITS, is_variational=False)
 
 
-class AeL2Graph(ScoringGraph):
-    """Scores images as `cavga.inference.graph.InferenceGraph` does, so that the same harness measures both."""
+def residual(model: Cavga, images: Images) -> ScoreMap:
+    """The squared residual of every pixel, mean of its colours."""
+    return (images - reconstructed(model, images)).square().mean(dim=1)
 
-    def __init__(self, config: RunConfig) -> None:
-        super().__init__(config.data.image_size)
-        self.config = config
-        self.model = untrained(config)
 
-    def fit(self, images: NDArray[uint8], device: torch.device) -> None:
-        """Train on all images, from the start."""
-        self.model = untrained(self.config)
-        train_network(self, self.objective, images, self.config.training, device)
+def _objective(model: Cavga, images: Images, _noise: torch.Generator) -> Scalar:
+    return residual(model, images).mean()
 
-    def objective(self, images: Images, _noise: torch.Generator) -> Scalar:
-        """The mean squared residual."""
-        return self.residual(images).mean()
 
-    def score_images(self, images: Images) -> GraphOutput:
-        """The squared residual, and its mean."""
-        return output_of(self, self.residual(images))
+def _scores(model: Cavga, images: Images) -> tuple[ScoreMap, None]:
+    return residual(model, images), None
 
-    def residual(self, images: Images) -> ScoreMap:
-        """The squared residual of every pixel, mean of its colours."""
-        reconstructions = reconstructed(self.model, images)
-        return (images - reconstructions).square().mean(dim=1)
+
+AE_L2 = AutoencoderMethod("AE_L2", UNITS, is_variational=False, objective=_objective, scores=_scores)

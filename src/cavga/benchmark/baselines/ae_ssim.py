@@ -6,49 +6,32 @@ Similarity" (IEEE Transactions on Image Processing 2004), in a Gaussian window o
 every pixel, the image's score its mean. The paper's images are grey; here it is the mean over the three colours.
 """
 
-from functools import partial
-
 import torch
-from numpy import uint8
-from numpy.typing import NDArray
 
-from cavga.benchmark.baselines.autoencoder import make_autoencoder, output_of, reconstructed, train_network
-from cavga.config.schema import RunConfig
-from cavga.inference.graph import GraphOutput, ScoringGraph
+from cavga.benchmark.baselines.autoencoder import AutoencoderMethod, reconstructed
 from cavga.model.blur import blurred
+from cavga.model.cavga import Cavga
 from cavga.shapes import Images, Scalar, ScoreMap
 
 UNITS = 100  # the paper's
 SIGMA, REACH = 1.5, 5  # px: Wang's window of 11 x 11
 C1, C2 = 0.01**2, 0.03**2  # Wang's, for pixels in [0, 1]
-untrained = partial(make_autoencoder, units=UNITS, is_variational=False)
 
 
-class AeSsimGraph(ScoringGraph):
-    """Scores images as `cavga.inference.graph.InferenceGraph` does, so that the same harness measures both."""
+def dissimilarity(model: Cavga, images: Images) -> ScoreMap:
+    """1 - SSIM of image and reconstruction around every pixel, in [0, 2]."""
+    return (1 - ssim(images, reconstructed(model, images))).mean(dim=1)
 
-    def __init__(self, config: RunConfig) -> None:
-        super().__init__(config.data.image_size)
-        self.config = config
-        self.model = untrained(config)
 
-    def fit(self, images: NDArray[uint8], device: torch.device) -> None:
-        """Train on all images, from the start."""
-        self.model = untrained(self.config)
-        train_network(self, self.objective, images, self.config.training, device)
+def _objective(model: Cavga, images: Images, _noise: torch.Generator) -> Scalar:
+    return dissimilarity(model, images).mean()
 
-    def objective(self, images: Images, _noise: torch.Generator) -> Scalar:
-        """1 - SSIM, its mean."""
-        return self.dissimilarity(images).mean()
 
-    def score_images(self, images: Images) -> GraphOutput:
-        """1 - SSIM around every pixel, and its mean."""
-        return output_of(self, self.dissimilarity(images))
+def _scores(model: Cavga, images: Images) -> tuple[ScoreMap, None]:
+    return dissimilarity(model, images), None
 
-    def dissimilarity(self, images: Images) -> ScoreMap:
-        """1 - SSIM of image and reconstruction around every pixel, in [0, 2]."""
-        reconstructions = reconstructed(self.model, images)
-        return (1 - ssim(images, reconstructions)).mean(dim=1)
+
+AE_SSIM = AutoencoderMethod("AE_SSIM", UNITS, is_variational=False, objective=_objective, scores=_scores)
 
 
 def ssim(first: Images, second: Images) -> Images:

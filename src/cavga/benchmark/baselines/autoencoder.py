@@ -1,12 +1,15 @@
 """What baselines with a network of their own share: an autoencoder of d-u's parts, its training and its terms.
 
 Encoder and decoder are DC-GAN's, as in d-u, so that no baseline has more or less to learn with; z is a vector, as in
-the papers of these baselines. A baseline is a `ScoringGraph` with `fit(images, device)` and an objective, in one file.
+the papers of these baselines. A baseline is an `AutoencoderMethod` in a file of its own: what it minimises, and what it
+says of images.
 """
 
 import logging
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 
 import torch
 from numpy import intp, uint8
@@ -26,6 +29,45 @@ from cavga.shapes import Images, Scalar, ScoreMap, Scores
 Objective = Callable[[Images, torch.Generator], Scalar]
 
 logger = logging.getLogger("cavga")
+
+
+@dataclass(frozen=True)
+class AutoencoderMethod:
+    """A baseline whose network is an autoencoder; called with a configuration it gives the graph."""
+
+    name: str
+    """In the log."""
+    units: int
+    """Of z."""
+    is_variational: bool
+    objective: Callable[[Cavga, Images, torch.Generator], Scalar]
+    """What is minimised on a batch; noise is drawn from the generator."""
+    scores: Callable[[Cavga, Images], tuple[ScoreMap, Scores | None]]
+    """The map at the images' size, and the image's score: None for the map's mean."""
+
+    def __call__(self, config: RunConfig) -> "AutoencoderGraph":
+        return AutoencoderGraph(config, self)
+
+
+class AutoencoderGraph(ScoringGraph):
+    """Scores images as `cavga.inference.graph.InferenceGraph` does, so that the same harness measures both."""
+
+    def __init__(self, config: RunConfig, method: AutoencoderMethod) -> None:
+        super().__init__(config.data.image_size)
+        self.config, self.method = config, method
+        self.model = self._untrained()
+
+    def fit(self, images: NDArray[uint8], device: torch.device) -> None:
+        """Train on all images, from the start."""
+        self.model = self._untrained()
+        objective = partial(self.method.objective, self.model)
+        train_network(self, objective, images, self.config.training, device, name=self.method.name)
+
+    def score_images(self, images: Images) -> GraphOutput:
+        return output_of(self, *self.method.scores(self.model, images))
+
+    def _untrained(self) -> Cavga:
+        return make_autoencoder(self.config, units=self.method.units, is_variational=self.method.is_variational)
 
 
 def network_config(config: RunConfig, *, units: int) -> RunConfig:
@@ -54,6 +96,8 @@ def train_network(
     images: NDArray[uint8],
     settings: TrainingConfig,
     device: torch.device,
+    *,
+    name: str,
 ) -> None:
     """Minimise the objective of batches with Adam, over all parameters of the graph; leaves it in eval mode.
 
@@ -65,7 +109,7 @@ def train_network(
         graph,
         lambda indices: objective(image_batch(images, indices, device), noise),
         *(len(images), settings),
-        name=type(graph).__name__,
+        name=name,
     )
     graph.eval()
 

@@ -49,7 +49,7 @@ class GammaVaeGraph(ScoringGraph):
         """Train on all images, from the start."""
         self.model = untrained(self.config)
         self.variance.fill_(1.0)
-        train_network(self, self.objective, images, self.config.training, device)
+        train_network(self, self.objective, images, self.config.training, device, name="gamma-VAE_g")
         self.model.requires_grad_(False)  # from here on gradients are those of images
 
     def objective(self, images: Images, noise: torch.Generator) -> Scalar:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cavga.benchmark.baselines.advae import AdvaeGraph
-from cavga.benchmark.baselines.ae_l2 import AeL2Graph
-from cavga.benchmark.baselines.ae_ssim import AeSsimGraph
-from cavga.benchmark.baselines.beta_vae import BetaVaeGraph
+from cavga.benchmark.baselines.advae import ADVAE
+from cavga.benchmark.baselines.ae_l2 import AE_L2
+from cavga.benchmark.baselines.ae_ssim import AE_SSIM
+from cavga.benchmark.baselines.beta_vae import BETA_VAE
 from cavga.benchmark.baselines.explanations import cam, guided_backprop, smoothgrad
 from cavga.benchmark.baselines.gamma_vae_g import GammaVaeGraph
 from cavga.benchmark.baselines.padim import PadimGraph
@@ -23,8 +23,8 @@ ON_FEATURES, TRAINED, LABELLED = "on features", "trained", "of image labels"
 class Baseline:
     """A comparison method.
 
-    `make` is the graph's class: of ON_FEATURES called with a model, image_size and seed, of TRAINED with a
-    configuration. Of LABELLED it is the function that explains a classifier of image labels.
+    `make` gives the graph: of ON_FEATURES called with a model, image_size and seed, of TRAINED with a configuration. Of
+    LABELLED it is the function that explains a classifier of image labels.
     """
 
     name: str
@@ -54,11 +54,11 @@ BASELINES = {
         "PaDiM", ON_FEATURES, PadimGraph, ("demo", "screw", "accuracy", "contamination", "table3", "table5")
     ),
     "patchcore": Baseline("PatchCore", ON_FEATURES, PatchcoreGraph, ("accuracy", "contamination", "table3")),
-    "ae_l2": Baseline("AE, L2", TRAINED, AeL2Graph, ("table7",), epochs=4, paper_name="AE_L2"),
-    "ae_ssim": Baseline("AE, SSIM", TRAINED, AeSsimGraph, ("table7",), epochs=4, paper_name="AE_SSIM"),
-    "beta_vae": Baseline("beta-VAE", TRAINED, BetaVaeGraph, ("table7",), epochs=4),
+    "ae_l2": Baseline("AE, L2", TRAINED, AE_L2, ("table7",), epochs=4, paper_name="AE_L2"),
+    "ae_ssim": Baseline("AE, SSIM", TRAINED, AE_SSIM, ("table7",), epochs=4, paper_name="AE_SSIM"),
+    "beta_vae": Baseline("beta-VAE", TRAINED, BETA_VAE, ("table7",), epochs=4),
     "advae": Baseline(
-        "ADVAE", TRAINED, AdvaeGraph, ("table7",), epochs=4,
+        "ADVAE", TRAINED, ADVAE, ("table7",), epochs=4,
         no_modes="nothing in its training makes attention high on what is not normal",
     ),
     "gamma_vae_g": Baseline("gamma-VAE_g", TRAINED, GammaVaeGraph, ("table7",), epochs=2),

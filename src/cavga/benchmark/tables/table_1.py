@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch.overrides import TorchFunctionMode
 
-from cavga.benchmark.baselines.index import BASELINES, LABELLED, TRAINED, of_kind
+from cavga.benchmark.baselines.index import BASELINES, LABELLED, ON_FEATURES, TRAINED, of_kind
 from cavga.benchmark.baselines.label_classifier import ExplanationGraph
 from cavga.benchmark.experiments.index import PROPERTIES_TABLE
 from cavga.benchmark.experiments.selection import Selection
@@ -19,7 +19,7 @@ from cavga.config.presets import PRESETS, make_config
 from cavga.config.variant import VARIANTS
 from cavga.errors import CavgaError, UsageError, unknown_name
 from cavga.images.torch_resize import as_images
-from cavga.inference.graph import InferenceGraph, ScoringGraph, graph_of
+from cavga.inference.graph import ScoringGraph, graph_of
 from cavga.model.build import build
 from cavga.model.cavga import Cavga
 
@@ -153,7 +153,7 @@ def native_grid(graph: ScoringGraph, image_size: tuple[int, int]) -> tuple[int, 
 def latent_shape(graph: ScoringGraph, image_size: tuple[int, int]) -> tuple[int, ...] | None:
     """Channels, rows and columns of mu, channels alone of a vector; None of a method without a latent variable."""
     model = getattr(graph, "model", None)
-    is_own = isinstance(graph, (InferenceGraph, *of_kind(TRAINED).values()))
+    is_own = not isinstance(graph, tuple(of_kind(ON_FEATURES).values()))
     if not isinstance(model, Cavga) or not is_own:
         return None
     with torch.no_grad():
