@@ -68,7 +68,7 @@ def squares(count, start):
 
 
 def test_c_finds_what_it_has_not_seen_and_attends_to_the_place(monkeypatch):
-    monkeypatch.setattr("cavga.training.fit_patch_classifier.NUM_STEPS", 200)
+    monkeypatch.setattr("cavga.training.fit_patch_classifier.NUM_STEPS", 400)
     model = fitted(textures(24), 24)
     with torch.no_grad():
         good, bad = (
