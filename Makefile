@@ -22,7 +22,7 @@ demo: $(STAMP)  ## train and evaluate on the bundled photographs, report in runs
 	$(BIN)/cavga demo --output runs/demo
 
 # Tests of a file mostly stay in one process, which then trains what they share once; the other takes what is left.
-test: $(STAMP)  ## style, types and tests; about 5 minutes on two cores
+test: $(STAMP)  ## style, types and tests; about 3 minutes on two cores
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
