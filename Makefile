@@ -32,8 +32,8 @@ test: $(STAMP)  ## style, types and tests; about 3 minutes on two cores
 # Counting lines doubles the time of the tests before Python 3.12, which can watch each line once.
 CORE := $(BIN)/python -c 'import sys; print("sysmon" if sys.version_info >= (3, 12) else "ctrace")'
 
-coverage:  ## the same, and at least 90 % of the lines have to be run: what CI does
-	$(MAKE) test COVERAGE=1
+coverage: COVERAGE := 1
+coverage: test  ## the same, and at least 90 % of the lines have to be run: what CI does
 
 test-all: $(STAMP)  ## the slow tests too
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
