@@ -17,7 +17,8 @@ from cavga.model.cavga import Cavga, Energy, Latent
 from cavga.model.classifiers import Classifier, EndToEndPatchClassifier, EnergyClassifier, class_score
 from cavga.shapes import Images, Masks, Photographs, ScoreMap, Scores
 
-TOP_SHARE = 0.01  # of the map's pixels, whose mean is the image's score (docs/decisions/0006)
+# Of the map's pixels, whose mean is the image's score where the prior has none of its own (docs/decisions/0006).
+TOP_SHARE = 0.01
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,10 @@ class InferenceGraph(ScoringGraph):
     def image_score_of(
         self, latent: Latent | None, energy: Energy | None, *, anomaly_map: ScoreMap | None, images: Images | None
     ) -> Scores:
-        """The image's score alone; what its rule does not read may be None."""
+        """The image's score alone; what its rule does not read may be None.
+
+        With an aggregated prior "map" is the prior's own score: AggregatedPrior makes it from the patches' energies.
+        """
         match self.image_score:
             case "residual":
                 assert latent is not None
