@@ -126,7 +126,7 @@ def best_time(python: Path, statement: str) -> float:
 
 
 def num_found(python: Path) -> int:
-    """How many of the packages that only training needs are installed or loaded by a verb's import."""
+    """How many of the packages that only training needs are installed or loaded by a command's import."""
     statement = (
         "import importlib.util, sys, cavga.prediction.predict, cavga.inference.onnx_engine; "
         f"print(sum(bool(name in sys.modules or importlib.util.find_spec(name)) for name in {ONLY_FOR_TRAINING}))"

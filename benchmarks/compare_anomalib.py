@@ -1,4 +1,4 @@
-"""Both controls against anomalib's own models: the same weights, images, channels and bank; raw maps and scores.
+"""Both baselines against anomalib's own models: the same weights, images, channels and bank; raw maps and scores.
 
 python -m benchmarks.compare_anomalib CATEGORY WEIGHTS PYTHON   # PYTHON: of an environment that has anomalib
 

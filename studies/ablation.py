@@ -26,7 +26,7 @@ from studies.rows import write_rows
 
 RESULT = "ablation"
 FULL = "r-s, recommended"
-# With pretrained weights the image's score is the energy alone: makers and losses change nothing but the map there.
+# With pretrained weights the image's score is the energy alone: anomaly types and losses change the map alone there.
 END_TO_END: tuple[tuple[str, Overrides, str], ...] = (
     ("without L and the decoder", {"loss": {"vae_weight": 0.0}}, "w_r = 0"),
     ("without L_bce", {"loss": {"classification_weight": 0.0}}, "w_c = 0"),
@@ -41,7 +41,7 @@ PRETRAINED: tuple[tuple[str, Overrides, str], ...] = (
 
 @dataclass(frozen=True)
 class Row:
-    """A cell, the table whose folder it lies in, and the kind of made anomaly that is left out of its training."""
+    """An experiment, the table whose folder it lies in, and the anomaly type that is left out of its training."""
 
     experiment: Experiment
     table: str = "ablation"

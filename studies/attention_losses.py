@@ -44,7 +44,7 @@ def log_barrier(attention: Tensor) -> Tensor:
 
 
 def negative_entropy(attention: Tensor) -> Tensor:
-    """Minus the Shannon entropy of A over the cells of an image, in units of the largest (AMCons, 2022)."""
+    """Minus the Shannon entropy of A over the patches of an image, in units of the largest (AMCons, 2022)."""
     shares = attention.flatten(1).softmax(dim=1)
     return (shares * shares.log()).sum(dim=1).mean() / log(shares.shape[1])
 

@@ -1,10 +1,10 @@
-"""Other encoders behind the same interface, with and without attention that is guided to made anomalies.
+"""Other encoders behind the same interface, with and without attention that is guided to synthetic anomalies.
 
 python -m studies.encoders OUTPUT ROOT RESNET18_WEIGHTS SQUEEZENET_WEIGHTS
 
 r-u has no guided attention: with a frozen encoder L_ae changes nothing there (docs/decisions/0016). r-s trains C with
-L_cga on made anomalies. OUTPUT is that of `cavga benchmark`: rows of ResNet-18 are those of its table accuracy, and no
-finished row is run twice. ROOT holds magnetic_tile and mvtec_ad/screw. Writes benchmarks/results/encoders.jsonl.
+L_cga on synthetic anomalies. OUTPUT is that of `cavga benchmark`: rows of ResNet-18 are those of its table accuracy,
+and no finished row is run twice. ROOT holds magnetic_tile and mvtec_ad/screw. Writes benchmarks/results/encoders.jsonl.
 """
 
 import argparse

@@ -2,9 +2,9 @@
 
 python -m studies.map_limits ROOT WEIGHTS    # ROOT as in README.md, WEIGHTS of ResNet-18 to layer3 at least
 
-1. The IoU of an oracle: a map of N x N cells that knows each cell's anomalous share, cut at the best threshold.
+1. The IoU of an oracle: a map of N x N patches that knows each patch's anomalous share, cut at the best threshold.
 2. The AUROC of the paper's attention read both ways: low attention is anomalous, or high attention is.
-3. The control: how far a position's features are from their mean over the training images.
+3. The baseline: how far a position's features are from their mean over the training images.
 
 The second and third stand on layer3 of one frozen ResNet-18, so features are computed once. ROOT holds magnetic_tile,
 mvtec_ad/screw and mvtec_loco/juice_bottle. Writes benchmarks/results/map_limits.jsonl.
@@ -91,8 +91,8 @@ def grid_rows(name: str, data: Path) -> list[dict[str, Any]]:
 def oracle_iou(masks: Sequence[Mask], patches: int) -> dict[str, float]:
     """Best IoU over all pixels at once and as the mean per image, each at its one best threshold.
 
-    `constant`: cells not interpolated. There no map does better over all pixels at once, since the best union
-    of cells takes those whose anomalous share is above a threshold. Interpolated maps are not proven best.
+    `constant`: patches not interpolated. There no map does better over all pixels at once, since the best union
+    of patches takes those whose anomalous share is above a threshold. Interpolated maps are not proven best.
     """
     size = masks[0].shape[0]
     average = cell_average(size, patches)
@@ -112,12 +112,12 @@ def oracle_iou(masks: Sequence[Mask], patches: int) -> dict[str, float]:
 
 
 def oracle_map(mask: Mask, operator: Floats) -> Floats:
-    """The mask averaged over cells and enlarged again: `operator` does both along one axis."""
+    """The mask averaged over patches and enlarged again: `operator` does both along one axis."""
     return operator @ mask.astype(np.float32) @ operator.T
 
 
 def cell_average(size: int, patches: int) -> NDArray[np.float64]:
-    """(cells, size): the share of each pixel in each cell, rows summing to 1; cells may cut pixels."""
+    """(patches, size): the share of each pixel in each patch, rows summing to 1; patches may cut pixels."""
     edges = np.arange(patches + 1) * size / patches
     pixels = np.arange(size)
     overlap = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
@@ -125,13 +125,13 @@ def cell_average(size: int, patches: int) -> NDArray[np.float64]:
 
 
 def bilinear(patches: int, size: int) -> NDArray[np.float64]:
-    """(size, cells): bilinear interpolation, corners not aligned, borders repeated, as the detector enlarges maps."""
+    """(size, patches): bilinear interpolation, corners not aligned, borders repeated, as the detector enlarges maps."""
     centres = ((np.arange(size) + 0.5) * patches / size - 0.5).clip(0, patches - 1)
     return (1 - np.abs(centres[:, None] - np.arange(patches))).clip(0)
 
 
 def repeated(patches: int, size: int) -> NDArray[np.float64]:
-    """(size, cells): every pixel takes the cell that its centre lies in."""
+    """(size, patches): every pixel takes the patch that its centre lies in."""
     chosen = ((np.arange(size) + 0.5) * patches / size).astype(np.intp)
     return np.eye(patches)[chosen]
 

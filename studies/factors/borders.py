@@ -1,4 +1,4 @@
-"""Scales of a cell for `study.py`: what an energy is counted in, by how far a cell is from the border."""
+"""Scales of a patch for `study.py`: what an energy is counted in, by how far a patch is from the border."""
 
 from collections.abc import Callable
 
@@ -8,16 +8,16 @@ from torch import Tensor
 from cavga.model.blur import blurred
 from cavga.model.prior import BORDER
 
-Scaling = Callable[[Tensor, Tensor], Tensor]  # (values, values of normal images) -> values in their deviations
+Scaling = Callable[[Tensor, Tensor], Tensor]  # (values, values of normal images) -> values in their standard deviations
 
 
 def all_alike(values: Tensor, normal: Tensor) -> Tensor:
-    """One mean and deviation for all cells."""
+    """One mean and standard deviation for all patches."""
     return (values - normal.mean()) / normal.std()
 
 
 def every_position(values: Tensor, normal: Tensor) -> Tensor:
-    """Mean and deviation of each position, smoothed by one cell."""
+    """Mean and standard deviation of each position, smoothed by one patch."""
     mean = blurred(normal.mean(dim=0)[None], sigma=1.0, reach=3)[0]
     variance = blurred((normal - normal.mean(dim=0)).square().mean(dim=0)[None], sigma=1.0, reach=3)[0]
     return (values - mean) / variance.sqrt()
@@ -26,7 +26,7 @@ def every_position(values: Tensor, normal: Tensor) -> Tensor:
 def by_border(
     *, border: int = BORDER, corners: bool = False, mean_alone: bool = False, larger_alone: bool = True
 ) -> Scaling:
-    """Mean and deviation of cells as far from the border; with `corners`, from its two nearest sides."""
+    """Mean and standard deviation of patches as far from the border; with `corners`, from its two nearest sides."""
 
     def scaled(values: Tensor, normal: Tensor) -> Tensor:
         rings = _rings(normal.shape[1], border, corners)
@@ -44,7 +44,7 @@ def by_border(
 
 
 def _rings(side: int, border: int, corners: bool) -> Tensor:
-    """A number for each group of cells, the inner ones the highest."""
+    """A number for each group of patches, the inner ones the highest."""
     one = torch.arange(side)
     distance = torch.minimum(one, side - 1 - one).clamp_max(border)
     nearer, farther = torch.minimum(distance[:, None], distance), torch.maximum(distance[:, None], distance)

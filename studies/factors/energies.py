@@ -53,7 +53,7 @@ def whitened(maps: Maps) -> Maps:
 
 
 def box(maps: Tensor, patches: int) -> Tensor:
-    """Means over squares, at the border over the cells that there are."""
+    """Means over squares, at the border over the patches that there are."""
     return functional.avg_pool2d(maps, patches, stride=1, padding=patches // 2, count_include_pad=False)
 
 
@@ -63,7 +63,7 @@ def ring(maps: Tensor, inner: int, outer: int) -> Tensor:
 
 
 def image_mean(maps: Tensor) -> Tensor:
-    """The mean over the image, at every cell."""
+    """The mean over the image, at every patch."""
     return maps.mean(dim=(2, 3), keepdim=True).expand_as(maps)
 
 
@@ -90,7 +90,7 @@ def residuals(maps: Maps, context: Callable[[Tensor], Tensor]) -> Maps:
 
 
 def unit(values: Maps) -> Maps:
-    """In deviations of the held-out good images."""
+    """In standard deviations of the held-out good images."""
     return {part: (values[part] - values["held"].mean()) / values["held"].std() for part in PARTS}
 
 

@@ -9,11 +9,11 @@ from torch.nn import functional
 from studies.factors.energies import PARTS, Maps, projected
 
 WIDTH, BATCH, EPOCHS, RATE = 128, 16, 5, 1e-3
-BOTTLENECKS = ((2, 32), (4, 64))  # cells a side that are averaged, channels of z
+BOTTLENECKS = ((2, 32), (4, 64))  # patches a side that are averaged, channels of z
 
 
 def decoded(features: Maps) -> Iterator[tuple[str, Maps, Maps]]:
-    """(setting, maps, scores) of each bottleneck: the mean squared error of a cell, and of the whole image."""
+    """(setting, maps, scores) of each bottleneck: the mean squared error of a patch, and of the whole image."""
     mean = features["fit"].float().mean(dim=(0, 2, 3), keepdim=True)
     deviation = features["fit"].float().std(dim=(0, 2, 3), keepdim=True).clamp_min(1e-6)
     for pool, channels in BOTTLENECKS:

@@ -12,19 +12,19 @@ from cavga.synthetic.primitives import cut_to_area, perlin
 from cavga.training.fit_patch_classifier import SYNTHETIC_PER_IMAGE, Examples, train_patch_classifier
 from studies.factors.energies import PARTS, Maps
 
-SIGMAS, AREAS = (0.5, 4.0), (0.005, 0.25)  # deviations of a channel; shares of the image
+SIGMAS, AREAS = (0.5, 4.0), (0.005, 0.25)  # standard deviations of a channel; shares of the image
 
 # (z of an image, standard deviations of its channels) -> a change of one of them
 Synthesiser = Callable[[Tensor, Tensor], Tensor]
 
 
 def noise(z: Tensor, deviations: Tensor) -> Tensor:
-    """Gaussian noise in every cell."""
+    """Gaussian noise in every patch."""
     return torch.randn(z.shape) * deviations[:, None, None]
 
 
 def one_direction(z: Tensor, deviations: Tensor) -> Tensor:
-    """The same random direction in every cell: a material, not a roughness."""
+    """The same random direction in every patch: a material, not a roughness."""
     return (torch.randn(len(z)) * deviations)[:, None, None].expand_as(z)
 
 

@@ -24,7 +24,7 @@ def alike(patches: Tensor, centres: Tensor) -> Tensor:
 
 
 def of_own_cells(patches: Tensor, centres: Tensor) -> Tensor:
-    """The mean squared distance of the cells that are nearest to a centre; five cells count as all others do."""
+    """The mean squared distance of the patches that are nearest to a centre; five patches count as all others do."""
     count, total = torch.zeros(len(centres)), torch.zeros(len(centres))
     for some in patches.split(16384):
         nearest = torch.cdist(some, centres).min(dim=1)
@@ -41,7 +41,7 @@ def centres_of(
     greedy: bool = True,
     deviations: Callable[[Tensor, Tensor], Tensor] = neighbours,
 ) -> tuple[Tensor, Tensor]:
-    """Centres out of the candidate cells, and the variance of each."""
+    """Centres out of the candidate patches, and the variance of each."""
     patches = x["fit"].permute(0, 2, 3, 1).flatten(0, 2)
     drawn = torch.randperm(len(patches), generator=torch.Generator().manual_seed(0))[:num_candidates]
     candidates = patches[drawn].float()
@@ -50,7 +50,7 @@ def centres_of(
 
 
 def mixture(x: Maps, centres: Tensor, variances: Tensor) -> Maps:
-    """Distance to the nearest centre in its deviations."""
+    """Distance to the nearest centre in its standard deviations."""
     size = (x["fit"].shape[2], x["fit"].shape[3])
     prior = AggregatedPrior(num_centres=len(centres), num_directions=0, latent_channels=centres.shape[1], map_size=size)
     prior.centres.copy_(centres)

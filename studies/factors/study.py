@@ -186,7 +186,7 @@ def of_factors(data: Set, x: Maps, chosen: Maps) -> Rows:
 
 
 def of_borders(data: Set, x: Maps, chosen: Maps) -> Rows:
-    """Mixture and factor model together, cells near the border counted in various scales."""
+    """Mixture and factor model together, patches near the border counted in various scales."""
     flat, norms = factors(x, pool=2, channels=32, explained=0.99)
     for name, scaled in SCALINGS.items():
         local, coarse = ({part: scaled(maps[part], maps["held"]) for part in PARTS} for maps in (chosen, flat))

@@ -46,7 +46,8 @@ def test_the_readmes_commands_and_its_python_run_as_they_stand(tmp_path, monkeyp
     for i in range(4):
         save_image(tmp_path / f"photos/{i}.png", texture(i))
         save_image(tmp_path / f"new_photos/{i}.png", texture(50 + i))
-    write_category(tmp_path / "data/screw", num_train=4, num_good=2, num_bad=2)
+    for folder in ("data/screw", "labelled"):
+        write_category(tmp_path / folder, num_train=4, num_good=2, num_bad=2)
     snippet = re.search(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S | re.M)
     assert snippet is not None
     exec(compile(snippet[1], "README.md", "exec"), {})
@@ -57,7 +58,19 @@ def test_the_readmes_commands_and_its_python_run_as_they_stand(tmp_path, monkeyp
     assert len((tmp_path / "results/predictions.jsonl").read_text().splitlines()) == 4
     assert len(list((tmp_path / "results/overlays").iterdir())) == 4
     assert (tmp_path / "runs/screw/report.html").is_file()
+    assert (tmp_path / "runs/photos/report.html").is_file()
     shutil.rmtree(tmp_path / "runs")
+
+
+def test_the_readme_is_short_and_so_are_its_sentences():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    prose = re.sub(r"^```.*?^```", "", text, flags=re.S | re.M)
+    prose = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", prose)  # of a link its words
+    parts = re.split(r"\n\s*\n|^\s*- |^#+ ", prose, flags=re.M)
+    sentences = [sentence for part in parts for sentence in re.split(r"(?<=[.:?!*])\s+", part)]
+    longest = max(sentences, key=lambda sentence: len(sentence.split()))
+    assert len(longest.split()) <= 25, longest
+    assert len(text.split()) <= 720
 
 
 def test_every_make_target_of_the_documents_exists():

@@ -69,7 +69,7 @@ def test_a_new_lamp_raises_false_alarms_until_one_calibrates(kind, request, lamp
 def test_the_command_says_old_and_new_thresholds_and_why(exported, lamp, capsys):
     code, out, err = run_command(capsys, "calibrate", exported, lamp / "calibrate", "--false-alarm-rate", 0.01)
     assert code == 0, err
-    assert "good photographs anomalous (100%)" in out
+    assert "good photographs are predicted anomalous (100%)" in out
     assert "at least 99 of them" in out  # what 0.01 takes
     assert "not known here: what the model was trained on" in out
     assert exported.with_name("model.onnx.calibration.json").is_file()

@@ -1,4 +1,4 @@
-"""What a cell of a table costs, and which code it was computed with."""
+"""What an experiment of a table costs, and which code it was computed with."""
 
 import subprocess
 from functools import cache
@@ -14,7 +14,7 @@ _PEAK_ONLY = "5"  # proc_pid_clear_refs(5): the peak alone is reset
 def reset_peak_memory() -> bool:
     """Set the process's peak memory back to what it holds now; False where the system cannot (not Linux).
 
-    The peak that other systems report is that of the whole process, so of every cell before as well.
+    The peak that other systems report is that of the whole process, so of every experiment before as well.
     """
     try:
         (_SELF / "clear_refs").write_text(_PEAK_ONLY)

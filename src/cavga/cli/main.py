@@ -36,7 +36,7 @@ COMMANDS = {  # a command is a module of cavga.cli.commands, and one line here
 _HINTS = {  # command -> how an interrupted one goes on
     "train": "; the same command with --resume goes on from the last checkpoint, or from the start if there is none",
     "pretrain": "; the same command with --resume goes on from the last checkpoint",
-    "benchmark": "; the same command goes on with the cell that was begun",
+    "benchmark": "; the same command goes on with the experiment that was begun",
 }
 
 

@@ -65,7 +65,7 @@ _BACKBONES = (
             3: Stage(512, 16, _features(11, 12)),
         },
         # Its first convolution has no padding. The pools round up and so reach over the lower and the right
-        # edge: with all the padding at the other two, a cell of stage 2 looks at its own place.
+        # edge: with all the padding at the other two, a patch of stage 2 looks at its own place.
         margin=5,
     ),
     Backbone(

@@ -29,9 +29,7 @@ class DataConfig:
         None, "which class is normal, by name or number, where the data holds several (MNIST, CIFAR-10)"
     )
     mask_cut: float = setting(0.5, "LAG: share of an attention map's maximum from which on it is mask")
-    layout: str | None = setting(
-        None, "how the data is laid out, if it is not recognised"
-    )  # of cavga.data.readers.layouts
+    layout: str | None = setting(None, "how the data is laid out, if it is not recognised")  # of data.readers.layouts
     calibration_fraction: float = setting(
         0.2, "share of the good images held out to set thresholds, where folds do not"
     )

@@ -85,15 +85,15 @@ def smallest_defect(catalog: Catalog, image_size: tuple[int, int], *, tile: int 
     return smallest_visible_defect(sizes, image_size, ModelConfig.map_cell) if sizes else None
 
 
-def smallest_visible_defect(sizes: Sequence[tuple[int, int]], image_size: tuple[int, int], cell: int) -> float:
-    """The longer side, in pixels of the original photo, of what one map cell covers; median over `sizes`.
+def smallest_visible_defect(sizes: Sequence[tuple[int, int]], image_size: tuple[int, int], patch: int) -> float:
+    """The longer side, in pixels of the original photo, of what one map patch covers; median over `sizes`.
 
-    Sizes are (height, width); `cell` is the side of a map cell in pixels of the model's input.
+    Sizes are (height, width); `patch` is the side of a map patch in pixels of the model's input.
     """
     if not sizes:
         raise DataError("no image sizes given; at least one photo is needed")
     height, width = image_size
-    return float(statistics.median(cell * max(h / height, w / width) for h, w in sizes))
+    return float(statistics.median(patch * max(h / height, w / width) for h, w in sizes))
 
 
 def _examine(record: ImageRecord, catalog: Catalog, missing: set[Path]) -> _Facts:

@@ -39,7 +39,7 @@ def cache_images(
     """All images decoded and resized, as a memory-mapped (num_images, height, width, 3) array in `folder`.
 
     With a tiling that is not plain the tiles of every photograph one after the other, so many of each as
-    `num_pieces` says. An array of the same images and size is reused. Raises DataError on an image that cannot be read.
+    `num_tiles` says. An array of the same images and size is reused. Raises DataError on an image that cannot be read.
     """
     tiling = tiling or Tiling(size)
     counts = [1] * len(records) if tiling.is_plain else list(num_tiles)

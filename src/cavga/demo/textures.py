@@ -1,4 +1,4 @@
-"""The bundled photographs (brick, grass, gravel: scikit-image's wheel) with made defects and their masks.
+"""The bundled photographs (brick, grass, gravel: scikit-image's wheel) with synthetic defects and their masks.
 
 Frozen: tests/demo/test_textures.py holds the content hash, so that figures stay comparable; a change
 needs a decision record. Each photograph (512 x 512, grey) is cut into three disjoint bands:
@@ -97,7 +97,7 @@ def _normal_cuts(band: Grey, *, step: int, folder: str) -> Iterator[DemoImage]:
 def _add_defect(
     anomaly_type: str, cut: Grey, rng: np.random.Generator, *, std: float, foreign: list[Grey]
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Put one defect of `kind` into `cut`; returns the image and its mask (0 or 255), both uint8."""
+    """Put one defect of `anomaly_type` into `cut`; returns the image and its mask (0 or 255), both uint8."""
     while True:
         opacity = _scratch_opacity(rng) if anomaly_type == "scratch" else _blob_opacity(rng)
         inside = opacity >= MASK_CUT

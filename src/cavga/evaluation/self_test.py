@@ -111,13 +111,13 @@ def _plan(records: Sequence[ImageRecord], *, seed: int, max_made: int) -> list[t
     rng = np.random.default_rng(seed)
     chosen = sorted(rng.permutation(len(records))[:max_made])
     per_image = max_made // len(chosen)
-    cells = list(product(CONTROLLED_NAMES, SIZES, CONTRASTS))
-    num_rounds = -(-len(chosen) * per_image // len(cells))
-    order = iter(np.concatenate([rng.permutation(len(cells)) for _ in range(num_rounds)]))
+    combinations = list(product(CONTROLLED_NAMES, SIZES, CONTRASTS))
+    num_rounds = -(-len(chosen) * per_image // len(combinations))
+    order = iter(np.concatenate([rng.permutation(len(combinations)) for _ in range(num_rounds)]))
     plan = []
     for position, i in enumerate(chosen):
-        drawn = [cells[int(next(order))] for _ in range(per_image)]
-        anomalies = [Anomaly(*cell, key=(seed, position, k)) for k, cell in enumerate(drawn)]
+        drawn = [combinations[int(next(order))] for _ in range(per_image)]
+        anomalies = [Anomaly(*combination, key=(seed, position, k)) for k, combination in enumerate(drawn)]
         plan.append((records[i], anomalies))
     return plan
 
@@ -223,7 +223,7 @@ def _image_auroc(trials: Sequence[Trial]) -> dict[str, Any]:
 
 
 def _warning(false_alarms: Mapping[str, Any], *, asked_for: float) -> str | None:
-    """What makes the shares worthless: a model that calls untouched images anomalous finds everything."""
+    """What makes the shares worthless: where untouched images are predicted anomalous, everything is found."""
     if false_alarms["interval"] is None or false_alarms["interval"][0] <= asked_for:
         return None
     return (

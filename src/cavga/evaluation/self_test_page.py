@@ -101,8 +101,8 @@ def _notes_of(result: Mapping[str, Any]) -> list[str]:
     settings, counts = result["settings"], result["counts"]
     notes = [
         *([_sentence(result["warning"])] if result["warning"] else []),
-        f"Every one of the {counts['good']} {SOURCES[settings['good_images']]} got {counts['made_per_good']} made "
-        "anomalies; the intervals count them as independent, which those on one image are not quite.",
+        f"Every one of the {counts['good']} {SOURCES[settings['good_images']]} got {counts['made_per_good']} "
+        "synthetic anomalies; the intervals count them as independent, which those on one image are not quite.",
         "Size: diameter of the anomaly as a share of the image's side. Contrast: peak change of brightness in standard "
         "deviations of the grey levels round it; how far the surface is bent or turned (contrast 2: 45 degrees); how "
         "much of a part is missing (from 2 on all of it).",

@@ -72,8 +72,6 @@ class EvaluatedImage:
     score: float
     is_anomalous: bool | None
 
-    __test__ = False  # not a test, whatever pytest makes of the name
-
 
 @dataclass(frozen=True, eq=False)
 class WrittenEvaluation:

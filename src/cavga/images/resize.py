@@ -4,7 +4,7 @@ Pillow's antialiased bilinear filter, columns first, rounded to whole grey level
 makes libraries differ: a value that two of them compute as 99.5 plus or minus a millionth becomes 99 in one and 100 in
 the other, and maps feel a grey level. Here weights are whole numbers of 1 / 2^14 and every sum stays below 2^24, so
 float32 holds it exactly, in whatever order it is added up: NumPy, PyTorch, ONNX Runtime and OpenVINO agree to the bit
-(`cavga.data.dataset.resize` is the same in torch, for the exported graph).
+(`cavga.images.torch_resize.resize` is the same in torch, for the exported graph).
 """
 
 from functools import lru_cache

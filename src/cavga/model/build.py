@@ -1,4 +1,4 @@
-"""The models: backbone R (ResNet-18, or as configured) or D (DC-GAN), u or w. Where a config meets a module."""
+"""The models: backbone R (ResNet-18, or as configured) or D (DC-GAN), and u, s or w. Where a config meets a module."""
 
 from collections.abc import Mapping
 from typing import Literal

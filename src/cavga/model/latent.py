@@ -65,7 +65,7 @@ class LatentHead(nn.Module):
         self.is_local, self.is_log = is_local, is_log
         self.projections = nn.ModuleList(nn.Conv2d(c, latent_channels, 1, bias=False) for c in channels)
         self.bias = nn.Parameter(torch.zeros(latent_channels))
-        # The unit of each channel under the logarithm; 1 until `whitening.fit_latent` sets it.
+        # The unit of each channel under the logarithm; 1 until `cavga.training.fit_latent` sets it.
         self.scales = nn.ParameterList(nn.Parameter(torch.ones(c), requires_grad=False) for c in channels)
 
     @property

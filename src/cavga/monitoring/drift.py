@@ -61,7 +61,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Drift:
-    """What `compare` found; `direction` is "none", "higher" or "lower", `verdict` says it in words."""
+    """What `detect_drift` found; `direction` is "none", "higher" or "lower", `verdict` says it in words."""
 
     whole: Part
     parts: tuple[Part, ...]

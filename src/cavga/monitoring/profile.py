@@ -55,7 +55,7 @@ class BatchSpeed:
 class Profile:
     """Milliseconds of every step of one photograph, one row a photograph; then speed by batch size.
 
-    `num_pieces`: how many tiles each of those photographs has, 1 without tiles.
+    `num_tiles`: how many tiles each of those photographs has, 1 without tiles.
     """
 
     milliseconds: dict[str, list[float]]

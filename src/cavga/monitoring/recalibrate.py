@@ -37,7 +37,7 @@ class CalibratedModel:
     old: Calibration
     new: Calibration
     num_predicted_anomalous_before: int
-    """How many of the good photographs the old thresholds call anomalous."""
+    """How many of the good photographs were predicted anomalous at the old thresholds."""
     num_trained_on: int | None
     """Photographs left out because the model was trained on them; None if it is not known what it was trained on."""
     num_copies: int

@@ -38,7 +38,7 @@ def calibrate_graph(
     """Set the graph's thresholds: from the held-out images, or from folds of the training images.
 
     The scores of training images come back too, by position, where folds gave them: each by a model that had not
-    seen the image. A latent or a C that is trained has no folds: `cavga.training.inputs.gather` holds images out for it
+    seen the image. A latent or a C that is trained has no folds: `gather_training_images` holds images out for it
     however few there are.
     """
     device = next(graph.parameters()).device

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from cavga.config.presets import PRESETS, make_config
 from cavga.config.schema import RunConfig
+from cavga.config.variant import VARIANTS
 
 Overrides = dict[str, dict[str, Any]]
 SCREW = "mvtec_ad/screw"
@@ -80,6 +81,11 @@ class Experiment:
         """The variant of one of our models, the method of a baseline."""
         variant: str = self.overrides.get("model", {}).get("variant", PRESETS[self.preset].model.variant)
         return variant if self.method == "cavga" else self.method
+
+    @property
+    def supervision(self) -> str | None:
+        """Of one of our models; None of a baseline."""
+        return VARIANTS[self.kind].supervision if self.method == "cavga" else None
 
     def config(self) -> RunConfig:
         chosen: Overrides = {} if self.normal_class is None else {"data": {"normal_class": self.normal_class}}

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from cavga.benchmark.baselines.index import ON_FEATURES, in_table
 from cavga.benchmark.experiments.experiment import SCREW, TILE, Experiment, Overrides, merge
 from cavga.config.presets import PRESETS
+from cavga.config.variant import VARIANTS
 from cavga.demo.run import TEXTURE_SETTINGS
 from cavga.demo.textures import TEXTURES
 
@@ -90,7 +91,7 @@ def contamination_experiments(seeds: Sequence[int], weights: str | None) -> list
         for data in (TILE, SCREW):
             for variant in CONTAMINATION_VARIANTS:
                 overrides, _ = _at_128_px(variant, "recommended", data, weights)
-                overrides = merge(overrides, one_epoch if variant.startswith("r") else {})
+                overrides = merge(overrides, one_epoch if VARIANTS[variant].backbone == "r" else {})
                 for share in CONTAMINATION_SHARES:
                     name = contaminated_name(variant, share)
                     experiments.append(Experiment(name, data, overrides=overrides, seed=seed, contamination=share))
@@ -129,7 +130,7 @@ def _at_128_px(variant: str, preset: str, data: str, weights: str | None) -> tup
     base: Overrides = {"data": {"image_size": (128, 128)}, "model": {"variant": variant}}
     if data in TEXTURES:
         return merge(TEXTURE_SETTINGS, base), ""
-    if variant.startswith("r"):
+    if VARIANTS[variant].backbone == "r":
         base = merge(base, {"model": {"weights": weights or "imagenet"}})
         if preset == "paper":  # the weights at hand end at layer3
             return merge(base, {"model": {"stages": (3,), "latent_channels": 256}}), "R to layer3"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cavga.benchmark.baselines.index import LABELLED, ON_FEATURES, Baseline, in_table
 from cavga.benchmark.experiments.experiment import TILE, Experiment, Overrides, merge
+from cavga.config.variant import VARIANTS
 from cavga.data.readers.published import MVTEC_AD_CATEGORIES, SHANGHAITECH_SCENES
 
 WEAK, UNSUPERVISED = ("d-u", "r-u", "d-w", "r-w"), ("d-u", "r-u")
@@ -75,7 +76,7 @@ def _experiments(
         for variant in (*variants, *(["r-s"] if preset == "recommended" else [])):
             model: Overrides = {"model": {"variant": variant}}
             note = NOT_THE_PAPER if preset == "recommended" else ""
-            if variant.startswith("r"):
+            if VARIANTS[variant].backbone == "r":
                 model = merge(model, {"model": {"weights": weights or "imagenet"}})
                 if preset == "paper" and not _has_layer4(weights):
                     model = merge(model, {"model": {"stages": (3,), "latent_channels": 256}})

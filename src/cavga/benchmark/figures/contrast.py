@@ -11,7 +11,7 @@ from cavga.metrics.curves import import_extra, percentile_interval
 from cavga.rendering.heatmaps import outer_line
 
 RING_SHARE = 0.03  # of the longer side: how wide the ring round a defect is
-BINS = (0.25, 0.5, 1.0, 2.0)  # of contrast, in grey deviations of the image
+BINS = (0.25, 0.5, 1.0, 2.0)  # of contrast, in standard deviations of the image's grey
 NUM_RESAMPLES, SEED = 1000, 0
 MIN_CASES = 4  # below that a partial correlation has no freedom left
 DEFINITION = (

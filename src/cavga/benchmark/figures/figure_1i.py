@@ -37,8 +37,8 @@ def draw(runs: Sequence[FinishedRun]) -> Drawing:
     """Figure 1 (i) from the runs of experiments.figures.fig1_experiments."""
     body, coverage, shown = "", [], {}
     for place, of_place in by_place(runs).items():
-        unsupervised = [run for run in of_place if run.experiment.kind.endswith("-u")]
-        weak = [run for run in of_place if run.experiment.kind.endswith("-w")]
+        unsupervised = [run for run in of_place if run.experiment.supervision == "u"]
+        weak = [run for run in of_place if run.experiment.supervision == "w"]
         parts, lines = [], []
         if unsupervised:
             paths, pictures, found = _expansion(unsupervised)

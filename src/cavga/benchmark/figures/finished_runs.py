@@ -45,8 +45,6 @@ class FinishedRun:
     overlaps: dict[str, Overlap]
     """By path, those with a defect in the mask, at the model's threshold."""
 
-    __test__ = False  # not a test, whatever pytest makes of the name
-
     @property
     def place(self) -> str:
         return place_of(self.row)

@@ -53,7 +53,7 @@ def run_figure(
 
 
 def first_seed(selection: Selection) -> Selection:
-    """The choice with its first seed alone: a picture is of one run."""
+    """The selection with its first seed alone: a picture is of one run."""
     return replace(selection, seeds=selection.seeds[:1])
 
 

@@ -162,11 +162,12 @@ def latent_shape(graph: ScoringGraph, image_size: tuple[int, int]) -> tuple[int,
 
 
 def _data_answer(method: Method) -> Answer:
-    if method.kind.endswith("-w"):
+    supervision = VARIANTS[method.kind].supervision if method.kind in VARIANTS else None
+    if supervision == "w":
         return Answer(NO, "2 % of the anomalous images, labelled, if none is labelled for training", TEST_OF["w draws"])
     if method.kind in of_kind(LABELLED):
         return Answer(NO, "it explains a classifier of image labels", TEST_OF["labels"])
-    if method.kind.endswith("-s"):
+    if supervision == "s":
         why = (
             "it makes its own on the good images; with pretrained weights it would use labelled ones if there were any"
         )

@@ -51,8 +51,8 @@ def run(args: argparse.Namespace) -> Outcome:
         f"{'threshold':<12}{'old':>12}{'new':>12}",
         f"{'image':<12}{old.image_threshold:>12.6g}{new.image_threshold:>12.6g}",
         f"{'mask':<12}{old.pixel_threshold:>12.6g}{new.pixel_threshold:>12.6g}",
-        f"the old thresholds call {done.num_predicted_anomalous_before} of these {count} good photographs anomalous "
-        f"({done.num_predicted_anomalous_before / count:.0%})",
+        f"at the old thresholds {done.num_predicted_anomalous_before} of these {count} good photographs are predicted "
+        f"anomalous ({done.num_predicted_anomalous_before / count:.0%})",
         new.guarantee(),
         f"new thresholds: {done.path} (`cavga calibrate {args.model} --reset` goes back)",
         *_exported_of(args.model),

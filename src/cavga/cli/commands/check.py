@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> Outcome:
     smallest = smallest_defect(catalog, args.image_size, tile=args.tile)
     if smallest is not None:
         lines.append(
-            f"  a cell of the map covers {smallest:.0f} px of these photographs at {args.image_size[0]} x "
+            f"  a patch of the map covers {smallest:.0f} px of these photographs at {args.image_size[0]} x "
             f"{args.image_size[1]}: a defect much smaller will not show"
         )
     lines += [f"{item.severity}: {item.path}: {item.problem}; {item.remedy}" for item in findings]

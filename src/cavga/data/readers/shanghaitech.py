@@ -60,7 +60,7 @@ def load_shanghaitech(root: Path, *, category: str | None) -> Catalog:
 
 
 def count_scene(root: Path, scene: str) -> dict[str, int]:
-    """Clips and test images of one scene, by the names of known_sets; nothing is extracted."""
+    """Clips and test images of one scene, by the names of cavga.data.readers.published; nothing is extracted."""
     videos = [path for path in _files(root / "training/videos") if path.suffix.lower() == ".avi"]
     clips = [path for path in subfolders(root / "testing/frames") if _scene(path) == scene]
     labels: list[NDArray[np.bool_]] = []
