@@ -4,13 +4,11 @@ import platform
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-from PIL import Image
-
 from benchmarks.result_files import write_result
 from cavga.arrays import Mask
 from cavga.data.records import ImageRecord
 from cavga.images.decode import read_mask
+from cavga.images.resize import true_mask_at
 
 
 def write_rows(name: str, rows: Sequence[dict[str, Any]], header: Mapping[str, Any] | None = None) -> None:
@@ -29,8 +27,7 @@ def by_type(name: str, records: Sequence[ImageRecord]) -> Iterator[tuple[str, li
 
 def mask_at(record: ImageRecord, size: int) -> Mask:
     """The mask resized by nearest, as the evaluation does it."""
-    resized = Image.fromarray(read_mask(record.mask_paths)).resize((size, size), Image.Resampling.NEAREST)
-    return np.asarray(resized, dtype=np.bool_)
+    return true_mask_at(read_mask(record.mask_paths), (size, size))
 
 
 def rounded(value: float | None) -> float | None:

@@ -8,6 +8,7 @@ from textwrap import fill
 from typing import Any
 
 from benchmarks.result_files import read_result
+from cavga.benchmark.tables.files import markdown_table
 from cavga.metrics.registry import METRICS, OF_PAPER, RESULTS, shown_in
 
 Row = dict[str, Any]
@@ -115,9 +116,8 @@ def in_words(text: str) -> str:
 
 
 def markdown(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    """A table of Markdown."""
-    rows = [head, ["---"] * len(head), *lines]
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
+    """A table of Markdown, and the end of its last line."""
+    return f"{markdown_table(head, lines)}\n"
 
 
 def section(title: str, text: str, rows: Sequence[Row], columns: Sequence[tuple[str, Metric]] = COLUMNS) -> str:

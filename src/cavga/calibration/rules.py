@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Scores = NDArray[np.float32]
+Scores = NDArray[np.floating[Any]]
 Facts = Mapping[str, Any]  # of a calibration, as JSON holds them
 
 PAPER_CUT = 0.5  # the text: of the normalised score, and of 1 - A
@@ -79,8 +79,8 @@ def _conformal_summary(facts: Facts) -> str:
 
 
 def _fixed_threshold(scores: Scores, _rate: float, image_score: str) -> tuple[float, None]:
-    """Paper: 0.5 of the normalised score, normalised here by held-out normals; of a classifier the larger logit."""
-    return 0.0 if image_score == "class" else float((scores.min() + scores.max()) / 2), None
+    """Paper: 0.5 of the score normalised by these images; of a classifier the larger logit."""
+    return 0.0 if image_score == "class" else float(PAPER_CUT * (scores.min() + scores.max())), None
 
 
 def _fixed_guarantee(facts: Facts) -> str:

@@ -115,18 +115,18 @@ def _paper_rule(evaluation: Evaluation, calibration: Mapping[str, Any]) -> dict[
     makes every decision depend on the other test images. A classifier decides by itself.
     """
     scored = [image for image in evaluation.images if image.score is not None]
-    if RULES[calibration["threshold_rule"]].follows_scores or not scored:
+    rule = RULES[calibration["threshold_rule"]]
+    if rule.follows_scores or not scored:
         return {}
     scores = np.array([image.score for image in scored], dtype=np.float64)
     labels = np.array([image.record.label for image in scored], dtype=np.int64)
-    is_class = calibration["image_score"] == "class"
-    cut = 0.0 if is_class else float((scores.min() + scores.max()) / 2)
-    rule = {
-        "transductive": not is_class,
+    cut, _ = rule.image_threshold(scores, calibration["false_alarm_rate"], calibration["image_score"])
+    found = {
+        "transductive": calibration["image_score"] != "class",
         "image": image_metrics(scores, labels, cut),
         "pixel": evaluation.metrics["pixel"],  # the rule's pixel threshold is 0.5 already
     }
-    return {"paper_rule": rule}
+    return {"paper_rule": found}
 
 
 def _decisions(scored: Sequence[ScoredImage]) -> list[bool] | None:

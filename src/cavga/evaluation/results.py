@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from PIL import Image
 
 from cavga.arrays import AnomalyMap, Mask
 from cavga.data.records import ANOMALOUS, NORMAL, ImageRecord
 from cavga.images.decode import read_image_size, read_mask
-from cavga.images.resize import resize_map
+from cavga.images.resize import resize_map, true_mask_at
 from cavga.metrics.pixel import PerImageCounts
 
 
@@ -129,7 +128,4 @@ def true_mask(image: ScoredImage, size: tuple[int, ...] | None) -> Mask:
     if image.record.label == NORMAL or not image.record.mask_paths:
         return np.zeros(size or read_image_size(image.record.path), dtype=np.bool_)
     mask = read_mask(image.record.mask_paths)
-    if size is None or mask.shape == size:
-        return mask
-    resized = Image.fromarray(mask).resize((size[1], size[0]), Image.Resampling.NEAREST)
-    return np.asarray(resized, dtype=np.bool_)
+    return mask if size is None else true_mask_at(mask, size)

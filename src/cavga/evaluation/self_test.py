@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from cavga.atomic_files import atomic_write, refuse_file
 from cavga.data.catalog import load_like_run
@@ -22,6 +21,7 @@ from cavga.errors import DataError, UsageError
 from cavga.evaluation.self_test_anomalies import Anomaly, normal_images
 from cavga.evaluation.self_test_page import write_self_test_page
 from cavga.images.decode import BATCH_SIZE, read_image
+from cavga.images.resize import true_mask_at
 from cavga.images.tiling import Tiling
 from cavga.inference.detector import AnomalyDetector
 from cavga.inference.prepare import FailedImage
@@ -140,9 +140,7 @@ class Tally:
             for (record, anomaly, _, mask), result in zip(batch, results, strict=True):
                 if isinstance(result, FailedImage):
                     raise DataError(f"{record.path}: {result.error}")
-                height, width = result.anomaly_map.shape
-                resized = Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST)
-                self.histogram.update(result.anomaly_map, np.asarray(resized, dtype=np.bool_))
+                self.histogram.update(result.anomaly_map, true_mask_at(mask, result.anomaly_map.shape))
                 yield Trial(record, anomaly, result.score, result.is_anomalous)
 
     def _pictures(

@@ -60,6 +60,14 @@ def resize_map(anomaly_map: AnomalyMap, size: tuple[int, ...]) -> AnomalyMap:
     return np.asarray(resized, dtype=np.float32)
 
 
+def true_mask_at(mask: Mask, size: tuple[int, ...]) -> Mask:
+    """A true mask at another (height, width), nearest: no pixel becomes what it was not."""
+    if mask.shape == tuple(size):
+        return mask
+    resized = Image.fromarray(mask).resize((size[1], size[0]), Image.Resampling.NEAREST)
+    return np.asarray(resized, dtype=np.bool_)
+
+
 def resize_mask(mask: Mask, size: tuple[int, ...]) -> Mask:
     """A mask at another (height, width); a quarter of a pixel is enough, or thin scratches would vanish."""
     grey = Image.fromarray(mask.astype(np.uint8) * 255)

@@ -56,6 +56,11 @@ class InferenceGraph(ScoringGraph):
         super().__init__(image_size)
         self.model, self.image_score, self.map_gate = model.eval(), image_score, map_gate
 
+    @property
+    def score_reads_image(self) -> bool:
+        """Whether the image's score reads the image beside what it is encoded to."""
+        return self.image_score == "residual"
+
     def forward(self, photographs: Photographs) -> GraphOutput:
         """Photographs of one size, of any size."""
         return self.score_images(as_images(resize(photographs, self.image_size)))
@@ -70,7 +75,7 @@ class InferenceGraph(ScoringGraph):
         """As `score_images`, of what the images are encoded to: the one way from z to score, map and mask.
 
         `energy` is that of z, where it is known, or one that another prior measured. Only where map and score read
-        nothing but that may `latent` be None. `images` are read by the residual alone.
+        nothing but that may `latent` be None. `images` are needed where `score_reads_image`.
         """
         if energy is None and self.model.attends_to == "energy":
             assert latent is not None

@@ -55,8 +55,7 @@ def calibrate_graph(
     whole = stitch_results(inputs.tiling, sizes, tiles)
     # Of a map its peak alone is looked at: those of many large photographs are not kept.
     results = [(score, None if found is None else found.max(keepdims=True)) for score, found in whole]
-    score = config.model.image_score or "map"
-    calibration = calibrate(results, config.calibration, image_score=score, num_folds=len(parts))
+    calibration = calibrate(results, config.calibration, image_score=graph.image_score, num_folds=len(parts))
     scores = [score for score, _ in results]
     return _apply(graph, calibration), dict(zip(positions, scores, strict=True))
 
@@ -89,7 +88,7 @@ def _scored(
         has_map = config.model.supervision != "s" or bool(is_unseen[position])
         with torch.inference_mode():
             energy = graph.model.energy_of(held_out.energies.part(slice(i, i + 1)))
-            is_encoded = graph.image_score == "residual" or (has_classifier and has_map)
+            is_encoded = graph.score_reads_image or (has_classifier and has_map)
             image = image_batch(normal, held_out.images[i : i + 1], device) if is_encoded else None
             latent = None if image is None else graph.model.encode(image)
             if not has_map:

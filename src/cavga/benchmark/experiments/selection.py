@@ -8,7 +8,7 @@ from cavga.benchmark.experiments.experiment import Experiment, merge
 from cavga.benchmark.experiments.index import SUMMARIES, TABLES
 from cavga.config.resolve import takes_gan_weights
 from cavga.config.schema import epochs_of
-from cavga.data.readers.class_folders import normalised_name
+from cavga.data.readers.layouts import normalised_name
 from cavga.errors import UsageError, unknown_name
 
 NO_GAN_WEIGHTS = "no Celeb-A"  # where the paper has DC-GAN parts that were trained on it, these start at random

@@ -16,8 +16,7 @@ from cavga.benchmark.tables.files import bullets, markdown_table
 from cavga.benchmark.tables.html import STYLE, html_lines
 from cavga.benchmark.tables.reported import ReportedTable
 from cavga.data.catalog import load_catalog
-from cavga.data.readers.class_folders import normalised_name
-from cavga.data.readers.layouts import where_to_get
+from cavga.data.readers.layouts import normalised_name, where_to_get
 from cavga.data.readers.published import found_counts, parts_of, published_counts
 from cavga.data.readers.shanghaitech import count_scene, find_shanghaitech
 from cavga.errors import CavgaError, UsageError, unknown_name

@@ -7,6 +7,7 @@ normal class has label 0, every other one label 1 and its name as defect type.
 from collections.abc import Sequence
 from pathlib import Path
 
+from cavga.data.readers.layouts import normalised_name
 from cavga.data.readers.published import FASHION_MNIST_CLASSES
 from cavga.data.records import ANOMALOUS, NORMAL, Catalog, ImageRecord
 from cavga.errors import DataError, UsageError, unknown_name
@@ -93,11 +94,6 @@ def choose_class(wanted: str | None, names: Sequence[str], data: Path) -> str:
     if len(alike) == 1:
         return alike[0]
     raise unknown_name("class", wanted, names)
-
-
-def normalised_name(name: str) -> str:
-    """The letters and digits of a name alone, in lower case: what remains however it is spelled."""
-    return "".join(letter for letter in name.casefold() if letter.isalnum())
 
 
 def _images(folder: Path) -> list[Path]:

@@ -141,15 +141,16 @@ def known_folders() -> list[str]:
 def where_to_get(path: str, *, otherwise: str = "check the path") -> str:
     """Where the data set that this path is named after comes from, and into which folder it goes."""
     sources = [source for layout in LAYOUTS.values() for source in layout.sources]
-    by_name = {name: source for source in sources for name in (_letters(source.folder), *source.other_names)}
+    by_name = {name: source for source in sources for name in (normalised_name(source.folder), *source.other_names)}
     for part in reversed(Path(path).parts[-3:]):
-        found = by_name.get(_letters(part))
+        found = by_name.get(normalised_name(part))
         if found:
             return f"{found.where}; nothing is downloaded for you"
     return otherwise
 
 
-def _letters(name: str) -> str:
+def normalised_name(name: str) -> str:
+    """The letters and digits of a name alone, in lower case: what remains however it is spelled."""
     return "".join(letter for letter in name.casefold() if letter.isalnum())
 
 
