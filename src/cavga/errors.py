@@ -14,6 +14,8 @@ CavgaError                 1   something failed; the message says what and what 
 import difflib
 from collections.abc import Iterable
 
+from cavga.printable import printable
+
 ALIKE = 0.6  # from here on a name is likely a slip of the finger away
 
 
@@ -21,6 +23,10 @@ class CavgaError(Exception):
     """Root of the tree: catch this to catch every error that cavga raises on purpose."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        """The message as one line: names of files are part of it, and they can hold anything."""
+        return printable(super().__str__())
 
 
 class UsageError(CavgaError, ValueError):
