@@ -90,7 +90,7 @@ def _fitted(z: LatentMap, map_size: tuple[int, int], seed: int) -> AggregatedPri
     candidates = torch.cat(list(_patches(z, seed)))
     first = int(torch.randint(len(candidates), (), generator=torch.Generator().manual_seed(seed)))
     centres = candidates[greedy_coreset(candidates, min(NUM_CENTRES, len(candidates)), first=first)]
-    mean, basis = _factors(torch.cat([flattened(batch.float()) for batch in z.split(BATCH_SIZE)]))  # type: ignore[no-untyped-call]
+    mean, basis = factors(torch.cat([flattened(batch.float()) for batch in z.split(BATCH_SIZE)]))  # type: ignore[no-untyped-call]
     prior = AggregatedPrior(
         num_centres=len(centres), num_directions=len(basis), latent_channels=centres.shape[1], map_size=map_size
     ).to(centres.device)
@@ -124,7 +124,7 @@ def _variances(centres: Float[Tensor, "centres latent"]) -> Float[Tensor, " cent
     return (variances + SHRINKAGE * variances.mean()).clamp_min(SMALLEST_STD**2)
 
 
-def _factors(flat: Float[Tensor, "images units"]) -> tuple[Float[Tensor, " units"], Float[Tensor, "directions units"]]:
+def factors(flat: Float[Tensor, "images units"]) -> tuple[Float[Tensor, " units"], Float[Tensor, "directions units"]]:
     """Mean and the principal directions that explain EXPLAINED of the variance."""
     mean = flat.mean(dim=0)
     _, values, directions = torch.linalg.svd(flat - mean, full_matrices=False)
