@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test coverage test-all test-base results clean
+.PHONY: help install demo test coverage test-all test-base audit results clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -41,9 +41,15 @@ test-all: $(STAMP)  ## the slow tests too
 test-base: $(STAMP)  ## prediction without torch, in a fresh environment; two minutes
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.base_install
 
+# In an environment of its own: pip-audit's dependencies are none of ours.
+audit: $(STAMP)  ## known weaknesses of what is installed; needs a network that reaches the advisory database
+	$(PYTHON) -m venv .venv-audit
+	.venv-audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
+	.venv-audit/bin/pip-audit --skip-editable --path "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
+
 results: $(STAMP)  ## write docs/results/ and docs/claims.md from the committed rows
 	$(BIN)/python -m docs.generate.results
 	$(BIN)/python -m docs.generate.claims
 
 clean:  ## remove what make created
-	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-audit runs .pytest_cache .mypy_cache .ruff_cache
