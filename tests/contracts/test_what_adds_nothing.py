@@ -4,6 +4,10 @@ import pytest
 
 import cavga
 from cavga.config.presets import make_config
+from cavga.inference.detector import AnomalyDetector
+from cavga.inference.torch_engine import load_run
+from cavga.model.cavga import Cavga
+from cavga.model.prior import AggregatedPrior
 
 LOSSES = {
     "all of Eq. 4": {},
@@ -22,7 +26,11 @@ def scores_of(category, run, *, variant, loss):
         "training": {"device": "cpu", "batch_size": 5},
     }  # fmt: skip
     cavga.train(category, run, make_config("recommended", overrides))
-    predictions = cavga.AnomalyDetector.load(run).predict(category / "test")
+    return predictions_of(cavga.AnomalyDetector.load(run), category)
+
+
+def predictions_of(detector, category):
+    predictions = detector.predict(category / "test")
     return [(p.score, p.is_anomalous, p.anomaly_map.tobytes(), p.mask.tobytes()) for p in predictions]
 
 
@@ -32,3 +40,17 @@ def test_no_term_of_eq_4_changes_a_bit_of_a_prediction(variant, category, tmp_pa
     assert len(found["all of Eq. 4"]) == 8
     for name in LOSSES:
         assert found[name] == found["all of Eq. 4"], name
+
+
+def test_without_attention_decoder_and_log_variance_every_bit_of_a_prediction_stays(category, tmp_path, monkeypatch):
+    scores_of(category, tmp_path / "run", variant="r-u", loss={})
+    engine, description = load_run(tmp_path / "run", "cpu")
+    detector = AnomalyDetector(engine, description)
+    whole = predictions_of(detector, category)
+    model = engine.graph.model
+    assert isinstance(model.prior, AggregatedPrior)
+    model.decoder = model.logvar_head = None
+    for owner, name in ((Cavga, "attention"), (Cavga, "class_attention"), (AggregatedPrior, "attention")):
+        assert callable(getattr(owner, name))
+        monkeypatch.setattr(owner, name, None)
+    assert predictions_of(detector, category) == whole
