@@ -17,9 +17,11 @@ from cavga.benchmark.experiments.table_8_and_weak import (
     variant_experiments,
     weak_experiments,
 )
-from cavga.benchmark.runner import has_converged, run_experiment, run_table
+from cavga.benchmark.runner import has_converged, rate_fell, run_experiment, run_table
+from cavga.config.presets import make_config
 from cavga.errors import DataError, ModelFileError, UsageError
 from cavga.model.build import build
+from cavga.model.latent import to_size
 from tests.conftest import run_command, small_config
 
 SMALL = {
@@ -50,7 +52,7 @@ def test_a_table_has_a_row_per_cell_and_runs_no_finished_cell_twice(small_table,
     assert [row["error"] is None for row in rows] == [True, True, True, True, False]
     assert "no images in it" in rows[-1]["error"]
     assert json.loads((tmp_path / "small.json").read_text())["rows"] == rows
-    assert rows[1]["metrics"]["provenance"]["preset"] == "control"
+    assert rows[1]["metrics"]["provenance"]["preset"] == "baseline"
     assert not list(tmp_path.rglob("images-*"))
     calls = []
     real_train = runner.train
@@ -133,7 +135,7 @@ def test_table_8_has_the_papers_eight_columns_one_field_apart():
         assert weight == (0.01 if number % 2 == 0 else 0.0)
 
 
-def test_every_contaminated_control_stands_on_a_run_of_the_same_contamination():
+def test_every_contaminated_baseline_stands_on_a_run_of_the_same_contamination():
     experiments = contamination_experiments((0, 1), "weights.safetensors")
     assert len({experiment.folder for experiment in experiments}) == len(experiments)
     known = {}
@@ -175,6 +177,14 @@ def test_contaminated_cells_share_one_test_set_and_train_on_what_they_say(catego
 )
 def test_converged_means_two_epochs_of_less_than_a_percent(totals, expected):
     assert has_converged(totals) is expected
+
+
+@pytest.mark.parametrize(
+    ("variant", "epochs", "expected"),
+    [("r-u", 30, False), ("r-u", 31, True), ("d-w", 150, True), ("r-s", 1, False), ("r-s", 10, True)],
+)
+def test_where_the_rate_fell_a_still_objective_says_nothing(variant, epochs, expected):
+    assert rate_fell(variant, epochs) is expected
 
 
 def test_datasets_restrict_a_table(small_table, tmp_path, category):
@@ -239,3 +249,18 @@ def test_padim_finds_a_patch_that_no_training_image_has():
     assert 12 <= row < 36
     assert 36 <= column < 60
     assert output.score.item() > 1.5 * normal.score.item()
+
+
+def test_padim_at_the_finest_stage_has_a_gaussian_for_each_of_its_places():
+    images = np.random.default_rng(0).integers(0, 256, (8, 64, 64, 3), dtype=np.uint8)
+    overrides = {"model": {"variant": "r-u", "weights": "none", "stages": (1, 2)}, "data": {"image_size": (64, 64)}}
+    torch.manual_seed(0)
+    model = build(make_config("recommended", overrides).model, image_size=(64, 64))
+    graph = PadimGraph(model, image_size=(64, 64), seed=0, at_finest=True)
+    graph.fit(images, torch.device("cpu"))
+    batch = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
+    with torch.no_grad():
+        finest, coarser = model.encode_stages(batch)
+        features = torch.cat([finest, to_size(coarser, (16, 16))], dim=1)[:, graph.chosen]
+    assert graph.mean.shape == (16, 16, 100)
+    assert torch.allclose(graph.mean, features.mean(dim=0).permute(1, 2, 0), atol=1e-5)

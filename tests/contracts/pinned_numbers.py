@@ -42,6 +42,7 @@ PINNED: dict[str, dict[str, Any]] = {
         "benchmark.baselines.patchcore.CORESET_SHARE": 0.1,
         "benchmark.baselines.patchcore.NUM_PROJECTED": 64,
         "benchmark.baselines.patchcore.NUM_NEIGHBOURS": 9,
+        "benchmark.baselines.patchcore_factors.CORESET_SHARE": 0.02,
     },
     "0011": {
         "training.fit_prior.NUM_NEIGHBOURS": 3,

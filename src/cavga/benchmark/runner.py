@@ -24,6 +24,7 @@ from cavga.benchmark.tables.grids import Row
 from cavga.benchmark.tables.reported import ReportedTable
 from cavga.benchmark.training_sets import data_of
 from cavga.config.schema import as_dict
+from cavga.config.variant import VARIANTS
 from cavga.data.manifest import sha256_of
 from cavga.data.readers.layouts import where_to_get
 from cavga.demo.textures import TEXTURES, write_demo_data
@@ -32,6 +33,7 @@ from cavga.evaluation.evaluate import evaluate
 from cavga.prediction.lines import PREDICTIONS_FILE
 from cavga.runs.model_json import LOG_FILE
 from cavga.training.gan_weights import read_gan_weights
+from cavga.training.loop import DECAY_EPOCHS
 from cavga.training.train import train
 
 ROW_FILE = "row.json"
@@ -217,8 +219,17 @@ def _cavga(experiment: Experiment, data: Path, run: Path, output: Path) -> dict[
     metrics["provenance"]["without"] = without  # below OUTPUT: the row is read elsewhere
     log = [json.loads(line) for line in (run / LOG_FILE).read_text(encoding="utf-8").splitlines()]
     losses = {key: value for key, value in log[-1].items() if isinstance(value, float)}
-    converged = has_converged([line["total"] for line in log])
+    fell = rate_fell(metrics["provenance"]["variant"], len(log))
+    converged = None if fell else has_converged([line["total"] for line in log])
     return {"metrics": metrics, "epochs": len(log), "converged": converged, "losses": losses}
+
+
+def rate_fell(variant: str, epochs: int) -> bool:
+    """Whether the learning rate fell while a variant was trained: then a still objective says nothing.
+
+    It falls after DECAY_EPOCHS epochs, and along one cycle where an s variant is trained end to end.
+    """
+    return epochs > DECAY_EPOCHS or (epochs > 1 and VARIANTS[variant].supervision == "s")
 
 
 def has_converged(totals: Sequence[float]) -> bool | None:

@@ -70,7 +70,7 @@ def test_a_tiny_mnist_from_its_files_to_the_rows(tmp_path, monkeypatch):
         assert 0 <= row["metrics"]["image"]["auroc"] <= 1
         assert row["metrics"]["pixel"]["auroc"] is None
     origin = rows[-1]["metrics"]["provenance"]
-    assert (origin["variant"], origin["preset"]) == ("gamma_vae_g", "control")
+    assert (origin["variant"], origin["preset"]) == ("gamma_vae_g", "baseline")
     assert origin["encoder"] == "D to layer4, trained, no pretraining"
     assert not list(tmp_path.rglob("images-*"))
     assert json.loads((tmp_path / "out/small.json").read_text())["rows"] == rows

@@ -41,7 +41,7 @@ def test_every_test_that_is_named_exists(rows):
         assert name in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}, named
 
 
-def test_every_variant_and_control_has_a_row_and_every_yes_a_test(rows):
+def test_every_variant_and_baseline_has_a_row_and_every_yes_a_test(rows):
     assert {row["kind"] for row in rows.values()} == {*VARIANTS, *BASELINES}
     for row in rows.values():
         assert row["error"] is None
@@ -119,7 +119,7 @@ def test_two_kinds_of_anomaly_in_one_image_are_both_marked(variant, run_folder, 
 
 
 @pytest.mark.parametrize("baseline", [PadimGraph, PatchcoreGraph])
-def test_controls_on_features_mark_both_too(baseline, run_folder):
+def test_baselines_on_features_mark_both_too(baseline, run_folder):
     graph = baseline(load_run(run_folder, "cpu")[0].graph.model, image_size=(32, 32), seed=0)
     normal = np.stack([resized(np.repeat(texture(i)[..., None], 3, axis=2), (32, 32)) for i in range(24)])
     graph.fit(normal, torch.device("cpu"))

@@ -363,7 +363,7 @@ def test_the_tables_of_the_paper_have_valid_experiments():
             )
 
 
-def test_a_control_brings_the_cell_it_stands_on():
+def test_a_baseline_brings_the_experiment_it_stands_on():
     experiments = select_experiments(
         "table3", Selection(categories=("screw",), variants=("padim",), weights="weights.pth")
     )

@@ -5,6 +5,7 @@ Tables take from here which baselines stand in them, Table 1 what it says of eac
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from cavga.benchmark.baselines.advae import ADVAE
@@ -15,6 +16,7 @@ from cavga.benchmark.baselines.explanations import cam, guided_backprop, smoothg
 from cavga.benchmark.baselines.gamma_vae_g import GammaVaeGraph
 from cavga.benchmark.baselines.padim import PadimGraph
 from cavga.benchmark.baselines.patchcore import PatchcoreGraph
+from cavga.benchmark.baselines.patchcore_factors import PatchcoreFactorsGraph
 
 ON_FEATURES, TRAINED, LABELLED = "on features", "trained", "of image labels"
 
@@ -53,7 +55,11 @@ BASELINES = {
     "padim": Baseline(
         "PaDiM", ON_FEATURES, PadimGraph, ("demo", "screw", "accuracy", "contamination", "table3", "table5")
     ),
+    "padim_finest": Baseline(
+        "PaDiM at the finest stage", ON_FEATURES, partial(PadimGraph, at_finest=True), ("accuracy",)
+    ),
     "patchcore": Baseline("PatchCore", ON_FEATURES, PatchcoreGraph, ("accuracy", "contamination", "table3")),
+    "patchcore_factors": Baseline("PatchCore and factor model", ON_FEATURES, PatchcoreFactorsGraph, ("accuracy",)),
     "ae_l2": Baseline("AE, L2", TRAINED, AE_L2, ("table7",), epochs=4, paper_name="AE_L2"),
     "ae_ssim": Baseline("AE, SSIM", TRAINED, AE_SSIM, ("table7",), epochs=4, paper_name="AE_SSIM"),
     "beta_vae": Baseline("beta-VAE", TRAINED, BETA_VAE, ("table7",), epochs=4),

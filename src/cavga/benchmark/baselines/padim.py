@@ -2,7 +2,8 @@
 
 Defard et al., "PaDiM: a Patch Distribution Modeling Framework for Anomaly Detection and Localization"
 (ICPR 2020 workshops): one Gaussian per position over a random choice of feature channels; the map is
-the Mahalanobis distance, blurred, and its maximum is the image's score.
+the Mahalanobis distance, blurred, and its maximum is the image's score. A position is a patch of the latent,
+on whose 3x3 means it reads the very features that the latent does; or, as in the paper, a place of the finest stage.
 """
 
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from cavga.data.dataset import image_batches
 from cavga.inference.graph import GraphOutput, ScoringGraph, enlarged
 from cavga.model.blur import blurred
 from cavga.model.cavga import Cavga
+from cavga.model.latent import to_size
 from cavga.shapes import FeatureMap, Images, ScoreMap
 
 SIGMA = 4.0  # px, the papers'
@@ -33,9 +35,9 @@ RIDGE = 0.01  # the paper's, added to every covariance
 class PadimGraph(ScoringGraph):
     """Scores images as `cavga.inference.graph.InferenceGraph` does, so that the same harness measures both."""
 
-    def __init__(self, model: Cavga, *, image_size: tuple[int, int], seed: int) -> None:
+    def __init__(self, model: Cavga, *, image_size: tuple[int, int], seed: int, at_finest: bool = False) -> None:
         super().__init__(image_size)
-        self.model = model.eval()
+        self.model, self.at_finest = model.eval(), at_finest
         num_features = sum(model.encoder.stage_channels[stage] for stage in model.stages)
         chosen = np.random.default_rng(seed).permutation(num_features)[:NUM_CHANNELS]
         self.chosen = torch.from_numpy(np.sort(chosen))
@@ -66,4 +68,7 @@ class PadimGraph(ScoringGraph):
             yield self._chosen(self.model.encode_stages(batch))
 
     def _chosen(self, stages: list[Tensor]) -> FeatureMap:
-        return self.model.mu_head.merged(stages)[:, self.chosen]
+        if not self.at_finest:
+            return self.model.mu_head.merged(stages)[:, self.chosen]
+        size = max((stage.shape[2], stage.shape[3]) for stage in stages)
+        return torch.cat([to_size(stage, size) for stage in stages], dim=1)[:, self.chosen]

@@ -23,7 +23,7 @@ from cavga.inference.graph import GraphOutput, ScoringGraph, enlarged
 from cavga.model.cavga import Cavga
 from cavga.model.coreset import greedy_coreset
 from cavga.model.latent import to_size
-from cavga.shapes import Images, Scalar
+from cavga.shapes import Images, Scalar, ScoreMap, Scores
 
 STAGES = (2, 3)  # the paper's
 CORESET_SHARE = 0.1  # of the training patches
@@ -40,9 +40,11 @@ class PatchcoreGraph(ScoringGraph):
     Fitting holds every training patch in memory: 1.5 MB an image of 256 px with ResNet-18.
     """
 
-    def __init__(self, model: Cavga, *, image_size: tuple[int, int], seed: int) -> None:
+    def __init__(
+        self, model: Cavga, *, image_size: tuple[int, int], seed: int, coreset_share: float = CORESET_SHARE
+    ) -> None:
         super().__init__(image_size)
-        self.model, self.seed = model.eval(), seed
+        self.model, self.seed, self.coreset_share = model.eval(), seed, coreset_share
         self.stages = STAGES if set(STAGES) <= set(model.stages) else model.stages
         self.bank = torch.zeros(0)
 
@@ -52,21 +54,26 @@ class PatchcoreGraph(ScoringGraph):
         patches = torch.cat([self.patches(batch).flatten(0, 2) for batch in image_batches(images, device)])
         generator = torch.Generator().manual_seed(self.seed)
         projection = torch.randn(patches.shape[1], NUM_PROJECTED, generator=generator).to(device)
-        num_kept = max(round(CORESET_SHARE * len(patches)), min(NUM_NEIGHBOURS, len(patches)))
+        num_kept = max(round(self.coreset_share * len(patches)), min(NUM_NEIGHBOURS, len(patches)))
         first = int(torch.randint(len(patches), (), generator=generator))
         self.bank = patches[greedy_coreset(patches @ projection, num_kept, first=first)]
 
     def score_images(self, images: Images) -> GraphOutput:
         """The map of nearest-neighbour distances, and the re-weighted greatest one."""
+        distances, scores = self.distances(images)
+        anomaly_map = blurred_as_published(enlarged(distances, self.image_size))
+        return GraphOutput(scores, anomaly_map, anomaly_map >= self.pixel_threshold)
+
+    def distances(self, images: Images) -> tuple[ScoreMap, Scores]:
+        """The distance of every patch to its nearest in the bank, and of each image the re-weighted greatest one."""
         scores, maps = [], []
-        for patches in self.patches(images):  # one image at a time: the distances of all are large
-            experiments = patches.flatten(0, 1)
-            distances, nearest = nearest_neighbours(experiments, self.bank)
+        for rows in self.patches(images):  # one image at a time: the distances of all are large
+            patches = rows.flatten(0, 1)
+            distances, nearest = nearest_neighbours(patches, self.bank)
             worst = int(distances.argmax())
-            scores.append(reweighted(distances[worst], experiments[worst], self.bank, nearest=int(nearest[worst])))
-            maps.append(distances.view(patches.shape[:2]))
-        anomaly_map = blurred_as_published(enlarged(torch.stack(maps), self.image_size))
-        return GraphOutput(torch.stack(scores), anomaly_map, anomaly_map >= self.pixel_threshold)
+            scores.append(reweighted(distances[worst], patches[worst], self.bank, nearest=int(nearest[worst])))
+            maps.append(distances.view(rows.shape[:2]))
+        return torch.stack(maps), torch.stack(scores)
 
     def patches(self, images: Images) -> Float[Tensor, "batch rows columns features"]:
         """The patch features of images at the input size, at the resolution of the finest stage."""

@@ -46,7 +46,7 @@ def run_baseline(experiment: Experiment, data: Path, run: Path, output: Path) ->
     calibration = set_thresholds(graph, replace(inputs, train=fitted, calibration=held), config, device)
     if not is_fitted.all():
         graph.fit(images, device)
-    description = {**description, "preset": "control", "calibration": calibration.as_dict()}
+    description = {**description, "preset": "baseline", "calibration": calibration.as_dict()}
     baseline = AnomalyDetector(TorchEngine(graph, device), description, inputs.tiling)
     metrics = evaluate_detector(baseline, inputs.catalog, run, used=dict.fromkeys(inputs.hashes.values(), "")).metrics
     del images

@@ -90,6 +90,6 @@ def _same_features(table: str, data: str, base: Overrides, seed: int, *, feature
     """The baselines of a table that stand on the features of one of its experiments."""
     return [
         Experiment(f"{baseline.name}, same features", data, method, overrides=base, seed=seed,
-                   features_of=features_of, note="control")
+                   features_of=features_of, note="baseline")
         for method, baseline in in_table(table, ON_FEATURES)
     ]  # fmt: skip

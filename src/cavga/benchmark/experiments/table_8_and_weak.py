@@ -102,7 +102,7 @@ def contamination_experiments(seeds: Sequence[int], weights: str | None) -> list
                     name = contaminated_name(baseline.name, share)
                     experiments.append(
                         Experiment(name, data, method, overrides=overrides, seed=seed,
-                             features_of=contaminated_name(first, share), contamination=share, note="control")
+                             features_of=contaminated_name(first, share), contamination=share, note="baseline")
                     )  # fmt: skip
     return experiments
 

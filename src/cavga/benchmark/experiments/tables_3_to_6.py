@@ -86,7 +86,7 @@ def _experiments(
     base = merge(chosen, {"model": {"variant": "r-u", "weights": weights or "imagenet"}})
     for method, baseline in baselines:
         yield Experiment(f"{baseline.name}, same features", data, method, overrides=base, seed=seed,
-                   features_of="r-u, recommended", note="control", is_extra=is_extra)  # fmt: skip
+                   features_of="r-u, recommended", note="baseline", is_extra=is_extra)  # fmt: skip
 
 
 def _has_layer4(weights: str | None) -> bool:

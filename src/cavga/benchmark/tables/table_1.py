@@ -95,7 +95,9 @@ def property_rows(selection: Selection, image_size: tuple[int, int] = IMAGE_SIZE
         row |= {"input": list(image_size), "grid": None, "latent": None, "properties": {}}
         try:
             graph = build_method(method, image_size)
-            grid, latent = native_grid(graph, image_size), latent_shape(graph, image_size)
+            grid = native_grid(graph, image_size)
+            # The model whose features a baseline reads has a latent that the baseline does not.
+            latent = None if method.kind in of_kind(ON_FEATURES) else latent_shape(graph, image_size)
         except CavgaError as error:
             yield {**row, "error": str(error)}
             continue
@@ -153,8 +155,7 @@ def native_grid(graph: ScoringGraph, image_size: tuple[int, int]) -> tuple[int, 
 def latent_shape(graph: ScoringGraph, image_size: tuple[int, int]) -> tuple[int, ...] | None:
     """Channels, rows and columns of mu, channels alone of a vector; None of a method without a latent variable."""
     model = getattr(graph, "model", None)
-    is_own = not isinstance(graph, tuple(of_kind(ON_FEATURES).values()))
-    if not isinstance(model, Cavga) or not is_own:
+    if not isinstance(model, Cavga):
         return None
     with torch.no_grad():
         mu = model.encode(torch.zeros(1, 3, *image_size)).mu

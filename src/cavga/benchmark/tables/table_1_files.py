@@ -73,7 +73,7 @@ def _csv(rows: Sequence[dict[str, Any]]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["method", "preset", "property", "answer", "why", "test", "input", "native map"])
     writer.writerows(
-        [row["cell"], row["preset"] or "control", name, *answer.values(), _times(row["input"]), _times(row["grid"])]
+        [row["cell"], row["preset"] or "baseline", name, *answer.values(), _times(row["input"]), _times(row["grid"])]
         for row in rows
         for name, answer in row["properties"].items()
     )
