@@ -37,9 +37,13 @@ training images. The map is smoothed by one patch in every row. Shown are image 
 IoU at what a tenth of the held-out images reach anywhere.
 """
 SYNTHETIC = (
-    "Anomaly types of the self-test, on the other fifth of the normal training images. The choice was made on these."
+    "Anomaly types of the self-test, on the other fifth of the normal training images. The choice was made on these, "
+    "but for the factor model: in the image's score they speak against it."
 )
-REAL = "The real test images. These figures are for diagnosis and decided nothing."
+REAL = (
+    "The real test images. These figures are for diagnosis. They agreed with taking the factor model, which synthetic "
+    "anomalies did not ([decision 0011](../decisions/0011-aggregated-prior.md)), and decided nothing else here."
+)
 LIMITS = """
 `python -m studies.map_limits`: an oracle knows the anomalous share of each of N x N patches, masks at {size} px. It
 is enlarged bilinearly and cut at the one threshold that is best for the row. A defect type by itself has its own.

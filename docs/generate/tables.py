@@ -8,6 +8,7 @@ from textwrap import fill
 from typing import Any
 
 from benchmarks.result_files import read_result
+from cavga.benchmark.runner import rate_fell
 from cavga.benchmark.tables.files import markdown_table
 from cavga.metrics.registry import METRICS, OF_PAPER, RESULTS, shown_in
 
@@ -16,6 +17,7 @@ WIDTH = 120  # of prose
 TEXTURES = ("brick", "grass", "gravel")
 TILE, SCREW = "magnetic_tile", "mvtec_ad/screw"
 FULL, PADIM, PATCHCORE = "r-s, recommended", "PaDiM, same features", "PatchCore, same features"
+PADIM_FINEST, WITH_FACTORS = "PaDiM at the finest stage, same features", "PatchCore and factor model, same features"
 Metric = tuple[str, str]  # section and key
 IMAGE, PIXEL, IOU = ("image", "auroc"), ("pixel", "auroc"), ("pixel", "iou_dataset")
 BY_KEY = {(metric.section, metric.key): metric for metric in METRICS}
@@ -165,10 +167,16 @@ def _epochs(rows: Sequence[Row]) -> str:
     found = [row for row in rows if not row["error"] and "epochs" in row]
     if not found:
         return ""
-    words = {True: "converged", False: "not converged", None: "too few to tell"}
-    states = {row["converged"] for row in found}
-    said = words[states.pop()] if len(states) == 1 else "converged in some runs"
+    states = {_state(row) for row in found}
+    said = states.pop() if len(states) == 1 else "converged in some runs"
     return f"{', '.join(sorted({str(row['epochs']) for row in found}))} ({said})"
+
+
+def _state(row: Row) -> str:
+    """What the last epochs' objectives say of a row's training."""
+    if rate_fell(row["metrics"]["provenance"]["variant"], row["epochs"]):  # rows of before say "converged" there too
+        return "the rate fell"
+    return {True: "converged", False: "not converged", None: "too few to tell"}[row["converged"]]
 
 
 def _grouped(title: str, by_name: Mapping[str, str]) -> str:

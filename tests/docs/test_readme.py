@@ -15,7 +15,9 @@ from tests.conftest import run_command, save_image, texture, write_category
 
 ROOT = Path(__file__).parents[2]
 READMES = [ROOT / "README.md", ROOT / "benchmarks/README.md", ROOT / "studies/README.md"]
-DOCUMENTS = sorted([*READMES, *(ROOT / "docs").glob("*.md"), *(ROOT / "docs/results").glob("*.md")])
+DOCUMENTS = sorted(
+    [*READMES, ROOT / "SECURITY.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "docs/results").glob("*.md")]
+)
 DECISIONS = sorted((ROOT / "docs/decisions").glob("*.md"))
 
 
