@@ -122,6 +122,21 @@ PINNED: dict[str, dict[str, Any]] = {
         "config.backbones.IMAGENET_MEAN": (0.485, 0.456, 0.406),
         "config.backbones.IMAGENET_STD": (0.229, 0.224, 0.225),
     },
+    "Tan and Le 2019; TensorFlow's EfficientNet-Lite": {
+        "model.efficientnet_lite.BATCH_NORM_EPS": 1e-3,
+        "model.efficientnet_lite.STEM_CHANNELS": 32,
+        "model.efficientnet_lite.BLOCKS": (
+            (1, 3, 1, 1, 16),
+            (2, 3, 2, 6, 24),
+            (2, 5, 2, 6, 40),
+            (3, 3, 2, 6, 80),
+            (3, 5, 1, 6, 112),
+            (4, 5, 2, 6, 192),
+            (1, 3, 1, 6, 320),
+        ),
+        "model.efficientnet_lite.HEAD_CHANNELS": 1280,
+        "model.efficientnet_lite.NUM_CLASSES": 1000,
+    },
     "Burda et al. 2016": {"training.log.ACTIVE_VARIANCE": 0.01},
     "Bergmann et al. 2021, MVTec AD": {"metrics.curves.AUPRO_LIMIT": 0.3},
     "Bergmann et al. 2019; Wang et al. 2004": {
@@ -254,6 +269,7 @@ DETAILS: dict[str, dict[str, str]] = {
         "evaluation.compare": "FEW",
         "export.bundle": "OLDEST_PYTHON",
         "errors": "ALIKE",
+        "regular_files": "_NO_WAIT",
     },
     "of a file format that others defined": {
         "data.readers.idx_cifar10": "_CIFAR10_FILES _RECORD",

@@ -53,6 +53,10 @@ def _features(first: int, last: int) -> tuple[str, ...]:
     return tuple(f"features.{number}" for number in range(first, last + 1))
 
 
+def _blocks(first: int, last: int) -> tuple[str, ...]:
+    return tuple(f"_blocks.{number}" for number in range(first, last + 1))
+
+
 _BACKBONES = (
     _resnet("resnet18", (64, 128, 256, 512)),
     _resnet("wide_resnet50_2", (256, 512, 1024, 2048)),
@@ -76,6 +80,20 @@ _BACKBONES = (
             3: Stage(384, 16, _features(4, 5)),
             4: Stage(768, 32, _features(6, 7)),
         },
+    ),
+    Backbone(
+        "efficientnet_lite0",
+        {
+            0: Stage(16, 2, ("_conv_stem", "_bn0", "_relu0", *_blocks(0, 0))),
+            1: Stage(24, 4, _blocks(1, 2)),
+            2: Stage(40, 8, _blocks(3, 4)),
+            3: Stage(112, 16, _blocks(5, 10)),
+            4: Stage(320, 32, _blocks(11, 15)),
+        },
+        source="efficientnet_lite",
+        # Its input is (255 x - 127) / 128 of x in [0, 1].
+        mean=(127 / 255, 127 / 255, 127 / 255),
+        std=(128 / 255, 128 / 255, 128 / 255),
     ),
 )
 BACKBONES = {backbone.name: backbone for backbone in _BACKBONES}

@@ -14,6 +14,7 @@ from torchvision.models import get_model_weights
 
 from cavga.config.backbones import BACKBONES
 from cavga.errors import ModelFileError
+from cavga.model.efficientnet_lite import efficientnet_lite0, weights_of_package
 
 
 @dataclass(frozen=True)
@@ -59,9 +60,12 @@ def _torchvision_file(name: str) -> Path:
     except (OSError, RuntimeError):
         raise ModelFileError(
             f"ImageNet weights are not here and could not be downloaded: save {url} as {path} "
-            f"(or give a file with --weights FILE). Without them: --weights none, or --variant d-u"
+            f"(or give a file with --weights FILE); --encoder efficientnet_lite0 needs no download"
         ) from None
     return path
 
 
-SOURCES = {"torchvision": NetworkSource(_torchvision_network, _torchvision_file)}
+SOURCES = {
+    "torchvision": NetworkSource(_torchvision_network, _torchvision_file),
+    "efficientnet_lite": NetworkSource(lambda _name: efficientnet_lite0(), lambda _name: weights_of_package()),
+}
