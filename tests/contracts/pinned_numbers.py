@@ -259,6 +259,7 @@ DETAILS: dict[str, dict[str, str]] = {
         "inference.onnx_engine": "QUIET",
     },
     "what an image or a set has to be to be taken, tested where it is refused": {
+        "images.walk": "MAX_REPEATED_FOLDERS",
         "config.schema": "MAX_IMAGE_SIZE SIZE_STEP SMALLEST_TILE",
         "synthetic.controlled": "MIN_SIDE MIN_RADIUS MAX_TRIES",
         "synthetic.labels": "MIN_SIDE MAX_TRIES REACH",

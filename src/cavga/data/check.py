@@ -19,7 +19,6 @@ from cavga.data.records import ANOMALOUS, NORMAL, SEVERITIES, SPLITS, Catalog, F
 from cavga.errors import DataError
 from cavga.images.decode import (
     ImageFileError,
-    is_copy,
     load_image,
     num_pages,
     read_bytes,
@@ -28,6 +27,7 @@ from cavga.images.decode import (
     size_text,
     to_rgb,
 )
+from cavga.images.walk import is_copy
 
 FEW_IMAGES = 20  # normal training images; below it neither the model nor a threshold says much
 # In a folder that is read as good images throughout, these names say that some of them are not.

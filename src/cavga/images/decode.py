@@ -11,7 +11,7 @@ Fixed rules, the same for every image of a set, so that grey levels stay compara
 import os
 import threading
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import BufferedReader, BytesIO
 from pathlib import Path
@@ -24,11 +24,9 @@ from cavga.errors import DataError
 
 NUM_DECODE_THREADS = min(8, os.cpu_count() or 1)
 BATCH_SIZE = 16  # images that go through a network at once, outside of training
-GOOD_FOLDERS = ("good", "ok", "normal")  # compared in lower case: MVTec, BTAD, VisA
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")  # compared in lower case
 
 # What the suffixes stand for, and no more: Pillow would start Ghostscript for an EPS named .png.
-_FORMATS = ("PNG", "JPEG", "BMP", "DIB", "TIFF", "WEBP")
+_FORMATS = ("PNG", "JPEG", "BMP", "DIB", "TIFF", "WEBP", "GIF", "PPM", "JPEG2000", "AVIF")
 _AGAIN = "copy it from its source again or remove it"
 _ORIENTATION_TAG = 0x0112
 _UPRIGHT = {  # EXIF orientation -> what turns the stored picture upright
@@ -81,29 +79,6 @@ def read_mask(paths: Sequence[Path]) -> NDArray[np.bool_]:
                 "draw all masks of an image at one size",
             )
     return np.logical_or.reduce(masks)
-
-
-def find_images(folder: Path) -> list[Path]:
-    """Every image below `folder`, sorted by path; names that start with a dot are left out."""
-    return list(walk_images(folder))
-
-
-def walk_images(folder: Path) -> Iterator[Path]:
-    """As `find_images`, one after the other: no more than the names of the folders on the way are held."""
-    return (path for path in _walk(folder, set()) if path.suffix.lower() in IMAGE_SUFFIXES)
-
-
-def subfolders(parent: Path) -> list[Path]:
-    """The folders directly in `parent`, sorted; names that start with a dot are left out, and none of none."""
-    if not parent.is_dir():
-        return []
-    return sorted(path for path in parent.iterdir() if path.is_dir() and path.name[0] != ".")
-
-
-def is_copy(path: Path) -> bool:
-    """Whether a file manager named it as a copy: "000 (copy).png", "000 - Copy.png"."""
-    stem = path.stem.lower()
-    return " (copy" in stem or " - copy" in stem
 
 
 def read_bytes(path: Path) -> bytes:
@@ -201,7 +176,11 @@ def _naming(path: Path) -> Iterator[None]:
     except FileNotFoundError as error:
         raise _error(path, "does not exist", "check the path") from error
     except UnidentifiedImageError as error:
-        raise _error(path, "is not a PNG, JPEG, BMP, TIFF or WebP image", "remove it or save it as one") from error
+        raise _error(
+            path,
+            "is not a PNG, JPEG, BMP, TIFF, WebP, GIF, PPM, JPEG 2000 or AVIF image",
+            "remove it or save it as one",
+        ) from error
     except Image.DecompressionBombError as error:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6
         raise _error(path, f"has more than {limit} million pixels", "cut it or scale it down") from error
@@ -216,51 +195,3 @@ def _empty(path: Path) -> ImageFileError:
 
 def _error(path: Path, problem: str, remedy: str) -> ImageFileError:
     return ImageFileError(f"{path}: {problem}; {remedy}", problem=problem, remedy=remedy)
-
-
-def _walk(folder: Path, seen: set[Path]) -> Iterator[Path]:
-    """Every file below `folder`, sorted by path, through linked folders too, but no folder twice."""
-    here = folder.resolve()
-    if here in seen:  # a link to where we were: as likely a circle as not
-        return
-    seen.add(here)
-    for name in _names(folder):
-        if name.endswith("/"):
-            yield from _walk(folder / name, seen)
-        else:
-            yield folder / name
-
-
-def _names(folder: Path) -> list[str]:
-    """The names in a folder as its whole paths sort: that of a folder with a slash behind it."""
-    try:
-        with os.scandir(folder) as entries:
-            return sorted(item.name + "/" * _is_folder(item) for item in entries if item.name[0] != ".")
-    except OSError as error:
-        reason = error.strerror
-        raise DataError(f"{folder}: folder cannot be read: {reason}; check the path and its rights") from error
-
-
-def _is_folder(item: "os.DirEntry[str]") -> bool:
-    try:
-        return item.is_dir()
-    except OSError:  # a link to a place that we may not look at
-        return False
-
-
-def images_in(folder: Path) -> Iterator[Path]:
-    """The images of a folder, searched recursively, sorted by path; raises DataError if there is none."""
-    found = walk_images(folder)
-    first = next(found, None)
-    if first is None:
-        raise DataError(f"{folder} holds no images: expected .png, .jpg, .bmp, .tif or .webp files")
-    yield first
-    yield from found
-
-
-def images_of(paths: Iterable[Path]) -> Iterator[Path]:
-    """The images that files and folders stand for; raises DataError at one that does not exist or holds none."""
-    for path in paths:
-        if not path.exists():
-            raise DataError(f"no such image or folder: {path}")
-        yield from images_in(path) if path.is_dir() else [path]

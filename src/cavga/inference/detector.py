@@ -18,10 +18,11 @@ from cavga.arrays import Array
 from cavga.calibration.stored import load_thresholds
 from cavga.config.schema import DEVICES
 from cavga.errors import DataError, MissingExtraError, ModelFileError, UsageError, unknown_name
-from cavga.images.decode import BATCH_SIZE, NUM_DECODE_THREADS, images_in
+from cavga.images.decode import BATCH_SIZE, NUM_DECODE_THREADS
 from cavga.images.prefetch import prefetch
 from cavga.images.regions import Region, find_regions
 from cavga.images.tiling import Tiling, tiling_of
+from cavga.images.walk import images_in
 from cavga.inference.engine import Engine
 from cavga.inference.exported_formats import LISTED_SUFFIXES, format_of
 from cavga.inference.load_exported import load_exported

@@ -22,7 +22,7 @@ from cavga.calibration.thresholds import Calibration, calibrate
 from cavga.config.schema import CalibrationConfig
 from cavga.data.manifest import sha256_of
 from cavga.errors import DataError, ModelFileError, UsageError
-from cavga.images.decode import images_of
+from cavga.images.walk import images_of
 from cavga.inference.detector import AnomalyDetector
 from cavga.inference.prepare import FailedImage
 from cavga.runs.model_json import MANIFEST_FILE, used_images

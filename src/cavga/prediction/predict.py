@@ -14,9 +14,10 @@ from PIL import Image
 from cavga.atomic_files import atomic_writer, refuse_file
 from cavga.config.schema import MAP_KINDS
 from cavga.errors import UsageError, unknown_name
-from cavga.images.decode import images_of, read_image
+from cavga.images.decode import read_image
 from cavga.images.regions import MAX_REGIONS, Region, count_regions
 from cavga.images.resize import resize_map
+from cavga.images.walk import images_of
 from cavga.inference.detector import AnomalyDetector, Prediction
 from cavga.inference.prepare import FailedImage
 from cavga.prediction.folder import PICTURES, prediction_folder

@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> Outcome:
     if args.output is not None and args.output.is_dir():
         raise UsageError(f"--output {args.output} is a folder: expected a file to write")
     from cavga.atomic_files import atomic_write
-    from cavga.images.decode import images_of
+    from cavga.images.walk import images_of
     from cavga.inference.detector import AnomalyDetector
     from cavga.monitoring.profile import make_noise, noise_size, profile
 

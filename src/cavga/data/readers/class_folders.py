@@ -11,7 +11,7 @@ from cavga.data.readers.layouts import normalised_name
 from cavga.data.readers.published import FASHION_MNIST_CLASSES
 from cavga.data.records import ANOMALOUS, NORMAL, Catalog, ImageRecord
 from cavga.errors import DataError, UsageError, unknown_name
-from cavga.images.decode import GOOD_FOLDERS, find_images, is_copy, subfolders
+from cavga.images.walk import GOOD_FOLDERS, find_images, is_copy, subfolders
 
 
 def is_class_set(folder: Path, *, is_asked_for: bool = False) -> bool:

@@ -18,7 +18,8 @@ from PIL import Image
 from cavga.data.readers.unpack import content_key, logged, unpack
 from cavga.data.records import ANOMALOUS, NORMAL, Catalog, Finding, ImageRecord
 from cavga.errors import DataError, UsageError
-from cavga.images.decode import find_images, is_copy, load_image, read_bytes, read_image_size, subfolders
+from cavga.images.decode import load_image, read_bytes, read_image_size
+from cavga.images.walk import find_images, is_copy, subfolders
 
 NUM_TRAIN, NUM_TEST = 1500, 811  # normal images; of suspicious ones NUM_TEST too
 _FOLDERS = {NORMAL: ("non_glaucoma",), ANOMALOUS: ("suspicious_glaucoma", "glaucoma")}

@@ -9,7 +9,7 @@ from pathlib import Path
 from cavga.data.readers.layouts import where_to_get
 from cavga.data.records import ANOMALOUS, NORMAL, Catalog, ImageRecord
 from cavga.errors import DataError, UsageError, unknown_name
-from cavga.images.decode import GOOD_FOLDERS, find_images, is_copy, subfolders
+from cavga.images.walk import GOOD_FOLDERS, find_images, is_copy, subfolders
 
 _SPLIT_OF_FOLDER = {
     "train": "train",

@@ -19,7 +19,7 @@ from cavga.data.manifest import relative_to_root
 from cavga.data.readers.unpack import logged, unpack
 from cavga.data.records import ANOMALOUS, NORMAL, Catalog, ImageRecord
 from cavga.errors import DataError, MissingExtraError, UsageError, unknown_name
-from cavga.images.decode import IMAGE_SUFFIXES, subfolders
+from cavga.images.walk import IMAGE_SUFFIXES, subfolders
 
 # Paper: "every 5th frame of the video from each scene"; counting from the first frame of each clip is ours.
 STRIDE = 5
