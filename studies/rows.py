@@ -7,7 +7,7 @@ from typing import Any
 from benchmarks.result_files import write_result
 from cavga.arrays import Mask
 from cavga.data.records import ImageRecord
-from cavga.images.decode import read_mask
+from cavga.images.masks import read_mask
 from cavga.images.resize import true_mask_at
 
 

@@ -12,7 +12,8 @@ from PIL import Image
 from cavga.data.catalog import load_catalog
 from cavga.data.records import ANOMALOUS
 from cavga.demo.textures import TEXTURES
-from cavga.images.decode import read_image, read_mask
+from cavga.images.decode import read_image
+from cavga.images.masks import read_mask
 from cavga.inference.detector import AnomalyDetector
 from cavga.rendering.heatmaps import panels
 from cavga.rendering.scale import picture_scale

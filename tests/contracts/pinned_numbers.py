@@ -260,6 +260,9 @@ DETAILS: dict[str, dict[str, str]] = {
     },
     "what an image or a set has to be to be taken, tested where it is refused": {
         "images.walk": "MAX_REPEATED_FOLDERS",
+        "images.masks": "MANY_VALUES LARGEST_SHARE",
+        "images.opening": "MAX_FILE_BYTES MAX_DECODED_BYTES MAX_PIXELS MAX_SIDE MAX_ASPECT MAX_TIFF_PARTS "
+        "MAX_TIFF_PART_PIXELS MAX_JPEG_PIXELS_PER_BYTE",
         "config.schema": "MAX_IMAGE_SIZE SIZE_STEP SMALLEST_TILE",
         "synthetic.controlled": "MIN_SIDE MIN_RADIUS MAX_TRIES",
         "synthetic.labels": "MIN_SIDE MAX_TRIES REACH",
@@ -275,7 +278,10 @@ DETAILS: dict[str, dict[str, str]] = {
     "of a file format that others defined": {
         "data.readers.idx_cifar10": "_CIFAR10_FILES _RECORD",
         "data.readers.published": "MNIST_CLASSES SHANGHAITECH_SCENES",
-        "images.decode": "_ORIENTATION_TAG _UPRIGHT",
+        "images.decode": "_ORIENTATION_TAG _UPRIGHT _PHOTOMETRIC_TAG _MAX_SAMPLE_TAG _BITS_TAG",
+        "images.opening": "_WIDTH _HEIGHT _BITS _COMPRESSION _SAMPLES _PLANAR _STRIP_OFFSETS _ROWS_PER_STRIP "
+        "_STRIP_BYTES _TILE_WIDTH _TILE_HEIGHT _TILE_OFFSETS _TILE_BYTES",
+        "images.pixel_range": "FULL_DEPTH DEPTHS",
     },
     "geometry of walking round a region": {"images.regions": "OUTWARD ALONG FIRST_CORNER"},
     "not a number: a table whose entries are compared elsewhere": {

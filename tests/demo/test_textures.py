@@ -6,7 +6,8 @@ import pytest
 from cavga.data.catalog import load_catalog
 from cavga.data.check import check_catalog, count_images
 from cavga.demo import textures
-from cavga.images.decode import read_image, read_mask
+from cavga.images.decode import read_image
+from cavga.images.masks import read_mask
 
 pytest.importorskip("skimage")
 

@@ -8,7 +8,9 @@ import pytest
 from PIL import Image
 
 from cavga.errors import DataError
-from cavga.images.decode import ImageFileError, read_image, read_image_size, read_mask
+from cavga.images.decode import read_image, read_image_size
+from cavga.images.masks import read_mask
+from cavga.images.opening import ImageFileError
 from cavga.images.walk import IMAGE_SUFFIXES
 
 SIXTEEN_BIT = np.array([[0, 127, 128, 129, 385, 386, 25828, 25829, 65406, 65407, 65535]], dtype=np.uint16)
@@ -194,7 +196,7 @@ BROKEN = [
     ("a.png", half, r"cannot be read: .*; copy it from its source again or remove it"),
     ("a.jpg", half, r"cannot be read: .*truncated.*; copy it"),
     ("a.bmp", half, r"cannot be read: .*truncated.*; copy it"),
-    ("a.tif", half, r"cannot be read: .*truncated.*; copy it"),
+    ("a.tif", half, r"is not whole \(truncated.*; copy it"),
     ("a.webp", half, r"cannot be read: .*; copy it"),
     ("a.png", lambda path: path.write_bytes(b""), r"is empty \(0 bytes\); copy it"),
     (
@@ -204,7 +206,7 @@ BROKEN = [
     ),
     ("a.png", lambda path: path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n"), r"is not a PNG"),
     ("a.png", lambda path: None, r"does not exist; check the path"),
-    ("a.png", lambda path: path.mkdir(), r"cannot be read: Is a directory"),
+    ("a.png", lambda path: path.mkdir(), r"is a folder, expected a file; remove it or move it away"),
     ("a.png", bomb, r"has more than 178 million pixels; cut it or scale it down"),
     ("a.tif", float_pixels, r"float pixels \(mode F\).*; save it with 8 or 16 bits"),
     ("a.tif", wide_integers, r"32-bit pixels from 0 to 70000, expected 0 to 65535; save it"),

@@ -18,15 +18,18 @@ from cavga.data.readers.published import found_counts, official_counts
 from cavga.data.records import ANOMALOUS, NORMAL, SEVERITIES, SPLITS, Catalog, Finding, ImageRecord
 from cavga.errors import DataError
 from cavga.images.decode import (
-    ImageFileError,
+    facts_of,
+    grey_depth,
     load_image,
-    num_pages,
+    pages_remark,
     read_bytes,
     read_image_size,
-    read_mask,
     size_text,
     to_rgb,
 )
+from cavga.images.masks import examine_mask
+from cavga.images.opening import ImageFileError
+from cavga.images.pixel_range import FULL_DEPTH, range_of_set
 from cavga.images.walk import is_copy
 
 FEW_IMAGES = 20  # normal training images; below it neither the model nor a threshold says much
@@ -38,12 +41,13 @@ _TELLING_FOLDERS = {
 
 
 class _Facts(NamedTuple):
-    """What decoding one record gave; `size` and `sha256` are empty where the image cannot be read."""
+    """What decoding one record gave; all but `findings` is empty where the image cannot be read."""
 
     findings: list[Finding]
     sha256: str
     size: tuple[int, ...]
     mode: str
+    depth: int | None
 
 
 def check_catalog(catalog: Catalog) -> list[Finding]:
@@ -58,6 +62,7 @@ def check_catalog(catalog: Catalog) -> list[Finding]:
     findings += _masks_as_a_whole(catalog)
     findings += _duplicates(catalog.records, facts)
     findings += _mixtures(facts)
+    findings += _pixel_ranges(facts)
     findings += _telling_folders(catalog)
     findings += catalog.remarks
     findings += _unofficial_counts(catalog)
@@ -99,13 +104,14 @@ def smallest_visible_defect(sizes: Sequence[tuple[int, int]], image_size: tuple[
 def _examine(record: ImageRecord, catalog: Catalog, missing: set[Path]) -> _Facts:
     """Read, hash and decode one image and its masks."""
     findings: list[Finding] = []
-    sha256, size, mode = "", (), ""
+    sha256, size, mode, depth = "", (), "", None
     try:
         content = read_bytes(record.path)
         image = load_image(content, record.path)
         size, mode = to_rgb(image, record.path).shape[:2], image.mode
         sha256 = hashlib.sha256(content).hexdigest()
-        findings += _further_pages(record, content)
+        depth = grey_depth(image)
+        findings += _further_pages(record, facts_of(image).num_pages)
     except ImageFileError as error:
         findings.append(Finding("error", record.relative_path, error.problem, error.remedy))
     readable = [path for path in record.mask_paths if path not in missing]
@@ -116,13 +122,12 @@ def _examine(record: ImageRecord, catalog: Catalog, missing: set[Path]) -> _Fact
         findings.append(
             Finding("error", record.relative_path, "has a defect but no mask", f"{remedy} or remove the image")
         )
-    return _Facts(findings, sha256, size, mode)
+    return _Facts(findings, sha256, size, mode, depth)
 
 
-def _further_pages(record: ImageRecord, content: bytes) -> Iterator[Finding]:
-    pages = num_pages(content)
-    if pages > 1:
-        problem = f"has {pages} pages or frames, of which only the first is used"
+def _further_pages(record: ImageRecord, num_pages: int) -> Iterator[Finding]:
+    problem = pages_remark(num_pages)
+    if problem:
         remedy = "save the others as files of their own if they are photographs too"
         yield Finding("warning", record.relative_path, problem, remedy)
 
@@ -132,11 +137,14 @@ def _examine_masks(record: ImageRecord, paths: Sequence[Path], size: tuple[int, 
     for path in paths:
         name = relative_to_root(path, root)
         try:
-            mask = read_mask([path])
+            reading = examine_mask(path)
         except ImageFileError as error:
             is_sound = False
             yield Finding("error", name, error.problem, error.remedy)
             continue
+        remedy = "see the mask, and draw it anew if need be"
+        yield from (Finding("warning", name, doubt, remedy) for doubt in reading.doubts)
+        mask = reading.mask
         is_marked = is_marked or bool(mask.any())
         if size and mask.shape != size:
             problem = f"mask is {size_text(mask.shape)}, its image {size_text(size)}"
@@ -224,6 +232,20 @@ def _mixtures(facts: Sequence[_Facts]) -> Iterator[Finding]:
     if len(modes) > 1:
         remedy = "all are read as RGB; see that colour does not tell good from bad"
         yield Finding("note", ".", f"{len(modes)} pixel modes: {_most_common(modes)}", remedy)
+
+
+def _pixel_ranges(facts: Sequence[_Facts]) -> Iterator[Finding]:
+    """16-bit greys that leave bits unused, or use more of them in some photographs than in others."""
+    depths = Counter(fact.depth for fact in facts if fact.depth is not None)
+    pixel_range = range_of_set(list(depths))
+    if len(depths) > 1:
+        shown = _most_common(Counter({f"{depth} bits": count for depth, count in depths.items()}))
+        problem = f"16-bit greys of {len(depths)} ranges: {shown}"
+        remedy = f"all are read as {pixel_range.bit_depth} bits; see that all come from one camera and one setting"
+        yield Finding("warning", ".", problem, remedy)
+    elif depths and pixel_range.bit_depth < FULL_DEPTH:
+        problem = f"16-bit greys of which only {pixel_range.bit_depth} bits are used"
+        yield Finding("warning", ".", problem, "they are read as such; photographs to predict have to be like them")
 
 
 def _most_common(counter: Counter[str]) -> str:

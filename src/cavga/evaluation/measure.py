@@ -15,7 +15,7 @@ from cavga.calibration.rules import RULES
 from cavga.data.records import ANOMALOUS, NORMAL, ImageRecord
 from cavga.errors import DataError
 from cavga.evaluation.results import Evaluation, PixelSource, Result, ScoredImage, StoredMaps, Thresholds
-from cavga.images.decode import read_mask
+from cavga.images.masks import read_mask
 from cavga.inference.detector import AnomalyDetector
 from cavga.inference.prepare import FailedImage
 from cavga.metrics.image import auroc_interval, image_metrics, share_interval

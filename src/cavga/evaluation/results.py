@@ -9,7 +9,8 @@ import numpy as np
 
 from cavga.arrays import AnomalyMap, Mask
 from cavga.data.records import ANOMALOUS, NORMAL, ImageRecord
-from cavga.images.decode import read_image_size, read_mask
+from cavga.images.decode import read_image_size
+from cavga.images.masks import read_mask
 from cavga.images.resize import resize_map, true_mask_at
 from cavga.metrics.pixel import PerImageCounts
 

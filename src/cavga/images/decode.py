@@ -1,34 +1,32 @@
-"""Image files to uint8 arrays, height x width x 3, RGB: the one place where file formats matter. No torch.
+"""Image files to uint8 arrays, height x width x 3, RGB: the one place where pixels are brought to 8 bits. No torch.
 
 Fixed rules, the same for every image of a set, so that grey levels stay comparable:
 - EXIF orientation is applied; several pages or frames: the first counts.
-- 16-bit grey is divided by 257 and rounded, never stretched per image. 16-bit colour, PNG or TIFF, comes
-  out of Pillow as its upper 8 bits: at most one level from the rounded value.
+- 16-bit grey is scaled by the bit depth that its set uses (cavga.images.pixel_range), never stretched per image.
+  16-bit colour, PNG or TIFF, comes out of Pillow as its upper 8 bits: at most one level from the rounded value.
 - Alpha is dropped, not composited: what is transparent shows the colour that is stored there.
 - Float pixels have no range to scale from and are refused.
 """
 
 import os
-import threading
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from io import BufferedReader, BytesIO
+from collections.abc import Mapping
+from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, TiffImagePlugin, UnidentifiedImageError
+from PIL import Image, TiffImagePlugin
 
-from cavga.errors import DataError
+from cavga.images.opening import image_error, naming, no_warnings, open_file, open_image
+from cavga.images.pixel_range import FULL_DEPTH, PixelRange, depth_in_use
 
 NUM_DECODE_THREADS = min(8, os.cpu_count() or 1)
 BATCH_SIZE = 16  # images that go through a network at once, outside of training
 
-# What the suffixes stand for, and no more: Pillow would start Ghostscript for an EPS named .png.
-_FORMATS = ("PNG", "JPEG", "BMP", "DIB", "TIFF", "WEBP", "GIF", "PPM", "JPEG2000", "AVIF")
-_AGAIN = "copy it from its source again or remove it"
 _ORIENTATION_TAG = 0x0112
+_PHOTOMETRIC_TAG, _MAX_SAMPLE_TAG, _BITS_TAG = 262, 281, 258
+_FACTS = "cavga"  # in `Image.info`, which outlives turning a picture upright
 _UPRIGHT = {  # EXIF orientation -> what turns the stored picture upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -38,85 +36,100 @@ _UPRIGHT = {  # EXIF orientation -> what turns the stored picture upright
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_warning_filters = threading.Lock()  # Python's warning filters belong to the whole process
 
 
-class ImageFileError(DataError):
-    """One image or mask cannot be read; `problem` and `remedy` are the parts of the message."""
+@dataclass(frozen=True)
+class FileFacts:
+    """What a file says of its pixels beside their values."""
 
-    def __init__(self, message: str, *, problem: str = "", remedy: str = "") -> None:
-        super().__init__(message)  # one positional argument, so that it survives a worker process
-        self.problem = problem
-        self.remedy = remedy
+    format: str
+    is_lossy: bool = False
+    is_inverted: bool = False
+    """A TIFF whose 0 is white, of a kind that Pillow leaves as it is."""
+    declared_depth: int | None = None
+    """Bits of a 16-bit grey that its tags say are used."""
+    num_pages: int = 1
 
 
-def read_image(path: Path) -> NDArray[np.uint8]:
+@dataclass(frozen=True, eq=False)
+class Photograph:
+    """The pixels of a file, and what is to be said of how they were read, each text going behind its name."""
+
+    pixels: NDArray[np.uint8]
+    remarks: tuple[str, ...] = ()
+
+
+def read_image(path: Path, pixel_range: PixelRange | None = None) -> NDArray[np.uint8]:
     """The image as height x width x 3, RGB, upright."""
-    return to_rgb(load_image(read_bytes(path), path), path)
+    return read_photograph(path, pixel_range).pixels
+
+
+def read_photograph(path: Path, pixel_range: PixelRange | None = None) -> Photograph:
+    """As `read_image`, with what a user should know; without a range 16-bit greys are taken to use all 16 bits."""
+    image = load_image(read_bytes(path), path)
+    used = PixelRange() if pixel_range is None else pixel_range
+    remarks = [pages_remark(facts_of(image).num_pages), used.remark(grey_depth(image))]
+    return Photograph(to_rgb(image, path, bit_depth=used.bit_depth), tuple(text for text in remarks if text))
+
+
+def pages_remark(num_pages: int) -> str | None:
+    """What is to be said of a file of so many pages, if anything."""
+    return f"has {num_pages} pages or frames, of which only the first is used" if num_pages > 1 else None
 
 
 def read_image_size(path: Path) -> tuple[int, int]:
     """(height, width) of the upright image, from its header alone."""
-    with _naming(path), path.open("rb") as file:
-        if path.stat().st_size == 0:
-            raise _empty(path)
-        image, orientation = _open(file)
+    with naming(path), open_file(path) as file:
+        image = open_image(file, path)
         width, height = image.size
         if isinstance(image, TiffImagePlugin.TiffImageFile):  # `size` is upright already in newer Pillow
             width, height = image.tag_v2[256], image.tag_v2[257]
-    return (width, height) if orientation >= 5 else (height, width)
-
-
-def read_mask(paths: Sequence[Path]) -> NDArray[np.bool_]:
-    """Height x width, True where any of the files is above 0: values 1, 3, 85 and palettes all occur."""
-    masks = [_to_mask(load_image(read_bytes(path), path), path) for path in paths]
-    for path, mask in zip(paths, masks, strict=True):
-        if mask.shape != masks[0].shape:
-            raise _error(
-                path,
-                f"mask is {size_text(mask.shape)}, but {paths[0].name} of the same image is "
-                f"{size_text(masks[0].shape)}",
-                "draw all masks of an image at one size",
-            )
-    return np.logical_or.reduce(masks)
+        return (width, height) if _orientation(image) >= 5 else (height, width)
 
 
 def read_bytes(path: Path) -> bytes:
     """The content of a file; one that is missing or may not be read is an ImageFileError."""
-    with _naming(path):
-        return path.read_bytes()
+    with naming(path), open_file(path) as file:
+        return file.read()
 
 
 def load_image(content: bytes, path: Path) -> Image.Image:
     """Decode completely and turn upright, in the file's own mode; `path` is for messages only."""
-    with _naming(path):
-        if not content:
-            raise _empty(path)
-        image, orientation = _open(BytesIO(content))
+    with naming(path):
+        image = open_image(BytesIO(content), path)
+        orientation, facts = _orientation(image), _facts(image, content)
         image.load()
         if image.format == "TIFF":  # newer Pillow turns a TIFF while loading it, and clears the tag
             orientation = _orientation(image)
+        image.info[_FACTS] = facts
         return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
 
 
-def num_pages(content: bytes) -> int:
-    """How many pages or frames an image file has, of which `load_image` takes the first; 1 if that cannot be told."""
-    try:
-        image, _ = _open(BytesIO(content))
-        return 1 if image.format == "MPO" else int(getattr(image, "n_frames", 1))  # a JPEG with previews
-    except Exception:  # decoders raise anything on broken bytes
-        return 1
+def facts_of(image: Image.Image) -> FileFacts:
+    """What is known of the file of an image that `load_image` gave."""
+    return image.info[_FACTS]
 
 
-def to_rgb(image: Image.Image, path: Path) -> NDArray[np.uint8]:
+def grey_depth(image: Image.Image) -> int | None:
+    """Of how many bits the values of a 16-bit grey image make use; None for every other image."""
+    if not image.mode.startswith("I"):
+        return None
+    return depth_in_use(int(np.asarray(image).max()), facts_of(image).declared_depth)
+
+
+def to_rgb(image: Image.Image, path: Path, *, bit_depth: int = FULL_DEPTH) -> NDArray[np.uint8]:
     """The pixels as height x width x 3 by the rules above; `path` is for messages only."""
     if image.mode == "F":
-        raise _error(path, "has float pixels (mode F), whose range is unknown", "save it with 8 or 16 bits per channel")
-    if image.mode.startswith("I"):
-        return np.repeat(_sixteen_to_eight_bits(np.asarray(image), path)[..., None], 3, axis=2)
-    with _naming(path):
+        raise image_error(
+            path, "has float pixels (mode F), whose range is unknown", "save it with 8 or 16 bits per channel"
+        )
+    with naming(path):
+        if image.mode.startswith("I"):
+            grey = _sixteen_to_eight_bits(np.asarray(image), path, bit_depth)
+            grey = 255 - grey if facts_of(image).is_inverted else grey
+            return np.repeat(grey[..., None], 3, axis=2)
         image.info.pop("transparency", None)  # Pillow would warn that converting drops it: we want that
-        return np.array(image.convert("RGB"))
+        return np.array(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def size_text(shape: tuple[int, ...]) -> str:
@@ -124,74 +137,77 @@ def size_text(shape: tuple[int, ...]) -> str:
     return f"{shape[1]} x {shape[0]} px"
 
 
-def _to_mask(image: Image.Image, path: Path) -> NDArray[np.bool_]:
-    if image.mode == "F" or image.mode.startswith("I"):
-        return np.asarray(image) > 0  # converted to 8 bits, a small value of 16 could become 0
-    with _naming(path):
-        image.info.pop("transparency", None)
-        return np.asarray(image.convert("L")) > 0
+def remarks_line(remarks: Mapping[str, tuple[str, ...]]) -> str | None:
+    """One line for all photographs, by name, that something is to be said of; None without any."""
+    named = {name: texts for name, texts in remarks.items() if texts}
+    if not named:
+        return None
+    first = next(iter(named))
+    count = f"{len(named)} photographs are to be looked at; the first, " if len(named) > 1 else ""
+    return f"{count}{first}: {'; '.join(named[first])}"
 
 
-def _sixteen_to_eight_bits(grey: NDArray[np.integer], path: Path) -> NDArray[np.uint8]:
+def _sixteen_to_eight_bits(grey: NDArray[np.integer], path: Path, bit_depth: int) -> NDArray[np.uint8]:
     lowest, highest = int(grey.min()), int(grey.max())
     if lowest < 0 or highest > 65535:
-        raise _error(
+        raise image_error(
             path,
             f"has 32-bit pixels from {lowest} to {highest}, expected 0 to 65535",
             "save it with 8 or 16 bits per channel",
         )
-    return ((grey.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    largest = 2**bit_depth - 1
+    scaled = (grey.astype(np.uint32) * 255 + largest // 2) // largest
+    return np.minimum(scaled, 255).astype(np.uint8)
 
 
-def _open(file: BufferedReader | BytesIO) -> tuple[Image.Image, int]:
-    """The image, not decoded yet, and its EXIF orientation."""
-    with _no_warnings():  # of half-broken metadata, and of a large picture that is still allowed
-        image = Image.open(file, formats=_FORMATS)
-    return image, _orientation(image)
+def _facts(image: Image.Image, content: bytes) -> FileFacts:
+    name = "JPEG" if image.format == "MPO" else image.format or ""
+    is_lossy = name in ("JPEG", "AVIF") or (name == "WEBP" and b"VP8L" not in content[:64])
+    pages = _num_pages(image, content)
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        tags = image.tag_v2
+        is_inverted = image.mode.startswith("I") and tags.get(_PHOTOMETRIC_TAG) == 0
+        return FileFacts(name, is_lossy, is_inverted, _declared_by_tiff(tags), pages)
+    return FileFacts(name, is_lossy, False, _significant_bits(content) if name == "PNG" else None, pages)
+
+
+def _num_pages(image: Image.Image, content: bytes) -> int:
+    """How many pages or frames there are; 1 if that cannot be told, and of a JPEG with previews."""
+    if image.format == "MPO" or (isinstance(image, TiffImagePlugin.TiffImageFile) and not image.tag_v2.next):
+        return 1
+    if image.format in ("TIFF", "GIF"):  # counting moves on to other pages, so it is done elsewhere
+        image = open_image(BytesIO(content), Path())
+    try:
+        return int(getattr(image, "n_frames", 1))
+    except Exception:  # decoders raise anything on broken bytes
+        return 1
+
+
+def _declared_by_tiff(tags: Mapping[int, object]) -> int | None:
+    """The bits that a TIFF of greys says it uses: BitsPerSample, or MaxSampleValue; None of all 16, or if unsaid."""
+    most, bits = tags.get(_MAX_SAMPLE_TAG), tags.get(_BITS_TAG)
+    said = [value for value in (bits if isinstance(bits, tuple) else ()) if isinstance(value, int)]
+    said += [value.bit_length() for value in (most if isinstance(most, tuple) else (most,)) if isinstance(value, int)]
+    return min((depth for depth in said if 0 < depth < FULL_DEPTH), default=None)
+
+
+def _significant_bits(content: bytes) -> int | None:
+    """The bits that a PNG of greys says it uses (its chunk sBIT)."""
+    start = 8
+    while start + 12 <= len(content):
+        length, kind = int.from_bytes(content[start : start + 4], "big"), content[start + 4 : start + 8]
+        if kind == b"sBIT" and length:
+            return content[start + 8]
+        if kind == b"IDAT":
+            return None
+        start += 12 + length
+    return None
 
 
 def _orientation(image: Image.Image) -> int:
     try:
-        with _no_warnings():
+        with no_warnings():
             # Not `image.getexif()`: for PNG that decodes the whole picture to look behind it.
             return int(Image.Image.getexif(image).get(_ORIENTATION_TAG, 1))
     except Exception:  # broken metadata raises anything; the pixels may be sound
         return 1
-
-
-@contextmanager
-def _no_warnings() -> Iterator[None]:
-    with _warning_filters, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
-@contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Turn whatever a decoder or the disk raises into an ImageFileError that names the file."""
-    try:
-        yield
-    except DataError:
-        raise
-    except FileNotFoundError as error:
-        raise _error(path, "does not exist", "check the path") from error
-    except UnidentifiedImageError as error:
-        raise _error(
-            path,
-            "is not a PNG, JPEG, BMP, TIFF, WebP, GIF, PPM, JPEG 2000 or AVIF image",
-            "remove it or save it as one",
-        ) from error
-    except Image.DecompressionBombError as error:
-        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6
-        raise _error(path, f"has more than {limit} million pixels", "cut it or scale it down") from error
-    except Exception as error:  # decoders raise anything on broken bytes
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise _error(path, f"cannot be read: {reason}", _AGAIN) from error
-
-
-def _empty(path: Path) -> ImageFileError:
-    return _error(path, "is empty (0 bytes)", _AGAIN)
-
-
-def _error(path: Path, problem: str, remedy: str) -> ImageFileError:
-    return ImageFileError(f"{path}: {problem}; {remedy}", problem=problem, remedy=remedy)

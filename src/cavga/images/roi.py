@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import io
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,10 @@ from PIL import Image
 
 from cavga.config.fields import parse_rectangle
 from cavga.errors import DataError, ModelFileError, UsageError
-from cavga.images.decode import read_mask, size_text
+from cavga.images.decode import load_image, remarks_line, size_text
+from cavga.images.masks import examine_mask
+
+logger = logging.getLogger("cavga")
 
 Changed = tuple[NDArray[np.uint8], NDArray[np.bool_]]  # a picture, and where it was changed
 GREY = 128  # what is painted over everything outside a mask: the same in training and in prediction
@@ -118,7 +122,11 @@ def load_roi(text: str) -> Roi:
     path = Path(text)
     if not path.is_file():
         raise UsageError(f"roi: no such mask image: {path} (a rectangle is x,y,width,height)")
-    return _of_mask(read_mask([path]), str(path))
+    reading = examine_mask(path, is_region=True)
+    doubts = remarks_line({str(path): reading.doubts})
+    if doubts:
+        logger.warning("roi: %s", doubts)
+    return _of_mask(reading.mask, str(path))
 
 
 def roi_of(described: Mapping[str, Any]) -> Roi:
@@ -128,13 +136,14 @@ def roi_of(described: Mapping[str, Any]) -> Roi:
     png = base64.b64decode(described["mask"]["png"])
     if hashlib.sha256(png).hexdigest() != described["mask"]["sha256"]:
         raise ModelFileError("the mask of the region of interest is damaged: its sha256 differs; train again")
-    return _of_mask(np.asarray(Image.open(io.BytesIO(png)), dtype=np.bool_), "the model's region of interest")
+    stored = load_image(png, Path("the model's region of interest"))
+    return _of_mask(np.asarray(stored, dtype=np.bool_), "the model's region of interest")
 
 
 def _of_mask(mask: NDArray[np.bool_], name: str) -> Roi:
     """A mask with the smallest rectangle that holds all of it."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not len(rows):
-        raise DataError(f"{name}: nothing is marked in this mask; paint what counts in any value above 0")
+        raise DataError(f"{name}: nothing is marked in this mask; paint what counts in white")
     y, x = int(rows[0]), int(columns[0])
     return Roi(x, y, int(columns[-1]) + 1 - x, int(rows[-1]) + 1 - y, mask)

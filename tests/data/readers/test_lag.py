@@ -6,7 +6,7 @@ from cavga.data.catalog import load_catalog
 from cavga.data.check import check_catalog
 from cavga.data.readers.lag import NUM_TEST, NUM_TRAIN
 from cavga.errors import UsageError
-from cavga.images.decode import read_mask
+from cavga.images.masks import read_mask
 from tests.data.made_sets import lag
 
 

@@ -6,7 +6,8 @@ import pytest
 from cavga.data.catalog import load_catalog
 from cavga.data.check import check_catalog
 from cavga.errors import DataError, MissingExtraError, UsageError
-from cavga.images.decode import read_image, read_mask
+from cavga.images.decode import read_image
+from cavga.images.masks import read_mask
 from tests.data.made_sets import avi, noise, put, shanghaitech
 
 
