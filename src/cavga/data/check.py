@@ -29,7 +29,7 @@ from cavga.images.decode import (
 )
 from cavga.images.masks import examine_mask
 from cavga.images.opening import ImageFileError
-from cavga.images.pixel_range import FULL_DEPTH, range_of_set
+from cavga.images.pixel_range import range_of_set
 from cavga.images.walk import is_copy
 
 FEW_IMAGES = 20  # normal training images; below it neither the model nor a threshold says much
@@ -236,16 +236,14 @@ def _mixtures(facts: Sequence[_Facts]) -> Iterator[Finding]:
 
 def _pixel_ranges(facts: Sequence[_Facts]) -> Iterator[Finding]:
     """16-bit greys that leave bits unused, or use more of them in some photographs than in others."""
-    depths = Counter(fact.depth for fact in facts if fact.depth is not None)
-    pixel_range = range_of_set(list(depths))
-    if len(depths) > 1:
-        shown = _most_common(Counter({f"{depth} bits": count for depth, count in depths.items()}))
-        problem = f"16-bit greys of {len(depths)} ranges: {shown}"
-        remedy = f"all are read as {pixel_range.bit_depth} bits; see that all come from one camera and one setting"
-        yield Finding("warning", ".", problem, remedy)
-    elif depths and pixel_range.bit_depth < FULL_DEPTH:
-        problem = f"16-bit greys of which only {pixel_range.bit_depth} bits are used"
-        yield Finding("warning", ".", problem, "they are read as such; photographs to predict have to be like them")
+    depths = [fact.depth for fact in facts if fact.depth is not None]
+    found = range_of_set(depths)
+    if len(set(depths)) > 1:
+        shown = _most_common(Counter(f"{depth} bits" for depth in depths))
+        remedy = f"all are read as {found.bit_depth} bits: see that one camera and one setting made them"
+        yield Finding("warning", ".", f"16-bit greys of {len(set(depths))} ranges: {shown}", remedy)
+    elif found.is_unusual:
+        yield Finding("warning", ".", str(found), "see that photographs to predict are of the same range")
 
 
 def _most_common(counter: Counter[str]) -> str:

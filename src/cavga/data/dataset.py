@@ -18,6 +18,7 @@ from cavga.config.schema import TrainingConfig
 from cavga.data.records import ImageRecord
 from cavga.errors import DataError
 from cavga.images.decode import BATCH_SIZE, NUM_DECODE_THREADS, read_image
+from cavga.images.pixel_range import FULL_DEPTH
 from cavga.images.prefetch import prefetch
 from cavga.images.resize import resized
 from cavga.images.tiling import Tiling
@@ -43,7 +44,9 @@ def cache_images(
     """
     tiling = tiling or Tiling(size)
     counts = [1] * len(records) if tiling.is_plain else list(num_tiles)
-    asked_for = (list(hashes), size) if tiling.is_plain else (list(hashes), size, tiling.identity())
+    asked_for: tuple[object, ...] = (list(hashes), size)
+    asked_for += () if tiling.is_plain else (tiling.identity(),)
+    asked_for += () if tiling.pixel_range.bit_depth == FULL_DEPTH else (tiling.pixel_range.bit_depth,)
     key = hashlib.sha256(repr(asked_for).encode()).hexdigest()[:16]
     path = folder / f"images-{key}.npy"
     if not path.is_file():
@@ -180,7 +183,9 @@ def _turn(image: torch.Tensor, rng: np.random.Generator, is_square: bool) -> tor
 
 def _decode(record: ImageRecord, tiling: Tiling) -> NDArray[np.uint8]:
     try:
-        photograph = read_image(record.path)
+        photograph = read_image(record.path, tiling.pixel_range)
         return np.stack([resized(tile, tiling.image_size) for tile in tiling.tiles(photograph)])
+    except MemoryError:
+        raise DataError(f"{record.path}: takes more memory than there is (--skip-bad trains without it)") from None
     except DataError as error:
         raise DataError(f"{error} (--skip-bad trains without it)") from None

@@ -199,4 +199,5 @@ def _line(image: ScoredImage, threshold: float | None, hashes: Mapping[ImageReco
         error=image.error,
         milliseconds=image.milliseconds,
         sha256=hashes.get(image.record),
+        **({"remarks": list(image.remarks)} if image.remarks else {}),
     )

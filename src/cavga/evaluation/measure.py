@@ -3,6 +3,7 @@
 What cannot be computed is null.
 """
 
+import logging
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -15,12 +16,15 @@ from cavga.calibration.rules import RULES
 from cavga.data.records import ANOMALOUS, NORMAL, ImageRecord
 from cavga.errors import DataError
 from cavga.evaluation.results import Evaluation, PixelSource, Result, ScoredImage, StoredMaps, Thresholds
-from cavga.images.masks import read_mask
+from cavga.images.decode import remarks_line
+from cavga.images.masks import examine_mask, read_mask
 from cavga.inference.detector import AnomalyDetector
 from cavga.inference.prepare import FailedImage
 from cavga.metrics.image import auroc_interval, image_metrics, share_interval
 from cavga.metrics.pixel import PerImageCounts, PixelHistogram, pixel_metrics
 from cavga.metrics.registry import BY_TYPE, shown_in
+
+logger = logging.getLogger("cavga")
 
 
 def evaluate_records(
@@ -62,9 +66,11 @@ def evaluate_results(
             continue
         maps.store(i, result.anomaly_map)
         mask_error = _mask_error(record, result.image_size, expects_masks=expects_masks)
-        images.append(
-            ScoredImage(record, result.score, result.is_anomalous, result.milliseconds, mask_error=mask_error)
-        )
+        remarks = (*getattr(result, "remarks", ()), *(() if mask_error else _mask_doubts(record)))
+        found = (result.score, result.is_anomalous, result.milliseconds)
+        images.append(ScoredImage(record, *found, mask_error=mask_error, remarks=remarks))
+    if line := remarks_line({image.record.relative_path: image.remarks for image in images}):
+        logger.warning("%s", line)
     metrics, pixel_counts = _all_metrics(images, PixelSource(images, maps, at_original_size), thresholds)
     return Evaluation(metrics, tuple(images), maps, pixel_counts)
 
@@ -85,6 +91,17 @@ def _mask_error(record: ImageRecord, image_size: tuple[int, int], *, expects_mas
             f"{image_size[0]} x {image_size[1]}; left out of the pixel metrics"
         )
     return None
+
+
+def _mask_doubts(record: ImageRecord) -> tuple[str, ...]:
+    """What makes the masks of a bad image doubtful; they can be read."""
+    if record.label == NORMAL or not record.mask_paths:
+        return ()
+    readings = {path.name: examine_mask(path) for path in record.mask_paths}
+    doubts = [f"its mask {name} {doubt}" for name, reading in readings.items() for doubt in reading.doubts]
+    if not any(reading.mask.any() for reading in readings.values()):
+        doubts.append("its mask is empty, though it is labelled bad")
+    return tuple(doubts)
 
 
 def _all_metrics(

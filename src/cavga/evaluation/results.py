@@ -49,6 +49,8 @@ class ScoredImage:
     milliseconds: float | None
     error: str | None = None
     mask_error: str | None = None
+    remarks: tuple[str, ...] = ()
+    """What is to be said of how the photograph or its mask was read."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,11 @@ class Evaluation:
     def problems(self) -> list[str]:
         """Files that were left out, one line each."""
         return [text for image in self.images for text in (image.error, image.mask_error) if text]
+
+    @property
+    def remarks(self) -> list[str]:
+        """What is to be said of files that were used all the same, one line each."""
+        return [f"{image.record.relative_path}: {text}" for image in self.images for text in image.remarks]
 
 
 class StoredMaps:

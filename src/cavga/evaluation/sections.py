@@ -12,7 +12,7 @@ from cavga.data.records import ANOMALOUS, NORMAL
 from cavga.evaluation.attention_rows import AttentionCase
 from cavga.evaluation.report import Section, choose_cases
 from cavga.evaluation.results import Evaluation, ScoredImage, Thresholds, has_known_mask, median_image, true_mask
-from cavga.images.decode import read_image
+from cavga.images.decode import read_for_display
 from cavga.images.resize import resize_map
 from cavga.inference.detector import AnomalyDetector
 from cavga.rendering.html import Case
@@ -67,7 +67,7 @@ def section_of(
         chosen = [scored[k] for k in choose_cases(decisions)]
         scale = scale or scale_of_maps((evaluation.maps[i] for i, _ in chosen), thresholds.pixel)
         cases = [_case(i, image, evaluation, thresholds, scale) for i, image in chosen]
-    return Section(title, metrics, scores, cases, [*notes, *evaluation.problems], attention)
+    return Section(title, metrics, scores, cases, [*notes, *evaluation.problems, *evaluation.remarks], attention)
 
 
 def _attention(
@@ -149,5 +149,5 @@ def _shown_size(shape: tuple[int, ...]) -> tuple[int, int]:
 
 def _photograph(image: ScoredImage, size: tuple[int, int]) -> NDArray[np.uint8]:
     height, width = size
-    photograph = Image.fromarray(read_image(image.record.path))
+    photograph = Image.fromarray(read_for_display(image.record.path))
     return np.array(photograph.resize((width, height), Image.Resampling.BILINEAR))

@@ -148,7 +148,7 @@ class Tally:
     ) -> Iterator[tuple[ImageRecord, Anomaly | None, NDArray[np.uint8], NDArray[np.bool_]]]:
         for record, anomalies in plan:
             try:
-                photograph = read_image(record.path)
+                photograph = read_image(record.path, tiling.pixel_range)
                 tiling.check_fit(photograph.shape[:2], str(record.path))
             except DataError as error:
                 self.problems.append(str(error))
@@ -268,7 +268,7 @@ def _strength(trial: Trial) -> float:
 def _case(trial: Trial, detector: AnomalyDetector) -> Case:
     """The anomaly, made again, with its map."""
     assert trial.anomaly is not None
-    synthetic = trial.anomaly.put_on(read_image(trial.record.path), detector.tiling)
+    synthetic = trial.anomaly.put_on(read_image(trial.record.path, detector.tiling.pixel_range), detector.tiling)
     assert synthetic is not None
     (prediction,) = detector.predict(synthetic[0])
     return Case(

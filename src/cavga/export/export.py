@@ -104,7 +104,7 @@ def _seen(run: Path, folder: Path, tiling: Tiling, count: int) -> Iterator[Photo
                         "say with --data which folder they are in now")  # fmt: skip
     chosen = found[:: max(1, len(found) // count)][:count]
     for i, path in enumerate(chosen):
-        photograph = read_image(path)
+        photograph = read_image(path, tiling.pixel_range)
         height, width = photograph.shape[:2]
         tiling.check_fit((height, width), str(path))
         total = tiling.num_tiles((height, width))

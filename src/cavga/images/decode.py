@@ -72,6 +72,22 @@ def read_photograph(path: Path, pixel_range: PixelRange | None = None) -> Photog
     return Photograph(to_rgb(image, path, bit_depth=used.bit_depth), tuple(text for text in remarks if text))
 
 
+def read_for_display(path: Path) -> NDArray[np.uint8]:
+    """As `read_image`, 16-bit greys by the bits that this photograph uses: for people, not for models."""
+    image = load_image(read_bytes(path), path)
+    return to_rgb(image, path, bit_depth=grey_depth(image) or FULL_DEPTH)
+
+
+def survey_photograph(path: Path) -> tuple[int | None, tuple[str, ...]]:
+    """The `grey_depth` of a photograph, and what is to be said of it; one of 8 bits a channel is not decoded."""
+    content = read_bytes(path)
+    with naming(path):
+        image = open_image(BytesIO(content), path)
+        text = pages_remark(_num_pages(image, content))
+    depth = grey_depth(load_image(content, path)) if image.mode.startswith("I") else None
+    return depth, () if text is None else (text,)
+
+
 def pages_remark(num_pages: int) -> str | None:
     """What is to be said of a file of so many pages, if anything."""
     return f"has {num_pages} pages or frames, of which only the first is used" if num_pages > 1 else None

@@ -9,6 +9,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,7 +68,7 @@ def examine_mask(path: Path, *, is_region: bool = False) -> MaskReading:
     return MaskReading(mask, tuple(doubts))
 
 
-def _values(image: Image.Image) -> tuple[NDArray[np.generic], int]:
+def _values(image: Image.Image) -> tuple[NDArray[Any], int]:
     """Height x width, above 0 where something is marked, and how many different values were drawn."""
     if image.mode == "F" or image.mode.startswith("I"):
         grey = np.asarray(image)  # converted to 8 bits, a small value of 16 could become 0

@@ -20,6 +20,15 @@ class PixelRange:
     in_use: tuple[int, ...] | None = None
     """The depths that the training photographs make use of, () of 8-bit files alone; None: not known."""
 
+    @property
+    def is_unusual(self) -> bool:
+        """Whether 16-bit greys leave bits unused, or use more in some photographs than in others."""
+        return bool(self.in_use) and self.in_use != (FULL_DEPTH,)
+
+    def __str__(self) -> str:
+        used = " or ".join(map(str, self.in_use or (self.bit_depth,)))
+        return f"16-bit greys use only {used} of their bits: all are read as {self.bit_depth}"
+
     def described(self) -> dict[str, Any]:
         """As it goes into a model's preprocessing; the inverse of `pixel_range_of`."""
         return {} if self.in_use is None else {_DEPTH_KEY: self.bit_depth, _SEEN_KEY: list(self.in_use)}
@@ -36,12 +45,11 @@ class PixelRange:
         return f"uses {depth} of its 16 bits, the photographs that the model has learnt use {learnt}"
 
 
-def pixel_range_of(description: Mapping[str, Any]) -> PixelRange:
-    """The range of a model's description; models from before it was written read all 16 bits."""
-    found = description["preprocessing"]
-    if _DEPTH_KEY not in found:
+def pixel_range_of(preprocessing: Mapping[str, Any]) -> PixelRange:
+    """The range of a model; one from before it was written reads all 16 bits."""
+    if _DEPTH_KEY not in preprocessing:
         return PixelRange()
-    return PixelRange(int(found[_DEPTH_KEY]), tuple(found.get(_SEEN_KEY, ())))
+    return PixelRange(int(preprocessing[_DEPTH_KEY]), tuple(preprocessing[_SEEN_KEY]))
 
 
 def depth_in_use(highest: int, declared: int | None = None) -> int:

@@ -15,6 +15,7 @@ from PIL import Image
 
 from cavga.arrays import AnomalyMap, Photograph, Size
 from cavga.config.schema import DataConfig
+from cavga.images.pixel_range import PixelRange, pixel_range_of
 from cavga.images.roi import Roi, load_roi, roi_of
 
 OVERLAP = 4  # the overlap of two tiles is their side divided by this
@@ -80,16 +81,27 @@ class TileLayout:
 
 
 class Tiling:
-    """What of a photograph a model sees: the region of interest, and tiles of it.
+    """What of a photograph a model sees: the bits of its greys, the region of interest, and tiles of it.
 
     `is_plain`: neither; then a photograph is one tile, and the tile's map is its map. Else a map has as many pixels
     per pixel of the photograph as in a tile, image_size / tile, and never more than one.
     """
 
-    def __init__(self, image_size: Size, *, tile: int | None = None, roi: Roi | None = None) -> None:
-        self.image_size, self.tile, self.roi = image_size, tile, roi
+    def __init__(
+        self,
+        image_size: Size,
+        *,
+        tile: int | None = None,
+        roi: Roi | None = None,
+        pixel_range: PixelRange | None = None,
+    ) -> None:
+        self.image_size, self.tile, self.roi, self.pixel_range = image_size, tile, roi, pixel_range or PixelRange()
         self.is_plain = tile is None and roi is None
         self._layout = lru_cache(maxsize=4)(self._make_layout)
+
+    def with_pixel_range(self, pixel_range: PixelRange) -> "Tiling":
+        """The same for photographs of this range."""
+        return Tiling(self.image_size, tile=self.tile, roi=self.roi, pixel_range=pixel_range)
 
     def check_fit(self, size: Size, name: str) -> None:
         """Raise DataError, which names the photograph and both sizes, if it does not fit the region of interest."""
@@ -115,9 +127,10 @@ class Tiling:
         return [self.tile, None if self.roi is None else self.roi.identity()]
 
     def described(self) -> dict[str, Any]:
-        """What goes into a model's description under `preprocessing`: nothing if plain."""
+        """What goes into a model's description under `preprocessing`; the inverse of `tiling_of`."""
         tile = {} if self.tile is None else {"tile": self.tile, "tile_overlap": self.tile // OVERLAP}
-        return tile | ({} if self.roi is None else {"roi": self.roi.described()})
+        roi = {} if self.roi is None else {"roi": self.roi.described()}
+        return tile | roi | self.pixel_range.described()
 
     def _make_layout(self, size: Size) -> TileLayout:
         height, width = size if self.roi is None else (self.roi.height, self.roi.width)
@@ -141,7 +154,12 @@ def tiling_of(description: Mapping[str, Any], image_size: Size) -> Tiling:
     """The tiling of a model by its description, plain for one that says nothing; raises ModelFileError."""
     described = description.get("preprocessing", {})
     roi = described.get("roi")
-    return Tiling(image_size, tile=described.get("tile"), roi=None if roi is None else roi_of(roi))
+    return Tiling(
+        image_size,
+        tile=described.get("tile"),
+        roi=None if roi is None else roi_of(roi),
+        pixel_range=pixel_range_of(described),
+    )
 
 
 def stitch_results(

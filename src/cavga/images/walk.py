@@ -19,7 +19,10 @@ def _words(text: str) -> frozenset[str]:
 
 _OF_PILLOW = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".tif", ".tiff", ".webp", ".gif")
 _PORTABLE = (".ppm", ".pgm", ".pbm", ".pnm")
-_OF_A_FURTHER_LIBRARY = (*(".jp2", ".j2k") * features.check("jpg_2000"), *(".avif",) * features.check("avif"))
+_OF_A_FURTHER_LIBRARY = (
+    *(".jp2", ".j2k") * bool(features.check("jpg_2000")),
+    *(".avif",) * bool(features.check("avif")),
+)
 IMAGE_SUFFIXES = (*_OF_PILLOW, *_PORTABLE, *_OF_A_FURTHER_LIBRARY)  # compared in lower case
 
 # What the systems of computers and network drives leave behind: none of it is a user's. Compared in lower case.

@@ -26,7 +26,7 @@ from cavga.images.walk import images_in
 from cavga.inference.engine import Engine
 from cavga.inference.exported_formats import LISTED_SUFFIXES, format_of
 from cavga.inference.load_exported import load_exported
-from cavga.inference.prepare import DecodedImage, FailedImage, prepare, read
+from cavga.inference.prepare import DecodedImage, FailedImage, prepare, read, too_large
 from cavga.runs.model_json import ONNX_FILE, load_description
 
 Source = Array | str | Path
@@ -51,6 +51,8 @@ class Prediction:
     image_size: tuple[int, int]
     milliseconds: float
     path: Path | None = None
+    remarks: tuple[str, ...] = ()
+    """What is to be said of how the file was read: further pages, another range of greys."""
 
     def regions(self) -> list[Region]:
         """The regions of the mask in pixels of the photograph, the largest score first; found anew at each call."""
@@ -154,7 +156,13 @@ class AnomalyDetector:
         """One photograph after the other, the next one decoded meanwhile: large ones do not fit in dozens."""
         with ThreadPoolExecutor(NUM_DECODE_THREADS) as pool:
             for item in prefetch(sources, partial(read, tiling=self.tiling), most=1):
-                yield item if isinstance(item, FailedImage) else self._score_tiles(item, pool)
+                if isinstance(item, FailedImage):
+                    yield item
+                    continue
+                try:
+                    yield self._score_tiles(item, pool)
+                except MemoryError:
+                    yield too_large(item)
 
     def _score_tiles(self, photograph: DecodedImage, pool: ThreadPoolExecutor) -> Prediction:
         """Cut, resize and score a batch of tiles at a time; the map grows as they come."""
@@ -172,7 +180,9 @@ class AnomalyDetector:
         mask, score, threshold = layout.mask(anomaly_map, self.pixel_threshold), max(scores), self.image_threshold
         milliseconds = (time.perf_counter() - started) * 1000 + photograph.milliseconds
         is_anomalous, size, path = score >= threshold, photograph.size, photograph.path
-        return Prediction(score, threshold, is_anomalous, anomaly_map, mask, size, milliseconds, path)
+        return Prediction(
+            score, threshold, is_anomalous, anomaly_map, mask, size, milliseconds, path, photograph.remarks
+        )
 
     def _score(self, batch: list[DecodedImage | FailedImage]) -> Iterator[Prediction | FailedImage]:
         ready = [item for item in batch if isinstance(item, DecodedImage)]
@@ -202,6 +212,7 @@ class AnomalyDetector:
                 image_size=item.size,
                 milliseconds=milliseconds + item.milliseconds,
                 path=item.path,
+                remarks=item.remarks,
             )
             position += 1
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from cavga.arrays import Array
 from cavga.errors import DataError
-from cavga.images.decode import read_image
+from cavga.images.decode import read_photograph
 from cavga.images.tiling import Tiling
 from cavga.inference.engine import Engine
 
@@ -30,6 +30,7 @@ class DecodedImage:
     size: tuple[int, int]
     milliseconds: float
     path: Path | None = None
+    remarks: tuple[str, ...] = ()
 
 
 def prepare(source: Array | Path, engine: Engine, tiling: Tiling) -> DecodedImage | FailedImage:
@@ -38,8 +39,18 @@ def prepare(source: Array | Path, engine: Engine, tiling: Tiling) -> DecodedImag
     if isinstance(whole, FailedImage):
         return whole
     started = time.perf_counter()
-    resized = engine.resize(next(tiling.tiles(whole.photograph)))
+    try:
+        resized = engine.resize(next(tiling.tiles(whole.photograph)))
+    except MemoryError:
+        return too_large(whole)
     return replace(whole, photograph=resized, milliseconds=whole.milliseconds + (time.perf_counter() - started) * 1000)
+
+
+def too_large(photograph: DecodedImage) -> FailedImage:
+    """What is said of a photograph that there is no memory for."""
+    height, width = photograph.size
+    named = "an array" if photograph.path is None else str(photograph.path)
+    return FailedImage(f"{named}: {width} x {height} px take more memory than there is; scale it down", photograph.path)
 
 
 def read(source: Array | Path, tiling: Tiling) -> DecodedImage | FailedImage:
@@ -48,10 +59,11 @@ def read(source: Array | Path, tiling: Tiling) -> DecodedImage | FailedImage:
     if isinstance(source, np.ndarray):
         if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3 or 0 in source.shape:
             return FailedImage(f"expected a uint8 array of shape (height, width, 3), got {source.dtype} {source.shape}")
-        photograph, name, path = source, "an array", None
+        photograph, name, path, remarks = source, "an array", None, tuple[str, ...]()
     else:
         try:
-            photograph, name, path = read_image(source), str(source), source
+            found = read_photograph(source, tiling.pixel_range)
+            photograph, name, path, remarks = found.pixels, str(source), source, found.remarks
         except DataError as error:
             return FailedImage(str(error), source)
     height, width = photograph.shape[:2]
@@ -59,4 +71,4 @@ def read(source: Array | Path, tiling: Tiling) -> DecodedImage | FailedImage:
         tiling.check_fit((height, width), name)
     except DataError as error:
         return FailedImage(str(error), path)
-    return DecodedImage(photograph, (height, width), (time.perf_counter() - started) * 1000, path)
+    return DecodedImage(photograph, (height, width), (time.perf_counter() - started) * 1000, path, remarks)

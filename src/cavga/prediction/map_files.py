@@ -2,8 +2,10 @@
 
 import io
 import json
+import math
+import os
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +17,7 @@ from cavga.atomic_files import atomic_write
 from cavga.errors import DataError, UsageError
 from cavga.images.decode import load_image, read_bytes
 from cavga.inference.detector import AnomalyDetector
+from cavga.regular_files import open_regular
 from cavga.rendering.scale import LOG_ODDS_REACH, MapScale, has_log_odds, has_natural_scale
 
 MAP_SUFFIXES = (".npy", ".tif", ".tiff", ".png")  # compared in lower case
@@ -99,9 +102,22 @@ def read_map(path: Path) -> AnomalyMap:
 
 def _read_array(path: Path) -> NDArray[Any]:
     try:
-        return np.asarray(np.load(path, allow_pickle=False))
+        with open_regular(path) as file:
+            return np.asarray(_load_array(file))
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f"{path}: expected a NumPy array of numbers (.npy), this cannot be read as one") from error
+
+
+def _load_array(file: BinaryIO) -> NDArray[Any]:
+    """The array of a .npy file, whose header may not ask for more than the file holds."""
+    version = np.lib.format.read_magic(file)
+    header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = header(file)
+    num_bytes = math.prod(shape) * dtype.itemsize
+    if file.seek(0, os.SEEK_END) < num_bytes:
+        raise ValueError("the file is shorter than its header says")
+    file.seek(0)
+    return np.lib.format.read_array(file, allow_pickle=False)
 
 
 def _read_picture(path: Path) -> NDArray[Any]:

@@ -1,5 +1,6 @@
 """Score images and folders into files: predictions.jsonl, and maps, overlays and coco.json if asked for."""
 
+import logging
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from PIL import Image
 from cavga.atomic_files import atomic_writer, refuse_file
 from cavga.config.schema import MAP_KINDS
 from cavga.errors import UsageError, unknown_name
-from cavga.images.decode import read_image
+from cavga.images.decode import read_image, remarks_line
 from cavga.images.regions import MAX_REGIONS, Region, count_regions
 from cavga.images.resize import resize_map
 from cavga.images.walk import images_of
@@ -26,6 +27,8 @@ from cavga.prediction.map_files import grey_scale, save_map
 from cavga.prediction.overlays import captioned_overlay
 from cavga.rendering.scale import picture_scale
 from cavga.runs.model_json import MODEL_FILE
+
+logger = logging.getLogger("cavga")
 
 MAX_NAMED = 1000  # images that could not be read and are named in the summary; predictions.jsonl names all
 
@@ -100,6 +103,7 @@ def predict_to_folder(
     drawn = picture_scale(detector) if outputs.overlays else None
     cut = detector.image_threshold if threshold is None else threshold
     num_images, num_anomalous, num_failed, failed = 0, 0, 0, list[str]()
+    remarks: dict[str, tuple[str, ...]] = {}
     with prediction_folder(output, with_coco=outputs.coco) as folder:
         for image, result in _results(detector, inputs, outputs):
             num_images += 1
@@ -109,6 +113,7 @@ def predict_to_folder(
                 folder.lines.write(jsonl([_failed_line(image, result, cut).as_dict()]))
                 continue
             num_anomalous += result.score >= cut
+            remarks |= {image.shown: result.remarks} if result.remarks and len(remarks) < MAX_NAMED else {}
             regions = result.regions()
             folder.lines.write(jsonl([_line(image, result, cut, regions).as_dict()]))
             if folder.coco:
@@ -118,8 +123,12 @@ def predict_to_folder(
                 save_map(folder.picture(image.pictures, "map"), anomaly_map, scale)
             if drawn:
                 roi = None if detector.tiling.roi is None else detector.tiling.roi.marked(result.image_size)
-                picture = captioned_overlay(read_image(image.path), result, cut, drawn, roi)
+                picture = captioned_overlay(
+                    read_image(image.path, detector.tiling.pixel_range), result, cut, drawn, roi
+                )
                 save_picture(folder.picture(image.pictures, "overlay"), picture)
+    if line := remarks_line(remarks):
+        logger.warning("%s", line)
     return PredictionSummary(num_images, num_anomalous, num_failed, tuple(failed))
 
 
@@ -160,6 +169,7 @@ def _line(image: _Input, result: Prediction, threshold: float, regions: list[Reg
     count = len(regions) if len(regions) < MAX_REGIONS else count_regions(result.mask)
     described = [region_line(region) for region in regions]
     more: dict[str, Any] = {"num_regions": count, "regions": described, **image.pictures}
+    more |= {"remarks": list(result.remarks)} if result.remarks else {}
     return prediction_line(
         image.shown, score=result.score, threshold=threshold, milliseconds=result.milliseconds, **more
     )

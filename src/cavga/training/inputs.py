@@ -17,7 +17,8 @@ from cavga.data.manifest import sha256_of
 from cavga.data.readers.layouts import CLASS_LAYOUTS
 from cavga.data.records import ANOMALOUS, NORMAL, Catalog, ImageRecord, draw_anomalous, hold_out
 from cavga.errors import DataError
-from cavga.images.decode import read_image
+from cavga.images.decode import read_image, remarks_line, survey_photograph
+from cavga.images.pixel_range import PixelRange, range_of_set
 from cavga.images.tiling import Tiling, tiling_for
 
 logger = logging.getLogger("cavga")
@@ -50,6 +51,19 @@ def _examine(record: ImageRecord, tiling: Tiling) -> tuple[str, str | None, Size
     except DataError as error:
         return record.relative_path, None, None, str(error)
     return record.relative_path, sha256_of(record.path), (height, width), None
+
+
+def find_pixel_range(records: Sequence[ImageRecord]) -> PixelRange:
+    """Of how many bits the 16-bit greys of training photographs make use; logs what is to be said of any of them."""
+    with ThreadPoolExecutor() as pool:
+        found = list(pool.map(lambda record: survey_photograph(record.path), records))
+    remarks = {record.relative_path: texts for record, (_, texts) in zip(records, found, strict=True)}
+    if line := remarks_line(remarks):
+        logger.warning("%s", line)
+    pixel_range = range_of_set([depth for depth, _ in found])
+    if pixel_range.is_unusual:
+        logger.warning("%s", pixel_range)
+    return pixel_range
 
 
 @dataclass(frozen=True)
@@ -120,6 +134,7 @@ def gather_training_images(data: Path, config: RunConfig) -> TrainingData:
     left_out = unreadable + [
         f"{path} was passed over: a copy by name, or outside the layout" for path in catalog.skipped
     ]
+    tiling = tiling.with_pixel_range(find_pixel_range([*train, *calibration, *anomalous]))
     inputs = TrainingData(catalog, train, calibration, anomalous, drawn, hashes, tuple(left_out), tiling, sizes)
     _check_labels(inputs)
     return inputs
