@@ -19,11 +19,9 @@ def _words(text: str) -> frozenset[str]:
 
 _OF_PILLOW = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".tif", ".tiff", ".webp", ".gif")
 _PORTABLE = (".ppm", ".pgm", ".pbm", ".pnm")
-_OF_A_FURTHER_LIBRARY = (
-    *(".jp2", ".j2k") * bool(features.check("jpg_2000")),
-    *(".avif",) * bool(features.check("avif")),
-)
-IMAGE_SUFFIXES = (*_OF_PILLOW, *_PORTABLE, *_OF_A_FURTHER_LIBRARY)  # compared in lower case
+_JPEG_2000 = (".jp2", ".j2k") if features.check("jpg_2000") else ()
+_AVIF = (".avif",) if features.check("avif") else ()
+IMAGE_SUFFIXES = (*_OF_PILLOW, *_PORTABLE, *_JPEG_2000, *_AVIF)  # compared in lower case
 
 # What the systems of computers and network drives leave behind: none of it is a user's. Compared in lower case.
 _SYSTEM_FOLDERS = _words("@eadir #recycle @recycle #snapshot @recently-snapshot @tmp $recycle.bin __macosx lost+found")
