@@ -9,6 +9,8 @@ from cavga.calibration.thresholds import Calibration, calibrate
 from cavga.config.schema import CalibrationConfig
 from cavga.errors import DataError
 
+MASK_KEYS = ("guaranteed_mask_false_alarm_rate", "num_mask_images")  # old files have neither
+
 
 def scores(*values):
     return np.array(values, dtype=np.float32)
@@ -58,12 +60,49 @@ def test_the_mask_of_a_normal_image_shows_something_at_the_asked_rate():
     assert np.mean([(one >= calibration.pixel_threshold).any() for one in fresh]) < 0.2
 
 
+def peaks(*values):
+    return [np.full((2, 2), value, np.float32) for value in values]
+
+
+@pytest.mark.parametrize(("num_peaks", "promised"), [(1, 1 / 2), (2, 1 / 3), (4, 1 / 5), (9, 1 / 10), (59, 1 / 10)])
+def test_what_so_many_masks_can_promise_is_written_and_kept(num_peaks, promised):
+    config = CalibrationConfig(mask_false_alarm_rate=0.1)
+    rng = np.random.default_rng(num_peaks)
+    rates = []
+    for _ in range(2000):
+        maps = [*peaks(*rng.normal(size=num_peaks)), None]  # of the last one C has seen the image
+        calibration = calibrate(((0.0, one) for one in maps), config)
+        assert calibration.guaranteed_mask_false_alarm_rate == pytest.approx(promised)
+        assert (calibration.num_mask_images, calibration.num_images) == (num_peaks, num_peaks + 1)
+        rates.append((rng.normal(size=200).astype(np.float32) >= calibration.pixel_threshold).mean())
+    assert np.mean(rates) == pytest.approx(promised, abs=0.02)
+    sentence = calibration.mask_guarantee()
+    if promised > 0.1 + 1e-9:
+        assert f"no less than a mask false alarm rate of {promised:.3f}; 0.1 was asked for" in sentence
+        assert f"{num_peaks} of {num_peaks + 1} normal images, which the classifier has not seen" in sentence
+        assert "at least 9 of them" in sentence
+    else:
+        assert sentence.startswith("at most 0.100 of normal images have anything in their mask")
+
+
+def test_both_promises_are_said_of_a_model_that_knows_them_and_one_of_one_that_does_not():
+    calibration = calibrate(((0.0, one) for one in peaks(*range(30))), CalibrationConfig())
+    assert len(calibration.guarantees()) == 2
+    facts = calibration.as_dict()
+    assert facts["guaranteed_mask_false_alarm_rate"] <= facts["mask_false_alarm_rate"]
+    old = {key: value for key, value in facts.items() if key not in MASK_KEYS}
+    assert Calibration.from_dict(old).guarantees() == [calibration.guarantee()]
+
+
 def test_the_papers_rule_is_the_middle_and_a_half():
     config = CalibrationConfig(threshold_rule="fixed")
     calibration = calibrate(((value, np.zeros((2, 2), np.float32)) for value in (2.0, 3.0, 6.0)), config)
     assert (calibration.image_threshold, calibration.pixel_threshold) == (4.0, 0.5)
     assert calibration.guaranteed_false_alarm_rate is None
-    assert "promises no false alarm rate" in calibration.guarantee()
+    assert calibration.guaranteed_mask_false_alarm_rate is None
+    for sentence in calibration.guarantees():
+        assert "promises no false alarm rate" in sentence
+    assert len(calibration.guarantees()) == 2
 
 
 def test_no_normal_image_is_an_error():

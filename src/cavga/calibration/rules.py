@@ -23,12 +23,14 @@ class ThresholdRule:
 
     image_threshold: Callable[[Scores, float, str], tuple[float, float | None]]
     """Of the scores, the wanted false-alarm rate and what the score is: a threshold, and the rate it guarantees."""
-    pixel_threshold: Callable[[Scores, float], float]
-    """Of the peaks of the maps and the wanted rate."""
+    pixel_threshold: Callable[[Scores, float], tuple[float, float | None]]
+    """Of the peaks of the maps and the wanted rate: a threshold, and the rate it guarantees."""
     follows_scores: bool
     """Whether other normal images would set other thresholds, so that folds and `cavga calibrate` make sense."""
     guarantee: Callable[[Facts], str]
     """What the image threshold can be trusted to do, in one sentence."""
+    mask_guarantee: Callable[[Facts], str]
+    """What the mask threshold can be trusted to do, in one sentence; of facts that say what it guarantees."""
     summary: Callable[[Facts], str]
     """How the thresholds were set, in a few words; whatever version wrote the facts."""
 
@@ -51,17 +53,10 @@ def num_needed(rate: float) -> int:
     return math.ceil(1 / rate - 1e-9) - 1
 
 
-def _highest_peak(peaks: Scores, rate: float) -> float:
-    threshold, _ = conformal_threshold(peaks, rate)
-    return threshold
-
-
 def _conformal_guarantee(facts: Facts) -> str:
     rate, wanted = facts["promised_false_alarm_rate"], facts["false_alarm_rate"]
-    held_out = f"{facts['num_images']} held-out normal images"
-    if facts["num_folds"] > 1:
-        held_out = f"{facts['num_images']} normal images, each scored without its fold ({facts['num_folds']} folds),"
-    if rate > wanted + 1e-9:
+    held_out = _held_out(facts, facts["num_images"])
+    if _is_too_few(rate, wanted):
         return (
             f"{held_out} can promise no less than a false alarm rate of {rate:.3f}; {wanted} was asked for: give it "
             f"at least {num_needed(wanted)} of them"
@@ -70,6 +65,34 @@ def _conformal_guarantee(facts: Facts) -> str:
         f"at most {rate:.3f} of normal images are predicted anomalous on average, "
         f"if they are like the {held_out.removesuffix(',')}"
     )
+
+
+def _conformal_mask_guarantee(facts: Facts) -> str:
+    rate, wanted = facts["guaranteed_mask_false_alarm_rate"], facts["mask_false_alarm_rate"]
+    number, total = facts["num_mask_images"], facts["num_images"]
+    held_out = _held_out(facts, number)
+    if number < total:
+        held_out = f"{number} of {total} normal images, which the classifier has not seen,"
+    if _is_too_few(rate, wanted):
+        return (
+            f"{held_out} can promise no less than a mask false alarm rate of {rate:.3f}; {wanted} was asked for: give "
+            f"it at least {num_needed(wanted)} of them"
+            + (f", by about {math.ceil(num_needed(wanted) * total / number)} normal images" if number < total else "")
+        )
+    return (
+        f"at most {rate:.3f} of normal images have anything in their mask on average, "
+        f"if they are like the {held_out.removesuffix(',')}"
+    )
+
+
+def _held_out(facts: Facts, number: int) -> str:
+    if facts["num_folds"] > 1:
+        return f"{number} normal images, each scored without its fold ({facts['num_folds']} folds),"
+    return f"{number} held-out normal images"
+
+
+def _is_too_few(rate: float, wanted: float) -> bool:
+    return rate > wanted + 1e-9
 
 
 def _conformal_summary(facts: Facts) -> str:
@@ -95,6 +118,10 @@ def _fixed_guarantee(facts: Facts) -> str:
     )
 
 
+def _fixed_mask_guarantee(_facts: Facts) -> str:
+    return f"the mask threshold is {PAPER_CUT} (the paper's rule); it promises no false alarm rate"
+
+
 def _fixed_summary(facts: Facts) -> str:
     if facts.get("image_score") == "class":
         return "the classifier's decision"
@@ -104,16 +131,18 @@ def _fixed_summary(facts: Facts) -> str:
 RULES = {
     "conformal": ThresholdRule(
         image_threshold=lambda scores, rate, _score: conformal_threshold(scores, rate),
-        pixel_threshold=_highest_peak,
+        pixel_threshold=conformal_threshold,
         follows_scores=True,
         guarantee=_conformal_guarantee,
+        mask_guarantee=_conformal_mask_guarantee,
         summary=_conformal_summary,
     ),
     "fixed": ThresholdRule(
         image_threshold=_fixed_threshold,
-        pixel_threshold=lambda _peaks, _rate: PAPER_CUT,
+        pixel_threshold=lambda _peaks, _rate: (PAPER_CUT, None),
         follows_scores=False,
         guarantee=_fixed_guarantee,
+        mask_guarantee=_fixed_mask_guarantee,
         summary=_fixed_summary,
     ),
 }

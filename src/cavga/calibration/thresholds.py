@@ -23,7 +23,8 @@ class Calibration:
     `guaranteed_false_alarm_rate` is the smallest rate that `num_images` held-out normals can guarantee if
     the asked-for one is below it; None where the rule guarantees nothing. `num_folds` is 1 if the
     images were held out; else each was scored by a model fitted without its fold. `scores` are those of
-    the images, sorted; models from before they were kept have none.
+    the images, sorted; models from before they were kept have none. `guaranteed_mask_false_alarm_rate` is the same of
+    masks, by the `num_mask_images` of them whose maps count; 0 of them in models from before that was kept.
     """
 
     threshold_rule: str
@@ -38,6 +39,8 @@ class Calibration:
     score_max: float
     image_score: str = "map"
     scores: tuple[float, ...] = ()
+    guaranteed_mask_false_alarm_rate: float | None = None
+    num_mask_images: int = 0
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Calibration":
@@ -53,6 +56,15 @@ class Calibration:
     def guarantee(self) -> str:
         """One sentence for the user: what the image threshold can be trusted to do."""
         return RULES[self.threshold_rule].guarantee(self.as_dict())
+
+    def mask_guarantee(self) -> str | None:
+        """The same of the mask threshold; None of a model that does not say."""
+        return RULES[self.threshold_rule].mask_guarantee(self.as_dict()) if self.num_mask_images else None
+
+    def guarantees(self) -> list[str]:
+        """Both sentences, as far as there are any."""
+        masks = self.mask_guarantee()
+        return [self.guarantee()] if masks is None else [self.guarantee(), masks]
 
 
 def rounded(scores: NDArray[Any]) -> NDArray[np.float64]:
@@ -91,7 +103,9 @@ def calibrate(
     raw = np.array(scores, dtype=np.float32)
     rule = RULES[config.threshold_rule]
     image_threshold, guaranteed = rule.image_threshold(raw, config.false_alarm_rate, image_score)
-    pixel_threshold = rule.pixel_threshold(np.array(peaks, dtype=np.float32), config.mask_false_alarm_rate)
+    pixel_threshold, mask_guaranteed = rule.pixel_threshold(
+        np.array(peaks, dtype=np.float32), config.mask_false_alarm_rate
+    )
     return Calibration(
         threshold_rule=config.threshold_rule,
         num_images=len(scores),
@@ -105,6 +119,8 @@ def calibrate(
         score_max=float(raw.max()),
         image_score=image_score,
         scores=kept_scores(raw),
+        guaranteed_mask_false_alarm_rate=mask_guaranteed,
+        num_mask_images=len(peaks),
     )
 
 

@@ -34,7 +34,7 @@ def make_section(
     thresholds = Thresholds(detector.image_threshold, detector.pixel_threshold)
     calibration = Calibration.from_dict(detector.description["calibration"])
     notes = [
-        calibration.guarantee(),
+        *calibration.guarantees(),
         *_realised(metrics, calibration),
         *_decisions(detector, calibration),
         *_suspicious(detector),

@@ -96,7 +96,8 @@ def train(
         graph = graph_of(model, config)
         calibration, scores = calibrate_graph(graph, images, inputs, config, held_out)
         check = check_training_images(graph, inputs, calibration, device, scores=scores)
-    logger.info("%s", calibration.guarantee())
+    for sentence in calibration.guarantees():
+        logger.info("%s", sentence)
     seconds, known = time.monotonic() - started, None if gan_weights is None else gan_weights.provenance()
     origin = provenance(inputs, config, device=str(device), seconds=seconds, gan_weights=known)
     origin["manifest_sha256"] = sha256_of(run / MANIFEST_FILE)

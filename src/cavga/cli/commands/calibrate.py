@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> Outcome:
         f"{'mask':<12}{old.pixel_threshold:>12.6g}{new.pixel_threshold:>12.6g}",
         f"at the old thresholds {done.num_predicted_anomalous_before} of these {count} good photographs are predicted "
         f"anomalous ({done.num_predicted_anomalous_before / count:.0%})",
-        new.guarantee(),
+        *new.guarantees(),
         f"new thresholds: {done.path} (`cavga calibrate {args.model} --reset` goes back)",
         *_exported_of(args.model),
     ]
@@ -61,6 +61,7 @@ def run(args: argparse.Namespace) -> Outcome:
         "old": old.as_dict(),
         "new": new.as_dict(),
         "promise": new.guarantee(),
+        "mask_promise": new.mask_guarantee(),
         "called_anomalous_before": done.num_predicted_anomalous_before,
         "trained_on": done.num_trained_on,
         "copies": done.num_copies,
