@@ -11,7 +11,8 @@ from cavga.model.build import build
 from cavga.model.prior import CLOSEST, AggregatedPrior
 from cavga.training import fit_prior
 from cavga.training.fit_latent import fit_latent
-from cavga.training.fit_prior import SHRINKAGE, fit_aggregated_prior
+from cavga.training.fit_patch_classifier import choose_left_out
+from cavga.training.fit_prior import SHRINKAGE, draw_images, fit_aggregated_prior
 from tests.conftest import small_config, texture
 from tests.model.test_prior import AGGREGATED, CPU
 
@@ -66,11 +67,52 @@ def test_every_image_is_measured_by_a_prior_that_has_not_seen_it():
 
 def test_of_many_images_some_are_drawn_and_as_many_cells_of_each(monkeypatch):
     monkeypatch.setattr(fit_prior, "MAX_PATCHES", 12 * 64)
+    monkeypatch.setattr(fit_prior, "MAX_LEFT_OUT", 1)
     monkeypatch.setattr(fit_prior, "MAX_CANDIDATES", 120)
     network, _, held_out = fitted()
     assert len(held_out.images) == len(set(held_out.images.tolist())) == 12
     assert len(held_out.energies.local) == len(held_out.energies.flat_score) == 12
     assert len(network.prior.centres) == 120  # 10 of 64 patches of each image, and there is room for all
+
+
+@pytest.mark.parametrize(
+    ("side", "num_images", "num_measured"),
+    [(32, 5000, 1000), (64, 5000, 250), (128, 2000, 64), (256, 2000, 64), (64, 200, 200), (128, 10, 10)],
+)
+def test_what_c_does_not_see_is_measured_at_every_size(side, num_images, num_measured):
+    wanted = min(64, num_images // 5)
+    images = TrainingImages(np.broadcast_to(np.uint8(0), (num_images, 8 * side, 8 * side, 3)), num_images)
+    for seed in range(40):
+        chosen, measured = draw_images(images, (side, side), seed)
+        assert len(measured) == num_measured
+        assert set(chosen) <= set(measured)
+        is_left_out = choose_left_out(num_images, seed, measured=measured)
+        assert np.isin(measured, np.flatnonzero(is_left_out)).sum() == is_left_out.sum() == wanted
+
+
+def test_of_large_photographs_too():
+    photographs = np.repeat(np.arange(100), 400)
+    images = TrainingImages(np.broadcast_to(np.uint8(0), (40000, 256, 256, 3)), 40000, photographs)
+    for seed in range(40):
+        _, measured = draw_images(images, (32, 32), seed)
+        left_out = np.flatnonzero(choose_left_out(40000, seed, photographs=photographs, measured=measured))
+        assert np.isin(left_out, measured).all()
+        assert len(left_out) == 20 * 400
+
+
+def test_an_image_that_is_measured_and_not_fitted_to_is_measured_like_the_others(monkeypatch):
+    monkeypatch.setattr(fit_prior, "MAX_LEFT_OUT", 12)
+    monkeypatch.setattr(fit_prior, "MAX_PATCHES", 10 * 64)
+    network, images, held_out = fitted()
+    assert len(held_out.images) == len(held_out.energies.local) == 12
+    patches, scores = network.prior.joined(held_out.energies)
+    for values in (patches, scores):
+        assert values.mean().item() == pytest.approx(0, abs=1e-4)
+    chosen, _ = draw_images(TrainingImages(images, 20), (8, 8), 0)
+    is_fitted_to = torch.from_numpy(np.isin(held_out.images, chosen))
+    assert is_fitted_to.sum() == 10
+    # By the others' priors, all of them: none is as near as a training image is to a prior that remembers it.
+    assert held_out.energies.local.mean(dim=(1, 2)).min() > 2 * CLOSEST
 
 
 def test_scales_are_those_of_the_measured_images():

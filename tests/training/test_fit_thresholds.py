@@ -11,7 +11,7 @@ from cavga.data.dataset import TrainingImages
 from cavga.data.records import ImageRecord, folds
 from cavga.inference.graph import InferenceGraph
 from cavga.model.build import build
-from cavga.training import fit_patch_classifier, fit_thresholds
+from cavga.training import fit_patch_classifier, fit_prior, fit_thresholds
 from cavga.training.fit_latent import fit_latent, fit_prior_variance
 from cavga.training.fit_patch_classifier import choose_left_out
 from cavga.training.fit_thresholds import score_folds
@@ -101,8 +101,12 @@ def test_with_an_aggregated_prior_every_image_is_learnt_from_and_counts_for_the_
     assert description["training_decisions"]["good_called_anomalous"] == 4
 
 
-def test_what_a_classifier_has_seen_sets_no_mask_threshold(tmp_path, monkeypatch):
+@pytest.mark.parametrize("most_measured", [20, 6])
+def test_what_a_classifier_has_seen_sets_no_mask_threshold(most_measured, tmp_path, monkeypatch, caplog):
+    caplog.set_level("INFO", logger="cavga")
     maps = []
+    monkeypatch.setattr(fit_prior, "MAX_PATCHES", most_measured * 4 * 4)
+    monkeypatch.setattr(fit_prior, "MAX_LEFT_OUT", 1)
 
     def spy(results, *args, **kwargs):
         results = list(results)
@@ -111,9 +115,14 @@ def test_what_a_classifier_has_seen_sets_no_mask_threshold(tmp_path, monkeypatch
 
     monkeypatch.setattr(fit_thresholds, "calibrate", spy)
     monkeypatch.setattr(fit_patch_classifier, "NUM_STEPS", 5)
-    train(write_category(tmp_path / "data", num_train=20), tmp_path / "run", aggregated("r-s"))
-    assert maps[0] == choose_left_out(20, 0).tolist()
-    assert sum(maps[0]) == 4
+    run = train(write_category(tmp_path / "data", num_train=20), tmp_path / "run", aggregated("r-s"))
+    assert len(maps[0]) == most_measured
+    assert sum(maps[0]) == 4  # as many as are left out of 20, however few are measured
+    if most_measured == 20:
+        assert maps[0] == choose_left_out(20, 0).tolist()
+    facts = json.loads((run / "model.json").read_text())["calibration"]
+    assert facts["guaranteed_mask_false_alarm_rate"] == pytest.approx(1 / 5)
+    assert "can promise no less than a mask false alarm rate of 0.200; 0.1 was asked for" in caplog.text
 
 
 def test_a_weakly_supervised_variant_holds_images_out(tmp_path):

@@ -2,13 +2,14 @@
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from cavga.config.schema import RunConfig
 from cavga.data.dataset import TrainingImages
 from cavga.model.cavga import Cavga
 from cavga.training.fit_classifier import fit_classifier
 from cavga.training.fit_latent import fit_latent, fit_prior_variance
-from cavga.training.fit_patch_classifier import fit_patch_classifier
+from cavga.training.fit_patch_classifier import choose_left_out, fit_patch_classifier
 from cavga.training.fit_prior import CrossFitEnergies, Folds, fit_aggregated_prior
 
 NUM_FOLDS = 5
@@ -19,16 +20,32 @@ def fit_whitened(model: Cavga, images: TrainingImages, config: RunConfig, *, dev
     fit_latent(model, images.normal, config.model, device=device)
     order = np.random.default_rng(config.training.seed).permutation(images.num_photographs)
     parts = [part.tolist() for part in np.array_split(order, min(NUM_FOLDS, images.num_photographs))]
-    fit_prior(model, images, config, images.tiles_of(parts), device=device)
-    fit_classes(model, images, config, device=device)
+    measured = fit_prior(model, images, config, images.tiles_of(parts), device=device)
+    fit_classes(model, images, config, measured, device=device)
 
 
-def fit_classes(model: Cavga, images: TrainingImages, config: RunConfig, *, device: torch.device) -> None:
-    """Fit the classifier of an s or w variant to a latent that is set."""
+def fit_classes(
+    model: Cavga,
+    images: TrainingImages,
+    config: RunConfig,
+    measured: CrossFitEnergies | None,
+    *,
+    device: torch.device,
+) -> None:
+    """Fit the classifier of an s or w variant to a latent that is set; `measured` is what `fit_prior` gave."""
     if config.model.supervision == "w":
         fit_classifier(model, images, config.loss, device=device)
     if config.model.supervision == "s":
-        fit_patch_classifier(model, images, seed=config.training.seed, device=device)
+        is_left_out, seed = unseen_by_classifier(images, config, measured), config.training.seed
+        fit_patch_classifier(model, images, is_left_out, seed=seed, device=device)
+
+
+def unseen_by_classifier(
+    images: TrainingImages, config: RunConfig, measured: CrossFitEnergies | None
+) -> NDArray[np.bool_]:
+    """Which of the normal images C of an s variant does not see: some of those that an aggregated prior measured."""
+    among = None if measured is None else measured.images
+    return choose_left_out(images.num_normal, config.training.seed, photographs=images.photographs, measured=among)
 
 
 def fit_prior(

@@ -42,10 +42,11 @@ class Examples:
     anomalous: Float[Tensor, "anomalies latent rows columns"]
 
 
-def fit_patch_classifier(model: Cavga, images: TrainingImages, *, seed: int, device: torch.device) -> None:
-    """Train the model's PatchClassifier; the latent stays as it is."""
+def fit_patch_classifier(
+    model: Cavga, images: TrainingImages, is_left_out: NDArray[np.bool_], *, seed: int, device: torch.device
+) -> None:
+    """Train the model's PatchClassifier on all but the normal images that are left out; the latent stays as it is."""
     model.eval()
-    is_left_out = choose_left_out(images.num_normal, seed, photographs=images.photographs)
     seen = images.normal_in_memory(~is_left_out if is_left_out.any() else None, seed=seed)
     normal, anomalous = _latents(model, seen, device), _latents(model, images.anomalous, device)
     synthetic, labels = _synthetic_batch(model, seen, seed, device)
@@ -60,13 +61,26 @@ def fit_patch_classifier(model: Cavga, images: TrainingImages, *, seed: int, dev
     _set_scales(model, classifier, _latents(model, left_out, device))
 
 
-def choose_left_out(num_images: int, seed: int, *, photographs: NDArray[np.intp] | None = None) -> NDArray[np.bool_]:
-    """Which of the normal images C does not see; none of one. Of tiles all those of some `photographs`."""
+def choose_left_out(
+    num_images: int,
+    seed: int,
+    *,
+    photographs: NDArray[np.intp] | None = None,
+    measured: NDArray[np.intp] | None = None,
+) -> NDArray[np.bool_]:
+    """Which of the normal images C does not see; none of one. Of tiles all those of some `photographs`.
+
+    They are drawn among those that the prior `measured` (all by default): where many are not, two independent draws
+    would hardly meet, and only an image of both sets the mask's threshold.
+    """
     if photographs is not None:
-        return choose_left_out(int(photographs[-1]) + 1, seed)[photographs]
+        known = None if measured is None else np.unique(photographs[measured])
+        return choose_left_out(int(photographs[-1]) + 1, seed, measured=known)[photographs]
+    candidates = np.arange(num_images) if measured is None else measured
     num_left_out = min(max(1, round(SHARE_LEFT_OUT * num_images)), MAX_LEFT_OUT) if num_images > 1 else 0
+    order = np.random.default_rng([seed, num_images]).permutation(len(candidates))
     is_left_out = np.zeros(num_images, dtype=np.bool_)
-    is_left_out[np.random.default_rng([seed, num_images]).permutation(num_images)[:num_left_out]] = True
+    is_left_out[candidates[order[:num_left_out]]] = True
     return is_left_out
 
 

@@ -21,6 +21,7 @@ from cavga.model.cavga import Cavga
 from cavga.model.coreset import greedy_coreset
 from cavga.model.prior import SMALLEST_STD, AggregatedPrior, Energies, flattened
 from cavga.shapes import LatentMap
+from cavga.training.fit_patch_classifier import MAX_LEFT_OUT
 
 NUM_CENTRES = 4000
 MAX_CANDIDATES = 524288  # patches, as many from every image, that the centres are chosen from
@@ -51,17 +52,16 @@ def fit_aggregated_prior(
     share: its score is the highest of theirs.
     """
     model.eval()
-    chosen = np.sort(np.random.default_rng(seed).permutation(images.num_normal)[: _most_images(model)])
+    chosen, wanted = draw_images(images, map_size_of(model), seed)
     z = _encoded(model, images.normal[chosen], device)
-    is_tiled = images.photographs is not None
-    wanted = images.tiles_of_some_photographs(most=MAX_MEASURED, seed=seed) if is_tiled else chosen
+    is_encoded = np.array_equal(chosen, wanted)
     is_single = len(chosen) == 1  # an image that is alone is measured by itself
     measured = []
     for part in parts:
         is_held, is_measured = (torch.from_numpy(np.isin(these, part)) for these in (chosen, wanted))
         if is_measured.any():
             prior = _fitted(z if is_single or is_held.all() else z[~is_held], map_size_of(model), seed)
-            held = _encoded(model, images.normal[wanted[is_measured]], device) if is_tiled else z[is_held]
+            held = z[is_held] if is_encoded else _encoded(model, images.normal[wanted[is_measured]], device)
             measured.append((is_measured.nonzero()[:, 0], _energies(prior, held)))
     model.prior = _fitted(z, map_size_of(model), seed)
     order = torch.cat([positions for positions, _ in measured]).argsort()
@@ -71,10 +71,19 @@ def fit_aggregated_prior(
     return CrossFitEnergies(wanted, in_order)
 
 
-def _most_images(model: Cavga) -> int:
-    """How many images the prior is fitted to."""
-    rows, columns = map_size_of(model)
-    return max(1, MAX_PATCHES // (rows * columns))
+def draw_images(
+    images: TrainingImages, map_size: tuple[int, int], seed: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Positions of the normal images that the prior is fitted to, and of those that are measured.
+
+    Measured are the same ones, but never fewer than C leaves out: both together set the mask's threshold. Of tiles
+    they are those of whole photographs.
+    """
+    order = np.random.default_rng(seed).permutation(images.num_normal)
+    most = max(1, MAX_PATCHES // (map_size[0] * map_size[1]))
+    if images.photographs is not None:
+        return np.sort(order[:most]), images.tiles_of_some_photographs(most=MAX_MEASURED, seed=seed)
+    return np.sort(order[:most]), np.sort(order[: max(most, MAX_LEFT_OUT)])
 
 
 def _encoded(model: Cavga, images: NDArray[np.uint8], device: torch.device) -> LatentMap:

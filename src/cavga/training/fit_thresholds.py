@@ -15,8 +15,7 @@ from cavga.images.tiling import stitch_results
 from cavga.inference.detector import AnomalyDetector
 from cavga.inference.graph import InferenceGraph, ScoringGraph
 from cavga.inference.torch_engine import TorchEngine
-from cavga.training.fit import NUM_FOLDS, fit_whitened
-from cavga.training.fit_patch_classifier import choose_left_out
+from cavga.training.fit import NUM_FOLDS, fit_whitened, unseen_by_classifier
 from cavga.training.fit_prior import CrossFitEnergies, Folds
 from cavga.training.inputs import TrainingData
 
@@ -83,7 +82,7 @@ def _scored(
     get a map. C of a w variant has seen all of them. What no map and no score reads is not encoded again.
     """
     normal, has_classifier = images.normal, graph.model.classifier is not None
-    is_unseen = choose_left_out(len(normal), config.training.seed, photographs=images.photographs)
+    is_unseen = unseen_by_classifier(images, config, held_out)
     for i, position in enumerate(held_out.images):
         has_map = config.model.supervision != "s" or bool(is_unseen[position])
         with torch.inference_mode():

@@ -170,7 +170,7 @@ def _fit(
         fit_latent(model, images.normal, settings, device=device)
     held_out = fit_prior(model, images, config, images.tiles_of(folds_of(inputs, config)), device=device)
     if settings.plan.is_whitened:
-        fit_classes(model, images, config, device=device)
+        fit_classes(model, images, config, held_out, device=device)
     return held_out
 
 
