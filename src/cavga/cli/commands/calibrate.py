@@ -42,9 +42,7 @@ def run(args: argparse.Namespace) -> Outcome:
         device=args.device,
     )
     old, new, count = done.old, done.new, done.new.num_images
-    left_out = [f"{done.num_trained_on} that the model was trained on"] if done.num_trained_on else []
-    left_out += [f"{done.num_copies} copies"] if done.num_copies else []
-    lines = [f"{count} photographs of good parts" + (f"; left out: {', '.join(left_out)}" if left_out else "")]
+    lines = [f"{count} photographs of good parts{_left_out(done.num_trained_on, done.num_copies)}"]
     if done.num_trained_on is None:
         lines.append("not known here: what the model was trained on; such photographs set the thresholds too low")
     lines += [
@@ -69,6 +67,12 @@ def run(args: argparse.Namespace) -> Outcome:
         "calibration": str(done.path),
     }
     return Outcome("\n".join(lines), result, done.failed, IN_PART if done.failed else DONE)
+
+
+def _left_out(num_trained_on: int | None, num_copies: int) -> str:
+    parts = [f"{num_trained_on} that the model was trained on"] if num_trained_on else []
+    parts += [f"{num_copies} copies"] if num_copies else []
+    return f"; left out: {', '.join(parts)}" if parts else ""
 
 
 def _reset(args: argparse.Namespace) -> Outcome:
