@@ -17,6 +17,7 @@ from cavga.images.resize import resized
 from cavga.images.torch_resize import as_images
 from cavga.inference.engine import EngineOutput, ResizedPhotograph
 from cavga.inference.graph import InferenceGraph, ScoringGraph, graph_of
+from cavga.model.arithmetic import exact_float32
 from cavga.model.build import add_prior, build_parts
 from cavga.runs.checkpoint import load_model
 from cavga.shapes import Images
@@ -52,7 +53,7 @@ class TorchEngine:
         return resized(photograph, self.image_size)
 
     def score(self, photographs: Sequence[ResizedPhotograph]) -> EngineOutput:
-        with torch.inference_mode():
+        with torch.inference_mode(), exact_float32():
             output = self.graph.score_images(self._images(photographs))
         return EngineOutput(*(value.cpu().numpy() for value in (output.score, output.anomaly_map, output.mask)))
 
@@ -63,7 +64,7 @@ class TorchEngine:
         """
         if not isinstance(self.graph, InferenceGraph) or self.graph.model.classifier is None:
             raise UsageError("class attention needs a classifier: only the s and w variants have one")
-        with torch.inference_mode():
+        with torch.inference_mode(), exact_float32():
             maps = self.graph.class_attention(self._images([photograph])).cpu().numpy()
         return maps[0, 0], maps[0, 1]
 

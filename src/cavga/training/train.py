@@ -23,6 +23,7 @@ from cavga.export.export import export_run
 from cavga.images.tiling import Tiling
 from cavga.inference.graph import graph_of
 from cavga.inference.torch_engine import choose_device, is_needed
+from cavga.model.arithmetic import exact_float32
 from cavga.model.build import build
 from cavga.model.cavga import Cavga
 from cavga.model.pretrained import load_encoder_weights
@@ -205,12 +206,12 @@ def _describe(config: RunConfig, calibration: Calibration, tiling: Tiling) -> di
 
 @contextmanager
 def deterministic(seed: int, device: torch.device) -> Iterator[None]:
-    """Seeded and deterministic inside, the caller's torch settings untouched outside."""
+    """Seeded, deterministic and in exact float32 inside, the caller's torch settings untouched outside."""
     before, warned = (
         torch.are_deterministic_algorithms_enabled(),
         torch.is_deterministic_algorithms_warn_only_enabled(),
     )
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    with exact_float32(), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         # On CUDA some backward passes have no deterministic form; torch then warns and goes on.
         torch.use_deterministic_algorithms(True, warn_only=device.type == "cuda")
