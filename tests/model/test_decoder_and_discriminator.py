@@ -57,3 +57,17 @@ def test_shrinking_by_a_whole_factor_averages_blocks(factor):
 @pytest.mark.parametrize("size", [(5, 9), (13, 8)])
 def test_shrinking_keeps_a_constant_image(size):
     assert torch.allclose(shrink(torch.full((1, 3, *size), 0.3), 8), torch.tensor(0.3), atol=1e-6)
+
+
+@pytest.mark.parametrize("width", [512, 1024])
+def test_photographs_and_reconstructions_are_shrunk_alike_where_half_precision_is_allowed(width):
+    images = torch.rand(1, 3, 32, width).bfloat16()  # as a decoder gives them under autocast
+    expected = shrink(images.float(), 32)
+    with torch.autocast("cpu", torch.bfloat16):
+        reconstruction, photograph = shrink(images, 32), shrink(images.float(), 32)
+    assert torch.equal(reconstruction, expected)
+    assert torch.equal(photograph, expected)
+    column = torch.arange(width).bfloat16().expand(1, 3, 32, width).clone().requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        shrink(column, 32).sum().backward()
+    assert (column.grad != 0).all()  # no column without weight

@@ -39,8 +39,9 @@ def _weights(num_in: int, num_out: int, like: Tensor, *, is_local: bool) -> Floa
         weights = (1 - (centres[:, None] - inputs).abs()).clamp_min(0).to(like.dtype)
     if not is_local:
         return weights
-    neighbours = ((inputs - inputs[:, None]).abs() <= 1).to(like.dtype)
-    return weights @ (neighbours / neighbours.sum(dim=1, keepdim=True))
+    neighbours = ((inputs - inputs[:, None]).abs() <= 1).float()
+    with torch.autocast(like.device.type, enabled=False):  # thirds have to add up to 1
+        return (weights.float() @ (neighbours / neighbours.sum(dim=1, keepdim=True))).to(like.dtype)
 
 
 class LatentHead(nn.Module):
