@@ -13,7 +13,15 @@ from cavga.losses import region_guided_attention_loss
 from cavga.model.build import build
 from cavga.model.classifiers import PatchClassifier, top_mean, with_context
 from cavga.training.fit import fit_whitened
-from cavga.training.fit_patch_classifier import choose_left_out, synthetic_images
+from cavga.training.fit_patch_classifier import (
+    NUM_LABELLED,
+    NUM_NORMAL,
+    NUM_SYNTHETIC,
+    Examples,
+    choose_left_out,
+    synthetic_images,
+    train_patch_classifier,
+)
 from cavga.training.loop import make_networks, one_cycle, training_step
 from tests.conftest import small_config, texture, write_category
 
@@ -189,3 +197,14 @@ def test_the_left_out_are_a_fifth_by_seed_and_none_of_one():
     assert choose_left_out(1, 0).sum() == 0
     assert choose_left_out(2, 0).sum() == 1
     assert choose_left_out(5000, 0).sum() == 64
+
+
+def test_batch_norm_sees_labelled_bad_images_together_with_the_others(monkeypatch):
+    monkeypatch.setattr("cavga.training.fit_patch_classifier.NUM_STEPS", 3)
+    sizes, cam = [], PatchClassifier.cam
+    monkeypatch.setattr(PatchClassifier, "cam", lambda self, z: (sizes.append(len(z)), cam(self, z))[1])
+    examples = Examples(torch.rand(6, 4, 8, 8), torch.rand(9, 4, 8, 8), torch.rand(9, 8, 8), torch.rand(3, 4, 8, 8))
+    classifier = PatchClassifier(latent_channels=4)
+    train_patch_classifier(classifier, examples)
+    assert sizes == [NUM_SYNTHETIC + NUM_NORMAL + NUM_LABELLED] * 3
+    assert classifier.layers[2].num_batches_tracked == 3

@@ -105,13 +105,15 @@ def train_patch_classifier(classifier: PatchClassifier, examples: Examples) -> N
     classifier.train()
     for _ in range(NUM_STEPS):
         some, others = _draw(len(synthetic), NUM_SYNTHETIC), _draw(len(normal), NUM_NORMAL)
-        z = torch.cat([synthetic[some], normal[others]]).float()
+        marked = anomalous[_draw(len(anomalous), NUM_LABELLED)] if len(anomalous) else anomalous
+        # One pass: batch norm would see images of one label alone as another distribution, and learn its statistics.
+        cam = classifier.cam(torch.cat([synthetic[some], normal[others], marked]).float())
+        known, unknown = cam[: len(cam) - len(marked)], cam[len(cam) - len(marked) :]
         labels = torch.cat([examples.labels[some], torch.zeros_like(normal[others, 0], dtype=torch.float32)])
-        loss = region_guided_attention_loss(classifier.cam(z), labels)
-        if len(anomalous):
+        loss = region_guided_attention_loss(known, labels)
+        if len(marked):
             # Where the anomaly is, nobody knows: the image's own most anomalous patches are to be called so.
-            q = top_mean(classifier.cam(anomalous[_draw(len(anomalous), NUM_LABELLED)].float()))
-            loss = loss + functional.softplus(-q).mean() / NUM_SYNTHETIC
+            loss = loss + functional.softplus(-top_mean(unknown)).mean() / NUM_SYNTHETIC
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch's own signature
         optimizer.step()
