@@ -16,7 +16,7 @@ from cavga.calibration.rules import RULES
 from cavga.data.records import ANOMALOUS, NORMAL, ImageRecord
 from cavga.errors import DataError
 from cavga.evaluation.results import Evaluation, PixelSource, Result, ScoredImage, StoredMaps, Thresholds
-from cavga.images.decode import remarks_line
+from cavga.images.decode import remarks_lines
 from cavga.images.masks import examine_mask, read_mask
 from cavga.inference.detector import AnomalyDetector
 from cavga.inference.prepare import FailedImage
@@ -69,7 +69,7 @@ def evaluate_results(
         remarks = (*getattr(result, "remarks", ()), *(() if mask_error else _mask_doubts(record)))
         found = (result.score, result.is_anomalous, result.milliseconds)
         images.append(ScoredImage(record, *found, mask_error=mask_error, remarks=remarks))
-    if line := remarks_line({image.record.relative_path: image.remarks for image in images}):
+    for line in remarks_lines({image.record.relative_path: image.remarks for image in images}):
         logger.warning("%s", line)
     metrics, pixel_counts = _all_metrics(images, PixelSource(images, maps, at_original_size), thresholds)
     return Evaluation(metrics, tuple(images), maps, pixel_counts)

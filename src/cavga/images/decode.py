@@ -9,6 +9,7 @@ Fixed rules, the same for every image of a set, so that grey levels stay compara
 """
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
@@ -26,6 +27,7 @@ BATCH_SIZE = 16  # images that go through a network at once, outside of training
 
 _ORIENTATION_TAG = 0x0112
 _PHOTOMETRIC_TAG, _MAX_SAMPLE_TAG, _BITS_TAG = 262, 281, 258
+_DIGITS = re.compile(r"\d+")
 _FACTS = "cavga"  # in `Image.info`, which outlives turning a picture upright
 _UPRIGHT = {  # EXIF orientation -> what turns the stored picture upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -153,14 +155,13 @@ def size_text(shape: tuple[int, ...]) -> str:
     return f"{shape[1]} x {shape[0]} px"
 
 
-def remarks_line(remarks: Mapping[str, tuple[str, ...]]) -> str | None:
-    """One line for all photographs, by name, that something is to be said of; None without any."""
-    named = {name: texts for name, texts in remarks.items() if texts}
-    if not named:
-        return None
-    first = next(iter(named))
-    count = f"{len(named)} photographs are to be looked at; the first, " if len(named) > 1 else ""
-    return f"{count}{first}: {'; '.join(named[first])}"
+def remarks_lines(remarks: Mapping[str, tuple[str, ...]]) -> list[str]:
+    """A line for each kind of thing that is to be said of photographs, by name; kinds differ in more than a number."""
+    kinds: dict[str, list[str]] = {}
+    for name, texts in remarks.items():
+        for text in texts:
+            kinds.setdefault(_DIGITS.sub("", text), []).append(f"{name}: {text}")
+    return [first + (f" (and {len(others)} more like it)" if others else "") for first, *others in kinds.values()]
 
 
 def _sixteen_to_eight_bits(grey: NDArray[np.integer], path: Path, bit_depth: int) -> NDArray[np.uint8]:

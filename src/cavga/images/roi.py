@@ -15,7 +15,7 @@ from PIL import Image
 
 from cavga.config.fields import parse_rectangle
 from cavga.errors import DataError, ModelFileError, UsageError
-from cavga.images.decode import load_image, remarks_line, size_text
+from cavga.images.decode import load_image, remarks_lines, size_text
 from cavga.images.masks import examine_mask
 
 logger = logging.getLogger("cavga")
@@ -123,9 +123,8 @@ def load_roi(text: str) -> Roi:
     if not path.is_file():
         raise UsageError(f"roi: no such mask image: {path} (a rectangle is x,y,width,height)")
     reading = examine_mask(path, is_region=True)
-    doubts = remarks_line({str(path): reading.doubts})
-    if doubts:
-        logger.warning("roi: %s", doubts)
+    for line in remarks_lines({str(path): reading.doubts}):
+        logger.warning("roi: %s", line)
     return _of_mask(reading.mask, str(path))
 
 

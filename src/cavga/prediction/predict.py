@@ -15,7 +15,7 @@ from PIL import Image
 from cavga.atomic_files import atomic_writer, refuse_file
 from cavga.config.schema import MAP_KINDS
 from cavga.errors import UsageError, unknown_name
-from cavga.images.decode import read_image, remarks_line
+from cavga.images.decode import read_image, remarks_lines
 from cavga.images.regions import MAX_REGIONS, Region, count_regions
 from cavga.images.resize import resize_map
 from cavga.images.walk import images_of
@@ -127,7 +127,7 @@ def predict_to_folder(
                     read_image(image.path, detector.tiling.pixel_range), result, cut, drawn, roi
                 )
                 save_picture(folder.picture(image.pictures, "overlay"), picture)
-    if line := remarks_line(remarks):
+    for line in remarks_lines(remarks):
         logger.warning("%s", line)
     return PredictionSummary(num_images, num_anomalous, num_failed, tuple(failed))
 

@@ -17,7 +17,7 @@ from cavga.data.manifest import sha256_of
 from cavga.data.readers.layouts import CLASS_LAYOUTS
 from cavga.data.records import ANOMALOUS, NORMAL, Catalog, ImageRecord, draw_anomalous, hold_out
 from cavga.errors import DataError
-from cavga.images.decode import read_image, remarks_line, survey_photograph
+from cavga.images.decode import read_image, remarks_lines, survey_photograph
 from cavga.images.pixel_range import PixelRange, range_of_set
 from cavga.images.tiling import Tiling, tiling_for
 
@@ -58,7 +58,7 @@ def find_pixel_range(records: Sequence[ImageRecord]) -> PixelRange:
     with ThreadPoolExecutor() as pool:
         found = list(pool.map(lambda record: survey_photograph(record.path), records))
     remarks = {record.relative_path: texts for record, (_, texts) in zip(records, found, strict=True)}
-    if line := remarks_line(remarks):
+    for line in remarks_lines(remarks):
         logger.warning("%s", line)
     pixel_range = range_of_set([depth for depth, _ in found])
     if pixel_range.is_unusual:
