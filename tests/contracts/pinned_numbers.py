@@ -263,6 +263,7 @@ DETAILS: dict[str, dict[str, str]] = {
         "images.masks": "MANY_VALUES LARGEST_SHARE",
         "images.opening": "MAX_FILE_BYTES MAX_DECODED_BYTES MAX_PIXELS MAX_SIDE MAX_ASPECT MAX_TIFF_PARTS "
         "MAX_TIFF_PART_PIXELS MAX_JPEG_PIXELS_PER_BYTE",
+        "data.readers.labelled": "TEST_SHARE _MAX_NAMED",
         "config.schema": "MAX_IMAGE_SIZE SIZE_STEP SMALLEST_TILE",
         "synthetic.controlled": "MIN_SIDE MIN_RADIUS MAX_TRIES",
         "synthetic.labels": "MIN_SIDE MAX_TRIES REACH",

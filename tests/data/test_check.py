@@ -202,14 +202,12 @@ def test_mixed_sizes_and_modes_are_notes(root):
     ]
 
 
-def test_a_folder_of_good_images_with_a_telling_name_is_a_warning(tmp_path):
-    for i in range(20):
-        photo(tmp_path / f"good/{i}.png", i)
-    photo(tmp_path / "camera 1/Defect/bad/a.png", 20)
-    assert found(tmp_path, "error") == []
-    assert found(tmp_path, "warning") == [
-        (".", "no test images: nothing can be measured"),
-        ("camera 1/Defect", "its name says otherwise, but its 1 images are taken as good"),
+def test_files_that_are_not_read_are_warnings_that_say_why(root):
+    (root / "train/good/a.heic").write_bytes(b"x")
+    photo(root / "extra/000.png", 300)
+    assert found(root, "warning") == [
+        ("extra/000.png", "lies where no images are read and is left out"),
+        ("train/good/a.heic", "is a HEIC photograph, which is not read"),
     ]
 
 

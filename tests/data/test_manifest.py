@@ -1,4 +1,5 @@
 import hashlib
+import os
 
 import pytest
 
@@ -104,7 +105,6 @@ def test_manifest_of_several_categories(photos):
         ),
         ("image,label,split\na.png,1,calibration\n", r"line 2: label 1 in split calibration"),
         ("image,labels\na.png,0\n", r"line 1: unknown column 'labels'; expected image,label,mask"),
-        ("image;label\na.png;0\n", r"line 1: unknown column 'image;label'.*separated by commas"),
         ("image,image\na.png,b.png\n", r"line 1: column 'image' is there twice"),
         ("a.png\nb.png\n", r"line 1: unknown column 'a.png'"),
         ("label\n0\n", r"line 1: no column 'image'"),
@@ -168,3 +168,36 @@ def test_sha256(tmp_path):
     assert sha256_of(tmp_path / "a") == hashlib.sha256(b"abc").hexdigest()
     with pytest.raises(DataError, match="b: cannot be read: No such file or directory"):
         sha256_of(tmp_path / "b")
+
+
+def test_semicolons_and_tabs_separate_cells_too(photos):
+    for separator in (";", "\t"):
+        text = separator.join(["image", "label"]) + "\n" + separator.join(["a.png", "0"]) + "\n"
+        (photos / "list.csv").write_text(text)
+        assert [r.path for r in load_catalog(photos / "list.csv").records] == [photos / "a.png"]
+
+
+@pytest.mark.parametrize("name", [" a.png", "b\nc.png", "a.png ", "d\re.png", "x;y.png"])
+def test_a_name_is_read_as_it_is_written_where_such_a_file_is(tmp_path, name):
+    (tmp_path / name).write_bytes(b"1")
+    record = load_catalog(tmp_path, layout="folder").records[0] if name[-1] != " " else None
+    if record is not None:
+        write_manifest(tmp_path / "list.csv", [record], tmp_path, {record.relative_path: "0"})
+        assert [r.path for r in load_catalog(tmp_path / "list.csv").records] == [tmp_path / name]
+    (tmp_path / "mine.csv").write_text(f'image,label,mask,split\n"{name}",1,"{name}",test\n', newline="")
+    (found,) = load_catalog(tmp_path / "mine.csv").records
+    assert (found.path, found.mask_paths) == (tmp_path / name, (tmp_path / name,))
+
+
+def test_a_name_that_is_no_utf_8_survives_a_runs_manifest(tmp_path):
+    path = tmp_path / os.fsdecode(b"Gr\xfc\xdfe.png")
+    path.write_bytes(b"1")
+    record = load_catalog(tmp_path).records[0]
+    write_manifest(tmp_path / "manifest.csv", [record], tmp_path, {record.relative_path: "0"})
+    assert [r.path for r in load_catalog(tmp_path / "manifest.csv").records] == [path]
+
+
+def test_a_missing_file_that_is_there_in_other_case_is_said(photos):
+    (photos / "list.csv").write_text("image\nA.PNG\n")
+    with pytest.raises(DataError, match=r"a\.png exists: write capital and small letters as there"):
+        load_catalog(photos / "list.csv")

@@ -1,12 +1,13 @@
 """A folder or a manifest -> Catalog: which layout it has, and who reads that. No torch.
 
-Layouts: "mvtec" (train/good, test/<type>, ground_truth/<type>), "folder" (nothing but good images, in any sub-folders),
-"manifest" (a .csv), "classes" (train/<class>, test/<class>), "idx" and "cifar10" (container files), "lag" and
-"shanghaitech": cavga.data.readers.layouts is their table.
+Layouts: "mvtec" (train/good, test/<type>, ground_truth/<type>), "labelled" (good and bad images side by side), "folder"
+(nothing but good images, in any sub-folders), "manifest" (a .csv), "classes" (train/<class>, test/<class>), "idx" and
+"cifar10" (container files), "lag" and "shanghaitech": cavga.data.readers.layouts is their table.
 """
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from cavga.data.readers.layouts import (
 )
 from cavga.data.records import Catalog
 from cavga.errors import DataError, UsageError, unknown_name
+from cavga.images.walk import passed_over
 
 
 def load_catalog(
@@ -54,7 +56,10 @@ def load_catalog(
     takes = LAYOUTS[layout].takes
     if category is not None and not {"category", "normal_class"} & set(takes):
         raise UsageError(f"unknown category {category!r}: {root} holds no categories; leave the category out")
-    return load(layout, root, category=category, normal_class=normal_class or category, mask_cut=mask_cut)
+    catalog = load(layout, root, category=category, normal_class=normal_class or category, mask_cut=mask_cut)
+    if not LAYOUTS[layout].is_general:  # a published set or a manifest says itself what belongs to it
+        return catalog
+    return replace(catalog, passed_over=tuple(passed_over(catalog.root)))
 
 
 def recognise_layout(data: Path, *, has_class: bool = False) -> str:

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cavga.config.schema import ModelConfig
-from cavga.data.manifest import relative_to_root
+from cavga.data.folder_names import folders_of_split
+from cavga.data.manifest import alike_by_case, relative_to_root
 from cavga.data.readers.layouts import CLASS_LAYOUTS, LAYOUTS
 from cavga.data.readers.published import found_counts, official_counts
 from cavga.data.records import ANOMALOUS, NORMAL, SEVERITIES, SPLITS, Catalog, Finding, ImageRecord
@@ -33,11 +34,6 @@ from cavga.images.pixel_range import range_of_set
 from cavga.images.walk import is_copy
 
 FEW_IMAGES = 20  # normal training images; below it neither the model nor a threshold says much
-# In a folder that is read as good images throughout, these names say that some of them are not.
-_TELLING_FOLDERS = {
-    *("bad", "ng", "nok", "ko", "defect", "defects", "defective", "anomaly", "anomalous", "abnormal"),
-    *("anomalies", "test", "mask", "masks", "ground_truth", "label", "labels"),
-}
 
 
 class _Facts(NamedTuple):
@@ -57,14 +53,12 @@ def check_catalog(catalog: Catalog) -> list[Finding]:
     with ThreadPoolExecutor(max_workers=max(2, min(4, os.cpu_count() or 1))) as pool:
         facts = list(pool.map(lambda record: _examine(record, catalog, missing), catalog.records))
     findings = [finding for fact in facts for finding in fact.findings]
-    findings += _unpaired_files(catalog)
+    findings += findings_of_reading(catalog)
     findings += _counts(catalog)
     findings += _masks_as_a_whole(catalog)
     findings += _duplicates(catalog.records, facts)
     findings += _mixtures(facts)
     findings += _pixel_ranges(facts)
-    findings += _telling_folders(catalog)
-    findings += catalog.remarks
     findings += _unofficial_counts(catalog)
     return sorted(findings, key=lambda row: (SEVERITIES.index(row.severity), row.path, row.problem))
 
@@ -156,6 +150,11 @@ def _examine_masks(record: ImageRecord, paths: Sequence[Path], size: tuple[int, 
         yield Finding("warning", record.relative_path, problem, "mend its label or its mask")
 
 
+def findings_of_reading(catalog: Catalog) -> list[Finding]:
+    """What can be said before an image is decoded: files without a place, and what the reader remarked."""
+    return [*_unpaired_files(catalog), *unread(catalog), *catalog.remarks]
+
+
 def _unpaired_files(catalog: Catalog) -> Iterator[Finding]:
     for path in catalog.orphan_masks:
         remedy = "name it <image name>_mask in the folder of its image's type, or remove it"
@@ -163,23 +162,30 @@ def _unpaired_files(catalog: Catalog) -> Iterator[Finding]:
             remedy = "see that its image was not left behind, or remove it"
         yield Finding("error", relative_to_root(path, catalog.root), "mask without an image", remedy)
     for path in catalog.missing:
-        remedy = "paths are relative to the manifest's folder; mend the path or remove the line"
+        remedy = alike_by_case(path) or "paths are relative to the manifest's folder; mend the path or remove the line"
         yield Finding("error", relative_to_root(path, catalog.root), "is listed but does not exist", remedy)
+
+
+def unread(catalog: Catalog) -> Iterator[Finding]:
+    """Every file that is passed over, and what to do to have it read."""
     for path in catalog.skipped:
         name = relative_to_root(path, catalog.root)
         if is_copy(path):
             remedy = "remove it, or rename it to use it"
             yield Finding("warning", name, "is named as a copy and left out", remedy)
         else:
-            remedy = "only images directly in <split>/good or <split>/<defect type> are; move it there"
+            remedy = LAYOUTS[catalog.layout].place_remedy
             yield Finding("warning", name, "lies where no images are read and is left out", remedy)
+    for item in catalog.passed_over:
+        problem, _, remedy = item.reason.partition("; ")
+        yield Finding("warning", relative_to_root(item.path, catalog.root), problem, remedy or "remove or convert it")
 
 
 def _counts(catalog: Catalog) -> Iterator[Finding]:
     counts = count_images(catalog)
     normal = counts["train_normal"]
     good = "train/good" if catalog.layout == "mvtec" else "."
-    has_training_folder = catalog.layout == "mvtec" and (catalog.root / "train").is_dir()
+    has_training_folder = catalog.layout == "mvtec" and bool(folders_of_split(catalog.root, "train"))
     if normal == 0 and (has_training_folder or counts["train_anomalous"]):
         yield Finding("error", good, "no normal training images", "add photographs of good parts")
     elif normal == 0:
@@ -250,21 +256,6 @@ def _most_common(counter: Counter[str]) -> str:
     rows = sorted(counter.items(), key=lambda item: (-item[1], item[0]))
     shown = ", ".join(f"{name} ({count})" for name, count in rows[:4])
     return shown + (", .." if len(rows) > 4 else "")
-
-
-def _telling_folders(catalog: Catalog) -> Iterator[Finding]:
-    if catalog.layout != "folder":
-        return
-    counts: Counter[str] = Counter()
-    for record in catalog.records:
-        folders = record.relative_path.split("/")[:-1]
-        for depth, name in enumerate(folders, start=1):
-            if name.lower() in _TELLING_FOLDERS:
-                counts["/".join(folders[:depth])] += 1
-                break
-    for folder, count in counts.items():
-        problem = f"its name says otherwise, but its {count} images are taken as good"
-        yield Finding("warning", folder, problem, "move them out, or use train/good and test/<defect type>")
 
 
 def _unofficial_counts(catalog: Catalog) -> Iterator[Finding]:

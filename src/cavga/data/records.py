@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from cavga.errors import UsageError, unknown_name
+from cavga.images.walk import PassedOver
 
 SPLITS = ("train", "calibration", "test")
 NORMAL, ANOMALOUS = 0, 1
@@ -60,6 +61,8 @@ class Catalog:
     """Files that a manifest names and that do not exist; a missing image has a record all the same."""
     skipped: tuple[Path, ...] = ()
     """Images that no rule of the layout takes, and copies by name: they have no record."""
+    passed_over: tuple[PassedOver, ...] = ()
+    """Files that are not read as images although they may hold photographs."""
     remarks: tuple[Finding, ...] = ()
     """What the reader of this layout noticed by itself."""
 

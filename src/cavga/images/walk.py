@@ -9,7 +9,6 @@ from PIL import features
 
 from cavga.errors import DataError
 
-GOOD_FOLDERS = ("good", "ok", "normal")  # compared in lower case: MVTec, BTAD, VisA
 MAX_REPEATED_FOLDERS = 10_000  # links upon links can name one folder more often than can be walked
 
 

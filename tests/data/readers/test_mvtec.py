@@ -146,3 +146,22 @@ def test_masks_of_training_images_ask_for_none_in_the_test(tmp_path):
         "image,label,mask,split\na.png,0,,train\nb.png,1,m.png,train\nc.png,1,,test\n", encoding="utf-8"
     )
     assert not load_catalog(tmp_path / "m.csv").expects_masks
+
+
+def test_splits_types_and_masks_are_read_in_any_case(tmp_path):
+    root = touch(tmp_path, "Train/Good/0.png", "VAL/good/1.png", "Test/Good/2.png", "Test/Scratch/3.png")
+    catalog = load_catalog(touch(root, "Ground_Truth/scratch/3_mask.png"))
+    assert rows(catalog) == {
+        "Train/Good/0.png": ("train", 0, None),
+        "VAL/good/1.png": ("calibration", 0, None),
+        "Test/Good/2.png": ("test", 0, None),
+        "Test/Scratch/3.png": ("test", 1, "Scratch"),
+    }
+    assert masks(catalog) == {"Test/Scratch/3.png": ["Ground_Truth/scratch/3_mask.png"]}
+
+
+def test_masks_in_a_split_and_images_beside_the_splits_are_passed_over_by_name(tmp_path):
+    root = touch(tmp_path, "train/good/0.png", "train/masks/0.png", "test/cut/1.png", "spare/2.png")
+    catalog = load_catalog(root)
+    assert list(rows(catalog)) == ["train/good/0.png", "test/cut/1.png"]
+    assert names(catalog, catalog.skipped) == ["train/masks/0.png", "spare/2.png"]

@@ -7,11 +7,12 @@ normal class has label 0, every other one label 1 and its name as defect type.
 from collections.abc import Sequence
 from pathlib import Path
 
+from cavga.data.folder_names import folders_of_split, mask_folders, says_good
 from cavga.data.readers.layouts import normalised_name
 from cavga.data.readers.published import FASHION_MNIST_CLASSES
 from cavga.data.records import ANOMALOUS, NORMAL, Catalog, ImageRecord
 from cavga.errors import DataError, UsageError, unknown_name
-from cavga.images.walk import GOOD_FOLDERS, find_images, is_copy, subfolders
+from cavga.images.walk import find_images, is_copy, subfolders
 
 
 def is_class_set(folder: Path, *, is_asked_for: bool = False) -> bool:
@@ -19,11 +20,14 @@ def is_class_set(folder: Path, *, is_asked_for: bool = False) -> bool:
 
     With `is_asked_for`, any train/<name> and test/<name> will do.
     """
-    train, test = ({path.name for path in subfolders(folder / split)} for split in ("train", "test"))
+    train, test = (
+        {path.name for part in folders_of_split(folder, split) for path in subfolders(part)}
+        for split in ("train", "test")
+    )
     if is_asked_for:
         return bool(train and test)
-    says_normal = any(name.lower() in GOOD_FOLDERS for name in train | test)
-    return len(train) > 1 and bool(train & test) and not says_normal and not (folder / "ground_truth").is_dir()
+    says_normal = any(says_good(name) for name in train | test)
+    return len(train) > 1 and bool(train & test) and not says_normal and not mask_folders(folder)
 
 
 def find_classes(data: Path) -> Path | None:
@@ -44,8 +48,8 @@ def read_classes(root: Path, data: Path, *, layout: str, normal_class: str | Non
     normal = choose_class(normal_class, names, data)
     records, skipped = [], []
     for split, folders in (("train", [normal]), ("test", sorted(names))):
-        for path in (path for name in folders for path in _images(data / split / name)):
-            name = path.relative_to(data / split).parts[0]
+        for path in (path for name in folders for path in _images(data, split, name)):
+            name = path.relative_to(data).parts[1]
             if is_copy(path) or path.parent.name != name:
                 skipped.append(path)
                 continue
@@ -72,7 +76,8 @@ def read_classes(root: Path, data: Path, *, layout: str, normal_class: str | Non
 
 def class_names(folder: Path) -> list[str]:
     """The classes in their order: 0, 1, 2 .. as numbers, Fashion-MNIST's in its own, others by name."""
-    names = {path.name for split in ("train", "test") for path in subfolders(folder / split)}
+    parts = (*folders_of_split(folder, "train"), *folders_of_split(folder, "test"))
+    names = {path.name for part in parts for path in subfolders(part)}
     if names == set(FASHION_MNIST_CLASSES):
         return list(FASHION_MNIST_CLASSES)
     return sorted(names, key=lambda name: (int(name) if name.isdecimal() else -1, name))
@@ -96,5 +101,7 @@ def choose_class(wanted: str | None, names: Sequence[str], data: Path) -> str:
     raise unknown_name("class", wanted, names)
 
 
-def _images(folder: Path) -> list[Path]:
-    return find_images(folder) if folder.is_dir() else []
+def _images(folder: Path, split: str, name: str) -> list[Path]:
+    """The images of one class in one split, whatever the case of the split's folder."""
+    parts = (part / name for part in folders_of_split(folder, split))
+    return [path for part in parts if part.is_dir() for path in find_images(part)]

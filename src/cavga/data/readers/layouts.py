@@ -41,6 +41,8 @@ class Layout:
     """In recognition; the highest comes first. Below 0: what a known set could be taken for."""
     mask_remedy: str | None = None
     """How an anomalous image gets its mask, where not by name as in MVTec."""
+    place_remedy: str = "only images directly in <split>/good or <split>/<defect type> are; move it there"
+    """What to do with an image that lies where its reader takes none."""
     sources: tuple[Source, ...] = ()
 
 
@@ -60,7 +62,11 @@ LAYOUTS: dict[str, Layout] = {
             ),
         ),
     ),
-    "folder": Layout("readers.mvtec", is_general=True, rank=-3),
+    "labelled": Layout(
+        "readers.labelled", is_general=True, rank=-3, mask_remedy="put it into masks/ under the image's own name",
+        place_remedy="only images below folders called good or bad are; move it there",
+    ),
+    "folder": Layout("readers.mvtec", is_general=True, rank=-4),
     "manifest": Layout("manifest", ("category",), mask_remedy="fill in its column mask"),
     "classes": Layout("readers.class_folders", ("normal_class",), has_classes=True, is_general=True, rank=-1),
     "idx": Layout(

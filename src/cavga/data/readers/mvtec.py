@@ -6,17 +6,13 @@ Image and mask meet by name, never by order.
 from collections import defaultdict
 from pathlib import Path
 
+from cavga.data.folder_names import folders_of_split, mask_folders, says_good, says_mask, split_folders
 from cavga.data.readers.layouts import where_to_get
-from cavga.data.records import ANOMALOUS, NORMAL, Catalog, ImageRecord
+from cavga.data.records import ANOMALOUS, NORMAL, SPLITS, Catalog, ImageRecord
 from cavga.errors import DataError, UsageError, unknown_name
-from cavga.images.walk import GOOD_FOLDERS, find_images, is_copy, subfolders
+from cavga.images.walk import find_images, is_copy, subfolders
 
-_SPLIT_OF_FOLDER = {
-    "train": "train",
-    "validation": "calibration",
-    "calibration": "calibration",
-    "test": "test",
-}
+_MasksByName = dict[tuple[str, ...], list[Path]]
 
 
 def find_mvtec(data: Path) -> Path | None:
@@ -47,14 +43,11 @@ def _category_folder(data: Path, category: str | None) -> Path | None:
 
 def _is_mvtec(folder: Path) -> bool:
     """It has train/good; or test/<type>, and in train nothing at all or other types (check says so)."""
-    if any(_is_good(kind.name) for kind in subfolders(folder / "train")):
+    train, test = folders_of_split(folder, "train"), folders_of_split(folder, "test")
+    if any(says_good(kind.name) for part in train for kind in subfolders(part)):
         return True
-    has_loose_images = (folder / "train").is_dir() and not subfolders(folder / "train")
-    return bool(subfolders(folder / "test")) and not has_loose_images
-
-
-def _is_good(folder_name: str) -> bool:
-    return folder_name.lower() in GOOD_FOLDERS
+    has_loose_images = any(not subfolders(part) for part in train)
+    return any(subfolders(part) for part in test) and not has_loose_images
 
 
 def load_folder(root: Path) -> Catalog:
@@ -84,11 +77,12 @@ def load_mvtec(data: Path, *, category: str | None) -> Catalog:
     root = _category_folder(data, category)
     if root is None:
         raise DataError(f"{data}: expected train/good in it for layout 'mvtec'; check the path")
-    masks = _masks_by_name(root / "ground_truth")
+    truth = mask_folders(root)
+    masks = _masks_by_name(truth)
     records, skipped = [], []
-    for folder in _SPLIT_OF_FOLDER:
-        for path in find_images(root / folder) if (root / folder).is_dir() else []:
-            record = _mvtec_record(root, path, masks)
+    for folder, split in sorted(split_folders(root).items(), key=lambda item: (SPLITS.index(item[1]), item[0])):
+        for path in find_images(folder):
+            record = _mvtec_record(root, path, split, masks)
             if record is None:
                 skipped.append(path)
             else:
@@ -97,24 +91,30 @@ def load_mvtec(data: Path, *, category: str | None) -> Catalog:
         raise DataError(f"{root}: no images in train/good or test; copy the images there or check the path")
     paired = {mask for record in records for mask in record.mask_paths}
     every_mask = (mask for files in masks.values() for mask in files)
+    skipped += _beside_the_splits(root, truth)
     return Catalog(
         root=root,
         layout="mvtec",
         category=root.name,
         records=tuple(records),
-        expects_masks=(root / "ground_truth").is_dir(),
+        expects_masks=bool(truth),
         orphan_masks=tuple(sorted(mask for mask in every_mask if mask not in paired)),
         skipped=tuple(skipped),
     )
 
 
-def _mvtec_record(root: Path, path: Path, masks: dict[tuple[str, ...], list[Path]]) -> ImageRecord | None:
-    """The record of ROOT/<split>/<type>/<name>; None for a file that lies elsewhere or is a copy."""
+def _beside_the_splits(root: Path, truth: list[Path]) -> list[Path]:
+    """Images in `root` that lie in no split and in no folder of masks: nothing reads them."""
+    read = [*split_folders(root), *truth]
+    return [path for path in find_images(root) if not any(path.is_relative_to(folder) for folder in read)]
+
+
+def _mvtec_record(root: Path, path: Path, split: str, masks: _MasksByName) -> ImageRecord | None:
+    """The record of ROOT/<split>/<type>/<name>; None for a file that lies elsewhere, is a mask or a copy."""
     parts = path.relative_to(root).parts
-    if len(parts) != 3 or is_copy(path):
+    if len(parts) != 3 or is_copy(path) or says_mask(parts[1]):
         return None
-    folder, kind, _ = parts
-    split, is_good = _SPLIT_OF_FOLDER[folder], _is_good(kind)
+    kind, is_good = parts[1], says_good(parts[1])
     if split == "calibration" and not is_good:
         return None  # thresholds are set on normal images alone
     return ImageRecord(
@@ -128,18 +128,19 @@ def _mvtec_record(root: Path, path: Path, masks: dict[tuple[str, ...], list[Path
     )
 
 
-def _masks_by_name(folder: Path) -> dict[tuple[str, ...], list[Path]]:
+def _masks_by_name(truth: list[Path]) -> _MasksByName:
     """Below ground_truth: (type, stem) -> file; (type, stem, "") -> the files of a folder <stem> (LOCO)."""
-    masks: dict[tuple[str, ...], list[Path]] = defaultdict(list)
-    for path in find_images(folder) if folder.is_dir() else []:
-        parts = path.relative_to(folder).parts
-        key = (*parts[:-1], path.stem) if len(parts) <= 2 else (*parts[:-1], "")
-        masks[key].append(path)
+    masks: _MasksByName = defaultdict(list)
+    for folder in truth:
+        for path in find_images(folder):
+            parts = path.relative_to(folder).parts
+            key = (*parts[:-1], path.stem) if len(parts) <= 2 else (*parts[:-1], "")
+            masks[key[0].casefold(), *key[1:]].append(path)
     return masks
 
 
-def _masks_of(kind: str, stem: str, masks: dict[tuple[str, ...], list[Path]]) -> tuple[Path, ...]:
-    for key in ((kind, f"{stem}_mask"), (kind, stem), (kind, stem, "")):
-        if key in masks:
-            return tuple(masks[key])
+def _masks_of(kind: str, stem: str, masks: _MasksByName) -> tuple[Path, ...]:
+    for key in ((f"{stem}_mask",), (stem,), (stem, "")):
+        if (kind.casefold(), *key) in masks:
+            return tuple(masks[kind.casefold(), *key])
     return ()
