@@ -30,7 +30,7 @@ def test_too_few_normals_promise_less_and_say_so():
     assert promised == pytest.approx(0.2)
     calibration = calibrate(((float(i), np.zeros((2, 2), np.float32)) for i in range(4)), CalibrationConfig())
     assert "no less than a false alarm rate of 0.200" in calibration.guarantee()
-    assert "at least 19 of them" in calibration.guarantee()
+    assert "at least 19 different ones" in calibration.guarantee()
 
 
 @pytest.mark.parametrize("n", [19, 20, 39, 100, 199])
@@ -80,7 +80,7 @@ def test_what_so_many_masks_can_promise_is_written_and_kept(num_peaks, promised)
     if promised > 0.1 + 1e-9:
         assert f"no less than a mask false alarm rate of {promised:.3f}; 0.1 was asked for" in sentence
         assert f"{num_peaks} of {num_peaks + 1} normal images, which the classifier has not seen" in sentence
-        assert "at least 9 of them" in sentence
+        assert "at least 9 different ones" in sentence
     else:
         assert sentence.startswith("at most 0.100 of normal images have anything in their mask")
 
@@ -116,3 +116,32 @@ def test_calibration_survives_json():
     without_scores = {key: value for key, value in calibration.as_dict().items() if key != "scores"}
     assert Calibration.from_dict(without_scores).scores == ()  # models from before they were kept
     assert math.isfinite(calibration.pixel_threshold)
+
+
+def test_scores_of_one_unit_count_as_one():
+    alone = conformal_threshold(scores(*range(8)), 0.2)
+    thrice, units = scores(*[score for score in range(8) for _ in range(3)]), np.repeat(np.arange(8), 3)
+    assert conformal_threshold(thrice, 0.2, units) == (alone[0], pytest.approx(alone[1]))
+    assert conformal_threshold(thrice, 0.05, units)[1] == pytest.approx(1 / 9)  # by 24 it would be 1 / 25
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.2])
+def test_the_rate_holds_with_units_of_unlike_size(rate):
+    rng, hits = np.random.default_rng(0), []
+    for _ in range(2000):
+        centres = rng.normal(size=31)
+        units = np.repeat(np.arange(30), rng.integers(1, 6, 30))
+        seen = (centres[units] + 0.3 * rng.normal(size=len(units))).astype(np.float32)
+        threshold, promised = conformal_threshold(seen, rate, units)
+        assert promised <= rate + 1e-9
+        hits.append(centres[30] + 0.3 * rng.normal() >= threshold)
+    assert np.mean(hits) <= rate + 3 * np.sqrt(rate * (1 - rate) / len(hits))
+
+
+def test_a_guarantee_by_copies_says_of_how_many_photographs():
+    results = ((float(i // 3), np.full((2, 2), i // 3, np.float32)) for i in range(24))
+    calibration = calibrate(results, CalibrationConfig(), units=[i // 3 for i in range(24)])
+    assert (calibration.num_images, calibration.num_units, calibration.num_mask_units) == (24, 8, 8)
+    assert calibration.guaranteed_false_alarm_rate == pytest.approx(1 / 9)
+    assert calibration.scores == tuple(range(8))
+    assert calibration.guarantee().startswith("8 different photographs or groups among 24 held-out normal images can")

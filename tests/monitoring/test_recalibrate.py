@@ -6,9 +6,12 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from cavga import AnomalyDetector
 from cavga.calibration.stored import calibration_path
+from cavga.errors import DataError
+from cavga.monitoring.recalibrate import calibrate_model
 from tests.conftest import is_one_complaint, run_command, save_image, small_config, texture, write_category
 
 NUM_GOOD = 24
@@ -70,7 +73,7 @@ def test_the_command_says_old_and_new_thresholds_and_why(exported, lamp, capsys)
     code, out, err = run_command(capsys, "calibrate", exported, lamp / "calibrate", "--false-alarm-rate", 0.01)
     assert code == 0, err
     assert "good photographs are predicted anomalous (100%)" in out
-    assert "at least 99 of them" in out  # what 0.01 takes
+    assert "at least 99 different ones" in out  # what 0.01 takes
     assert "not known here: what the model was trained on" in out
     assert exported.with_name("model.onnx.calibration.json").is_file()
 
@@ -113,7 +116,7 @@ def test_what_the_model_has_seen_and_copies_are_left_out(run, category, lamp, tm
     code, out, _ = run_command(capsys, "calibrate", run, photographs)
     assert code == 0
     assert out.startswith("5 photographs of good parts; left out: 12 that the model was trained on, 5 copies")
-    assert "at least 19 of them" in out
+    assert "at least 19 different ones" in out
     code, _, err = run_command(capsys, "calibrate", run, category / "train/good")
     assert (code, is_one_complaint(err)) == (3, True)
     assert "0 of 12 photographs can be used (the model was trained on 12)" in err
@@ -234,3 +237,14 @@ def test_a_few_held_out_images_may_set_thresholds_again(tmp_path, capsys):
     result = json.loads(out)
     assert (code, result["trained_on"], result["new"]["num_images"]) == (0, 16, 4)
     assert result["new"]["image_threshold"] == pytest.approx(result["old"]["image_threshold"], rel=1e-5)
+
+
+def test_near_copies_count_once_and_bad_images_set_no_threshold(run, tmp_path):
+    for i in range(4):
+        save_image(tmp_path / f"good/{i}.png", texture(900 + i))
+        Image.fromarray(texture(900 + i)).convert("RGB").save(tmp_path / f"good/{i}.jpg", quality=95)
+    done = calibrate_model(run, [tmp_path / "good"])
+    assert (done.new.num_images, done.num_copies) == (4, 4)
+    save_image(tmp_path / "ng/0.png", texture(950))
+    with pytest.raises(DataError, match="give the folder of good ones alone"):
+        calibrate_model(run, [tmp_path])

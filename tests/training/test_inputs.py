@@ -3,6 +3,7 @@ import shutil
 from dataclasses import replace
 
 import pytest
+from PIL import Image
 
 from cavga.data.catalog import load_catalog
 from cavga.data.manifest import read_manifest_hashes
@@ -139,3 +140,51 @@ def written(inputs, config, folder):
     write_inputs(folder, inputs, config, identity="x")
     with (folder / "manifest.csv").open(encoding="utf-8", newline="") as file:
         return {row["image"]: row for row in csv.DictReader(file)}
+
+
+# --- copies ---
+
+
+def test_copies_are_one_unit_and_never_on_both_sides(tmp_path, caplog):
+    for i in range(6):
+        for k in range(3):
+            save_image(tmp_path / f"{i}_{k}.png", texture(i))
+        Image.fromarray(texture(i)).resize((96, 96)).save(tmp_path / f"{i}_large.bmp")
+    inputs = gather_training_images(tmp_path, small_config("paper"))
+    assert "24 good images are of 6 different photographs" in caplog.text
+    sides = [{path.split("_")[0] for path in paths(records)} for records in (inputs.train, inputs.calibration)]
+    assert sides[0] | sides[1] == set("012345")
+    assert not sides[0] & sides[1]
+    assert len(set(inputs.units)) == len(sides[0])
+
+
+def test_copies_of_one_photograph_are_refused(tmp_path):
+    for i in range(24):
+        save_image(tmp_path / f"{i}.png", texture(0))
+    with pytest.raises(DataError, match=r"24 good images, all copies of one photograph.*at least 2 different ones"):
+        gather_training_images(tmp_path, small_config())
+
+
+def test_calibration_images_that_are_copies_of_training_images_set_nothing(labelled, caplog):
+    for i in range(3):
+        save_image(labelled / f"val/good/{i}.png", texture(300 + i))
+    shutil.copy(labelled / "train/good/000.png", labelled / "val/good/9.png")
+    inputs = gather_training_images(labelled, small_config())
+    assert paths(inputs.calibration) == [f"val/good/{i}.png" for i in range(3)]
+    assert "1 calibration images are copies of training images" in caplog.text
+
+
+def test_bad_images_beside_good_ones_are_not_learnt(tmp_path):
+    for i in range(10):
+        save_image(tmp_path / f"ok/{i}.png", texture(i))
+        save_image(tmp_path / f"NG/crack/{i}.png", texture(100 + i))
+    inputs = gather_training_images(tmp_path, small_config())
+    assert all(path.startswith("ok/") for path in inputs.hashes)
+    assert len(gather_training_images(tmp_path, weak_config()).anomalous) == 1  # those that learn from some, do
+
+
+def test_what_is_passed_over_is_named(labelled):
+    (labelled / "train/good/a.heic").write_bytes(b"x")
+    save_image(labelled / "spare/0.png", texture(0))
+    left_out = gather_training_images(labelled, small_config()).left_out
+    assert [line.partition(":")[0] for line in left_out] == ["spare/0.png", "train/good/a.heic"]

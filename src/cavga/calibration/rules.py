@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Scores = NDArray[np.floating[Any]]
+Units = NDArray[np.intp]  # which unit each score is of; None where each is one by itself
 Facts = Mapping[str, Any]  # of a calibration, as JSON holds them
 
 PAPER_CUT = 0.5  # the text: of the normalised score, and of 1 - A
@@ -21,10 +22,10 @@ PAPER_CUT = 0.5  # the text: of the normalised score, and of 1 - A
 class ThresholdRule:
     """How a rule sets both thresholds, and what is said of it."""
 
-    image_threshold: Callable[[Scores, float, str], tuple[float, float | None]]
-    """Of the scores, the wanted false-alarm rate and what the score is: a threshold, and the rate it guarantees."""
-    pixel_threshold: Callable[[Scores, float], tuple[float, float | None]]
-    """Of the peaks of the maps and the wanted rate: a threshold, and the rate it guarantees."""
+    image_threshold: Callable[[Scores, float, str, Units | None], tuple[float, float | None]]
+    """Of the scores, the wanted false-alarm rate, what the score is, units: a threshold, and the rate it guarantees."""
+    pixel_threshold: Callable[[Scores, float, Units | None], tuple[float, float | None]]
+    """Of the peaks of the maps, the wanted rate and units: a threshold, and the rate it guarantees."""
     follows_scores: bool
     """Whether other normal images would set other thresholds, so that folds and `cavga calibrate` make sense."""
     guarantee: Callable[[Facts], str]
@@ -35,17 +36,31 @@ class ThresholdRule:
     """How the thresholds were set, in a few words; whatever version wrote the facts."""
 
 
-def conformal_threshold(scores: Scores, rate: float) -> tuple[float, float]:
+def conformal_threshold(scores: Scores, rate: float, units: Units | None = None) -> tuple[float, float]:
     """The threshold that a new normal image reaches with probability at most `rate`, and that probability.
 
     The k-th smallest of n scores with k = ceil((n + 1)(1 - rate)), and the next float above it, so that
     the image that set it does not reach it. With n scores nothing below 1 / (n + 1) can be guaranteed;
     then k = n and that is returned (Vovk et al. 2005, split conformal prediction).
+
+    Scores of one unit, such as copies of one photograph, weigh as much together as a score that stands alone, and n
+    counts units (Lee, Barber & Willett 2023, distribution-free inference with hierarchical data).
     """
-    n = len(scores)
-    k = min(math.ceil((n + 1) * (1 - rate) - 1e-9), n)
-    threshold = np.nextafter(np.float32(np.sort(scores)[k - 1]), np.float32(np.inf))
-    return float(threshold), 1 - k / (n + 1)
+    order = np.argsort(scores, kind="stable")
+    weights = 1 / _sizes(np.arange(len(scores)) if units is None else np.asarray(units))
+    places = np.cumsum(weights[order])
+    num_units = round(float(places[-1]))
+    k = min(int(np.searchsorted(places, (num_units + 1) * (1 - rate) - 1e-9)), len(scores) - 1)
+    k = int(np.searchsorted(scores[order], scores[order[k]], side="right")) - 1  # equal scores are all below it
+    threshold = np.nextafter(np.float32(scores[order[k]]), np.float32(np.inf))
+    return float(threshold), 1 - float(places[k]) / (num_units + 1)
+
+
+def _sizes(units: Units) -> NDArray[np.intp]:
+    """How many scores the unit of each score has."""
+    _, positions, counts = np.unique(units, return_inverse=True, return_counts=True)
+    sizes: NDArray[np.intp] = counts[positions]
+    return sizes
 
 
 def num_needed(rate: float) -> int:
@@ -55,11 +70,11 @@ def num_needed(rate: float) -> int:
 
 def _conformal_guarantee(facts: Facts) -> str:
     rate, wanted = facts["promised_false_alarm_rate"], facts["false_alarm_rate"]
-    held_out = _held_out(facts, facts["num_images"])
+    held_out = _held_out(facts, facts["num_images"], facts.get("num_units", 0))
     if _is_too_few(rate, wanted):
         return (
             f"{held_out} can promise no less than a false alarm rate of {rate:.3f}; {wanted} was asked for: give it "
-            f"at least {num_needed(wanted)} of them"
+            f"at least {num_needed(wanted)} different ones"
         )
     return (
         f"at most {rate:.3f} of normal images are predicted anomalous on average, "
@@ -70,13 +85,13 @@ def _conformal_guarantee(facts: Facts) -> str:
 def _conformal_mask_guarantee(facts: Facts) -> str:
     rate, wanted = facts["guaranteed_mask_false_alarm_rate"], facts["mask_false_alarm_rate"]
     number, total = facts["num_mask_images"], facts["num_images"]
-    held_out = _held_out(facts, number)
+    held_out = _held_out(facts, number, facts.get("num_mask_units", 0))
     if number < total:
         held_out = f"{number} of {total} normal images, which the classifier has not seen,"
     if _is_too_few(rate, wanted):
         return (
             f"{held_out} can promise no less than a mask false alarm rate of {rate:.3f}; {wanted} was asked for: give "
-            f"it at least {num_needed(wanted)} of them"
+            f"it at least {num_needed(wanted)} different ones"
             + (f", by about {math.ceil(num_needed(wanted) * total / number)} normal images" if number < total else "")
         )
     return (
@@ -85,10 +100,12 @@ def _conformal_mask_guarantee(facts: Facts) -> str:
     )
 
 
-def _held_out(facts: Facts, number: int) -> str:
-    if facts["num_folds"] > 1:
-        return f"{number} normal images, each scored without its fold ({facts['num_folds']} folds),"
-    return f"{number} held-out normal images"
+def _held_out(facts: Facts, number: int, num_units: int) -> str:
+    is_folded = facts["num_folds"] > 1
+    images = f"{number} normal images" if is_folded else f"{number} held-out normal images"
+    if 0 < num_units < number:
+        images = f"{num_units} different photographs or groups among {images}"
+    return f"{images}, each scored without its fold ({facts['num_folds']} folds)," if is_folded else images
 
 
 def _is_too_few(rate: float, wanted: float) -> bool:
@@ -101,7 +118,7 @@ def _conformal_summary(facts: Facts) -> str:
     return f"{facts['false_alarm_rate']:.0%} false alarms asked for, {how}"
 
 
-def _fixed_threshold(scores: Scores, _rate: float, image_score: str) -> tuple[float, None]:
+def _fixed_threshold(scores: Scores, _rate: float, image_score: str, _units: Units | None = None) -> tuple[float, None]:
     """Paper: 0.5 of the score normalised by these images; of a classifier the larger logit."""
     return 0.0 if image_score == "class" else float(PAPER_CUT * (scores.min() + scores.max())), None
 
@@ -130,7 +147,7 @@ def _fixed_summary(facts: Facts) -> str:
 
 RULES = {
     "conformal": ThresholdRule(
-        image_threshold=lambda scores, rate, _score: conformal_threshold(scores, rate),
+        image_threshold=lambda scores, rate, _score, units: conformal_threshold(scores, rate, units),
         pixel_threshold=conformal_threshold,
         follows_scores=True,
         guarantee=_conformal_guarantee,
@@ -139,7 +156,7 @@ RULES = {
     ),
     "fixed": ThresholdRule(
         image_threshold=_fixed_threshold,
-        pixel_threshold=lambda _peaks, _rate: (PAPER_CUT, None),
+        pixel_threshold=lambda _peaks, _rate, _units: (PAPER_CUT, None),
         follows_scores=False,
         guarantee=_fixed_guarantee,
         mask_guarantee=_fixed_mask_guarantee,

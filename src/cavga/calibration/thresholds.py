@@ -1,6 +1,6 @@
 """Thresholds from held-out normal images, never from the test set, and what they can guarantee. No torch."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -41,6 +41,9 @@ class Calibration:
     scores: tuple[float, ...] = ()
     guaranteed_mask_false_alarm_rate: float | None = None
     num_mask_images: int = 0
+    num_units: int = 0
+    """Of copies and other groups each counts once, here and in `scores`; 0 in models from before they were counted."""
+    num_mask_units: int = 0
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Calibration":
@@ -80,31 +83,44 @@ def kept_scores(scores: NDArray[np.float32]) -> tuple[float, ...]:
     return tuple(rounded(in_order).tolist())
 
 
+def _one_of_each(scores: NDArray[np.float32], units: NDArray[np.intp]) -> NDArray[np.float32]:
+    """The middle score of every unit."""
+    by_unit = np.lexsort((scores, units))
+    _, starts, counts = np.unique(units[by_unit], return_index=True, return_counts=True)
+    middle: NDArray[np.float32] = scores[by_unit[starts + (counts - 1) // 2]]
+    return middle
+
+
 def calibrate(
     results: Iterable[tuple[float, NDArray[np.float32] | None]],
     config: CalibrationConfig,
     *,
     image_score: str = "map",
     num_folds: int = 1,
+    units: Sequence[int] | None = None,
 ) -> Calibration:
     """Thresholds from the (score, anomaly map) of each held-out normal image; `image_score` as in ModelConfig.
 
+    `units` says which of them are copies of one photograph, or of one group: those have one number, and count as one.
     None in place of a map: that image was held out from what scores it, but not from what draws its map.
     The pixel threshold is what the map of a new normal image reaches anywhere with probability at most
     `mask_false_alarm_rate` (docs/decisions/0013).
     """
-    scores, peaks = [], []
+    scores: list[float] = []
+    peaks, mapped = [], []
     for score, anomaly_map in results:
-        scores.append(score)
         if anomaly_map is not None:
             peaks.append(anomaly_map.max())
+            mapped.append(len(scores))
+        scores.append(score)
     if not scores or not peaks:
         raise DataError("no normal image is left to set thresholds with: expected at least 2 good images")
     raw = np.array(scores, dtype=np.float32)
     rule = RULES[config.threshold_rule]
-    image_threshold, guaranteed = rule.image_threshold(raw, config.false_alarm_rate, image_score)
+    numbers = np.arange(len(scores)) if units is None else np.asarray(units, dtype=np.intp)
+    image_threshold, guaranteed = rule.image_threshold(raw, config.false_alarm_rate, image_score, numbers)
     pixel_threshold, mask_guaranteed = rule.pixel_threshold(
-        np.array(peaks, dtype=np.float32), config.mask_false_alarm_rate
+        np.array(peaks, dtype=np.float32), config.mask_false_alarm_rate, numbers[mapped]
     )
     return Calibration(
         threshold_rule=config.threshold_rule,
@@ -118,9 +134,11 @@ def calibrate(
         score_min=float(raw.min()),
         score_max=float(raw.max()),
         image_score=image_score,
-        scores=kept_scores(raw),
+        scores=kept_scores(_one_of_each(raw, numbers)),
         guaranteed_mask_false_alarm_rate=mask_guaranteed,
         num_mask_images=len(peaks),
+        num_units=len(np.unique(numbers)),
+        num_mask_units=len(np.unique(numbers[mapped])),
     )
 
 

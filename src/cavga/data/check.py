@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import logging
 import os
 import statistics
 from collections import Counter, defaultdict
@@ -32,7 +33,11 @@ from cavga.images.masks import examine_mask
 from cavga.images.opening import ImageFileError
 from cavga.images.pixel_range import range_of_set
 from cavga.images.walk import is_copy
+from cavga.printable import printable
 
+logger = logging.getLogger("cavga")
+
+_MAX_LOGGED = 5  # findings that a command other than check names
 FEW_IMAGES = 20  # normal training images; below it neither the model nor a threshold says much
 
 
@@ -153,6 +158,16 @@ def _examine_masks(record: ImageRecord, paths: Sequence[Path], size: tuple[int, 
 def findings_of_reading(catalog: Catalog) -> list[Finding]:
     """What can be said before an image is decoded: files without a place, and what the reader remarked."""
     return [*_unpaired_files(catalog), *unread(catalog), *catalog.remarks]
+
+
+def log_findings(catalog: Catalog, split: str) -> None:
+    """Say what `findings_of_reading` found, but of files that training lists itself, in a few lines."""
+    listed = set(unread(catalog)) if split == "train" else set[Finding]()
+    found = [item for item in findings_of_reading(catalog) if item.severity != "note" and item not in listed]
+    for item in found[:_MAX_LOGGED]:
+        logger.warning("%s: %s; %s", printable(item.path), item.problem, item.remedy)
+    if len(found) > _MAX_LOGGED:
+        logger.warning("and %d more like these: `cavga check` lists all", len(found) - _MAX_LOGGED)
 
 
 def _unpaired_files(catalog: Catalog) -> Iterator[Finding]:

@@ -15,9 +15,10 @@ import torch
 from numpy.typing import NDArray
 
 from cavga.config.schema import TrainingConfig
+from cavga.data.copies import read_as_hashed
 from cavga.data.records import ImageRecord
 from cavga.errors import DataError
-from cavga.images.decode import BATCH_SIZE, NUM_DECODE_THREADS, read_image
+from cavga.images.decode import BATCH_SIZE, NUM_DECODE_THREADS
 from cavga.images.pixel_range import FULL_DEPTH
 from cavga.images.prefetch import prefetch
 from cavga.images.resize import resized
@@ -39,8 +40,9 @@ def cache_images(
 ) -> NDArray[np.uint8]:
     """All images decoded and resized, as a memory-mapped (num_images, height, width, 3) array in `folder`.
 
-    With a tiling that is not plain the tiles of every photograph one after the other, so many of each as
-    `num_tiles` says. An array of the same images and size is reused. Raises DataError on an image that cannot be read.
+    With a tiling that is not plain the tiles of every photograph one after the other, so many of each as `num_tiles`
+    says. An array of the same images and size is reused. Raises DataError on an image that cannot be read, or whose
+    content is not that of `hashes` any more.
     """
     tiling = tiling or Tiling(size)
     counts = [1] * len(records) if tiling.is_plain else list(num_tiles)
@@ -54,7 +56,8 @@ def cache_images(
         unfinished = path.with_suffix(".part")
         shape = (sum(counts), *size, 3)
         array = np.lib.format.open_memmap(unfinished, mode="w+", dtype=np.uint8, shape=shape)
-        start, tiles_of = 0, prefetch(records, partial(_decode, tiling=tiling), most=NUM_DECODE_THREADS)
+        known = list(zip(records, hashes, strict=True))
+        start, tiles_of = 0, prefetch(known, partial(_decode, tiling=tiling), most=NUM_DECODE_THREADS)
         for count, tiles in zip(counts, tiles_of, strict=True):
             array[start : start + count] = tiles
             start += count
@@ -72,6 +75,8 @@ class TrainingImages:
     num_normal: int
     photographs: NDArray[np.intp] | None = None
     """Which photograph each normal image is a tile of, counted from 0, in order; None: each is a photograph."""
+    units: NDArray[np.intp] | None = None
+    """Which unit each normal image is of, counted from 0: copies are one, and tiles; None: each photograph is one."""
 
     def __len__(self) -> int:
         return len(self.images)
@@ -93,6 +98,11 @@ class TrainingImages:
     def photograph_of(self) -> NDArray[np.intp]:
         """As `photographs`, of photographs that are not cut too."""
         return np.arange(self.num_normal) if self.photographs is None else self.photographs
+
+    @property
+    def unit_of(self) -> NDArray[np.intp]:
+        """As `units`, where each photograph is one too."""
+        return self.photograph_of if self.units is None else self.units
 
     @property
     def num_photographs(self) -> int:
@@ -181,9 +191,10 @@ def _turn(image: torch.Tensor, rng: np.random.Generator, is_square: bool) -> tor
     return torch.rot90(image.flip(axes), quarter_turns, dims=(1, 2))
 
 
-def _decode(record: ImageRecord, tiling: Tiling) -> NDArray[np.uint8]:
+def _decode(known: tuple[ImageRecord, str], tiling: Tiling) -> NDArray[np.uint8]:
+    record, sha256 = known
     try:
-        photograph = read_image(record.path, tiling.pixel_range)
+        photograph = read_as_hashed(record.path, sha256, tiling.pixel_range)
         return np.stack([resized(tile, tiling.image_size) for tile in tiling.tiles(photograph)])
     except MemoryError:
         raise DataError(f"{record.path}: takes more memory than there is (--skip-bad trains without it)") from None

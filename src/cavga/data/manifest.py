@@ -82,7 +82,7 @@ def sha256_of(path: Path) -> str:
     """The hash of a file's content, as 64 hexadecimal digits."""
     try:
         with open_regular(path) as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+            return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]  # it has readinto
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}; check the path and its rights") from error
 

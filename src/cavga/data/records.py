@@ -30,7 +30,7 @@ class ImageRecord:
     """Together they are the mask; none means unknown, except that a normal image has no defect."""
     category: str | None = None
     group: str | None = None
-    """Images of one group are near-duplicates and stay on one side of every split."""
+    """Images of one group, such as copies of one photograph, stay on one side of every split and count as one."""
     defect_type: str | None = None
 
 
@@ -123,6 +123,14 @@ def draw_anomalous(records: Sequence[ImageRecord], *, fraction: float, seed: int
             break
         drawn += units[k]
     return tuple(in_order[i] for i in sorted(drawn))
+
+
+def unit_numbers(records: Sequence[ImageRecord]) -> list[int]:
+    """Which unit each record belongs to, counted from 0: an image, or all images of a group."""
+    numbers = np.zeros(len(records), dtype=np.intp)
+    for number, positions in enumerate(_units(records)):
+        numbers[positions] = number
+    return numbers.tolist()
 
 
 def _units(records: Sequence[ImageRecord]) -> list[list[int]]:

@@ -13,6 +13,7 @@ from cavga.atomic_files import atomic_write, refuse_file
 from cavga.calibration.stored import calibrated_on
 from cavga.config.variant import VARIANTS
 from cavga.data.catalog import load_like_run
+from cavga.data.check import log_findings
 from cavga.data.manifest import sha256_of
 from cavga.data.records import ANOMALOUS, NORMAL, Catalog, ImageRecord
 from cavga.errors import DataError, UsageError
@@ -68,9 +69,11 @@ def evaluate(
     for other in map(Path, others):
         used |= used_images(other, load_description(other))
     settings = detector.description["config"]["data"]
+    catalog = load_like_run(settings, Path(data), category=category, mask_cut=mask_cut)
+    log_findings(catalog, "test")
     return evaluate_detector(
         detector,
-        load_like_run(settings, Path(data), category=category, mask_cut=mask_cut),
+        catalog,
         Path(run if output is None else output),
         used=used,
         without=[str(other) for other in others],

@@ -137,7 +137,7 @@ def _paper_rule(evaluation: Evaluation, calibration: Mapping[str, Any]) -> dict[
         return {}
     scores = np.array([image.score for image in scored], dtype=np.float64)
     labels = np.array([image.record.label for image in scored], dtype=np.int64)
-    cut, _ = rule.image_threshold(scores, calibration["false_alarm_rate"], calibration["image_score"])
+    cut, _ = rule.image_threshold(scores, calibration["false_alarm_rate"], calibration["image_score"], None)
     found = {
         "transductive": calibration["image_score"] != "class",
         "image": image_metrics(scores, labels, cut),

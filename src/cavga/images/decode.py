@@ -68,7 +68,12 @@ def read_image(path: Path, pixel_range: PixelRange | None = None) -> NDArray[np.
 
 def read_photograph(path: Path, pixel_range: PixelRange | None = None) -> Photograph:
     """As `read_image`, with what a user should know; without a range 16-bit greys are taken to use all 16 bits."""
-    image = load_image(read_bytes(path), path)
+    return decode_photograph(read_bytes(path), path, pixel_range)
+
+
+def decode_photograph(content: bytes, path: Path, pixel_range: PixelRange | None = None) -> Photograph:
+    """As `read_photograph`, of a file's content; `path` is for messages only."""
+    image = load_image(content, path)
     used = PixelRange() if pixel_range is None else pixel_range
     remarks = [pages_remark(facts_of(image).num_pages), used.remark(grey_depth(image))]
     return Photograph(to_rgb(image, path, bit_depth=used.bit_depth), tuple(text for text in remarks if text))

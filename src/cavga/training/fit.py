@@ -18,9 +18,11 @@ NUM_FOLDS = 5
 def fit_whitened(model: Cavga, images: TrainingImages, config: RunConfig, *, device: torch.device) -> None:
     """Fit the latent and what stands on it."""
     fit_latent(model, images.normal, config.model, device=device)
-    order = np.random.default_rng(config.training.seed).permutation(images.num_photographs)
-    parts = [part.tolist() for part in np.array_split(order, min(NUM_FOLDS, images.num_photographs))]
-    measured = fit_prior(model, images, config, images.tiles_of(parts), device=device)
+    num_units = int(images.unit_of.max()) + 1
+    order = np.random.default_rng(config.training.seed).permutation(num_units)
+    drawn = np.array_split(order, min(NUM_FOLDS, num_units))
+    parts = [np.flatnonzero(np.isin(images.unit_of, part)).tolist() for part in drawn]
+    measured = fit_prior(model, images, config, parts, device=device)
     fit_classes(model, images, config, measured, device=device)
 
 
@@ -45,7 +47,7 @@ def unseen_by_classifier(
 ) -> NDArray[np.bool_]:
     """Which of the normal images C of an s variant does not see: some of those that an aggregated prior measured."""
     among = None if measured is None else measured.images
-    return choose_left_out(images.num_normal, config.training.seed, photographs=images.photographs, measured=among)
+    return choose_left_out(images.num_normal, config.training.seed, photographs=images.unit_of, measured=among)
 
 
 def fit_prior(

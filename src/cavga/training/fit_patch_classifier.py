@@ -68,14 +68,14 @@ def choose_left_out(
     photographs: NDArray[np.intp] | None = None,
     measured: NDArray[np.intp] | None = None,
 ) -> NDArray[np.bool_]:
-    """Which of the normal images C does not see; none of one. Of tiles all those of some `photographs`.
+    """Which of the normal images C does not see; none of one. Of tiles and copies all those of some `photographs`.
 
     They are drawn among those that the prior `measured` (all by default): where many are not, two independent draws
     would hardly meet, and only an image of both sets the mask's threshold.
     """
     if photographs is not None:
         known = None if measured is None else np.unique(photographs[measured])
-        return choose_left_out(int(photographs[-1]) + 1, seed, measured=known)[photographs]
+        return choose_left_out(int(photographs.max()) + 1, seed, measured=known)[photographs]
     candidates = np.arange(num_images) if measured is None else measured
     num_left_out = min(max(1, round(SHARE_LEFT_OUT * num_images)), MAX_LEFT_OUT) if num_images > 1 else 0
     order = np.random.default_rng([seed, num_images]).permutation(len(candidates))

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from cavga.calibration.thresholds import Calibration, calibrate
 from cavga.config.schema import RunConfig
+from cavga.data.copies import read_as_hashed
 from cavga.data.dataset import TrainingImages, image_batch, image_batches
-from cavga.data.records import folds
+from cavga.data.records import folds, unit_numbers
 from cavga.images.tiling import stitch_results
 from cavga.inference.detector import AnomalyDetector
 from cavga.inference.graph import InferenceGraph, ScoringGraph
@@ -54,7 +55,11 @@ def calibrate_graph(
     whole = stitch_results(inputs.tiling, sizes, tiles)
     # Of a map its peak alone is looked at: those of many large photographs are not kept.
     results = [(score, None if found is None else found.max(keepdims=True)) for score, found in whole]
-    calibration = calibrate(results, config.calibration, image_score=graph.image_score, num_folds=len(parts))
+    numbers = inputs.units
+    units = [numbers[position] for position in positions]
+    calibration = calibrate(
+        results, config.calibration, image_score=graph.image_score, num_folds=len(parts), units=units
+    )
     scores = [score for score, _ in results]
     return _apply(graph, calibration), dict(zip(positions, scores, strict=True))
 
@@ -68,9 +73,11 @@ def _apply(graph: ScoringGraph, calibration: Calibration) -> Calibration:
 def set_thresholds(graph: ScoringGraph, inputs: TrainingData, config: RunConfig, device: torch.device) -> Calibration:
     """Calibrate the graph on the held-out normal images."""
     detector = AnomalyDetector(TorchEngine(graph, device), {}, inputs.tiling)
-    predictions = detector.predict(record.path for record in inputs.calibration)
+    hashed = zip(inputs.calibration, inputs.hashes_of(inputs.calibration), strict=True)
+    predictions = detector.predict(read_as_hashed(record.path, sha256) for record, sha256 in hashed)
     results = ((p.score, p.anomaly_map) for p in predictions)
-    return _apply(graph, calibrate(results, config.calibration, image_score=config.model.image_score or "map"))
+    image_score, units = config.model.image_score or "map", unit_numbers(inputs.calibration)
+    return _apply(graph, calibrate(results, config.calibration, image_score=image_score, units=units))
 
 
 def _scored(
@@ -111,11 +118,15 @@ def score_folds(
         rest = np.setdiff1d(np.arange(images.num_normal), held)
         fold = copy.deepcopy(graph)
         others = np.concatenate([images.normal[rest], images.anomalous])
-        photographs = None
-        if images.photographs is not None:  # counted from 0 again
-            photographs = np.unique(images.photographs[rest], return_inverse=True)[1]
-        fit_whitened(fold.model, TrainingImages(others, len(rest), photographs), config, device=device)
+        photographs = None if images.photographs is None else _counted_from_0(images.photographs[rest])
+        seen = TrainingImages(others, len(rest), photographs, _counted_from_0(images.unit_of[rest]))
+        fit_whitened(fold.model, seen, config, device=device)
         for batch in image_batches(images.normal[held], device):
             with torch.inference_mode():
                 output = fold.score_images(batch)
             yield from zip(output.score.tolist(), output.anomaly_map.cpu().numpy(), strict=True)
+
+
+def _counted_from_0(numbers: NDArray[np.intp]) -> NDArray[np.intp]:
+    counted: NDArray[np.intp] = np.unique(numbers, return_inverse=True)[1]
+    return counted

@@ -13,54 +13,75 @@ from cavga.calibration.rules import RULES, num_needed
 from cavga.config.schema import RunConfig
 from cavga.config.variant import TrainingPlan
 from cavga.data.catalog import load_catalog
-from cavga.data.manifest import sha256_of
+from cavga.data.check import log_findings, unread
+from cavga.data.copies import PhotographFacts, group_copies, read_once, units_of_copies
 from cavga.data.readers.layouts import CLASS_LAYOUTS
-from cavga.data.records import ANOMALOUS, NORMAL, Catalog, ImageRecord, draw_anomalous, hold_out
+from cavga.data.records import ANOMALOUS, NORMAL, Catalog, Finding, ImageRecord, draw_anomalous, hold_out, unit_numbers
 from cavga.errors import DataError
-from cavga.images.decode import read_image, remarks_lines, survey_photograph
+from cavga.images.decode import remarks_lines
 from cavga.images.pixel_range import PixelRange, range_of_set
 from cavga.images.tiling import Tiling, tiling_for
 
 logger = logging.getLogger("cavga")
 
 
-def read_usable(
-    records: Sequence[ImageRecord], tiling: Tiling, *, skip_bad: bool
-) -> tuple[dict[str, str], dict[str, Size], list[str]]:
-    """The sha256 and size of every usable image by its relative path, and an error for each of the others.
+@dataclass(frozen=True)
+class UsableImages:
+    """What is known of the images that can be used, by their relative paths, and an error for each of the others."""
+
+    photographs: dict[str, PhotographFacts]
+    errors: list[str]
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        return {path: facts.sha256 for path, facts in self.photographs.items()}
+
+    @property
+    def sizes(self) -> dict[str, Size]:
+        return {path: facts.size for path, facts in self.photographs.items()}
+
+    def units(self, records: Sequence[ImageRecord]) -> list[int]:
+        """Which photograph each record is of: copies and near-copies have one number."""
+        facts = [self.photographs[record.relative_path] for record in records]
+        return units_of_copies([fact.sha256 for fact in facts], [fact.thumbnail for fact in facts])
+
+
+def read_usable(records: Sequence[ImageRecord], tiling: Tiling, *, skip_bad: bool) -> UsableImages:
+    """Read every image once.
 
     Usable is what can be read and fits the region of interest. Raises DataError, which names those that are not,
     unless `skip_bad`.
     """
     with ThreadPoolExecutor() as pool:
         read = list(pool.map(lambda record: _examine(record, tiling), records))
-    hashes = {path: sha256 for path, sha256, _, _ in read if sha256}
-    sizes = {path: size for path, _, size, _ in read if size}
-    errors = [error for _, _, _, error in read if error]
+    pairs = list(zip(records, read, strict=True))
+    found = UsableImages(
+        {record.relative_path: item for record, item in pairs if isinstance(item, PhotographFacts)},
+        [item for item in read if isinstance(item, str)],
+    )
+    errors = found.errors
     if errors and not skip_bad:
         listed = "; ".join(errors[:5]) + (f"; and {len(errors) - 5} more" if len(errors) > 5 else "")
         raise DataError(f"{len(errors)} training images cannot be read (--skip-bad trains without them): {listed}")
-    return hashes, sizes, errors
+    return found
 
 
-def _examine(record: ImageRecord, tiling: Tiling) -> tuple[str, str | None, Size | None, str | None]:
-    """(relative path, sha256, size, None) of an image that can be used, (relative path, None, None, error) else."""
+def _examine(record: ImageRecord, tiling: Tiling) -> PhotographFacts | str:
+    """What is known of an image that can be used, else why it cannot."""
     try:
-        height, width, _ = read_image(record.path).shape
-        tiling.check_fit((height, width), str(record.path))
+        _, facts = read_once(record.path)
+        tiling.check_fit(facts.size, str(record.path))
     except DataError as error:
-        return record.relative_path, None, None, str(error)
-    return record.relative_path, sha256_of(record.path), (height, width), None
+        return str(error)
+    return facts
 
 
-def find_pixel_range(records: Sequence[ImageRecord]) -> PixelRange:
+def find_pixel_range(records: Sequence[ImageRecord], usable: UsableImages) -> PixelRange:
     """Of how many bits the 16-bit greys of training photographs make use; logs what is to be said of any of them."""
-    with ThreadPoolExecutor() as pool:
-        found = list(pool.map(lambda record: survey_photograph(record.path), records))
-    remarks = {record.relative_path: texts for record, (_, texts) in zip(records, found, strict=True)}
-    for line in remarks_lines(remarks):
+    paths = [record.relative_path for record in records]
+    if line := remarks_lines({path: usable.photographs[path].remarks for path in paths}):
         logger.warning("%s", line)
-    pixel_range = range_of_set([depth for depth, _ in found])
+    pixel_range = range_of_set([usable.photographs[path].depth for path in paths])
     if pixel_range.is_unusual:
         logger.warning("%s", pixel_range)
     return pixel_range
@@ -84,6 +105,11 @@ class TrainingData:
     tiling: Tiling
     sizes: dict[str, tuple[int, int]]
     """Height and width of every photograph, by its relative path."""
+
+    @property
+    def units(self) -> list[int]:
+        """Which unit each of `train` is of, counted from 0: copies of one photograph are one, and so is a group."""
+        return unit_numbers(self.train)
 
     def hashes_of(self, records: Sequence[ImageRecord]) -> list[str]:
         return [self.hashes[record.relative_path] for record in records]
@@ -110,34 +136,68 @@ def gather_training_images(data: Path, config: RunConfig) -> TrainingData:
         normal_class=chosen.normal_class,
         mask_cut=chosen.mask_cut,
     )
+    log_findings(catalog, "train")
     normal = [record for record in catalog.split("train") if record.label == NORMAL]
     held = [record for record in catalog.split("calibration") if record.label == NORMAL]
     if not normal:
         where = f"train/{catalog.category}" if catalog.layout in CLASS_LAYOUTS else "train/good"
         raise DataError(f"{data} holds no good images to train on; expected them in {where}")
     bad, is_drawn = _labelled_anomalous(catalog, config)
-    hashes, sizes, unreadable = read_usable([*normal, *held, *bad], tiling, skip_bad=config.data.skip_bad)
+    usable = read_usable([*normal, *held, *bad], tiling, skip_bad=config.data.skip_bad)
     train, calibration, anomalous = (
-        tuple(record for record in records if record.relative_path in hashes) for records in (normal, held, bad)
+        tuple(record for record in records if record.relative_path in usable.photographs)
+        for records in (normal, held, bad)
     )
+    num_good, num_read = len(normal) + len(held), len(train) + len(calibration)
+    train, calibration = _as_units(train, calibration, usable)
     if not calibration:
         train, calibration = _split(train, config)
-    num_good, num_read = len(normal) + len(held), len(train) + len(calibration)
-    if not train or num_read < 2:
-        raise DataError(
-            f"{data} holds {num_good} good images, {num_good - num_read} of them unreadable: at least 2 are needed, "
-            "one to train on and one to set thresholds with"
-        )
+    num_different = len(set(unit_numbers((*train, *calibration))))
+    if not train or num_different < 2:
+        raise DataError(_too_few(data, num_good, num_read))
     if bad and not anomalous:
-        raise DataError(f"{data}: none of the {len(bad)} labelled bad images can be read: {unreadable[-1]}")
+        raise DataError(f"{data}: none of the {len(bad)} labelled bad images can be read: {usable.errors[-1]}")
     drawn = tuple(record.relative_path for record in anomalous) if is_drawn else ()
-    left_out = unreadable + [
-        f"{path} was passed over: a copy by name, or outside the layout" for path in catalog.skipped
-    ]
-    tiling = tiling.with_pixel_range(find_pixel_range([*train, *calibration, *anomalous]))
-    inputs = TrainingData(catalog, train, calibration, anomalous, drawn, hashes, tuple(left_out), tiling, sizes)
+    left_out = [*usable.errors, *map(_unread_line, unread(catalog))]
+    tiling = tiling.with_pixel_range(find_pixel_range([*train, *calibration, *anomalous], usable))
+    inputs = TrainingData(
+        catalog, train, calibration, anomalous, drawn, usable.hashes, tuple(left_out), tiling, usable.sizes
+    )
     _check_labels(inputs)
     return inputs
+
+
+def _as_units(
+    train: tuple[ImageRecord, ...], calibration: tuple[ImageRecord, ...], usable: UsableImages
+) -> tuple[tuple[ImageRecord, ...], tuple[ImageRecord, ...]]:
+    """Copies as groups; calibration images that are copies of training images are left out, because they are known."""
+    units = usable.units((*train, *calibration))
+    known = set(units[: len(train)])
+    is_new = [unit not in known for unit in units[len(train) :]]
+    if not all(is_new):
+        num_known = len(is_new) - sum(is_new)
+        logger.warning("%d calibration images are copies of training images and set no threshold", num_known)
+    kept = [record for record, new in zip(calibration, is_new, strict=True) if new]
+    numbers = [*units[: len(train)], *(unit for unit in units[len(train) :] if unit not in known)]
+    grouped = group_copies([*train, *kept], numbers)
+    if len(set(numbers)) < len(numbers):
+        logger.warning(
+            "%d good images are of %d different photographs: copies count as one", len(numbers), len(set(numbers))
+        )
+    return grouped[: len(train)], grouped[len(train) :]
+
+
+def _too_few(data: Path, num_good: int, num_read: int) -> str:
+    unreadable = f", {num_good - num_read} of them unreadable" if num_read < num_good else ""
+    copies = ", all copies of one photograph or of one group" if num_read > 1 else ""
+    return (
+        f"{data} holds {num_good} good images{unreadable}{copies}: at least 2 different ones are needed, one to train "
+        "on and one to set thresholds with"
+    )
+
+
+def _unread_line(finding: Finding) -> str:
+    return f"{finding.path}: {finding.problem}; {finding.remedy}"
 
 
 def _labelled_anomalous(catalog: Catalog, config: RunConfig) -> tuple[tuple[ImageRecord, ...], bool]:

@@ -94,18 +94,18 @@ def _check_output(output: Path, work: Path, config: RunConfig, *, resume: bool) 
 def _gather(folder: Path, config: RunConfig) -> TrainingData:
     """Every image below the folder, whatever its layout; raises DataError naming every unreadable one."""
     catalog, tiling = load_catalog(folder, layout="folder"), Tiling(config.data.image_size)
-    hashes, sizes, unreadable = read_usable(catalog.records, tiling, skip_bad=config.data.skip_bad)
+    usable = read_usable(catalog.records, tiling, skip_bad=config.data.skip_bad)
     copies = [f"{path} was passed over: a copy by name" for path in catalog.skipped]
     return TrainingData(
         catalog,
-        train=tuple(record for record in catalog.records if record.relative_path in hashes),
+        train=tuple(record for record in catalog.records if record.relative_path in usable.hashes),
         calibration=(),
         anomalous=(),
         drawn=(),
-        hashes=hashes,
-        left_out=(*unreadable, *copies),
+        hashes=usable.hashes,
+        left_out=(*usable.errors, *copies),
         tiling=tiling,
-        sizes=sizes,
+        sizes=usable.sizes,
     )
 
 

@@ -138,7 +138,8 @@ def _cache(inputs: TrainingData, config: RunConfig, run: Path) -> TrainingImages
     )
     counts = inputs.num_tiles(inputs.train)
     photographs = None if config.data.tile is None else np.repeat(np.arange(len(counts)), counts)
-    return TrainingImages(images, num_normal=sum(counts), photographs=photographs)
+    units = np.repeat(np.array(inputs.units, dtype=np.intp), counts)
+    return TrainingImages(images, num_normal=sum(counts), photographs=photographs, units=units)
 
 
 def _fit(
