@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cavga.images.decode import grey_depth, load_image, read_image, read_photograph, survey_photograph
+from cavga.images.decode import grey_depth, load_image, read_image, read_photograph
 from cavga.images.pixel_range import PixelRange, depth_in_use, pixel_range_of, range_of_set
 
 
@@ -59,7 +59,7 @@ def test_a_tiff_whose_zero_is_white_is_read_right_way_round(tmp_path):
 
 def test_what_a_file_declares_is_used(tmp_path):
     path = saved(tmp_path / "a.tif", [[0, 900]], tiffinfo={281: 4095})
-    assert survey_photograph(path) == (12, ())
+    assert grey_depth(load_image(path.read_bytes(), path)) == 12
     buffer = io.BytesIO()
     Image.fromarray(np.array([[0, 900]], np.uint16)).save(buffer, "PNG")
     content, chunk = buffer.getvalue(), b"sBIT\x0c"
@@ -87,5 +87,4 @@ def test_further_pages_are_remarked(tmp_path, name, count):
     pages[0].save(tmp_path / name, **more)
     expected = (f"has {count} pages or frames, of which only the first is used",) if count > 1 else ()
     assert read_photograph(tmp_path / name).remarks == expected
-    assert survey_photograph(tmp_path / name) == (None, expected)
     assert read_image(tmp_path / name).max() < 20

@@ -98,7 +98,8 @@ def test_imagenet_without_a_network_says_what_to_do(tmp_path, monkeypatch):
         raise OSError("no network")
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", fail)
-    with pytest.raises(ModelFileError, match=r"save https://\S+resnet18\S+ as \S+resnet18.*--encoder efficientnet_lite0 needs no download") as caught:
+    message = r"save https://\S+resnet18\S+ as \S+resnet18.*--encoder efficientnet_lite0 needs no download"
+    with pytest.raises(ModelFileError, match=message) as caught:
         pretrained.load_encoder_weights(encoder(), "imagenet")
     assert "\n" not in str(caught.value)
     assert not list((tmp_path / "checkpoints").iterdir())

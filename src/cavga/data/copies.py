@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from cavga.arrays import Size
 from cavga.data.records import ImageRecord
 from cavga.errors import DataError
-from cavga.images.decode import decode_photograph, read_bytes
+from cavga.images.decode import decode_photograph, facts_of, grey_depth, load_image, pages_remark, read_bytes, to_rgb
 from cavga.images.pixel_range import PixelRange
 
 # Two photographs are near-copies where their thumbnails, each without its mean, differ by at most MOST_DIFFERENT grey
@@ -35,20 +36,27 @@ Thumbnails = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
-class ReadPhotograph:
-    """A file read once: its pixels, and what is known of its content."""
+class PhotographFacts:
+    """What one reading of a file tells beside its pixels."""
 
-    pixels: NDArray[np.uint8]
     sha256: str
+    size: Size
     thumbnail: Thumbnail
-    """Its light, SIDE x SIDE as one row, in steps."""
+    depth: int | None
+    """As `grey_depth`."""
+    remarks: tuple[str, ...]
+    """What is to be said of it, going behind its name."""
 
 
-def read_once(path: Path, pixel_range: PixelRange | None = None) -> ReadPhotograph:
+def read_once(path: Path, pixel_range: PixelRange | None = None) -> tuple[NDArray[np.uint8], PhotographFacts]:
     """Pixels and hash of the same bytes, so that what is used is what is named."""
     content = read_bytes(path)
-    pixels = decode_photograph(content, path, pixel_range).pixels
-    return ReadPhotograph(pixels, hashlib.sha256(content).hexdigest(), thumbnail_of(pixels))
+    image = load_image(content, path)
+    used = PixelRange() if pixel_range is None else pixel_range
+    pixels, remark = to_rgb(image, path, bit_depth=used.bit_depth), pages_remark(facts_of(image).num_pages)
+    sha256, size = hashlib.sha256(content).hexdigest(), (pixels.shape[0], pixels.shape[1])
+    remarks = () if remark is None else (remark,)
+    return pixels, PhotographFacts(sha256, size, thumbnail_of(pixels), grey_depth(image), remarks)
 
 
 def read_as_hashed(path: Path, sha256: str, pixel_range: PixelRange | None = None) -> NDArray[np.uint8]:

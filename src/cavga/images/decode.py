@@ -85,16 +85,6 @@ def read_for_display(path: Path) -> NDArray[np.uint8]:
     return to_rgb(image, path, bit_depth=grey_depth(image) or FULL_DEPTH)
 
 
-def survey_photograph(path: Path) -> tuple[int | None, tuple[str, ...]]:
-    """The `grey_depth` of a photograph, and what is to be said of it; one of 8 bits a channel is not decoded."""
-    content = read_bytes(path)
-    with naming(path):
-        image = open_image(BytesIO(content), path)
-        text = pages_remark(_num_pages(image, content))
-    depth = grey_depth(load_image(content, path)) if image.mode.startswith("I") else None
-    return depth, () if text is None else (text,)
-
-
 def pages_remark(num_pages: int) -> str | None:
     """What is to be said of a file of so many pages, if anything."""
     return f"has {num_pages} pages or frames, of which only the first is used" if num_pages > 1 else None

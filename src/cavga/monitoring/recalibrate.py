@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from cavga._version import __version__
+from cavga.arrays import AnomalyMap, Array
 from cavga.calibration.rules import RULES, num_needed
 from cavga.calibration.stored import (
     StoredCalibration,
@@ -20,14 +21,21 @@ from cavga.calibration.stored import (
 )
 from cavga.calibration.thresholds import Calibration, calibrate
 from cavga.config.schema import CalibrationConfig
+from cavga.data.copies import PhotographFacts, read_once, units_of_copies
 from cavga.data.manifest import sha256_of
+from cavga.data.readers.labelled import find_labelled
 from cavga.errors import DataError, ModelFileError, UsageError
+from cavga.images.decode import BATCH_SIZE
+from cavga.images.prefetch import prefetch
+from cavga.images.tiling import Tiling
 from cavga.images.walk import images_of
-from cavga.inference.detector import AnomalyDetector
+from cavga.inference.detector import AnomalyDetector, Prediction
 from cavga.inference.prepare import FailedImage
 from cavga.runs.model_json import MANIFEST_FILE, used_images
 
 MIN_PHOTOGRAPHS = 2
+
+_ScoreAndPeak = tuple[float, AnomalyMap]
 
 
 @dataclass(frozen=True)
@@ -41,7 +49,7 @@ class CalibratedModel:
     num_trained_on: int | None
     """Photographs left out because the model was trained on them; None if it is not known what it was trained on."""
     num_copies: int
-    """Photographs left out because another one has the same content."""
+    """Photographs left out because they are copies of others, or nearly so."""
     failed: tuple[str, ...]
     """Photographs that cannot be read, and why."""
     path: Path
@@ -60,19 +68,15 @@ def calibrate_model(
     Rates default to those of the thresholds in force. Raises UsageError for a model with the paper's fixed cuts,
     DataError if fewer than two photographs can be used.
     """
-    where, paths = Path(model), list(images_of(photographs))
+    where, paths = Path(model), list(_good_images(photographs))
     detector = AnomalyDetector.load_as_trained(where, device=device)
     old = calibration_in_force(where, detector.description)
     rates = {"false_alarm_rate": false_alarm_rate, "mask_false_alarm_rate": mask_false_alarm_rate}
     config = _settings(where, old, {name: rate for name, rate in rates.items() if rate is not None})
-    good = _hash(where, detector.description, paths)
-    results, hashes = [], []
-    for (sha256, _), result in zip(good.paths.items(), detector.results(good.paths.values()), strict=True):
-        if isinstance(result, FailedImage):
-            good.failed.append(result.error)
-            continue
-        hashes.append(sha256)
-        results.append((result.score, result.anomaly_map.max(keepdims=True)))  # the peak, and not all the maps
+    good = _Photographs(_trained_on(where, detector.description))
+    found = list(map(_peak, detector.results(good.pixels(paths, detector.tiling))))
+    good.failed += [result.error for result in found if isinstance(result, FailedImage)]
+    results, hashes = good.first_of_each(found)
     if len(results) < MIN_PHOTOGRAPHS:
         raise DataError(_too_few(len(results), len(paths), good, config))
     new = calibrate(results, config, image_score=old.image_score)
@@ -105,32 +109,61 @@ def reset(model: str | Path) -> Path | None:
     return path
 
 
-@dataclass
+def _good_images(photographs: Sequence[Path]) -> Iterator[Path]:
+    """The images of files and folders; raises DataError for a folder that has others than good ones by name."""
+    for path in photographs:
+        if find_labelled(path) is not None:
+            raise DataError(f"{path}: has bad images or masks beside good ones; give the folder of good ones alone")
+        yield from images_of([path])
+
+
+def _peak(result: Prediction | FailedImage) -> _ScoreAndPeak | FailedImage:
+    """Score and the map's peak, and not all the maps."""
+    return result if isinstance(result, FailedImage) else (result.score, result.anomaly_map.max(keepdims=True))
+
+
 class _Photographs:
-    paths: dict[str, Path]
-    """By sha256, those that may be used."""
-    failed: list[str]
-    num_trained_on: int | None
-    num_copies: int
+    """The photographs that a model has not seen, each once, and what became of the others."""
 
+    def __init__(self, trained_on: set[str] | None) -> None:
+        self.trained_on = trained_on or set()
+        self.num_trained_on = None if trained_on is None else 0
+        self.num_copies = 0
+        self.failed: list[str] = []
+        self.used: dict[str, PhotographFacts] = {}
+        """By sha256, in their order."""
 
-def _hash(model: Path, description: Mapping[str, Any], paths: Sequence[Path]) -> _Photographs:
-    """The photographs that the model has not seen, each content once."""
-    trained_on = _trained_on(model, description)
-    good = _Photographs({}, [], None if trained_on is None else 0, 0)
-    for path in paths:
-        try:
-            sha256 = sha256_of(path)
-        except DataError as error:
-            good.failed.append(str(error))
-            continue
-        if sha256 in good.paths:
-            good.num_copies += 1
-        elif good.num_trained_on is not None and sha256 in (trained_on or ()):
-            good.num_trained_on += 1
-        else:
-            good.paths[sha256] = path
-    return good
+    def pixels(self, paths: Sequence[Path], tiling: Tiling) -> Iterator[Array]:
+        """Those of the photographs that count, read in threads and remembered in `used`."""
+
+        def read(path: Path) -> tuple[Array, PhotographFacts] | str:
+            try:
+                pixels, facts = read_once(path, tiling.pixel_range)
+                tiling.check_fit(facts.size, str(path))
+            except DataError as error:
+                return str(error)
+            return pixels, facts
+
+        for item in prefetch(paths, read, most=1 if tiling.tile else BATCH_SIZE):
+            if isinstance(item, str):
+                self.failed.append(item)
+            elif item[1].sha256 in self.used:
+                self.num_copies += 1
+            elif item[1].sha256 in self.trained_on:
+                self.num_trained_on = (self.num_trained_on or 0) + 1
+            else:
+                self.used[item[1].sha256] = item[1]
+                yield item[0]
+
+    def first_of_each(self, results: Sequence[_ScoreAndPeak | FailedImage]) -> tuple[list[_ScoreAndPeak], list[str]]:
+        """Score and peak of the first photograph of each unit of near-copies, and their hashes."""
+        pairs = zip(self.used, results, strict=True)
+        scored = {sha256: result for sha256, result in pairs if not isinstance(result, FailedImage)}
+        units = units_of_copies(list(scored), [self.used[sha256].thumbnail for sha256 in scored])
+        firsts = dict(reversed(list(zip(units, scored, strict=True))))
+        self.num_copies += len(scored) - len(firsts)
+        hashes = [sha256 for sha256 in scored if sha256 in set(firsts.values())]
+        return [scored[sha256] for sha256 in hashes], hashes
 
 
 def _trained_on(model: Path, description: Mapping[str, Any]) -> set[str] | None:

@@ -74,7 +74,9 @@ def set_thresholds(graph: ScoringGraph, inputs: TrainingData, config: RunConfig,
     """Calibrate the graph on the held-out normal images."""
     detector = AnomalyDetector(TorchEngine(graph, device), {}, inputs.tiling)
     hashed = zip(inputs.calibration, inputs.hashes_of(inputs.calibration), strict=True)
-    predictions = detector.predict(read_as_hashed(record.path, sha256) for record, sha256 in hashed)
+    predictions = detector.predict(
+        read_as_hashed(record.path, sha256, inputs.tiling.pixel_range) for record, sha256 in hashed
+    )
     results = ((p.score, p.anomaly_map) for p in predictions)
     image_score, units = config.model.image_score or "map", unit_numbers(inputs.calibration)
     return _apply(graph, calibrate(results, config.calibration, image_score=image_score, units=units))

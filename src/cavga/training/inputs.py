@@ -79,7 +79,7 @@ def _examine(record: ImageRecord, tiling: Tiling) -> PhotographFacts | str:
 def find_pixel_range(records: Sequence[ImageRecord], usable: UsableImages) -> PixelRange:
     """Of how many bits the 16-bit greys of training photographs make use; logs what is to be said of any of them."""
     paths = [record.relative_path for record in records]
-    if line := remarks_lines({path: usable.photographs[path].remarks for path in paths}):
+    for line in remarks_lines({path: usable.photographs[path].remarks for path in paths}):
         logger.warning("%s", line)
     pixel_range = range_of_set([usable.photographs[path].depth for path in paths])
     if pixel_range.is_unusual:
