@@ -1,3 +1,4 @@
+import json
 import shutil
 import subprocess
 import sys
@@ -116,6 +117,7 @@ def exported_run(category: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     """A run of the smallest variant with its model.onnx, shared: copy it before changing it."""
 
     from cavga.export.trace import onnx_model
+    from cavga.inference.seal import sealed_onnx
     from cavga.inference.torch_engine import load_run
     from cavga.training.train import train
 
@@ -123,7 +125,7 @@ def exported_run(category: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     engine, description = load_run(run, "cpu")
     with without_shape_checks():
         model = onnx_model(engine.graph, description)
-    (run / "model.onnx").write_bytes(model.SerializeToString())
+    (run / "model.onnx").write_bytes(sealed_onnx(model.SerializeToString()))
     return run
 
 
@@ -131,6 +133,21 @@ def exported_run(category: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 def exported_model(exported_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An exported file alone in its folder, shared: copy it before writing beside it."""
     return shutil.copy(exported_run / "model.onnx", tmp_path_factory.mktemp("exported") / "model.onnx")
+
+
+GOLDEN = Path(__file__).parent / "models/format-1"
+
+
+def golden_description() -> dict:
+    """What a whole model.json says, without what saving adds."""
+    description = json.loads((GOLDEN / "model.json").read_text())
+    return {k: v for k, v in description.items() if k not in ("format_version", "weights_sha256", "sha256")}
+
+
+def with_flipped_bit(content: bytes, bit: int) -> bytes:
+    changed = bytearray(content)
+    changed[bit // 8] ^= 1 << bit % 8
+    return bytes(changed)
 
 
 def cavga(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

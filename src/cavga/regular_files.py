@@ -46,6 +46,22 @@ def read_regular(path: Path) -> bytes:
         return file.read()
 
 
+def is_folder(path: Path) -> bool:
+    """Whether there is a folder; False too for what no file system takes as a name."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):  # too long; a zero byte, before Python 3.12
+        return False
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is a regular file; False as for `is_folder`."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def _check(path: Path, mode: int) -> None:
     if not stat.S_ISREG(mode):
         raise NotRegularError(f"{path}: is {kind_of(mode)}, expected a file; remove it or move it away")

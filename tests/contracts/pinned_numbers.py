@@ -257,6 +257,7 @@ DETAILS: dict[str, dict[str, str]] = {
         "export.parity": "MAX_SIDE",
         "export.trace": "OPSET TRACED_SHAPE",
         "inference.onnx_engine": "QUIET",
+        "inference.detector": "AHEAD",
     },
     "what an image or a set has to be to be taken, tested where it is refused": {
         "images.walk": "MAX_REPEATED_FOLDERS",
@@ -274,7 +275,9 @@ DETAILS: dict[str, dict[str, str]] = {
         "evaluation.compare": "FEW",
         "export.bundle": "OLDEST_PYTHON",
         "errors": "ALIKE",
+        "structured_files": "MAX_BYTES",
         "regular_files": "_NO_WAIT",
+        "runs.model_json": "PositiveInt",
     },
     "of a file format that others defined": {
         "data.readers.idx_cifar10": "_CIFAR10_FILES _RECORD",
@@ -286,7 +289,6 @@ DETAILS: dict[str, dict[str, str]] = {
     },
     "geometry of walking round a region": {"images.regions": "OUTWARD ALONG FIRST_CORNER"},
     "not a number: a table whose entries are compared elsewhere": {
-        "prediction.lines": "_FIELDS",
         "data.readers.layouts": "LAYOUTS",
     },
     "how many are kept, named or shown": {

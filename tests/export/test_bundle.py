@@ -17,9 +17,13 @@ import cavga
 from cavga.calibration.stored import StoredCalibration, save_thresholds
 from cavga.calibration.thresholds import Calibration
 from cavga.cli.main import main
+from cavga.data.manifest import sha256_of
 from cavga.export import bundle
+from cavga.export.bundle_files import INSTALL_BAT, INSTALL_SH
+from cavga.inference.seal import sealed_onnx
 from cavga.runs.model_json import METADATA_KEY, load_description, save_description
 from tests.conftest import cavga as command
+from tests.conftest import golden_description
 
 LINUX = ("--platform", "linux_x86_64")
 
@@ -28,8 +32,7 @@ LINUX = ("--platform", "linux_x86_64")
 def run(tmp_path_factory):
     """A run folder whose exported graph gives back its photographs: enough to be loaded."""
     run = tmp_path_factory.mktemp("bundle") / "run"
-    thresholds = {"image_threshold": 1.0, "pixel_threshold": 2.0}
-    description = {"calibration": thresholds, "preprocessing": {"image_size": [32, 32]}}
+    description = golden_description()
     save_description(run, description, weights_sha256="0")
     shape = ["batch", "height", "width", 3]
     ends = [
@@ -42,7 +45,8 @@ def run(tmp_path_factory):
         opset_imports=[onnx.helper.make_opsetid("", 20)],
     )
     onnx.helper.set_model_props(model, {METADATA_KEY: json.dumps(load_description(run))})
-    (run / "model.onnx").write_bytes(model.SerializeToString())
+    (run / "model.onnx").write_bytes(sealed_onnx(model.SerializeToString()))
+    (run / "model.onnx.json").write_text(json.dumps({"sha256": sha256_of(run / "model.onnx")}))
     return run
 
 
@@ -147,7 +151,7 @@ def test_a_bundle_holds_what_the_other_machine_needs(run, tmp_path, capsys, with
     assert json.loads(capsys.readouterr().out)["wheels"] == len(wheels)
     assert (out / "model.onnx").read_bytes() == (run / "model.onnx").read_bytes()
     assert {path.name for path in out.iterdir()} == {
-        *("wheels", "model.onnx", "SHA256SUMS", "check.py", "README.txt"), script
+        *("wheels", "model.onnx", "model.onnx.json", "SHA256SUMS", "check.py", "README.txt"), script
     }  # fmt: skip
     sums = dict(reversed(line.split("  ", 1)) for line in (out / "SHA256SUMS").read_text().splitlines())
     files = {path.relative_to(out).as_posix(): path for path in out.rglob("*") if path.is_file()}
@@ -180,7 +184,7 @@ def test_the_check_refuses_another_python_and_damaged_files(run, tmp_path, witho
     bundle.make_bundle(run, out, platform="linux_x86_64", python=bundle.this_python())
 
     def check():
-        done = subprocess.run([sys.executable, out / "check.py"], capture_output=True, text=True, check=False)
+        done = subprocess.run([sys.executable, "-I", out / "check.py"], capture_output=True, text=True, check=False)
         return done.returncode, done.stderr.strip()
 
     assert check() == (0, "")
@@ -198,6 +202,47 @@ def test_the_check_refuses_another_python_and_damaged_files(run, tmp_path, witho
     code, complaint = check()
     assert code == 1
     assert complaint.startswith("this bundle is for Python 3.99")
+
+
+def test_the_check_refuses_whatever_is_not_of_the_bundle(run, tmp_path, without_packages):
+    out = tmp_path / "out"
+    bundle.make_bundle(run, out, platform="linux_x86_64", python=bundle.this_python())
+
+    def check(*flags):
+        command = [sys.executable, *flags, out / "check.py"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=out)
+        return done.returncode, done.stderr.strip()
+
+    assert check("-I") == (0, "")
+    assert check() == (1, "start this as: python -I check.py")
+    for name in ("hashlib.py", "wheels/evil-1-py3-none-any.whl", ".hidden", "new/file", "evil\x1b[31m.py"):
+        (out / name).parent.mkdir(exist_ok=True)
+        (out / name).write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+        code, complaint = check("-I")
+        assert (code, "is not of this bundle: move it away" in complaint, "\x1b" in complaint) == (1, True, False)
+        (out / name).unlink()
+    assert not (tmp_path / "ran").exists()
+    for make in (os.mkfifo, lambda path: path.symlink_to(run / "model.onnx")):
+        make(out / "extra")
+        assert check("-I") == (1, "extra is not of this bundle: move it away")
+        (out / "extra").unlink()
+    (out / "model.onnx").rename(tmp_path / "model.onnx")
+    (out / "model.onnx").symlink_to(tmp_path / "model.onnx")
+    assert check("-I") == (1, "model.onnx is no plain file: copy the bundle again")
+    (out / "model.onnx").unlink()
+    (tmp_path / "model.onnx").rename(out / "model.onnx")
+    (out / ".venv").mkdir()  # of an earlier installation, which the installer makes anew
+    (out / ".venv/hashlib.py").touch()
+    assert check("-I") == (0, "")
+    (out / "SHA256SUMS").write_text("nonsense\n")
+    assert check("-I") == (1, "SHA256SUMS was changed after it was packed: copy the bundle again")
+
+
+def test_the_installers_shut_out_what_lies_in_the_folder():
+    for script in (INSTALL_SH, INSTALL_BAT):
+        assert "-I check.py" in script
+        assert "-I -m venv --clear .venv" in script
+        assert "-I -m pip" in script
 
 
 def isolated():

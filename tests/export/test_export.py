@@ -2,8 +2,11 @@
 
 import json
 import logging
+import os
+import pickle
 import shutil
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +17,7 @@ import pytest
 import cavga
 from cavga.calibration.stored import calibrated_on
 from cavga.cli.commands.export import threshold_lines
+from cavga.cli.main import main as command_line
 from cavga.config.presets import make_config
 from cavga.data.manifest import sha256_of
 from cavga.errors import DataError, ExportError, MissingExtraError, ModelFileError, UsageError
@@ -23,14 +27,24 @@ from cavga.export.parity import check_parity
 from cavga.export.trace import onnx_model
 from cavga.export.writers import WRITERS
 from cavga.images.decode import read_image
+from cavga.inference.exported_files import check_exported
 from cavga.inference.exported_formats import FORMATS
-from cavga.inference.load_exported import check_exported, exported_hashes
+from cavga.inference.load_exported import files_of
 from cavga.inference.onnx_engine import OnnxEngine
+from cavga.inference.seal import MARK, is_intact, sealed_onnx
 from cavga.inference.torch_engine import load_run
 from cavga.runs.model_json import load_description
 from cavga.training.train import train
+from tests.conftest import (
+    GOLDEN,
+    run_command,
+    save_image,
+    small_config,
+    texture,
+    with_flipped_bit,
+    without_shape_checks,
+)
 from tests.conftest import cavga as command
-from tests.conftest import run_command, save_image, small_config, texture, without_shape_checks
 
 
 def photograph(seed: int, *, size: int = 48) -> np.ndarray:
@@ -73,7 +87,7 @@ def test_the_exported_graph_is_used_and_says_what_torch_says(run, category):
 
 
 def test_a_graph_takes_photographs_of_any_size_and_resizes_them_as_the_detector_does(run):
-    engine = OnnxEngine(run / "model.onnx")
+    engine = OnnxEngine(files_of(run / "model.onnx"))
     for size in (8, 32, 48, 100, 301 // 4 * 4):
         one = photograph(size, size=size)
         raw, resized = engine.score([one]), engine.score([engine.resize(one)])
@@ -98,7 +112,7 @@ def test_thresholds_are_inputs_with_defaults(run):
 
 
 def test_the_file_says_what_it_is_and_nothing_of_the_machine_it_was_made_on(run):
-    engine = OnnxEngine(run / "model.onnx")
+    engine = OnnxEngine(files_of(run / "model.onnx"))
     assert engine.description["variant"] == "r-u"
     assert engine.description["format_version"] == 1
     content = (run / "model.onnx").read_bytes()
@@ -147,12 +161,124 @@ def test_other_formats_and_precisions(run, category, tmp_path, format, precision
     assert json.loads(exported.path.with_name(f"model{suffix}.json").read_text())["precision"] == precision
     if precision == "fp32":
         assert exported.check.score_difference <= 1e-4
-    detector = cavga.AnomalyDetector.load(exported.path)
+    detector = cavga.AnomalyDetector.load(exported.path, runs_code=format == "torch")
     expected = [p.score for p in cavga.AnomalyDetector.load(run).predict(category / "test")]
     found = [p.score for p in detector.predict(category / "test")]
     assert np.corrcoef(expected, found)[0, 1] > (0.999 if precision != "int8" else 0.9)
     with pytest.raises(UsageError, match="cuda"):
-        cavga.AnomalyDetector.load(exported.path, device="cuda")
+        cavga.AnomalyDetector.load(exported.path, device="cuda", runs_code=True)
+    if format != "torch":
+        assert is_intact(files_of(exported.path).content, files_of(exported.path).companion)
+    if format == "openvino":
+        refuse_flipped_bits(tmp_path, exported.path.with_suffix(".bin"), exported.path, count=6)
+        refuse_flipped_bits(tmp_path, exported.path, exported.path, count=6)
+
+
+def refuse_flipped_bits(folder: Path, changed: Path, model: Path, *, count: int) -> None:
+    """No model with one bit of `changed` flipped is loaded, with and without the report beside it."""
+    whole, report = changed.read_bytes(), model.with_name(f"{model.name}.json")
+    for kept in (True, False):
+        beside = report.read_bytes()
+        if not kept:
+            report.unlink()
+        for bit in np.linspace(0, len(whole) * 8 - 1, count, dtype=int):
+            changed.write_bytes(with_flipped_bit(whole, int(bit)))
+            with pytest.raises(ModelFileError):
+                cavga.AnomalyDetector.load(model)
+        changed.write_bytes(whole)
+        report.write_bytes(beside)
+
+
+def test_a_flipped_bit_anywhere_in_an_exported_graph_is_refused(exported_model, tmp_path):
+    """Without the report, which bundles did not have: 73 of 300 such files gave other scores."""
+    path = tmp_path / "model.onnx"
+    whole = exported_model.read_bytes()
+    mark = whole.find(MARK)
+    for bit in [*np.linspace(0, len(whole) * 8 - 1, 60, dtype=int), *range(mark * 8, (mark + 12) * 8, 7),
+                *range((len(whole) - 80) * 8, len(whole) * 8, 13)]:  # fmt: skip
+        path.write_bytes(with_flipped_bit(whole, int(bit)))
+        with pytest.raises(ModelFileError) as error:
+            cavga.AnomalyDetector.load(path)
+        assert len(str(error.value).splitlines()) == 1
+    for part in (whole[:-1], whole[:-70], whole + b"x", onnx.load_from_string(whole).SerializeToString()):
+        path.write_bytes(part)
+        with pytest.raises(ModelFileError, match=r"damaged|cannot be read"):
+            cavga.AnomalyDetector.load(path)
+
+
+def test_a_graph_of_an_earlier_version_is_used_and_the_lack_of_a_sum_is_said(tmp_path, caplog):
+    path = shutil.copy(GOLDEN / "model.onnx", tmp_path / "model.onnx")
+    cavga.AnomalyDetector.load(path)
+    (warning,) = [record.getMessage() for record in caplog.records]
+    assert "carries no sum" in warning
+    assert "`cavga export RUN` renews it" in warning
+    shutil.copy(GOLDEN / "model.onnx.json", tmp_path / "model.onnx.json")
+    caplog.clear()
+    cavga.AnomalyDetector.load(path)
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.onnx.json", "model.onnx.calibration.json"])
+def test_a_pipe_in_the_place_of_a_file_is_refused_and_not_waited_for(exported_model, tmp_path, name):
+    shutil.copy(exported_model, tmp_path / "model.onnx")
+    (tmp_path / name).unlink(missing_ok=True)
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(ModelFileError):
+        cavga.AnomalyDetector.load(tmp_path / "model.onnx")
+
+
+class Touching:
+    """What a pickle does when it is read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def test_a_program_in_a_pt2_file_does_not_run(tmp_path, capsys):
+    model = tmp_path / "model.pt2"
+    with zipfile.ZipFile(model, "w") as archive:
+        archive.writestr("model/data.pkl", pickle.dumps(Touching(tmp_path / "ran")))
+    for arguments in (("predict", model, tmp_path, "--output", tmp_path / "o"), ("profile", model, tmp_path),
+                      ("evaluate", model, tmp_path, "--output", tmp_path / "o")):  # fmt: skip
+        code, _, err = run_command(capsys, *arguments)
+        assert (code, len(err.splitlines())) == (1, 1)
+        assert "can run any program" in err
+        assert "--allow-pt2-which-runs-code" in err
+    assert not (tmp_path / "ran").exists()
+    with pytest.raises(ModelFileError, match="no program that `cavga export` wrote"):
+        cavga.AnomalyDetector.load(model, runs_code=True)
+
+
+def test_a_format_that_runs_code_is_named_so_by_the_flag(capsys):
+    with pytest.raises(SystemExit):
+        command_line(["predict", "--help"])
+    assert "--allow-pt2-which-runs-code" in capsys.readouterr().out
+    assert [name for name, found in FORMATS.items() if found.runs_code] == ["torch"]
+
+
+def test_what_a_runtime_says_while_it_runs_is_one_line(exported_model):
+    engine = OnnxEngine(files_of(exported_model))
+    with pytest.raises(ModelFileError, match="cannot be run"):
+        engine.score([np.zeros((8, 8, 4), np.uint8)])
+
+
+def test_an_export_that_gives_no_numbers_is_not_written(run):
+    reference, _ = load_run(run, "cpu")
+
+    class Silent:
+        image_threshold, pixel_threshold = reference.image_threshold, reference.pixel_threshold
+        resize = reference.resize
+
+        def score(self, photographs):
+            scored = reference.score([reference.resize(one) for one in photographs])
+            return type(scored)(scored.scores * np.float32(np.nan), scored.maps, scored.masks)
+
+    calibration = load_description(run)["calibration"]
+    with pytest.raises(ExportError, match="nan"):
+        check_parity(reference, Silent(), [photograph(seed) for seed in range(3)], calibration).require_equality()
 
 
 def test_int8_stays_in_the_encoder_and_says_nothing_of_how_it_is_made(run, tmp_path, capfd, caplog):
@@ -195,7 +321,7 @@ def test_a_graph_that_says_something_else_is_refused_and_nothing_is_left(run, tm
 
 def test_a_difference_between_engines_is_counted(run):
     reference, _ = load_run(run, "cpu")
-    other = OnnxEngine(run / "model.onnx")
+    other = OnnxEngine(files_of(run / "model.onnx"))
     calibration = other.description["calibration"]
 
     class Louder:
@@ -241,7 +367,7 @@ def test_a_damaged_graph_and_one_of_other_weights_are_refused(run, tmp_path):
     model = onnx.load(copy / "model.onnx")
     for entry in model.metadata_props:
         entry.value = entry.value.replace('"weights_sha256": "', '"weights_sha256": "0')
-    onnx.save(model, copy / "model.onnx")
+    (copy / "model.onnx").write_bytes(sealed_onnx(model.SerializeToString()))
     (copy / "model.onnx.json").unlink()
     with pytest.raises(ModelFileError, match="not of this run's weights"):
         cavga.AnomalyDetector.load(copy)
@@ -251,7 +377,7 @@ def test_metadata_that_is_no_description_is_refused_in_one_line(run, tmp_path):
     for text in ("nonsense", "{}", "[1]"):
         model = onnx.load(run / "model.onnx")
         onnx.helper.set_model_props(model, {"cavga": text})
-        onnx.save(model, tmp_path / "model.onnx")
+        (tmp_path / "model.onnx").write_bytes(sealed_onnx(model.SerializeToString()))
         with pytest.raises(ModelFileError, match="not one that `cavga export` wrote, or damaged"):
             cavga.AnomalyDetector.load(tmp_path / "model.onnx")
 
@@ -259,25 +385,24 @@ def test_metadata_that_is_no_description_is_refused_in_one_line(run, tmp_path):
 def test_the_weights_of_an_openvino_model_are_checked_too(tmp_path):
     for name, content in (("model.xml", b"xml"), ("model.bin", b"weights")):
         (tmp_path / name).write_bytes(content)
-    report = tmp_path / "model.xml.json"
-    report.write_text(json.dumps(exported_hashes(tmp_path / "model.xml")))
-    check_exported(tmp_path / "model.xml")
+    path, report = tmp_path / "model.xml", tmp_path / "model.xml.json"
+    hashes = files_of(path).hashes()
+    report.write_text(json.dumps(hashes))
+    check_exported(files_of(path))
     (tmp_path / "model.bin").write_bytes(b"weightz")
     with pytest.raises(ModelFileError, match=r"model\.bin is damaged"):
-        check_exported(tmp_path / "model.xml")
-    report.write_text(
-        json.dumps({"sha256": exported_hashes(tmp_path / "model.xml")["sha256"]})
-    )  # of an earlier version
-    check_exported(tmp_path / "model.xml")
+        check_exported(files_of(path))
+    report.write_text(json.dumps({"sha256": hashes["sha256"]}))  # of an earlier version
+    check_exported(files_of(path))
     (tmp_path / "model.bin").unlink()
     with pytest.raises(ModelFileError, match=r"model\.bin is missing"):
-        check_exported(tmp_path / "model.xml")
+        files_of(path)
 
 
 def test_a_program_that_is_cut_off_is_refused_in_one_line(tmp_path):
     (tmp_path / "model.pt2").write_bytes(b"PK\x03\x04 cut off")
     with pytest.raises(ModelFileError, match="no program that `cavga export` wrote"):
-        cavga.AnomalyDetector.load(tmp_path / "model.pt2")
+        cavga.AnomalyDetector.load(tmp_path / "model.pt2", runs_code=True)
 
 
 def test_a_calibrated_run_is_exported_with_its_new_thresholds_and_the_command_says_so(run, tmp_path, capsys):

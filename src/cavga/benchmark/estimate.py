@@ -1,6 +1,5 @@
 """What a table will take: one short experiment is timed, the rest is worked out from it and from finished ones."""
 
-import json
 import tempfile
 import time
 from collections.abc import Sequence
@@ -11,7 +10,7 @@ from typing import Any
 from cavga.benchmark.experiments.experiment import Experiment, merge
 from cavga.benchmark.experiments.index import folder_of
 from cavga.benchmark.experiments.selection import Selection
-from cavga.benchmark.runner import ROW_FILE, find_experiments
+from cavga.benchmark.runner import ROW_FILE, find_experiments, read_row
 from cavga.config.presets import make_config
 from cavga.config.schema import epochs_of, images_per_epoch
 from cavga.data.catalog import load_catalog
@@ -118,7 +117,7 @@ def estimate_table(table: str, output: Path, *, data: Path | None, selection: Se
 def _minutes(run: Path) -> float | None:
     """How long an experiment took that is finished."""
     path = run / ROW_FILE
-    return json.loads(path.read_text(encoding="utf-8"))["minutes"] if path.is_file() else None
+    return read_row(run).get("minutes") if path.is_file() else None
 
 
 def _key(experiment: Experiment) -> tuple[str, str | None]:

@@ -31,7 +31,9 @@ from cavga.demo.textures import TEXTURES, write_demo_data
 from cavga.errors import CavgaError, DataError, ModelFileError, UsageError
 from cavga.evaluation.evaluate import evaluate
 from cavga.prediction.lines import PREDICTIONS_FILE
+from cavga.regular_files import NotRegularError, read_regular
 from cavga.runs.model_json import LOG_FILE
+from cavga.structured_files import StructureError, parse_json
 from cavga.training.gan_weights import read_gan_weights
 from cavga.training.loop import DECAY_EPOCHS
 from cavga.training.train import train
@@ -202,9 +204,20 @@ def _settings_of(experiment: Experiment) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
+def read_row(run: Path) -> Row:
+    """The row of a finished experiment; raises DataError where its file is not one."""
+    path = run / ROW_FILE
+    try:
+        return parse_json(read_regular(path), dict)
+    except (StructureError, NotRegularError) as error:
+        raise DataError(
+            f"{path} is no row of `cavga benchmark` ({error}): remove it to run the experiment anew"
+        ) from None
+
+
 def _finished(run: Path, row: Row, settings: str) -> Row:
     """The row of a finished experiment; a failure if it was run with other settings than are asked for now."""
-    found: Row = json.loads((run / ROW_FILE).read_text(encoding="utf-8"))
+    found = read_row(run)
     if found.get("settings", settings) == settings:  # rows of earlier versions do not say
         return {**found, "note": row["note"]}  # of the same settings, in the words of now
     problem = "holds this experiment with other settings; choose another --output, or remove that folder to run it anew"
@@ -217,7 +230,7 @@ def _cavga(experiment: Experiment, data: Path, run: Path, output: Path) -> dict[
     category = experiment.config().data.category  # a normal class is taken from the run itself
     metrics = evaluate(run, data, category=category, without=[output / name for name in without]).metrics
     metrics["provenance"]["without"] = without  # below OUTPUT: the row is read elsewhere
-    log = [json.loads(line) for line in (run / LOG_FILE).read_text(encoding="utf-8").splitlines()]
+    log = [parse_json(line, dict) for line in (run / LOG_FILE).read_bytes().splitlines()]
     losses = {key: value for key, value in log[-1].items() if isinstance(value, float)}
     fell = rate_fell(metrics["provenance"]["variant"], len(log))
     converged = None if fell else has_converged([line["total"] for line in log])

@@ -3,16 +3,18 @@
 It lies beside the model, whose own files and checksums stay as they are, and is good for these weights only.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from cavga.atomic_files import atomic_write
 from cavga.calibration.thresholds import Calibration
 from cavga.errors import ModelFileError
-from cavga.runs.model_json import checksum_matches, with_checksum
+from cavga.runs.model_json import ThresholdEntry, checksum_matches, read_run_file, with_checksum
+from cavga.structured_files import StructureError, as_schema, parse_json
 
 CALIBRATION_FILE = "calibration.json"
 NEW_THRESHOLDS_KEY = "new_thresholds"  # of a description whose thresholds are not the training's: their source
@@ -61,27 +63,40 @@ def load_thresholds(model: Path, weights_sha256: str) -> StoredCalibration | Non
     Raises ModelFileError if the file is damaged or belongs to a model of other weights than `weights_sha256`.
     """
     path = calibration_path(model)
-    if not path.is_file():
+    if not path.exists():
         return None
     remedy = f"`cavga calibrate {model} GOOD_PHOTOS` writes it again, `cavga calibrate {model} --reset` removes it"
     try:
-        # As bytes: json refuses what is no UTF-8 with a ValueError too.
-        document = json.loads(path.read_bytes())
+        document = parse_json(read_run_file(path), dict)
         if not checksum_matches(document):
             raise ModelFileError(f"{path} was changed after it was written (its sha256 differs): {remedy}")
-        version = document["format_version"]
+        version = as_schema(document, _Stored).format_version
         if version != FORMAT_VERSION:
             raise ModelFileError(f"{path} has format version {version}, expected {FORMAT_VERSION}: {remedy}")
         content = {key: value for key, value in document.items() if key not in ("format_version", "sha256")}
         calibration = Calibration.from_dict(content["calibration"])
         thresholds = StoredCalibration(**{**content, "calibration": calibration})
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        if isinstance(error, ModelFileError):
-            raise
-        raise ModelFileError(f"{path} is no file of `cavga calibrate`: {remedy}") from None
+    except (StructureError, TypeError) as error:  # TypeError: entries that are not known
+        raise ModelFileError(f"{path} is no file of `cavga calibrate` ({error}): {remedy}") from None
     if thresholds.weights_sha256 != weights_sha256:
         raise ModelFileError(f"{path} belongs to another model (its weights_sha256 differs): {remedy}")
     return thresholds
+
+
+class _Photographs(msgspec.Struct):
+    count: int
+    folder: str
+    sha256s: list[str]
+
+
+class _Stored(msgspec.Struct):
+    format_version: int
+    calibration: ThresholdEntry
+    weights_sha256: str
+    photographs: _Photographs
+    replaces: dict[str, Any]
+    date: str
+    cavga: str
 
 
 def calibration_in_force(model: Path, description: Mapping[str, Any]) -> Calibration:

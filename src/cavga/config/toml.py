@@ -1,20 +1,21 @@
 """Configurations as TOML files."""
 
-import tomllib
 from pathlib import Path
 from typing import Any
 
 from cavga.config.schema import SECTIONS, RunConfig, as_dict
-from cavga.errors import UsageError
+from cavga.errors import DataError, UsageError
+from cavga.regular_files import read_regular
+from cavga.structured_files import StructureError, parse_toml
 
 
 def read_toml(path: Path) -> tuple[str | None, dict[str, dict[str, Any]]]:
     """A configuration file: its preset, if it names one, and its overrides."""
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = parse_toml(read_regular(path))
     except FileNotFoundError:
         raise UsageError(f"no such configuration file: {path}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+    except (StructureError, DataError, OSError) as error:
         raise UsageError(f"{path} is not a readable TOML file: {error}") from None
     preset = content.pop("preset", None)
     if not isinstance(preset, str | None):

@@ -1,18 +1,19 @@
 """What `cavga evaluate` wrote, read back to be compared: metrics, predictions and pixel_counts.npz. No torch."""
 
 import io
-import json
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from cavga.atomic_files import atomic_write
 from cavga.errors import DataError
 from cavga.prediction.lines import PREDICTIONS_FILE, PredictionLine, damaged_line, read_predictions
+from cavga.regular_files import NotRegularError, read_regular
+from cavga.structured_files import StructureError, parse_arrays, parse_json
 
 PIXEL_COUNTS_FILE = "pixel_counts.npz"
 
@@ -44,12 +45,14 @@ def save_pixel_counts(path: Path, found: PixelCounts) -> None:
 def load_pixel_counts(path: Path) -> PixelCounts:
     """Read the counts; raises DataError where the file is not one that `save_pixel_counts` wrote."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            rows, counts, edges = (file[name] for name in ("rows", "counts", "edges"))
-            threshold = float(file["threshold"])
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        file = parse_arrays(read_regular(path))
+        rows, counts, edges = (file[name] for name in ("rows", "counts", "edges"))
+        threshold = float(file["threshold"])
+        kinds = [found.dtype.kind for found in (rows, counts, edges)]
+        is_ours = kinds == ["i", "i", "f"] and counts.shape == (*rows.shape, 2, len(edges) + 1)
+    except (OSError, ValueError, KeyError, TypeError, NotRegularError) as error:
         raise _damaged(path) from error
-    if counts.shape != (len(rows), 2, len(edges) + 1):
+    if not is_ours or (rows < 0).any():
         raise _damaged(path)
     return PixelCounts(rows, counts.astype(np.int64), edges, None if np.isnan(threshold) else threshold)
 
@@ -59,6 +62,16 @@ def _damaged(path: Path) -> DataError:
 
 
 METRICS_FILE = "metrics.json"
+
+
+class _PixelMetrics(msgspec.Struct):
+    resolution: Any
+
+
+class _Metrics(msgspec.Struct):
+    """What is read again of metrics.json."""
+
+    pixel: _PixelMetrics
 
 
 @dataclass(frozen=True)
@@ -124,9 +137,8 @@ def _pixels(folder: Path, num_lines: int) -> tuple[PixelCounts | None, Any, str]
     if not file.is_file():
         return None, None, f"{file} does not exist: no masks, or evaluated by an older version (evaluate again)"
     try:
-        metrics = json.loads((folder / METRICS_FILE).read_text(encoding="utf-8"))
-        resolution = metrics["pixel"]["resolution"]
-    except (OSError, ValueError, KeyError, TypeError):
+        resolution = parse_json(read_regular(folder / METRICS_FILE), _Metrics).pixel.resolution
+    except (OSError, StructureError, NotRegularError):
         return None, None, f"{folder / METRICS_FILE} does not say at which size the pixels were counted"
     counts = load_pixel_counts(file)
     if len(counts.rows) and int(counts.rows.max()) >= num_lines:

@@ -21,6 +21,7 @@ from cavga.errors import CavgaError, ModelFileError, UsageError, unknown_name
 from cavga.export.bundle_files import CHECK, INSTALL_BAT, INSTALL_SH, README
 from cavga.inference.detector import AnomalyDetector
 from cavga.inference.engine import ExportedEngine
+from cavga.inference.exported_files import export_report_path
 from cavga.runs.model_json import ONNX_FILE, load_description
 
 SUMS_FILE = "SHA256SUMS"
@@ -89,6 +90,8 @@ def make_bundle(model: Path, output: Path, *, platform: str, python: str) -> Bun
         wheels = folder / "wheels"
         wheels.mkdir(parents=True)
         shutil.copyfile(exported, folder / ONNX_FILE)
+        if export_report_path(exported).is_file():
+            shutil.copyfile(export_report_path(exported), export_report_path(folder / ONNX_FILE))
         if is_calibrated := calibration_path(model).is_file():
             shutil.copyfile(calibration_path(model), calibration_path(folder / ONNX_FILE))
         _collect(_own_wheel(Path(scratch)), wheels, platform, python)
@@ -104,7 +107,7 @@ def make_bundle(model: Path, output: Path, *, platform: str, python: str) -> Bun
 def exported_file(model: Path) -> Path:
     """The exported graph that `model` is or holds, after it was loaded once; raises ModelFileError."""
     path = model if model.suffix.lower() == ".onnx" else model / ONNX_FILE
-    if not path.is_file():
+    if not path.exists():
         if path != model:
             load_description(model)  # says what is wrong with what is no run folder
         raise ModelFileError(f"{path}: no such model; `cavga export` writes one")

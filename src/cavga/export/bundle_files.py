@@ -14,9 +14,9 @@ INSTALL_SH = """\
 set -eu
 cd "$(dirname "$0")"
 python=${PYTHON:-$(command -v python@PYTHON@ || command -v python3 || echo python@PYTHON@)}
-"$python" check.py
-"$python" -m venv .venv
-.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-index --find-links wheels cavga
+"$python" -I check.py
+"$python" -I -m venv --clear .venv
+.venv/bin/python -I -m pip install --quiet --disable-pip-version-check --no-index --find-links wheels cavga
 echo "installed: .venv/bin/cavga predict model.onnx PHOTOGRAPHS --output results"
 """
 
@@ -26,29 +26,72 @@ rem Makes .venv here and installs cavga into it from wheels.
 setlocal
 cd /d "%~dp0"
 if not defined PYTHON set "PYTHON=py -@PYTHON@"
-%PYTHON% check.py || exit /b 1
-%PYTHON% -m venv .venv || exit /b 1
+%PYTHON% -I check.py || exit /b 1
+%PYTHON% -I -m venv --clear .venv || exit /b 1
 set PIP_DISABLE_PIP_VERSION_CHECK=1
-.venv\\Scripts\\python -m pip install --quiet --no-index --find-links wheels cavga || exit /b 1
+.venv\\Scripts\\python -I -m pip install --quiet --no-index --find-links wheels cavga || exit /b 1
 echo installed: .venv\\Scripts\\cavga predict model.onnx PHOTOGRAPHS --output results
 """
 
 CHECK = '''\
-"""Is this the Python that the bundle is for, and is every file as it was packed?"""
+"""Is this the Python that the bundle is for, and does the folder hold what was packed and nothing else?"""
 
-import hashlib
-import pathlib
 import sys
 
-here = pathlib.Path(__file__).resolve().parent
+if not sys.flags.isolated:  # a file beside this one would be run in the place of a module of Python
+    sys.exit("start this as: python -I check.py")
+
+import hashlib
+import os
+import re
+import stat
+
+here = os.path.dirname(os.path.abspath(__file__))
 found = "%d.%d" % sys.version_info[:2]
 if found != "@PYTHON@":
     sys.exit("this bundle is for Python @PYTHON@ and this is %s: set PYTHON to the command that starts it" % found)
-for line in (here / "SHA256SUMS").read_text(encoding="utf-8").splitlines():
-    expected, name = line.split("  ", 1)
-    path = here / name
-    if not path.is_file():
+
+
+def is_link(path):
+    return os.path.islink(path) or bool(getattr(os.lstat(path), "st_reparse_tag", 0))
+
+
+def packed():
+    """Name -> sha256 of each file."""
+    path = os.path.join(here, "SHA256SUMS")
+    if is_link(path) or not stat.S_ISREG(os.lstat(path).st_mode):
+        sys.exit("SHA256SUMS is no plain file: copy the bundle again")
+    with open(path, encoding="utf-8", errors="replace") as file:
+        lines = [re.fullmatch("([0-9a-f]{64})  (.+)", line) for line in file.read().splitlines()]
+    if not lines or None in lines:
+        sys.exit("SHA256SUMS was changed after it was packed: copy the bundle again")
+    return {line[2]: line[1] for line in lines}
+
+
+def walk(folder):
+    for name in sorted(os.listdir(os.path.join(here, folder))):
+        path = folder + name
+        if path == ".venv":  # of an earlier installation: it is made anew
+            continue
+        if os.path.isdir(os.path.join(here, path)) and not is_link(os.path.join(here, path)):
+            for inner in walk(path + "/"):
+                yield inner
+        else:
+            yield path
+
+
+sums = packed()
+for name in walk(""):
+    if name not in sums and name != "SHA256SUMS":
+        sys.exit("%s is not of this bundle: move it away" % ascii(name)[1:-1])
+for name in sums:
+    path = os.path.join(here, name)
+    if not os.path.lexists(path):
         sys.exit("%s is missing: copy the bundle again" % name)
-    if hashlib.sha256(path.read_bytes()).hexdigest() != expected:
+    if is_link(path) or not stat.S_ISREG(os.lstat(path).st_mode):
+        sys.exit("%s is no plain file: copy the bundle again" % name)
+    with open(path, "rb") as file:
+        content = file.read()
+    if hashlib.sha256(content).hexdigest() != sums[name]:
         sys.exit("%s was changed after it was packed: copy the bundle again" % name)
 '''

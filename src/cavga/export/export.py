@@ -1,6 +1,7 @@
 """`cavga export`: a run folder -> one file for another runtime, checked on real photographs before it is kept."""
 
 import json
+import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,14 +17,16 @@ from cavga.export.writers import WRITERS, Exportable
 from cavga.images.decode import read_image
 from cavga.images.tiling import Tiling
 from cavga.inference.detector import AnomalyDetector
+from cavga.inference.exported_files import export_report_path
 from cavga.inference.exported_formats import FORMATS
 from cavga.inference.graph import InferenceGraph
-from cavga.inference.load_exported import export_report_path, exported_hashes, load_exported
+from cavga.inference.load_exported import files_of
 from cavga.inference.torch_engine import TorchEngine
 from cavga.runs.model_json import (
     DATA_FILE,
     MANIFEST_FILE,
     TRAINING_FOLDER,
+    read_run_file,
 )
 
 NUM_CHECKED = 7  # photographs that the export is checked on
@@ -69,13 +72,14 @@ def export_run(
     with tempfile.TemporaryDirectory(prefix="cavga-") as scratch:
         draft = Path(scratch) / target.name
         WRITERS[format](draft, Exportable(engine.graph, description, precision, measured))
-        check = check_parity(engine, load_exported(draft, "cpu"), photographs, description["calibration"])
+        files = files_of(draft)  # ours: no seal and no permission are asked for
+        check = check_parity(engine, FORMATS[format].engine(files, "cpu"), photographs, description["calibration"])
         if precision == "fp32":
             check.require_equality()
         for file in sorted(Path(scratch).iterdir(), key=lambda file: file == draft):  # the named one last
             atomic_write(target.with_name(file.name), file.read_bytes())
     report = {"format": format, "precision": precision, "check": check.as_dict(),
-              "weights_sha256": description["weights_sha256"], **exported_hashes(target)}  # fmt: skip
+              "weights_sha256": description["weights_sha256"], **files.hashes()}  # fmt: skip
     atomic_write(export_report_path(target), (json.dumps(report, indent=2) + "\n").encode())
     return Exported(target, format, precision, check, description)
 
@@ -83,7 +87,7 @@ def export_run(
 def _data_folder(run: Path, data: Path | None) -> Path:
     """Where the run's photographs are."""
     noted = run / TRAINING_FOLDER / DATA_FILE
-    folder = data or (Path(noted.read_text(encoding="utf-8").strip()) if noted.is_file() else None)
+    folder = data or (Path(os.fsdecode(read_run_file(noted)).strip()) if noted.exists() else None)
     if folder is None or not folder.is_dir():
         raise DataError(
             f"the photographs that {run} was trained on are needed to check the export, and are not at {folder}: "

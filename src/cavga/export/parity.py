@@ -42,7 +42,7 @@ class ExportCheck:
     def require_equality(self) -> None:
         """Raise ExportError if a difference is above TOLERANCE or a decision outside the band has changed."""
         largest = max(self.score_difference, self.map_difference)
-        if largest > TOLERANCE or self.decisions_changed or self.mask_pixels_changed:
+        if not largest <= TOLERANCE or self.decisions_changed or self.mask_pixels_changed:
             raise ExportError(
                 f"the exported graph does not say what the model says: scores differ by {self.score_difference:.1e} "
                 f"and maps by {self.map_difference:.1e} of their thresholds ({TOLERANCE:.0e} is allowed), "

@@ -13,6 +13,7 @@ from cavga.arrays import Photograph
 from cavga.errors import MissingExtraError
 from cavga.export.trace import onnx_model, torch_program
 from cavga.inference.graph import InferenceGraph
+from cavga.inference.seal import sealed_onnx, sealed_xml
 from cavga.runs.model_json import METADATA_KEY, ONNX_FILE
 
 
@@ -37,7 +38,7 @@ def _as_onnx(model: Exportable) -> onnx.ModelProto:
 
 def write_onnx(path: Path, model: Exportable) -> None:
     """One ONNX file."""
-    onnx.save(_as_onnx(model), path)
+    path.write_bytes(sealed_onnx(_as_onnx(model).SerializeToString()))
 
 
 def write_openvino(path: Path, model: Exportable) -> None:
@@ -53,6 +54,7 @@ def write_openvino(path: Path, model: Exportable) -> None:
         converted = openvino.convert_model(Path(scratch) / ONNX_FILE)
     converted.set_rt_info(json.dumps(model.description, sort_keys=True), [METADATA_KEY])
     openvino.save_model(converted, path, compress_to_fp16=False)
+    path.write_bytes(sealed_xml(path.read_bytes(), path.with_suffix(".bin").read_bytes()))
 
 
 def write_torch(path: Path, model: Exportable) -> None:

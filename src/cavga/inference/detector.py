@@ -27,9 +27,11 @@ from cavga.inference.engine import Engine
 from cavga.inference.exported_formats import LISTED_SUFFIXES, format_of
 from cavga.inference.load_exported import load_exported
 from cavga.inference.prepare import DecodedImage, FailedImage, prepare, read, too_large
+from cavga.regular_files import is_file, is_folder
 from cavga.runs.model_json import ONNX_FILE, load_description
 
 Source = Array | str | Path
+AHEAD = 3 * BATCH_SIZE - 1  # images: one batch is scored while two are decoded
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,38 +64,51 @@ class Prediction:
 class AnomalyDetector:
     """Scores photographs with a trained model."""
 
+    _source: "_Source | None" = None
+
     def __init__(self, engine: Engine, description: dict[str, Any], tiling: Tiling | None = None) -> None:
         self.engine, self.description = engine, description
         self.tiling = tiling or tiling_of(description, engine.image_size)
 
     @classmethod
-    def load(cls, model: str | Path, *, device: str = "auto") -> "AnomalyDetector":
+    def load(cls, model: str | Path, *, device: str = "auto", runs_code: bool = False) -> "AnomalyDetector":
         """The model of a run folder or of an exported file, with the thresholds of `cavga calibrate` if there are any.
 
         A run's exported graph is used where there is one, and PyTorch where there is a GPU or no exported graph.
-        Raises ModelFileError if the model or its calibration.json is missing, damaged or not one of ours,
-        MissingExtraError if it takes torch and there is none.
+        A `.pt2` file, which can run any program when it is read, is refused without `runs_code`. A detector that was
+        loaded can be pickled: it is then read again from where it came from. Raises ModelFileError if the model or its
+        calibration.json is missing, damaged or not one of ours, MissingExtraError if it takes torch and there is none.
         """
-        return _with_new_thresholds(cls.load_as_trained(model, device=device), Path(model))
+        detector = cls.load_as_trained(model, device=device, runs_code=runs_code)
+        return _with_new_thresholds(detector, Path(model))
 
     @classmethod
-    def load_as_trained(cls, model: str | Path, *, device: str = "auto") -> "AnomalyDetector":
+    def load_as_trained(cls, model: str | Path, *, device: str = "auto", runs_code: bool = False) -> "AnomalyDetector":
         """As `load`, with the model's own thresholds: those of its training, or that it was exported with."""
         path = Path(model)
         if device not in DEVICES:
             raise unknown_name("device", device, DEVICES)
+        source = _Source(path.absolute(), device, runs_code=runs_code)
         if format_of(path) is not None:
-            return _exported(path, device)
-        if path.is_file():
+            return _loaded(_exported(path, device, runs_code=runs_code), source)
+        if is_file(path):
             raise ModelFileError(f"expected a run folder or an exported {LISTED_SUFFIXES} file, found {path}")
-        if (path / ONNX_FILE).is_file() and not _may_use_gpu(device):
-            return _exported_of_run(path, device)
-        return _run_in_torch(path, device)
+        if (path / ONNX_FILE).exists() and not _may_use_gpu(device):
+            return _loaded(_exported_of_run(path, device), source)
+        return _loaded(_run_in_torch(path, device), source)
 
     @classmethod
     def load_in_torch(cls, run: str | Path, *, device: str = "auto") -> "AnomalyDetector":
         """As `load`, a run folder in PyTorch: for a GPU, and for what an exported graph does not hold."""
-        return _with_new_thresholds(_run_in_torch(Path(run), device), Path(run))
+        source = _Source(Path(run).absolute(), device, in_torch=True)
+        return _with_new_thresholds(_loaded(_run_in_torch(Path(run), device), source), Path(run))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled as the place it was loaded from; thresholds and description are those of now."""
+        if self._source is None:
+            raise UsageError("this detector was not loaded from a file, so it cannot be pickled: save it as a run")
+        state = {"description": self.description, "tiling": self.tiling}
+        return _load_again, (self._source, self.image_threshold, self.pixel_threshold), state
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -108,14 +123,15 @@ class AnomalyDetector:
     def pixel_threshold(self) -> float:
         return self.engine.pixel_threshold
 
-    def predict(self, images: Iterable[Source] | Source) -> Iterator[Prediction]:
+    def predict(self, images: Iterable[Source] | Source, *, ahead: int = AHEAD) -> Iterator[Prediction]:
         """One prediction per image, in order.
 
         Takes uint8 arrays (height, width, 3) in RGB, paths, a folder (searched recursively), or any
-        iterable of them, and holds no more than a few batches of it. An image that cannot be read raises
-        DataError and ends the iteration: for folders of which that may be so take `results`, which goes on.
+        iterable of them, and holds no more than a few batches of it: `ahead` as for `results`. An image that cannot
+        be read raises DataError and ends the iteration: for folders of which that may be so take `results`, which goes
+        on.
         """
-        for result in self.results(images):
+        for result in self.results(images, ahead=ahead):
             if isinstance(result, FailedImage):
                 raise DataError(result.error)
             yield result
@@ -137,25 +153,32 @@ class AnomalyDetector:
             raise DataError(ready.error)
         return explain(ready.photograph)
 
-    def results(self, images: Iterable[Source] | Source) -> Iterator[Prediction | FailedImage]:
-        """As `predict`, with a FailedImage (`error`, `path`) in the place of an image that cannot be read."""
+    def results(self, images: Iterable[Source] | Source, *, ahead: int = AHEAD) -> Iterator[Prediction | FailedImage]:
+        """As `predict`, with a FailedImage (`error`, `path`) in the place of an image that cannot be read.
+
+        `ahead` is how many images are taken before the result of an earlier one is given, so that they can be decoded
+        meanwhile and scored together. For a camera take 0: then a frame is scored before the next one is asked for.
+        """
+        if ahead < 0:
+            raise UsageError(f"ahead: expected a number of images from 0 on, got {ahead}")
         sources = _flatten(images)
         if self.tiling.tile is not None:
-            yield from self._results_of_tiles(sources)
+            yield from self._results_of_tiles(sources, ahead=min(ahead, 1))
             return
         batch: list[DecodedImage | FailedImage] = []
         ready = partial(prepare, engine=self.engine, tiling=self.tiling)
-        for item in prefetch(sources, ready, most=2 * BATCH_SIZE):
+        batch_size = min(BATCH_SIZE, ahead + 1)
+        for item in prefetch(sources, ready, most=ahead + 1 - batch_size):
             batch.append(item)
-            if len(batch) == BATCH_SIZE:
+            if len(batch) == batch_size:
                 yield from self._score(batch)
                 batch = []
         yield from self._score(batch)
 
-    def _results_of_tiles(self, sources: Iterable[Array | Path]) -> Iterator[Prediction | FailedImage]:
+    def _results_of_tiles(self, sources: Iterable[Array | Path], *, ahead: int) -> Iterator[Prediction | FailedImage]:
         """One photograph after the other, the next one decoded meanwhile: large ones do not fit in dozens."""
         with ThreadPoolExecutor(NUM_DECODE_THREADS) as pool:
-            for item in prefetch(sources, partial(read, tiling=self.tiling), most=1):
+            for item in prefetch(sources, partial(read, tiling=self.tiling), most=ahead):
                 if isinstance(item, FailedImage):
                     yield item
                     continue
@@ -164,7 +187,7 @@ class AnomalyDetector:
                 except MemoryError:
                     yield too_large(item)
 
-    def _score_tiles(self, photograph: DecodedImage, pool: ThreadPoolExecutor) -> Prediction:
+    def _score_tiles(self, photograph: DecodedImage, pool: ThreadPoolExecutor) -> Prediction | FailedImage:
         """Cut, resize and score a batch of tiles at a time; the map grows as they come."""
         started = time.perf_counter()
         layout, scores = self.tiling.layout(photograph.size), []
@@ -173,10 +196,12 @@ class AnomalyDetector:
             tiles = self.tiling.tiles(photograph.photograph)
             while batch := list(islice(tiles, BATCH_SIZE)):
                 scored = self.engine.score(list(pool.map(self.engine.resize, batch)))
-                scores.append(float(scored.scores.max()))
+                scores.append(float(scored.scores.max()))  # of NaN and a number that is NaN
                 yield from scored.maps
 
         anomaly_map = layout.stitch(maps())
+        if not _is_finite(np.array(scores), anomaly_map):
+            return _not_finite(photograph)
         mask, score, threshold = layout.mask(anomaly_map, self.pixel_threshold), max(scores), self.image_threshold
         milliseconds = (time.perf_counter() - started) * 1000 + photograph.milliseconds
         is_anomalous, size, path = score >= threshold, photograph.size, photograph.path
@@ -203,6 +228,10 @@ class AnomalyDetector:
                 anomaly_map = layout.stitch([anomaly_map])
                 mask = layout.mask(anomaly_map, self.pixel_threshold)
             score = float(scored.scores[position])
+            position += 1
+            if not _is_finite(score, anomaly_map):
+                yield _not_finite(item)
+                continue
             yield Prediction(
                 score=score,
                 threshold=threshold,
@@ -214,11 +243,47 @@ class AnomalyDetector:
                 path=item.path,
                 remarks=item.remarks,
             )
-            position += 1
 
 
-def _exported(path: Path, device: str) -> AnomalyDetector:
-    engine = load_exported(path, device)
+@dataclass(frozen=True)
+class _Source:
+    """Where a detector was loaded from, and how."""
+
+    path: Path
+    device: str
+    in_torch: bool = False
+    runs_code: bool = False
+
+
+def _loaded(detector: AnomalyDetector, source: _Source) -> AnomalyDetector:
+    detector._source = source
+    return detector
+
+
+def _load_again(source: _Source, image_threshold: float, pixel_threshold: float) -> AnomalyDetector:
+    """A detector that was pickled, from where it came from."""
+    if source.in_torch:
+        detector = AnomalyDetector.load_in_torch(source.path, device=source.device)
+    else:
+        detector = AnomalyDetector.load_as_trained(source.path, device=source.device, runs_code=source.runs_code)
+    detector.engine.image_threshold, detector.engine.pixel_threshold = image_threshold, pixel_threshold
+    return detector
+
+
+def _is_finite(score: Any, anomaly_map: NDArray[np.float32]) -> bool:
+    return bool(np.isfinite(score).all() and np.isfinite(anomaly_map).all())
+
+
+def _not_finite(image: DecodedImage) -> FailedImage:
+    name = "an array" if image.path is None else image.path
+    return FailedImage(
+        f"{name}: the model gives a score or a map that is no finite number; export it again, or as fp32",
+        image.path,
+    )
+
+
+def _exported(path: Path, device: str, *, runs_code: bool = False) -> AnomalyDetector:
+    engine = load_exported(path, device, runs_code=runs_code)
     return AnomalyDetector(engine, engine.description)
 
 
@@ -273,9 +338,9 @@ def _flatten(images: Iterable[Source] | Source) -> Iterator[Array | Path]:
     for item in images:
         if isinstance(item, np.ndarray):
             yield item
-        elif not isinstance(item, str | Path):
+        elif not isinstance(item, str | Path) or not str(item):
             raise _not_an_image(item)
-        elif Path(item).is_dir():
+        elif is_folder(Path(item)):
             yield from images_in(Path(item))
         else:
             yield Path(item)
@@ -284,5 +349,5 @@ def _flatten(images: Iterable[Source] | Source) -> Iterator[Array | Path]:
 def _not_an_image(item: object) -> UsageError:
     return UsageError(
         f"expected uint8 arrays of shape (height, width, 3), paths, a folder, or an iterable of them; "
-        f"got {type(item).__name__}"
+        f"got {'an empty text' if item == '' else type(item).__name__}"
     )

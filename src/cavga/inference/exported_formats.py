@@ -10,24 +10,25 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from cavga.inference.engine import ExportedEngine
+    from cavga.inference.exported_files import ExportedFiles
 
 
-def _onnx(path: Path, device: str) -> "ExportedEngine":
+def _onnx(files: "ExportedFiles", device: str) -> "ExportedEngine":
     from cavga.inference.onnx_engine import OnnxEngine
 
-    return OnnxEngine(path, device)
+    return OnnxEngine(files, device)
 
 
-def _openvino(path: Path, _device: str) -> "ExportedEngine":
+def _openvino(files: "ExportedFiles", _device: str) -> "ExportedEngine":
     from cavga.inference.openvino_engine import OpenvinoEngine
 
-    return OpenvinoEngine(path)
+    return OpenvinoEngine(files)
 
 
-def _torch(path: Path, _device: str) -> "ExportedEngine":
+def _torch(files: "ExportedFiles", _device: str) -> "ExportedEngine":
     from cavga.inference.torch_export_engine import ProgramEngine
 
-    return ProgramEngine(path)
+    return ProgramEngine(files)
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,11 @@ class ExportFormat:
 
     suffix: str
     precisions: tuple[str, ...]
-    engine: Callable[[Path, str], "ExportedEngine"]
+    engine: Callable[["ExportedFiles", str], "ExportedEngine"]
     """Of a file and a device."""
     runs_on_gpu: bool = False
+    runs_code: bool = False
+    """Whether reading a file can run a program that was put into it."""
     companion: str | None = None
     """The suffix of a second file beside it, without which it is nothing."""
     title: str = ""
@@ -48,7 +51,7 @@ class ExportFormat:
 FORMATS = {
     "onnx": ExportFormat(".onnx", ("fp32", "fp16", "int8"), _onnx, runs_on_gpu=True),
     "openvino": ExportFormat(".xml", ("fp32", "int8"), _openvino, companion=".bin", title="an OpenVINO model"),
-    "torch": ExportFormat(".pt2", ("fp32",), _torch),
+    "torch": ExportFormat(".pt2", ("fp32",), _torch, runs_code=True),
 }
 PRECISIONS = tuple(dict.fromkeys(precision for found in FORMATS.values() for precision in found.precisions))
 *_FIRST, _LAST = (found.suffix for found in FORMATS.values())

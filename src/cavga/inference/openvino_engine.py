@@ -1,15 +1,12 @@
 """Run an exported graph in OpenVINO. No torch."""
 
-import json
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
-
 import numpy as np
+from numpy.typing import NDArray
 
 from cavga.errors import MissingExtraError, ModelFileError
-from cavga.inference.engine import EngineOutput, ExportedEngine, ResizedPhotograph
-from cavga.runs.model_json import METADATA_KEY, check_version
+from cavga.inference.engine import EngineOutput, ExportedEngine, description_of
+from cavga.inference.exported_files import ExportedFiles
+from cavga.runs.model_json import METADATA_KEY
 
 
 class OpenvinoEngine(ExportedEngine):
@@ -18,24 +15,23 @@ class OpenvinoEngine(ExportedEngine):
     OpenVINO knows no inputs with defaults: the thresholds are set here, on raw scores and maps.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, files: ExportedFiles) -> None:
         try:
             import openvino
         except ModuleNotFoundError:
-            raise MissingExtraError(f"{path} needs openvino: pip install 'cavga[openvino]'") from None
-        try:
-            model = openvino.Core().read_model(path)
-            description: dict[str, Any] = json.loads(model.get_rt_info([METADATA_KEY]).astype(str))
-            check_version(description, path)
-        except (RuntimeError, ValueError, KeyError) as error:
-            reason = str(error).strip().splitlines()[-1]
-            raise ModelFileError(f"{path} is no OpenVINO model that `cavga export` wrote: {reason}") from None
+            raise MissingExtraError(f"{files.path} needs openvino: pip install 'cavga[openvino]'") from None
         # Its default on processors that have bf16 is bf16, and sums of squares need their digits.
         settings = {"INFERENCE_PRECISION_HINT": "f32"}
-        self._compiled = openvino.compile_model(model, "CPU", settings)
-        super().__init__(description)
+        try:
+            model = openvino.Core().read_model(model=files.content, weights=files.companion)
+            stated = model.get_rt_info([METADATA_KEY]).astype(str)
+            self._compiled = openvino.compile_model(model, "CPU", settings)
+        except Exception as error:  # RuntimeError, and what its Python side lets through
+            reason = next(iter(str(error).strip().splitlines()[::-1]), type(error).__name__)
+            raise ModelFileError(f"{files.path} is no OpenVINO model that `cavga export` wrote: {reason}") from None
+        super().__init__(files.path, description_of(stated, files.path, "an OpenVINO model"))
 
-    def score(self, photographs: Sequence[ResizedPhotograph]) -> EngineOutput:
-        result = self._compiled({"photographs": np.stack(photographs)})
+    def _run(self, photographs: NDArray[np.uint8]) -> EngineOutput:
+        result = self._compiled({"photographs": photographs})
         scores, maps = (np.array(result[name]) for name in ("score", "anomaly_map"))
         return EngineOutput(scores, maps, maps >= np.float32(self.pixel_threshold))

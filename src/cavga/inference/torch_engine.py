@@ -1,6 +1,8 @@
 """Run a model in PyTorch, on the processor or a GPU."""
 
+import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +24,17 @@ from cavga.model.build import add_prior, build_parts
 from cavga.runs.checkpoint import load_model
 from cavga.shapes import Images
 
+# Threads stay in the parent when a process is forked, and the child would wait for them without end.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=partial(torch.set_num_threads, 1))
+
 
 class TorchEngine:
     """A scoring graph on a device."""
 
     def __init__(self, graph: ScoringGraph, device: torch.device) -> None:
         self.graph, self.device = graph.to(device).eval(), device
+        self._loaded_in = os.getpid()
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -53,6 +60,10 @@ class TorchEngine:
         return resized(photograph, self.image_size)
 
     def score(self, photographs: Sequence[ResizedPhotograph]) -> EngineOutput:
+        """As `Engine.score`; raises UsageError on a GPU in a process that was forked after loading."""
+        if self.device.type == "cuda" and os.getpid() != self._loaded_in:
+            raise UsageError("this detector was loaded onto a GPU before the process was forked: start the process by "
+                             "multiprocessing's spawn, and load it there")  # fmt: skip
         with torch.inference_mode(), exact_float32():
             output = self.graph.score_images(self._images(photographs))
         return EngineOutput(*(value.cpu().numpy() for value in (output.score, output.anomaly_map, output.mask)))
@@ -86,7 +97,8 @@ def make_graph(config: RunConfig, tensors: dict[str, Tensor]) -> InferenceGraph:
     """The inference graph with weights and thresholds from `tensors`."""
     bias = "projection.bias" if config.model.latent_shape == "vector" else "bias"
     mu_channels = tensors[f"model.mu_head.{bias}"].numel()
-    model = build_parts(config.model, image_size=config.data.image_size, mu_channels=mu_channels)
+    with torch.random.fork_rng(devices=[]):  # weights are drawn, and then replaced: the caller's numbers stay
+        model = build_parts(config.model, image_size=config.data.image_size, mu_channels=mu_channels)
     add_prior(model, tensors, "model.prior.")
     graph = graph_of(model, config)
     missing, unexpected = graph.load_state_dict(tensors, strict=False)

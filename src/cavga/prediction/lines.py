@@ -4,14 +4,17 @@
 """
 
 import json
-import math
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+import msgspec
 
 from cavga.errors import DataError
 from cavga.images.regions import Region
+from cavga.regular_files import open_regular
+from cavga.structured_files import MAX_BYTES, Finite, StructureError, as_schema, parse_json
 
 PREDICTIONS_FILE = "predictions.jsonl"  # of `cavga predict` and of `cavga evaluate`, in their output folder
 
@@ -73,12 +76,14 @@ def read_predictions(path: Path, needed: Collection[str] = ("score",)) -> Iterat
     for number, entry in enumerate(json_lines(path), start=1):
         if entry is None or not all(name in entry for name in needed):
             raise damaged_line(path, number, f"with {' and '.join(needed)}" if needed else "")
-        wrong = next((name for name, is_valid in _FIELDS.items() if not is_valid(entry.get(name))), None)
-        if wrong is not None or ("path" in needed and not entry["path"]):
-            name = wrong or "path"
-            raise damaged_line(path, number, f"with {_EXPECTED[name]} as {name}, not {entry[name]!r}")
-        known = {name: entry[name] for name in _FIELDS if entry.get(name) is not None}
-        known |= {name: float(known[name]) for name in _NUMBERS if name in known}
+        try:
+            found = msgspec.structs.asdict(as_schema(entry, _Entry))
+            wrong = "path" if "path" in needed and not found["path"] else None
+        except StructureError as error:
+            wrong = error.place.removeprefix("$.")
+        if wrong is not None:
+            raise damaged_line(path, number, f"with {_EXPECTED[wrong]} as {wrong}, not {entry[wrong]!r}")
+        known = {name: value for name, value in found.items() if value is not None}
         more = {name: value for name, value in entry.items() if name not in _FIELDS}
         yield PredictionLine(**{"path": "", **known}, more=more)
 
@@ -91,13 +96,12 @@ def damaged_line(path: Path, number: int, expected: str = "") -> DataError:
 
 def json_lines(path: Path) -> Iterator[dict[str, Any] | None]:
     """What stands in each line of a file; None where it is no JSON object."""
-    with path.open("rb") as file:
-        for line in file:
+    with open_regular(path) as file:
+        while line := file.readline(MAX_BYTES + 1):
             try:
-                entry = json.loads(line)
-            except ValueError:  # also of bytes that are no text
-                entry = None
-            yield entry if isinstance(entry, dict) else None
+                yield parse_json(line, dict)
+            except StructureError:
+                yield None
 
 
 def jsonl(lines: Iterable[Mapping[str, Any]]) -> bytes:
@@ -111,28 +115,22 @@ def as_json(item: Mapping[str, Any]) -> bytes:
     return json.dumps(item, ensure_ascii=False, allow_nan=False).encode(errors="backslashreplace")
 
 
-def _is_number(value: Any) -> bool:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return value is None or (is_number and math.isfinite(value))
+class _Entry(msgspec.Struct):
+    """What a line always says, in its order."""
+
+    path: str | None = None
+    score: Finite | None = None
+    threshold: Finite | None = None
+    is_anomalous: bool | None = None
+    label: Literal[0, 1] | None = None
+    error: str | None = None
+    milliseconds: Finite | None = None
 
 
-def _is_text(value: Any) -> bool:
-    return value is None or isinstance(value, str)
-
-
-_FIELDS: dict[str, Callable[[Any], bool]] = {  # what a line always says, in its order
-    "path": _is_text,
-    "score": _is_number,
-    "threshold": _is_number,
-    "is_anomalous": lambda value: value is None or isinstance(value, bool),
-    "label": lambda value: value is None or value in (0, 1),
-    "error": _is_text,
-    "milliseconds": _is_number,
-}
-_NUMBERS = ("score", "threshold", "milliseconds")
+_FIELDS = _Entry.__struct_fields__
 _EXPECTED = {
     **dict.fromkeys(("path", "error"), "text"),
-    **dict.fromkeys(_NUMBERS, "a finite number"),
+    **dict.fromkeys(("score", "threshold", "milliseconds"), "a finite number"),
     "is_anomalous": "true, false or null",
     "label": "0, 1 or null",
 }

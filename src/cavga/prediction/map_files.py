@@ -2,11 +2,10 @@
 
 import io
 import json
-import math
-import os
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -15,10 +14,10 @@ from PIL.TiffImagePlugin import IMAGEDESCRIPTION
 from cavga.arrays import AnomalyMap
 from cavga.atomic_files import atomic_write
 from cavga.errors import DataError, UsageError
-from cavga.images.decode import load_image, read_bytes
+from cavga.images.decode import ImageFileError, load_image, read_bytes
 from cavga.inference.detector import AnomalyDetector
-from cavga.regular_files import open_regular
 from cavga.rendering.scale import LOG_ODDS_REACH, MapScale, has_log_odds, has_natural_scale
+from cavga.structured_files import Finite, StructureError, parse_array, parse_json
 
 MAP_SUFFIXES = (".npy", ".tif", ".tiff", ".png")  # compared in lower case
 CONTENT = "anomaly map"  # says in the tag ImageDescription that it is ours
@@ -102,22 +101,9 @@ def read_map(path: Path) -> AnomalyMap:
 
 def _read_array(path: Path) -> NDArray[Any]:
     try:
-        with open_regular(path) as file:
-            return np.asarray(_load_array(file))
-    except (OSError, ValueError, EOFError) as error:
+        return parse_array(read_bytes(path))
+    except (ImageFileError, StructureError) as error:
         raise DataError(f"{path}: expected a NumPy array of numbers (.npy), this cannot be read as one") from error
-
-
-def _load_array(file: BinaryIO) -> NDArray[Any]:
-    """The array of a .npy file, whose header may not ask for more than the file holds."""
-    version = np.lib.format.read_magic(file)
-    header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = header(file)
-    num_bytes = math.prod(shape) * dtype.itemsize
-    if file.seek(0, os.SEEK_END) < num_bytes:
-        raise ValueError("the file is shorter than its header says")
-    file.seek(0)
-    return np.lib.format.read_array(file, allow_pickle=False)
 
 
 def _read_picture(path: Path) -> NDArray[Any]:
@@ -133,12 +119,18 @@ def _read_picture(path: Path) -> NDArray[Any]:
     return values if scale is None else values_of(values, scale)
 
 
+class _StatedScale(msgspec.Struct):
+    content: str
+    minimum: Finite
+    maximum: Finite
+    threshold: Finite
+
+
 def _scale_in(description: str) -> MapScale | None:
     """The scale that `save_map` stated, None where it is not one."""
     try:
-        stated = json.loads(description)
-        if stated["content"] != CONTENT:
-            return None
-        return MapScale(float(stated["threshold"]), (float(stated["maximum"]) - float(stated["minimum"])) / 2)
-    except (ValueError, KeyError, TypeError):
+        stated = parse_json(description, _StatedScale)
+    except StructureError:
         return None
+    is_ours = stated.content == CONTENT and stated.minimum < stated.maximum
+    return MapScale(stated.threshold, (stated.maximum - stated.minimum) / 2) if is_ours else None

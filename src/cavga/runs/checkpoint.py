@@ -10,13 +10,24 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+import msgspec
+from safetensors.torch import load, save
 from torch import Tensor, optim
 
 from cavga.atomic_files import atomic_write
 from cavga.errors import ModelFileError
-from cavga.runs.model_json import MODEL_FILE, WEIGHTS_FILE, load_description, save_description
+from cavga.runs.model_json import (
+    MODEL_FILE,
+    WEIGHTS_FILE,
+    checksum_matches,
+    load_description,
+    read_run_file,
+    save_description,
+    with_checksum,
+)
+from cavga.structured_files import Document, StructureError, parse_json
+
+TENSORS_SUM = "tensors_sha256"
 
 
 def save_model(run: Path, tensors: Mapping[str, Tensor], description: Mapping[str, Any]) -> None:
@@ -30,26 +41,52 @@ def load_model(run: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read the weights and model.json of a run folder, checked; raises ModelFileError."""
     description = load_description(run)
     weights = run / WEIGHTS_FILE
-    if not weights.is_file():
-        raise ModelFileError(f"{weights} is missing: {run} is not a whole run folder")
-    if hashlib.sha256(weights.read_bytes()).hexdigest() != description["weights_sha256"]:
+    content = read_run_file(weights)
+    if hashlib.sha256(content).hexdigest() != description["weights_sha256"]:
         raise ModelFileError(f"{weights} is damaged: its sha256 is not the one in {MODEL_FILE}; train again")
-    return load_tensors(weights)[0], description
+    return _tensors_in(content, weights), description
 
 
-def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
-    """Write tensors and a JSON record as one file, whole or not at all."""
-    atomic_write(path, _serialise(tensors, {"record": json.dumps(metadata)}))
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> None:
+    """Write tensors and a JSON record as one file, whole or not at all, with the sha256 of both in the record."""
+    document = with_checksum({**record, TENSORS_SUM: _hash(tensors)})
+    atomic_write(path, _serialise(tensors, {"record": json.dumps(parse_json(document, dict))}))
 
 
-def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The inverse of `save_tensors`; raises ModelFileError."""
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], Document]:
+    """The inverse of `save_tensors`; the record of a file that others wrote is empty. Raises ModelFileError."""
+    content = read_run_file(path)
+    tensors = _tensors_in(content, path)
     try:
-        with safe_open(path, framework="pt") as file:
-            record = (file.metadata() or {}).get("record", "{}")
-            return {key: file.get_tensor(key) for key in file.keys()}, json.loads(record)  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
+        header = parse_json(content[8 : 8 + int.from_bytes(content[:8], "little")], _Header)
+        record = parse_json(header.metadata.get("record", "{}"), dict)
+    except StructureError as error:
         raise ModelFileError(f"{path} cannot be read as safetensors: {error}") from None
+    is_summed = TENSORS_SUM in record or "sha256" in record  # a state of an earlier version has neither
+    if is_summed and not (checksum_matches(record) and record.get(TENSORS_SUM) == _hash(tensors)):
+        raise ModelFileError(f"{path} is damaged: its content is not that of its sha256; copy it or write it anew")
+    return tensors, record
+
+
+class _Header(msgspec.Struct):
+    metadata: dict[str, str] = msgspec.field(default_factory=dict, name="__metadata__")
+
+
+def _tensors_in(content: bytes, path: Path) -> dict[str, Tensor]:
+    try:
+        return load(content)
+    except Exception as error:  # SafetensorError, and what torch says of shapes that cannot be
+        raise ModelFileError(f"{path} cannot be read as safetensors: {error}") from None
+
+
+def _hash(tensors: Mapping[str, Tensor]) -> str:
+    """One sha256 for names, shapes and values."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        values = tensors[name].detach().cpu().contiguous().numpy()
+        digest.update(f"{name} {values.dtype} {values.shape} ".encode())
+        digest.update(values.tobytes())
+    return digest.hexdigest()
 
 
 def flatten_optimizer(optimizer: optim.Optimizer, prefix: str) -> dict[str, Tensor]:

@@ -4,11 +4,15 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
 
 from cavga.atomic_files import atomic_write
 from cavga.data.manifest import read_manifest_hashes, sha256_of
 from cavga.errors import ModelFileError
+from cavga.regular_files import NotRegularError, read_regular
+from cavga.structured_files import Document, Finite, StructureError, as_schema, parse_json
 
 FORMAT_VERSION = 1
 WEIGHTS_FILE = "model.safetensors"
@@ -19,6 +23,7 @@ TRAINING_FOLDER = "training"
 LOG_FILE = "log.jsonl"
 DATA_FILE = "data_folder"  # in the training folder: where the photographs were when the run was trained
 MANIFEST_FILE = "manifest.csv"
+PositiveInt = Annotated[int, msgspec.Meta(ge=1)]
 METADATA_KEY = "cavga"  # of an exported file, under which its description stands as JSON
 
 
@@ -36,34 +41,106 @@ def with_checksum(document: Mapping[str, Any]) -> bytes:
 def checksum_matches(document: Mapping[str, Any]) -> bool:
     """Whether a document that was read still says what its sha256 is of."""
     content = {key: value for key, value in document.items() if key != "sha256"}
-    return document.get("sha256") == _document_hash(content)
+    try:
+        return document.get("sha256") == _document_hash(content)
+    except RecursionError:  # writing goes less deep than reading
+        return False
 
 
 def load_description(run: Path) -> dict[str, Any]:
     """Read and check model.json; raises ModelFileError."""
     path = run / MODEL_FILE
-    if not path.is_file():
+    if not path.exists():
         what = "no such model" if not run.exists() else f"not a run folder (it has no {MODEL_FILE})"
         raise ModelFileError(f"{run}: {what}; `cavga train` writes one")
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        is_intact = checksum_matches(document)
-        del document["sha256"]
+        document = parse_json(read_run_file(path), dict)
         check_version(document, path)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        if isinstance(error, ModelFileError):
-            raise
-        raise ModelFileError(f"{path} is not a model description written by cavga") from None
+        is_intact = checksum_matches(document)
+    except StructureError as error:
+        raise ModelFileError(f"{path} is not a model description written by cavga: {error}") from None
     if not is_intact:
         raise ModelFileError(f"{path} was changed after it was written (its sha256 differs); train again")
+    del document["sha256"]
+    try:
+        return checked_description(document, path)
+    except StructureError as error:
+        raise ModelFileError(f"{path} is not a model description written by cavga: {error}") from None
+
+
+def checked_description(document: Document, path: Path) -> Document:
+    """A model's description as it was read, once it has what every one has; raises StructureError, ModelFileError."""
+    check_version(document, path)
+    as_schema(document, _Description)
     return document
 
 
 def check_version(description: Mapping[str, Any], path: Path) -> None:
-    """Raise ModelFileError if a model's description has another format than this cavga reads, KeyError without one."""
-    version = description["format_version"]
+    """Raise ModelFileError if a description has another format than this cavga reads, StructureError without one."""
+    version = as_schema(description, _Versioned).format_version
     if version != FORMAT_VERSION:
         raise ModelFileError(f"{path} has format version {version}; this cavga reads version {FORMAT_VERSION}")
+
+
+class _Versioned(msgspec.Struct):
+    format_version: int
+
+
+class ThresholdEntry(msgspec.Struct):
+    """What a `calibration` has had since the first version."""
+
+    threshold_rule: str
+    num_images: int
+    num_folds: int
+    false_alarm_rate: Finite
+    promised_false_alarm_rate: Finite | None
+    mask_false_alarm_rate: Finite
+    image_threshold: Finite
+    pixel_threshold: Finite
+    score_min: Finite
+    score_max: Finite
+    image_score: str = "map"
+    scores: list[Finite] = []
+
+
+class _Mask(msgspec.Struct):
+    png: str
+    sha256: str
+
+
+class _Region(msgspec.Struct):
+    rectangle: tuple[int, int, int, int]
+    mask: _Mask | None = None
+
+
+class _Preprocessing(msgspec.Struct):
+    image_size: tuple[PositiveInt, PositiveInt]
+    tile: PositiveInt | None = None
+    roi: _Region | None = None
+
+
+class _Description(msgspec.Struct):
+    """What the description of a model has had since the first version."""
+
+    variant: str
+    preset: str
+    preprocessing: _Preprocessing
+    calibration: ThresholdEntry
+    config: dict[str, Any]
+    provenance: dict[str, Any]
+    weights_sha256: str
+
+
+def read_run_file(path: Path) -> bytes:
+    """A file of a run that has to be there; raises ModelFileError."""
+    try:
+        return read_regular(path)
+    except FileNotFoundError:
+        raise ModelFileError(f"{path} is missing: {path.parent} is not a whole run folder") from None
+    except NotRegularError as error:
+        raise ModelFileError(str(error)) from None
+    except OSError as error:
+        raise ModelFileError(f"{path} cannot be read: {error.strerror}; check the path and its rights") from None
 
 
 def _document_hash(document: Mapping[str, Any]) -> str:

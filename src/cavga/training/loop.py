@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -21,13 +22,14 @@ from torch import Tensor, nn, optim
 from cavga.atomic_files import atomic_write
 from cavga.config.schema import LossConfig, RunConfig, epochs_of
 from cavga.data.dataset import TrainingImages, augment, epoch_batches, image_batch
-from cavga.errors import ResumeError, TrainingError
+from cavga.errors import ModelFileError, ResumeError, TrainingError
 from cavga.losses import discriminator_loss, generator_loss, kl_divergence, reconstruction_loss
 from cavga.model.cavga import Cavga
 from cavga.model.discriminator import Discriminator, input_size_for
-from cavga.runs.checkpoint import flatten_optimizer, load_tensors, restore_optimizer, save_tensors
+from cavga.runs.checkpoint import TENSORS_SUM, flatten_optimizer, load_tensors, restore_optimizer, save_tensors
 from cavga.runs.model_json import LOG_FILE, TRAINING_FOLDER
 from cavga.shapes import Images, Labels, ScoreMap
+from cavga.structured_files import StructureError, as_schema
 from cavga.synthetic.crops import SyntheticImages, synthetic_batch
 from cavga.training.log import EpochRecord, StepLosses, collapse_warnings, count_calls
 from cavga.training.objectives import self_supervised, unsupervised, weakly_supervised
@@ -253,10 +255,21 @@ def _save(networks: Networks, path: Path, fingerprint: str, lines: list[dict[str
     save_tensors(path, tensors, {"fingerprint": fingerprint, "log": lines})
 
 
+class _State(msgspec.Struct):
+    fingerprint: str
+    log: list[dict[str, Any]]
+
+
 def _restore(networks: Networks, state_path: Path, fingerprint: str) -> list[dict[str, Any]]:
     """Load the last checkpoint into the networks; returns the log lines up to it."""
-    tensors, record = load_tensors(state_path)
-    if record["fingerprint"] != fingerprint:
+    tensors, stored = load_tensors(state_path)
+    try:
+        record = as_schema(stored, _State)
+    except StructureError as error:
+        raise ModelFileError(f"{state_path} is damaged ({error}): start a new run without --resume") from None
+    if TENSORS_SUM not in stored:
+        logger.warning("%s is of an earlier version and carries no sum, so damage cannot be seen", state_path)
+    if record.fingerprint != fingerprint:
         raise ResumeError(
             f"{state_path.parent.parent} was started with other images or settings, so it cannot go on: "
             "use the same ones, or start a new run without --resume"
@@ -265,4 +278,4 @@ def _restore(networks: Networks, state_path: Path, fingerprint: str) -> list[dic
         module.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
     restore_optimizer(networks.optimizer, tensors, "optimizer")
     restore_optimizer(networks.discriminator_optimizer, tensors, "discriminator_optimizer")
-    return list(record["log"])
+    return record.log

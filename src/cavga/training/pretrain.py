@@ -3,7 +3,6 @@
 The networks of d-u are trained with L + L_adv by the loop that trains everything else.
 """
 
-import json
 import logging
 import shutil
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from cavga.images.tiling import Tiling
 from cavga.inference.torch_engine import choose_device
 from cavga.model.build import build
 from cavga.runs.model_json import LOG_FILE, TRAINING_FOLDER
+from cavga.structured_files import parse_json
 from cavga.training.gan_weights import write_gan_weights
 from cavga.training.inputs import TrainingData, read_usable
 from cavga.training.loop import Networks, Progress, make_networks
@@ -115,7 +115,7 @@ def _finish(
     """Write the weights and the log; returns what the weights' file says of their origin."""
     settings, num_images = config.training, len(inputs.train)
     lines = (work / LOG_FILE).read_text(encoding="utf-8")
-    last = json.loads(lines.splitlines()[-1])
+    last = parse_json(lines.splitlines()[-1], dict)
     origin = {
         "data": inputs.catalog.root.name,
         "data_sha256": inputs.content_hash(),

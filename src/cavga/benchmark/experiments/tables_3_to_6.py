@@ -1,6 +1,5 @@
 """The paper's Tables 3 to 6: MVTec AD, mSTC and LAG with its four variants, and beside them what is not the paper's."""
 
-import json
 import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ from cavga.benchmark.baselines.index import LABELLED, ON_FEATURES, Baseline, in_
 from cavga.benchmark.experiments.experiment import TILE, Experiment, Overrides, merge
 from cavga.config.variant import VARIANTS
 from cavga.data.readers.published import MVTEC_AD_CATEGORIES, SHANGHAITECH_SCENES
+from cavga.structured_files import StructureError, parse_json
 
 WEAK, UNSUPERVISED = ("d-u", "r-u", "d-w", "r-w"), ("d-u", "r-u")
 NOT_THE_PAPER = "not the paper's settings"
@@ -98,7 +98,7 @@ def _has_layer4(weights: str | None) -> bool:
         start = file.read(8)
         size = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
         try:
-            names = json.loads(file.read(min(size, 1 << 24)))
-        except ValueError:  # a damaged file is named when an experiment reads it
+            names = parse_json(file.read(min(size, 1 << 24)), dict)
+        except StructureError:  # a damaged file is named when an experiment reads it
             return True
-    return not isinstance(names, dict) or "layer4.0.conv1.weight" in names
+    return "layer4.0.conv1.weight" in names

@@ -11,6 +11,8 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+import msgspec
+
 from cavga.atomic_files import atomic_write, refuse_file
 from cavga.benchmark.experiments.index import IMPROVEMENTS_FIGURE
 from cavga.benchmark.figures.files import command_line
@@ -18,7 +20,9 @@ from cavga.benchmark.tables.grids import Grid, Row, make_grids
 from cavga.benchmark.tables.html import STYLE, html_lines
 from cavga.benchmark.tables.reported import ReportedGrid, ReportedTable, load_reported
 from cavga.errors import DataError
+from cavga.regular_files import NotRegularError, read_regular
 from cavga.rendering.html import fault_list, hint, write_page
+from cavga.structured_files import StructureError, parse_json
 
 TITLE = "Figure 1 (ii): improvement over the best baseline"
 OURS, OURS_PREFIX = "CAVGA-D_u", "CAVGA-"
@@ -92,15 +96,19 @@ def best_baseline(values: Mapping[str, Mapping[str, float]], means: Mapping[str,
     return max(known, key=lambda name: known[name]) if known else None
 
 
+class _Rows(msgspec.Struct):
+    rows: list[dict[str, Any]]
+
+
 def _rows(path: Path) -> list[Row] | None:
     """The finished rows of a table's JSON, None where it is not there."""
     if not path.is_file():
         return None
     try:
-        rows: list[Row] = json.loads(path.read_text(encoding="utf-8"))["rows"]
-    except (ValueError, KeyError, TypeError):
+        rows = parse_json(read_regular(path), _Rows).rows
+    except (StructureError, NotRegularError):
         raise DataError(f"{path} is not what `cavga benchmark` writes: remove it, or write it anew") from None
-    return [row for row in rows if not row["error"]]
+    return [row for row in rows if not row.get("error")]
 
 
 def _of_table(reported: ReportedTable, rows: Sequence[Row]) -> Iterator[Improvement]:

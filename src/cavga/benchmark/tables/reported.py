@@ -5,7 +5,6 @@ They are from memory, checked against what the text and other papers repeat: no 
 
 import csv
 import io
-import json
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from cavga.errors import UsageError, unknown_name
+from cavga.structured_files import parse_json
 
 CSV_COLUMNS = ("table", "row", "column", "value")
 COUNTS = "count"  # the metric of Table 2
@@ -94,7 +94,7 @@ def load_reported(table: str, *, shaky: bool = False, given: Path | None = None)
 
 @cache
 def _content() -> dict[str, Any]:
-    return json.loads((files("cavga.benchmark.tables") / "reported.json").read_text(encoding="utf-8"))
+    return parse_json((files("cavga.benchmark.tables") / "reported.json").read_bytes(), dict)
 
 
 def _grid(entry: dict[str, Any], *, shaky: bool) -> ReportedGrid:

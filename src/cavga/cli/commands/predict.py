@@ -26,6 +26,10 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--coco", action="store_true", help="write the regions as a COCO file (coco.json)")
     parser.add_argument("--threshold", type=float, default=None, help="call images anomalous from this score on")
     parser.add_argument("--device", type=one_of("device", DEVICES), default="auto", metavar="|".join(DEVICES))
+    parser.add_argument(
+        "--allow-pt2-which-runs-code", action="store_true",
+        help="read a .pt2 file, which can run any program that was put into it: only for one that you made yourself",
+    )  # fmt: skip
     parser.set_defaults(run=run)
 
 
@@ -36,7 +40,7 @@ def run(args: argparse.Namespace) -> Outcome:
 
     check_prediction(args.images, args.output, args.threshold)
 
-    detector = AnomalyDetector.load(args.model, device=args.device)
+    detector = AnomalyDetector.load(args.model, device=args.device, runs_code=args.allow_pt2_which_runs_code)
     summary = predict_to_folder(
         detector,
         args.images,

@@ -20,6 +20,7 @@ from cavga.data.readers.unpack import logged, unpack
 from cavga.data.records import ANOMALOUS, NORMAL, Catalog, ImageRecord
 from cavga.errors import DataError, MissingExtraError, UsageError, unknown_name
 from cavga.images.walk import IMAGE_SUFFIXES, subfolders
+from cavga.structured_files import StructureError, map_array
 
 # Paper: "every 5th frame of the video from each scene"; counting from the first frame of each clip is ours.
 STRIDE = 5
@@ -207,10 +208,10 @@ def _mask_folder(root: Path, clip: str, labels: NDArray[np.bool_]) -> Path | Non
 def _array(path: Path) -> NDArray[Any]:
     """A .npy file, mapped and not loaded: a clip's pixel masks take up to 385 MB."""
     try:
-        values = np.load(path, mmap_mode="r", allow_pickle=False)
+        values = map_array(path)
     except FileNotFoundError as error:
         raise DataError(f"{path}: is missing, so the clip has no labels; unpack the set again") from error
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, StructureError) as error:
         raise DataError(f"{path}: not a .npy file that can be read ({error}); unpack it again") from error
     if values.dtype.kind not in "bui":
         raise DataError(f"{path}: holds {values.dtype}, expected whole numbers 0 and 1; unpack it again")
