@@ -67,11 +67,12 @@ def small_config(preset: str = "recommended", variant: str = "r-u", **training):
 @contextmanager
 def without_shape_checks() -> Iterator[None]:
     """The checks of tensor shapes under pytest cannot be traced; outside of tests there are none."""
+    before = jaxtyping.config.jaxtyping_disable  # one such block can stand inside another
     jaxtyping.config.update("jaxtyping_disable", True)
     try:
         yield
     finally:
-        jaxtyping.config.update("jaxtyping_disable", False)
+        jaxtyping.config.update("jaxtyping_disable", before)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,9 +1,10 @@
+import errno
 import os
 from pathlib import Path
 
 import pytest
 
-from cavga.atomic_files import atomic_write, atomic_writer
+from cavga.atomic_files import atomic_write, atomic_writer, refuse_unwritable
 from cavga.errors import CavgaError
 
 
@@ -97,3 +98,18 @@ def test_a_disk_that_fills_up_on_the_way_is_named_and_another_files_error_is_its
     with pytest.raises(FileNotFoundError, match="elsewhere"), atomic_writer(tmp_path / "lines.jsonl"):
         (tmp_path / "elsewhere").read_bytes()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_to_is_refused_before_work_is_done(tmp_path, monkeypatch):
+    refuse_unwritable(tmp_path / "new/folder")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "file").touch()
+    with pytest.raises(CavgaError, match="cannot write into"):
+        refuse_unwritable(tmp_path / "file/folder")
+
+    def refused(*_arguments, **_named):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Path, "open", refused)
+    with pytest.raises(CavgaError, match="Read-only file system"):
+        refuse_unwritable(tmp_path)

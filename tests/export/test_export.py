@@ -241,8 +241,9 @@ def test_a_program_in_a_pt2_file_does_not_run(tmp_path, capsys):
     model = tmp_path / "model.pt2"
     with zipfile.ZipFile(model, "w") as archive:
         archive.writestr("model/data.pkl", pickle.dumps(Touching(tmp_path / "ran")))
-    for arguments in (("predict", model, tmp_path, "--output", tmp_path / "o"), ("profile", model, tmp_path),
-                      ("evaluate", model, tmp_path, "--output", tmp_path / "o")):  # fmt: skip
+    photographs = save_image(tmp_path / "photographs/0.png", photograph(1)).parent
+    for arguments in (("predict", model, photographs, "--output", tmp_path / "o"), ("profile", model, photographs),
+                      ("evaluate", model, photographs, "--output", tmp_path / "o")):  # fmt: skip
         code, _, err = run_command(capsys, *arguments)
         assert (code, len(err.splitlines())) == (1, 1)
         assert "can run any program" in err
@@ -269,6 +270,7 @@ def test_an_export_that_gives_no_numbers_is_not_written(run):
     reference, _ = load_run(run, "cpu")
 
     class Silent:
+        image_size = reference.image_size
         image_threshold, pixel_threshold = reference.image_threshold, reference.pixel_threshold
         resize = reference.resize
 

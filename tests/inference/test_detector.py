@@ -1,11 +1,17 @@
+import os
+import pickle
+import random
 import shutil
+import signal
+import time
 
 import numpy as np
 import pytest
 
 import cavga
 from cavga.errors import DataError, ModelFileError, UsageError
-from tests.conftest import small_config, texture
+from cavga.inference.engine import EngineOutput
+from tests.conftest import GOLDEN, small_config, texture
 
 
 @pytest.fixture(scope="module")
@@ -143,3 +149,141 @@ def test_class_attention_takes_a_path_or_an_array_and_needs_a_classifier(categor
         normal, anomalous = detector.class_attention(source)
         assert normal.shape == anomalous.shape == (32, 32)
         assert 0 <= min(normal.min(), anomalous.min()) <= max(normal.max(), anomalous.max()) <= 1
+
+
+class Broken:
+    """An engine whose second photograph of a batch, and only that, has no number as `field`."""
+
+    image_size = (32, 32)
+    image_threshold = pixel_threshold = 1.0
+
+    def __init__(self, field, value):
+        self.field, self.value = field, value
+
+    def resize(self, photograph):
+        return photograph[:32, :32]
+
+    def score(self, photographs):
+        scores, maps = np.zeros(len(photographs), np.float32), np.zeros((len(photographs), 32, 32), np.float32)
+        {"score": scores, "map": maps}[self.field][1:2] = self.value
+        return EngineOutput(scores, maps, maps >= 1)
+
+
+@pytest.mark.parametrize("field", ["score", "map"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_what_is_no_finite_number_is_an_error_and_never_normal(field, value):
+    detector = cavga.AnomalyDetector(Broken(field, value), {})
+    first, second, third = detector.results(photographs(3))
+    assert isinstance(first, cavga.Prediction)
+    assert isinstance(third, cavga.Prediction)
+    assert "no finite number" in second.error
+    with pytest.raises(DataError, match="no finite number"):
+        list(detector.predict(photographs(3)))
+
+
+def test_a_detector_is_pickled_as_the_place_it_came_from(run_folder, exported_run):
+    for detector in (cavga.AnomalyDetector.load_in_torch(run_folder, device="cpu"),
+                     cavga.AnomalyDetector.load(exported_run, device="cpu"),
+                     cavga.AnomalyDetector.load(exported_run / "model.onnx")):  # fmt: skip
+        detector.engine.image_threshold = 0.5
+        content = pickle.dumps(detector)
+        assert len(content) < 20_000
+        again = pickle.loads(content)
+        one, other = next(detector.predict(photographs(1))), next(again.predict(photographs(1)))
+        assert (one.score, one.threshold, one.is_anomalous) == (other.score, other.threshold, other.is_anomalous)
+        assert again.description == detector.description
+    with pytest.raises(UsageError, match="cannot be pickled"):
+        pickle.dumps(cavga.AnomalyDetector(Broken("map", 0), {}))
+
+
+def test_names_that_no_file_system_takes(detector):
+    (failed,) = detector.results("a" * 300)
+    assert "a" * 300 in failed.error
+    for nothing in ("", [""]):
+        with pytest.raises(UsageError, match="an empty text"):
+            list(detector.results(nothing))
+
+
+@pytest.mark.parametrize("ahead", [0, 1, 5, 47])
+def test_so_many_images_are_taken_ahead_and_no_more(detector, ahead):
+    taken = 0
+
+    def camera():
+        nonlocal taken
+        for photograph in photographs(8):
+            for _ in range(10):
+                taken += 1
+                yield photograph
+
+    for given, _ in enumerate(detector.results(camera(), ahead=ahead), start=1):
+        assert taken <= given + ahead
+    assert given == taken == 80
+    with pytest.raises(UsageError, match="ahead"):
+        list(detector.results(photographs(1), ahead=-1))
+
+
+def in_forked_process(work):
+    """What `work` returns as its exit code in a child; the signal's number where it hangs and is killed."""
+    child = os.fork()
+    if child == 0:
+        code = 99
+        try:
+            code = work()
+        finally:
+            os._exit(code)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.05)
+    os.kill(child, signal.SIGKILL)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_forked_process_predicts_in_torch_and_does_not_hang(run_folder):
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        loaded = cavga.AnomalyDetector.load_in_torch(run_folder, device="cpu")
+        expected = next(loaded.predict(photographs(4))).score
+        torch.nn.functional.conv2d(torch.ones(4, 3, 64, 64), torch.ones(8, 3, 3, 3))  # starts the threads
+
+        def work():
+            anew = cavga.AnomalyDetector.load_in_torch(run_folder, device="cpu")
+            found = [next(one.predict(photographs(4))).score for one in (loaded, anew)]
+            return 0 if found == pytest.approx([expected] * 2, rel=1e-5) else 1
+
+        assert in_forked_process(work) == 0
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_forked_process_loads_an_exported_model_of_its_own(exported_run):
+    loaded = cavga.AnomalyDetector.load(exported_run, device="cpu")
+    next(loaded.predict(photographs(4)))
+
+    def work():
+        try:
+            next(loaded.predict(photographs(1)))
+        except UsageError as error:
+            next(cavga.AnomalyDetector.load(exported_run, device="cpu").predict(photographs(4)))
+            return 0 if "was loaded before the process was forked" in str(error) else 1
+        return 2
+
+    assert in_forked_process(work) == 0
+
+
+def test_loading_draws_no_random_numbers_of_the_caller():
+    import torch
+
+    cavga.AnomalyDetector.load_in_torch(GOLDEN, device="cpu")  # imports, some of which draw from Python's
+    states = [torch.get_rng_state().numpy().tobytes(), repr(np.random.get_state()), random.getstate()]
+    cavga.AnomalyDetector.load_in_torch(GOLDEN, device="cpu")
+    assert states == [torch.get_rng_state().numpy().tobytes(), repr(np.random.get_state()), random.getstate()]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from cavga.atomic_files import atomic_write, refuse_file
+from cavga.atomic_files import atomic_write, refuse_file, refuse_unwritable
 from cavga.calibration.stored import calibrated_on
 from cavga.config.variant import VARIANTS
 from cavga.data.catalog import load_like_run
@@ -97,6 +97,7 @@ def evaluate_detector(
     `used` maps the sha256 of images to leave out. `without` names the other runs
     whose images are among those, for metrics.json.
     """
+    refuse_unwritable(output)
     records, hashes, excluded = labelled_test_images(catalog, used)
     folder = tempfile.TemporaryDirectory(prefix="cavga-")
     with folder:

@@ -107,8 +107,8 @@ class AnomalyDetector:
         """Pickled as the place it was loaded from; thresholds and description are those of now."""
         if self._source is None:
             raise UsageError("this detector was not loaded from a file, so it cannot be pickled: save it as a run")
-        state = {"description": self.description, "tiling": self.tiling}
-        return _load_again, (self._source, self.image_threshold, self.pixel_threshold), state
+        thresholds = (self.image_threshold, self.pixel_threshold)
+        return _load_again, (self._source, *thresholds), {"description": self.description}
 
     @property
     def image_size(self) -> tuple[int, int]:
