@@ -340,10 +340,10 @@ def test_an_exported_file_is_scored_outside_cavga_as_the_document_says(exported_
         {"roi": {"rectangle": [10, 6, 85, 54], "mask": mask}} if kind != "tile" else {}
     )
     model = onnx.load(exported_model)
-    for item in model.metadata_props:
-        description = json.loads(item.value)
-        description["preprocessing"] |= fields
-        item.value = json.dumps(description)
+    stated = {item.key: item.value for item in model.metadata_props}
+    description = json.loads(stated["cavga"])
+    description["preprocessing"] |= fields
+    onnx.helper.set_model_props(model, {"cavga": json.dumps(description)})
     onnx.save(model, tmp_path / "model.onnx")
     photograph = np.random.default_rng(0).integers(0, 256, (70, 110, 3), dtype=np.uint8)
     photograph[40:52, 70:80] = 255
