@@ -1,8 +1,8 @@
 """JSON, TOML and arrays that come from outside: the one place that parses them, each against what it has to hold."""
 
 import io
-import math
 import json
+import math
 import re
 import sys
 import tomllib

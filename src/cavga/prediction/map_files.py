@@ -14,7 +14,8 @@ from PIL.TiffImagePlugin import IMAGEDESCRIPTION
 from cavga.arrays import AnomalyMap
 from cavga.atomic_files import atomic_write
 from cavga.errors import DataError, UsageError
-from cavga.images.decode import ImageFileError, load_image, read_bytes
+from cavga.images.decode import load_image, read_bytes
+from cavga.images.opening import ImageFileError
 from cavga.inference.detector import AnomalyDetector
 from cavga.rendering.scale import LOG_ODDS_REACH, MapScale, has_log_odds, has_natural_scale
 from cavga.structured_files import Finite, StructureError, parse_array, parse_json
