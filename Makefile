@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test coverage test-all test-base audit results clean
+.PHONY: help install demo test coverage test-all test-base test-faults audit results clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -47,9 +47,13 @@ audit: $(STAMP)  ## known weaknesses of what is installed; needs a network that 
 	.venv-audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
 	.venv-audit/bin/pip-audit --skip-editable --path "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
 
-results: $(STAMP)  ## write docs/results/ and docs/claims.md from the committed rows
+test-faults: $(STAMP)  ## damaged files, odd names, signals, full disks: about six minutes on two cores
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.faults
+
+results: $(STAMP)  ## write docs/results/, docs/claims.md and docs/reliability.md from the committed rows
 	$(BIN)/python -m docs.generate.results
 	$(BIN)/python -m docs.generate.claims
+	$(BIN)/python -m docs.generate.reliability
 
 clean:  ## remove what make created
 	rm -rf $(VENV) .venv-audit runs .pytest_cache .mypy_cache .ruff_cache

@@ -103,11 +103,12 @@ def test_every_documented_script_exists():
 
 
 def test_pages_of_figures_are_the_committed_rows():
-    from docs.generate import claims, results
+    from docs.generate import claims, reliability, results
 
     folder = ROOT / "docs/results"
     assert {path.stem: path.read_text(encoding="utf-8") for path in folder.glob("*.md")} == results.texts()
     assert (ROOT / "docs/claims.md").read_text(encoding="utf-8") == claims.text()
+    assert (ROOT / "docs/reliability.md").read_text(encoding="utf-8") == reliability.text()
 
 
 def test_tables_of_results_fit_a_screen():

@@ -1,0 +1,46 @@
+"""Attack the commands with damaged files, odd names, signals and full disks, and count what comes out.
+
+python -m benchmarks.faults                     # all of it; about six minutes on two cores
+python -m benchmarks.faults --short             # a part of each attack; under a minute
+python -m benchmarks.faults --only images       # some kinds
+python -m benchmarks.faults --keep              # and writes benchmarks/results/faults.jsonl
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.faults.attack import KINDS, attacks, try_all
+from benchmarks.result_files import write_result
+
+
+def main() -> int:
+    """Try, print, and with --keep write the file; returns 1 where there was a fault."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--short", action="store_true", help="a part of each attack")
+    parser.add_argument("--only", nargs="+", choices=tuple(KINDS), default=[], help="kinds of attack")
+    parser.add_argument("--keep", action="store_true", help="write benchmarks/results/faults.jsonl")
+    args = parser.parse_args()
+    if args.keep and (args.short or args.only):
+        parser.error("--keep is of all attacks: leave --short and --only out")
+    begun = time.monotonic()
+
+    def report(line: str) -> None:
+        print(f"{time.monotonic() - begun:5.0f} s  {line}", flush=True)
+
+    with tempfile.TemporaryDirectory(prefix="cavga-faults-") as folder:
+        found = try_all(Path(folder), attacks(args.only), is_short=args.short, report=report)
+    for row in found["rows"]:
+        for fault in row["faults"]:
+            print(f"{row['kind']}, {row['attack']}: {ascii(fault)[1:-1]}")
+    if args.keep:
+        write_result("faults", found)
+    tried, wrong = (sum(row[name] for row in found["rows"]) for name in ("tried", "wrong"))
+    print(f"{tried} tried, {wrong} faults")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
