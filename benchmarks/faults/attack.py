@@ -2,6 +2,7 @@
 
 import hashlib
 import platform
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +15,7 @@ from typing import Any
 from benchmarks.faults import disks, images, kills, models, names, situations, special_files, tables, writers
 from benchmarks.faults.launcher import Launcher
 from benchmarks.faults.pictures import save_category
-from benchmarks.faults.trials import LARGEST_PEAK, OUTCOMES, Bench, Trial, row_of
+from benchmarks.faults.trials import LARGEST_PEAK, OUTCOMES, WRONG, Bench, Trial, row_of
 
 Attack = Callable[[Bench], Iterator[Trial]]
 SEED = 19
@@ -74,11 +75,17 @@ def try_one(
         copy = Path(place) / "model"
         own = Path(place) / "work"
         own.mkdir()
-        import shutil
-
         shutil.copytree(run, copy)
         bench = Bench(launcher, own, data, copy, random, is_short)
-        return row_of(kind, name, KINDS[kind][name](bench))
+        return row_of(kind, name, _to_its_end(KINDS[kind][name](bench)))
+
+
+def _to_its_end(trials: Iterator[Trial]) -> Iterator[Trial]:
+    """The trials of an attack; where a file that it looks for is not there, or is not what it was, that is a fault."""
+    try:
+        yield from trials
+    except (OSError, ValueError, KeyError) as error:
+        yield Trial("what was left behind", WRONG, f"{type(error).__name__}: {error}")
 
 
 def content(rows: Sequence[dict[str, Any]], *, is_short: bool) -> dict[str, Any]:

@@ -131,7 +131,10 @@ class Launcher:
         assert self._process.stdout is not None
         self._process.stdin.write(f"{json.dumps(what)}\n")
         self._process.stdin.flush()
-        answer: dict[str, Any] = json.loads(self._process.stdout.readline())
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError("the process that starts commands has ended: what it said is above")
+        answer: dict[str, Any] = json.loads(line)
         return answer
 
 
