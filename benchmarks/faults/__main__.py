@@ -10,10 +10,13 @@ import argparse
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from benchmarks.faults.attack import KINDS, attacks, try_all
 from benchmarks.result_files import write_result
+from cavga.printable import printable
 
 
 def main() -> int:
@@ -27,14 +30,16 @@ def main() -> int:
         parser.error("--keep is of all attacks: leave --short and --only out")
     begun = time.monotonic()
 
-    def report(line: str) -> None:
-        print(f"{time.monotonic() - begun:5.0f} s  {line}", flush=True)
+    def report(row: Mapping[str, Any]) -> None:
+        seconds = time.monotonic() - begun
+        print(
+            f"{seconds:5.0f} s  {row['kind']}, {row['attack']}: {row['tried']} tried, {row['wrong']} faults", flush=True
+        )
+        for fault in row["faults"]:
+            print(f"         {printable(fault)}", flush=True)
 
     with tempfile.TemporaryDirectory(prefix="cavga-faults-") as folder:
         found = try_all(Path(folder), attacks(args.only), is_short=args.short, report=report)
-    for row in found["rows"]:
-        for fault in row["faults"]:
-            print(f"{row['kind']}, {row['attack']}: {ascii(fault)[1:-1]}")
     if args.keep:
         write_result("faults", found)
     tried, wrong = (sum(row[name] for row in found["rows"]) for name in ("tried", "wrong"))

@@ -42,7 +42,7 @@ def attacks(only: Sequence[str] = ()) -> list[tuple[str, str]]:
 
 
 def try_all(
-    folder: Path, chosen: Sequence[tuple[str, str]], *, is_short: bool, report: Callable[[str], None]
+    folder: Path, chosen: Sequence[tuple[str, str]], *, is_short: bool, report: Callable[[dict[str, Any]], None]
 ) -> dict[str, Any]:
     """Run attacks, each in a folder of its own, on a run that is trained first."""
     data = save_category(folder / "data")
@@ -57,7 +57,7 @@ def try_all(
             while waiting:
                 position, (kind, name) = waiting.pop(0)
                 row = try_one(kind, name, launcher, folder, data, folder / "run", is_short=is_short)
-                report(f"{kind}, {name}: {row['tried']} tried, {row['wrong']} wrong")
+                report(row)
                 rows.append((position, row))
             return rows
 
