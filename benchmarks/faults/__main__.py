@@ -32,9 +32,8 @@ def main() -> int:
 
     def report(row: Mapping[str, Any]) -> None:
         seconds = time.monotonic() - begun
-        print(
-            f"{seconds:5.0f} s  {row['kind']}, {row['attack']}: {row['tried']} tried, {row['wrong']} faults", flush=True
-        )
+        counts = f"{row['tried']} tried, {row['wrong']} faults"
+        print(f"{seconds:5.0f} s  {row['kind']}, {row['attack']}: {counts}", flush=True)
         for fault in row["faults"]:
             print(f"         {printable(fault)}", flush=True)
 

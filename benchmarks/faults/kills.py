@@ -26,7 +26,7 @@ def training(bench: Bench) -> Iterator[Trial]:
     whole = bench.cavga(*command, "--output", bench.folder / "whole")
     yield trial("training that is not stopped", whole)
     number = 0
-    for chain in range(bench.count(12, 1)):
+    for chain in range(bench.count(8, 1)):
         output = bench.folder / f"run{chain}"
         for _ in range(MOST_RESUMES):
             done, name = _stopped(bench, number, whole.seconds, *command, "--output", output, "--resume")
@@ -53,7 +53,7 @@ def predicting(bench: Bench) -> Iterator[Trial]:
     command = ("predict", bench.run, photographs, "--output", output, "--overlays", "--maps", "--coco")
     whole = bench.cavga(*command)
     yield trial("predicting that is not stopped", whole)
-    for number in range(bench.count(40, 4)):
+    for number in range(bench.count(32, 4)):
         done, name = _stopped(bench, number, whole.seconds, *command)
         yield _of_predictions(output, f"predict, {name}", done, len(list(photographs.iterdir())))
     last = bench.cavga(*command)
@@ -117,7 +117,7 @@ def exporting(bench: Bench) -> Iterator[Trial]:
     shutil.copytree(bench.run, run)
     whole = bench.cavga("export", run, "--data", bench.data)
     yield trial("exporting that is not stopped", whole)
-    for number in range(bench.count(12, 1)):
+    for number in range(bench.count(6, 1)):
         done, name = _stopped(bench, number, whole.seconds, "export", run, "--data", bench.data, least=0.3)
         yield _trial_of_kill(f"export, {name}", done)
         output = bench.folder / "out"
@@ -137,7 +137,7 @@ def _used(bench: Bench, run: Path, output: Path) -> Done:
 
 def starting(bench: Bench) -> Iterator[Trial]:
     """Real processes that are stopped while their libraries load: no ImportError in place of the end."""
-    for number in range(bench.count(24, 2)):
+    for number in range(bench.count(12, 2)):
         sent = (signal.SIGTERM, signal.SIGINT)[number % 2]
         out = bench.folder / "out"
         command = ("train", bench.data, "--output", out, "--variant", "d-u", "--weights", "none", "--image-size", 32)

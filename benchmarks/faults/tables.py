@@ -20,7 +20,7 @@ def manifests(bench: Bench) -> Iterator[Trial]:
     rows = "".join(f"img/{number:03d}.png,0,,train,part,,\n" for number in range(12))
     text = f"image,label,mask,split,category,group,defect_type\n{rows}"
     file = bench.folder / "m.csv"
-    for number in range(bench.count(120, 8)):
+    for number in range(bench.count(60, 8)):
         file.write_bytes(_mutated(bench, text.encode()))
         yield _read_or_refused(f"manifest {number}", bench, "check", file)
     for what, content, codes, says in _written_manifests(text):
@@ -56,7 +56,7 @@ def predictions(bench: Bench) -> Iterator[Trial]:
     line = json.loads(content.splitlines()[0])
     crafted = [json.dumps({**line, "score": value}).encode() for value in (None, "x", float("nan"), True, [], 1e400)]
     crafted += [b"[" * DEEP + b"]" * DEEP, b'{"score": ' + b"9" * LONG + b"}", b"null", b"{}", b"\xff\n", b"", b"[]"]
-    mutants = [_mutated(bench, content) for _ in range(bench.count(60, 5))]
+    mutants = [_mutated(bench, content) for _ in range(bench.count(30, 5))]
     for number, damaged in enumerate([*mutants, *(made + b"\n" + content for made in crafted), *crafted]):
         file.write_bytes(damaged)
         yield _read_or_refused(f"predictions.jsonl {number}", bench, "drift", file, "--against", bench.run)
@@ -111,7 +111,7 @@ def settings(bench: Bench) -> Iterator[Trial]:
         "a number for a table": b"training = 1\n",
         "huge": b"[model]\nlatent_channels = 1000000000\n",
     }
-    mutants = {f"mutant {number}": _mutated(bench, content) for number in range(bench.count(60, 4))}
+    mutants = {f"mutant {number}": _mutated(bench, content) for number in range(bench.count(30, 4))}
     empty = bench.folder / "nothing"  # so that what is read ends at the data
     empty.mkdir()
     for what, damaged in {**crafted, **mutants}.items():
@@ -123,7 +123,7 @@ def settings(bench: Bench) -> Iterator[Trial]:
 def scores_and_maps(bench: Bench) -> Iterator[Trial]:
     """Maps and scores that were made elsewhere, for `cavga evaluate --maps`."""
     names = [path.relative_to(bench.data / "test") for path in sorted((bench.data / "test").rglob("*.png"))]
-    for number in range(bench.count(40, 3)):
+    for number in range(bench.count(20, 3)):
         folder = bench.folder / f"maps{number}"
         for position, name in enumerate(names):
             path = folder / name.with_suffix(".npy")
@@ -133,7 +133,7 @@ def scores_and_maps(bench: Bench) -> Iterator[Trial]:
         target.write_bytes(_array_file(bench, target.read_bytes(), number))
         yield _read_or_refused(f"map {number}", bench, "evaluate", "--maps", folder, bench.data)
     good = "image,score\n" + "".join(f"test/{name.as_posix()},{position}\n" for position, name in enumerate(names))
-    for number in range(bench.count(25, 3)):
+    for number in range(bench.count(12, 3)):
         (bench.folder / "s.csv").write_bytes(_mutated(bench, good.encode()))
         arguments = ("evaluate", "--maps", bench.folder / "maps0", "--scores", bench.folder / "s.csv", bench.data)
         yield _read_or_refused(f"scores {number}", bench, *arguments)
@@ -171,7 +171,7 @@ def published(bench: Bench) -> Iterator[Trial]:
     pictures = np.stack([part(number, side=28)[..., 0] for number in range(20)])
     images = struct.pack(">IIII", 0x803, 20, 28, 28) + pictures.tobytes()
     labels = struct.pack(">II", 0x801, 20) + bytes(number % 10 for number in range(20))
-    for number in range(bench.count(60, 4)):
+    for number in range(bench.count(30, 4)):
         for name, content in (("images-idx3-ubyte", images), ("labels-idx1-ubyte", labels)):
             for split in ("train", "t10k"):
                 damaged = _mutated(bench, content) if bench.random.random() < 0.5 else content
