@@ -51,7 +51,7 @@ def test_smoothing_keeps_the_mean_of_a_flat_map_and_spreads_a_point():
     assert spread[0, 4, 5] / spread[0, 4, 4] == pytest.approx(np.exp(-0.5), rel=1e-4)
 
 
-def test_attention_is_the_element_wise_grad_cam_at_the_offset_from_the_nearest_centre():
+def test_attention_is_the_gradient_times_the_offset_from_the_nearest_centre_and_no_grad_cam():
     prior = prior_of([[1.0, -2.0], [5.0, 5.0]], [2.0, 3.0])
     prior.cell_scales[0, 0] = 1.5
     mu = torch.randn(2, 2, 4, 4, generator=torch.Generator().manual_seed(0)) * 3
@@ -61,6 +61,11 @@ def test_attention_is_the_element_wise_grad_cam_at_the_offset_from_the_nearest_c
     score = -(offset.square().sum(dim=1) / prior.variances[nearest]).sum() / (2 * 1.5**2)
     cam = grad_cam(score, offset, weighting="elementwise")
     assert torch.allclose(prior.attention(mu), (cam / 2).exp(), atol=1e-5)
+    # Nothing but the energy, and not what the gradient gives at z itself.
+    assert torch.allclose(prior.attention(mu), (-(prior.local_energy(mu) / 1.5).square() / 2).exp(), atol=1e-5)
+    z = mu.clone().requires_grad_()
+    at_z = grad_cam(-(prior.local_energy(z) / 1.5).square().sum() / 2, z, weighting="elementwise")
+    assert not torch.allclose(prior.attention(mu), (at_z / 2).exp(), atol=0.1)
 
 
 def test_a_cell_near_the_border_counts_less_where_normal_images_vary_more_there():

@@ -136,7 +136,9 @@ class AggregatedPrior(nn.Module):
     def attention(self, mu: LatentMap) -> AttentionMap:
         """A = exp(-E / 2): E is the squared local energy in units of what it is on normal images.
 
-        Grad-CAM, with element-wise weights, of -E / 2 at z - c of the nearest centre c, in closed form.
+        That is an energy, not Grad-CAM. Grad-CAM weights the activation z with the gradient of -E / 2; this weights
+        z - c, the offset from the nearest centre c, with it, and that gives -E whatever the network (Euler, of a
+        square). For N(0, I), where c is 0, both are one: `cavga.attention.normality_cam`.
         """
         return energy_attention(-(self.local_energy(mu) / self.cell_scales[0, 0]).square(), 1)
 
