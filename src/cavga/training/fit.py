@@ -3,9 +3,10 @@
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from cavga.config.schema import RunConfig
-from cavga.data.dataset import TrainingImages
+from cavga.data.dataset import TrainingImages, image_batches
 from cavga.model.cavga import Cavga
 from cavga.training.fit_classifier import fit_classifier
 from cavga.training.fit_latent import fit_latent, fit_prior_variance
@@ -13,6 +14,26 @@ from cavga.training.fit_patch_classifier import choose_left_out, fit_patch_class
 from cavga.training.fit_prior import CrossFitEnergies, Folds, fit_aggregated_prior
 
 NUM_FOLDS = 5
+
+
+@torch.no_grad()
+def fit_decoder_statistics(model: Cavga, images: NDArray[np.uint8], *, device: torch.device) -> None:
+    """Set the decoder's batch norm to what it sees at test: mu of normal images, where the training saw samples of z.
+
+    The residual decodes mu. The spread of samples in its place would leave the reconstruction flat.
+    """
+    model.eval()
+    norms = [module for module in model.decoder.modules() if isinstance(module, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the mean of all batches
+        norm.train()
+    for batch in image_batches(images, device):
+        model.decoder(model.encode(batch).mu)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+        norm.eval()
 
 
 def fit_whitened(model: Cavga, images: TrainingImages, config: RunConfig, *, device: torch.device) -> None:

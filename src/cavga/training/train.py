@@ -32,7 +32,7 @@ from cavga.runs.map_unit import MAP_UNIT_KEY, map_unit
 from cavga.runs.model_json import MANIFEST_FILE, ONNX_FILE, TRAINING_FOLDER
 from cavga.synthetic.crops import SyntheticImages, synthesise_images
 from cavga.training.audit import check_training_images
-from cavga.training.fit import fit_classes, fit_prior
+from cavga.training.fit import fit_classes, fit_decoder_statistics, fit_prior
 from cavga.training.fit_latent import fit_latent
 from cavga.training.fit_prior import CrossFitEnergies
 from cavga.training.fit_thresholds import calibrate_graph, folds_of
@@ -168,6 +168,8 @@ def _fit(
         networks, _seen_by_the_loop(images, config), config, folder=run, fingerprint=start.fingerprint,
         resume=start.resume, on_step=on_step,
     )  # fmt: skip
+    if settings.image_score == "residual":
+        fit_decoder_statistics(model, images.normal, device=device)
     if settings.plan is TrainingPlan.WHITENED_AFTER:
         fit_latent(model, images.normal, settings, device=device)
     held_out = fit_prior(model, images, config, images.tiles_of(folds_of(inputs, config)), device=device)
