@@ -238,6 +238,7 @@ DETAILS: dict[str, dict[str, str]] = {
         "model.classifiers": "LOG_FLOOR",
         "model.prior": "SMALLEST_STD",
         "training.fit_classifier": "SMALLEST_STD",
+        "training.fit_latent": "CONSTANT SMALLEST_UNIT",
         "training.pca_filters": "SMALLEST_VARIANCE",
         "benchmark.baselines.advae": "SMALLEST_NORM",
         "benchmark.baselines.explanations": "SMALLEST",

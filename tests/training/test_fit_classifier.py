@@ -10,6 +10,7 @@ from cavga.inference.graph import enlarged, graph_of, map_score
 from cavga.model.build import build
 from cavga.model.classifiers import LOG_FLOOR, EnergyClassifier
 from cavga.training.fit import fit_whitened
+from cavga.training.fit_classifier import _minimise
 from tests.conftest import small_config, texture
 
 CPU = torch.device("cpu")
@@ -127,3 +128,25 @@ def test_a_classifier_that_learns_nothing_is_left_out_of_the_score_and_said(capl
         energy = map_score(enlarged(energies_of(graph, data.images).mean(dim=1), (32, 32)))
     mean, std = graph.model.classifier.image_scale[0]
     assert torch.allclose(joint, (energy - mean) / std, atol=1e-4)
+
+
+def test_the_map_of_bad_images_exceeds_that_of_normal_ones_by_what_q_changes_on_average():
+    data = images()
+    classifier = fitted(data).model.classifier
+    graph = fitted(data)
+    normal, bad = (classifier.features(energies_of(graph, part)) for part in (data.normal, data.anomalous))
+    means = [part.exp().mean(dim=0) for part in (normal, bad)]
+    slopes = classifier.weight / (classifier.reference + LOG_FLOOR)
+    expected = classifier.weight @ (means[1].log() - means[0].log())
+    assert (slopes @ (means[1] - means[0])).item() == pytest.approx(expected.item(), rel=1e-3)
+
+
+def test_a_channel_that_is_constant_on_normal_images_says_nothing():
+    torch.manual_seed(0)
+    classifier = EnergyClassifier(latent_channels=2)
+    normal = torch.randn(20, 4)
+    normal[:, 1] = -6.9 + 1e-6 * torch.randn(20)  # what float32 leaves of nothing
+    classifier.centre.copy_(normal.mean(dim=0))
+    unused = (torch.zeros(0, 1, 1), torch.zeros(0, 2, 1, 1))
+    _minimise(classifier, normal, normal[:3] + 9, unused, (1.0, 0.0), (1.0, 1.0))
+    assert (classifier.weight != 0).tolist() == [True, False, True, True]

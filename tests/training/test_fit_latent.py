@@ -3,7 +3,8 @@ import pytest
 import torch
 
 from cavga.model.build import build
-from cavga.training.fit_latent import EIGENVALUE_FLOOR, fit_latent, fit_prior_variance, whitening_of
+from cavga.model.latent import LatentHead
+from cavga.training.fit_latent import EIGENVALUE_FLOOR, _set_scales, fit_latent, fit_prior_variance, whitening_of
 from tests.conftest import small_config
 
 
@@ -65,3 +66,21 @@ def test_prior_variance_makes_every_position_as_surprising_as_any_other():
     with torch.no_grad():
         mean_map = model.anomaly_map(model.encode(batch)).mean(dim=0)
     assert torch.allclose(mean_map, torch.ones_like(mean_map), atol=1e-3)
+
+
+def test_a_constant_channel_is_a_direction_of_its_own():
+    # 6 channels that vary and 20 that do not, at the value that the logarithm has there.
+    maps, _ = correlated_maps()
+    maps = torch.cat([maps, torch.full((4, 20, 30, 30), -2.3025851)], dim=1)
+    whitening = whitened([maps])
+    constant = whitening.matrix[6:].abs()
+    assert torch.equal((constant > 0).sum(dim=1), torch.ones(20, dtype=torch.int64))
+    # Turned into each other they would add up to sqrt(20) times as much, to be taken away again.
+    assert whitening.bias[6:].abs().max() == pytest.approx(constant.max().item() * 2.3025851, rel=1e-4)
+
+
+def test_what_is_active_by_rounding_alone_has_no_unit():
+    head = LatentHead(channels=[3], strides=[8], stride=8, latent_channels=2, is_local=False, is_log=True)
+    features = torch.ones(1, 3, 4, 4) * torch.tensor([0.5, 1e-7, 1e-3]).view(1, 3, 1, 1)
+    _set_scales(head, iter([[features], [features]]))
+    assert head.scales[0].tolist() == pytest.approx([0.5, 1.0, 1e-3])

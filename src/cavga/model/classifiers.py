@@ -67,7 +67,8 @@ class EnergyClassifier(nn.Module):
         self.register_buffer("weight", torch.zeros(2 * latent_channels))
         self.register_buffer("centre", torch.zeros(2 * latent_channels))
         self.register_buffer("bias", torch.zeros(()))
-        # Mean energies of the normal training images: where the gradient of q is taken for its map.
+        # Energies between those of the normal and of the bad training images, where the gradient of q is taken for its
+        # map; in models of before, those of the normal ones.
         self.register_buffer("reference", torch.ones(2 * latent_channels))
         # Mean and standard deviation (columns) on normal images and patches, of the energy and of q (rows).
         self.register_buffer("image_scale", torch.tensor([[0.0, 1.0], [0.0, 1.0]]))
@@ -86,8 +87,11 @@ class EnergyClassifier(nn.Module):
         return torch.stack([-q / 2, q / 2], dim=1)
 
     def cam(self, squares: LatentMap) -> ScoreMap:
-        """The map of q: sum_k v_k z_k^2, with v the gradient of q for the energies at their normal means.
+        """The map of q: sum_k v_k z_k^2, with v the gradient of q for the energies at their reference.
 
+        There it is what q changes by from normal to bad images, a unit of energy. At the normal means, which are near 0
+        for some channels, it would be so steep that bad images get thousands of thresholds and float32 rounds by more
+        than a runtime may differ.
         Taken at the image's own energies instead it would sum to the same for every image: a logarithm's
         gradient is one over its argument.
         """

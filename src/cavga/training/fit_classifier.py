@@ -42,7 +42,7 @@ def fit_classifier(model: Cavga, images: TrainingImages, loss: LossConfig, *, de
         for part in (images.normal, images.anomalous)
     )
     classifier.centre.copy_(normal.mean(dim=0))
-    classifier.reference.copy_((normal.exp() - LOG_FLOOR).mean(dim=0))
+    classifier.reference.copy_(_between(normal.exp().mean(dim=0), anomalous.exp().mean(dim=0)) - LOG_FLOOR)
     model.classifier = classifier
     chosen = np.linspace(0, len(images.normal) - 1, min(NUM_GUIDED, len(images.normal))).round().astype(np.intp)
     guided = _guided(model, images.normal[chosen], device)
@@ -51,6 +51,13 @@ def fit_classifier(model: Cavga, images: TrainingImages, loss: LossConfig, *, de
     for guided_weight in (0.0, loss.guided_attention_weight):
         _minimise(classifier, normal, anomalous, guided, (loss.classification_weight, guided_weight), weights)
         _set_scales(model, classifier, images.normal, device)
+
+
+def _between(first: Tensor, second: Tensor) -> Tensor:
+    """The logarithmic mean: where the logarithm has the slope that it has from one to the other on average."""
+    ratio = second / first
+    is_same = (ratio - 1).abs() < SMALLEST_STD
+    return torch.where(is_same, first, first * (ratio - 1) / torch.where(is_same, 1, ratio.log()))
 
 
 @torch.no_grad()
@@ -70,7 +77,8 @@ def _minimise(
     class_weights: tuple[float, float],
 ) -> None:
     """Weights and bias that minimise w_c L_bce + w_cga L_cga and a decay, from the normal images' covariance."""
-    basis = _sphering(normal - classifier.centre)
+    varies = normal.std(dim=0, correction=0) >= SMALLEST_STD
+    basis = _sphering(normal - classifier.centre) * varies[:, None]
     features = (torch.cat([normal, anomalous]) - classifier.centre) @ basis
     labels = (torch.arange(len(features), device=features.device) >= len(normal)).long()
     free = torch.zeros(basis.shape[1] + 1, device=features.device, requires_grad=True)

@@ -23,6 +23,11 @@ from cavga.model.latent import LatentHead
 # (docs/decisions/0005).
 EIGENVALUE_FLOOR = 0.03
 
+CONSTANT = 1e-9  # of the mean variance of the features: below it is what float32 leaves of a constant one
+# Of the most active channel's mean, below which a channel has no unit of its own: float32 leaves about 1e-6 of that as
+# rounding, and LOG_OFFSET is a tenth of a unit.
+SMALLEST_UNIT = 1e-5
+
 
 @dataclass(frozen=True)
 class Whitening:
@@ -51,6 +56,10 @@ def whitening_of(
         count, total, outer = count + len(rows), total + rows.sum(dim=0), outer + rows.T @ rows
     mean = total / count
     covariance = outer / count - torch.outer(mean, mean)
+    # A constant channel is a direction of its own. What rounding leaves of its variance would turn it into all the
+    # others of none: each patch then sums many large constants that cancel, and float32 shows what is left over.
+    is_constant = covariance.diagonal() <= CONSTANT * covariance.diagonal().mean()
+    covariance[is_constant], covariance[:, is_constant] = 0, 0
     values, vectors = torch.linalg.eigh(covariance)  # ascending
     values, vectors = values.flip(0).clamp_min(0), vectors.flip(1)
     first, last = round(spectrum[0] * len(values)), round(spectrum[1] * len(values))
@@ -105,5 +114,7 @@ def _set_scales(head: LatentHead, batches: Iterator[list[Tensor]]) -> None:
         for total, features in zip(sums, head.averaged(stages), strict=True):
             total.add_(features.relu().mean(dim=(0, 2, 3)))
     for scale, total in zip(head.scales, sums, strict=True):
-        # A channel that is never active has no unit; any will do.
-        scale.copy_(torch.where(total > 0, total / num_batches, torch.ones_like(total)))
+        # A channel that is never active has no unit; any will do. Nor has one whose activity is but rounding: the
+        # logarithm would make as much of that as of a defect, and it differs with the batch and with the runtime.
+        is_active = total > SMALLEST_UNIT * total.max()
+        scale.copy_(torch.where(is_active, total / num_batches, torch.ones_like(total)))
