@@ -8,6 +8,8 @@ CavgaError                 1   something failed; the message says what and what 
 ├── ResumeError            1   the run cannot go on: its data or its configuration changed
 ├── TrainingError          1   the loss is not finite any more
 ├── ExportError            1   an exported graph does not say what the model says
+├── NotWrittenError        1   a file could not be written; it lives in cavga.atomic_files
+├── BusyError              1   another command is writing to the same place; it lives in cavga.output_lock
 └── MissingExtraError      1   an optional part of the installation is needed
 """
 

@@ -4,18 +4,18 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 bad data, 4 done in part, 130 int
 """
 
 import argparse
-import json
 import logging
-import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
 
 from cavga._version import __version__
+from cavga.cli import console
+from cavga.cli.console import safe_streams
 from cavga.cli.flags import OneLineParser
 from cavga.cli.outcome import FAILED, INTERRUPTED, TERMINATED, Outcome
-from cavga.cli.signals import Terminated, sigterm_raises
+from cavga.cli.signals import stoppable
 from cavga.errors import CavgaError, UsageError, unknown_name
 
 COMMANDS = {  # a command is a module of cavga.cli.commands, and one line here
@@ -33,6 +33,7 @@ COMMANDS = {  # a command is a module of cavga.cli.commands, and one line here
     "pretrain": "train the DC-GAN parts on a folder of any images, for --gan-weights",
     "benchmark": "measure a table of the paper, or one of our own, and write it as a page",
 }
+_EXTRAS = ("torch", "torchvision", "sklearn", "scipy", "jaxtyping", "skimage", "onnx", "onnxscript")
 _HINTS = {  # command -> how an interrupted one goes on
     "train": "; the same command with --resume goes on from the last checkpoint, or from the start if there is none",
     "pretrain": "; the same command with --resume goes on from the last checkpoint",
@@ -43,25 +44,46 @@ _HINTS = {  # command -> how an interrupted one goes on
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    try:
-        args = parse(arguments)
-        logging.basicConfig(stream=sys.stderr, format="cavga: %(message)s", level=logging.WARNING)
-        logging.getLogger("cavga").setLevel(logging.WARNING if args.json else logging.INFO)
-        with sigterm_raises():
-            outcome: Outcome = args.run(args)
-    except CavgaError as error:
-        return _complain(str(error), error.exit_code)
-    except KeyboardInterrupt as stop:
-        word, exit_code = ("terminated", TERMINATED) if isinstance(stop, Terminated) else ("interrupted", INTERRUPTED)
-        return _complain(word + _HINTS.get(arguments[0] if arguments else "", ""), exit_code)
-    except ModuleNotFoundError as error:
-        if error.name not in ("torch", "torchvision", "sklearn", "scipy", "jaxtyping", "skimage", "onnx", "onnxscript"):
-            raise
-        return _complain(f"this needs {error.name}: pip install 'cavga[train]'", FAILED)
-    except OSError as error:
-        return _complain(f"{error.strerror or error}: {error.filename or 'a file could not be written'}", FAILED)
-    _show(outcome, as_json=args.json)
+    with safe_streams(), stoppable() as stop:
+        try:
+            return _run(arguments)
+        except KeyboardInterrupt:
+            pass
+        except Exception as error:
+            # A signal that comes while a module is loaded can leave it as any other error.
+            if stop.number is None:
+                return _explain(error)
+        word, exit_code = ("terminated", TERMINATED) if stop.is_termination else ("interrupted", INTERRUPTED)
+        console.complain(word + _HINTS.get(arguments[0] if arguments else "", ""))
+        return exit_code
+
+
+def _run(arguments: list[str]) -> int:
+    args = parse(arguments)
+    with console.logs_shown(logging.WARNING if args.json else logging.INFO):
+        outcome: Outcome = args.run(args)
+    for problem in outcome.problems:
+        console.complain(f"left out: {problem}")
+    if args.json:
+        console.show_json(outcome.result)
+    else:
+        console.show(outcome.lines)
     return outcome.exit_code
+
+
+def _explain(error: Exception) -> int:
+    """Say in one line what went wrong, and return the exit code; an error of our own making is raised."""
+    match error:
+        case CavgaError():
+            console.complain(str(error))
+            return error.exit_code
+        case ModuleNotFoundError() if error.name in _EXTRAS:
+            console.complain(f"this needs {error.name}: pip install 'cavga[train]'")
+        case OSError():
+            console.complain(f"{error.strerror or error}: {error.filename or 'a file could not be written'}")
+        case _:
+            raise error
+    return FAILED
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -83,17 +105,3 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         parser.print_help(sys.stderr)
         raise UsageError(f"no command given: expected one of {', '.join(known)}")
     return args
-
-
-def _show(outcome: Outcome, *, as_json: bool) -> None:
-    for problem in outcome.problems:
-        print(f"cavga: left out: {problem}", file=sys.stderr)
-    try:
-        print(json.dumps(outcome.result) if as_json else outcome.text, flush=True)
-    except BrokenPipeError:  # `cavga ... | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _complain(message: str, exit_code: int) -> int:
-    print(f"cavga: {message}", file=sys.stderr)
-    return exit_code

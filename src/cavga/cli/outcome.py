@@ -7,9 +7,9 @@ DONE, FAILED, BAD_DATA, IN_PART, INTERRUPTED, TERMINATED = 0, 1, 3, 4, 130, 143
 
 
 class Outcome(NamedTuple):
-    """What a command did: text for people, an object for --json, lines of trouble, and the exit code."""
+    """What a command did: lines for people, an object for --json, lines of trouble, and the exit code."""
 
-    text: str
+    lines: Sequence[str]
     result: dict[str, Any]
     problems: Sequence[str] = ()
     exit_code: int = DONE

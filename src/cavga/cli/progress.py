@@ -8,6 +8,7 @@ from rich import progress as rich_progress
 from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
 
+from cavga.cli.console import complain
 from cavga.training.loop import Progress
 
 
@@ -22,7 +23,7 @@ class TrainingBar:
         """Start a new run called `name`."""
         self._name = name
         if self._bar is None and not self._is_silent:
-            print(f"cavga: {name}: training", file=sys.stderr, flush=True)
+            complain(f"{name}: training")
         if self._bar is not None:
             self._task = self._bar.add_task(name, total=None, losses="")
 

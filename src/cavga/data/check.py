@@ -7,7 +7,6 @@ import os
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -34,6 +33,7 @@ from cavga.images.opening import ImageFileError
 from cavga.images.pixel_range import range_of_set
 from cavga.images.walk import is_copy
 from cavga.printable import printable
+from cavga.threads import thread_pool
 
 logger = logging.getLogger("cavga")
 
@@ -55,7 +55,7 @@ def check_catalog(catalog: Catalog) -> list[Finding]:
     """Every error, warning and note, errors first, then by path."""
     missing = set(catalog.missing)
     catalog = replace(catalog, records=tuple(r for r in catalog.records if r.path not in missing))
-    with ThreadPoolExecutor(max_workers=max(2, min(4, os.cpu_count() or 1))) as pool:
+    with thread_pool(max(2, min(4, os.cpu_count() or 1))) as pool:
         facts = list(pool.map(lambda record: _examine(record, catalog, missing), catalog.records))
     findings = [finding for fact in facts for finding in fact.findings]
     findings += findings_of_reading(catalog)

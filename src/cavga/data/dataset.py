@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from cavga.atomic_files import atomic_writer
 from cavga.config.schema import TrainingConfig
 from cavga.data.copies import read_as_hashed
 from cavga.data.records import ImageRecord
@@ -52,18 +53,16 @@ def cache_images(
     key = hashlib.sha256(repr(asked_for).encode()).hexdigest()[:16]
     path = folder / f"images-{key}.npy"
     if not path.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_suffix(".part")
-        shape = (sum(counts), *size, 3)
-        array = np.lib.format.open_memmap(unfinished, mode="w+", dtype=np.uint8, shape=shape)
         known = list(zip(records, hashes, strict=True))
-        start, tiles_of = 0, prefetch(known, partial(_decode, tiling=tiling), most=NUM_DECODE_THREADS)
-        for count, tiles in zip(counts, tiles_of, strict=True):
-            array[start : start + count] = tiles
-            start += count
-        array.flush()
-        del array
-        unfinished.replace(path)
+        tiles_of = prefetch(known, partial(_decode, tiling=tiling), most=NUM_DECODE_THREADS)
+        # Written, not mapped: a map has room on the disk only once it is filled, and where there is none the process
+        # dies of SIGBUS.
+        with atomic_writer(path) as file:
+            header = np.lib.format.header_data_from_array_1_0(np.empty((0, *size, 3), dtype=np.uint8))
+            np.lib.format.write_array_header_1_0(file, {**header, "shape": (sum(counts), *size, 3)})
+            for count, tiles in zip(counts, tiles_of, strict=True):
+                assert tiles.shape == (count, *size, 3)
+                file.write(tiles.tobytes())
     return np.load(path, mmap_mode="r")
 
 

@@ -29,6 +29,7 @@ from cavga.inference.load_exported import load_exported
 from cavga.inference.prepare import DecodedImage, FailedImage, prepare, read, too_large
 from cavga.regular_files import is_file, is_folder
 from cavga.runs.model_json import ONNX_FILE, load_description
+from cavga.threads import thread_pool
 
 Source = Array | str | Path
 AHEAD = 3 * BATCH_SIZE - 1  # images: one batch is scored while two are decoded
@@ -177,7 +178,7 @@ class AnomalyDetector:
 
     def _results_of_tiles(self, sources: Iterable[Array | Path], *, ahead: int) -> Iterator[Prediction | FailedImage]:
         """One photograph after the other, the next one decoded meanwhile: large ones do not fit in dozens."""
-        with ThreadPoolExecutor(NUM_DECODE_THREADS) as pool:
+        with thread_pool(NUM_DECODE_THREADS) as pool:
             for item in prefetch(sources, partial(read, tiling=self.tiling), most=ahead):
                 if isinstance(item, FailedImage):
                     yield item

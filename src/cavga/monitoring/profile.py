@@ -28,6 +28,7 @@ from cavga.inference.detector import AnomalyDetector
 from cavga.inference.engine import ResizedPhotograph
 from cavga.inference.prepare import DecodedImage, FailedImage, read
 from cavga.prediction.lines import PREDICTIONS_FILE, jsonl, prediction_line
+from cavga.threads import thread_pool
 
 STEPS = ("decode", "resize", "forward", "postprocess", "write")
 PERCENTILES = (50, 95, 99)
@@ -91,7 +92,7 @@ def profile(detector: AnomalyDetector, paths: Sequence[Path], *, batch_sizes: Se
     are cut in the step resize and laid together in postprocess, which is the decision and the mask at the photograph's
     own size too. Raises DataError at a photograph that cannot be read or does not fit the region.
     """
-    with tempfile.TemporaryDirectory(prefix="cavga-") as folder, ThreadPoolExecutor(NUM_DECODE_THREADS) as pool:
+    with tempfile.TemporaryDirectory(prefix="cavga-") as folder, thread_pool(NUM_DECODE_THREADS) as pool:
         lines = Path(folder) / PREDICTIONS_FILE
         chosen = list(islice(cycle(paths), repeats + NUM_WARM_UP))
         timed = [_timed_steps(detector, path, lines, pool) for path in chosen][NUM_WARM_UP:]

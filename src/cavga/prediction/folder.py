@@ -10,7 +10,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path, PurePosixPath
 from typing import IO, BinaryIO
 
-from cavga.atomic_files import atomic_writer
+from cavga.atomic_files import atomic_writer, remove_file
 from cavga.prediction.coco import CocoFile, coco_writer, is_coco_file
 from cavga.prediction.lines import PREDICTIONS_FILE, json_lines, jsonl
 
@@ -63,7 +63,7 @@ class PredictionFolder:
 
     def _remove(self, name: PurePosixPath) -> None:
         """Remove a picture, and the folders that are empty without it."""
-        (self._folder / name).unlink(missing_ok=True)
+        remove_file(self._folder / name)  # somebody may have put a folder there: that is not ours
         for parent in list(name.parents)[:-1]:
             try:
                 (self._folder / parent).rmdir()

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import tee
 from pathlib import Path
@@ -12,20 +12,21 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from cavga.atomic_files import atomic_writer, refuse_file
+from cavga.atomic_files import NotWrittenError, atomic_writer, refuse_file
 from cavga.config.schema import MAP_KINDS
-from cavga.errors import UsageError, unknown_name
+from cavga.errors import CavgaError, DataError, UsageError, unknown_name
 from cavga.images.decode import read_image, remarks_lines
 from cavga.images.regions import MAX_REGIONS, Region, count_regions
 from cavga.images.resize import resize_map
-from cavga.images.walk import images_of
+from cavga.images.walk import images_of, passed_over
 from cavga.inference.detector import AnomalyDetector, Prediction
 from cavga.inference.prepare import FailedImage
-from cavga.prediction.folder import PICTURES, prediction_folder
+from cavga.output_lock import writing_to
+from cavga.prediction.folder import PICTURES, PredictionFolder, prediction_folder
 from cavga.prediction.lines import PredictionLine, jsonl, prediction_line, region_line
 from cavga.prediction.map_files import grey_scale, save_map
 from cavga.prediction.overlays import captioned_overlay
-from cavga.rendering.scale import picture_scale
+from cavga.rendering.scale import MapScale, picture_scale
 from cavga.runs.model_json import MODEL_FILE
 
 logger = logging.getLogger("cavga")
@@ -53,12 +54,16 @@ class PredictionOutputs:
 
 @dataclass(frozen=True)
 class PredictionSummary:
-    """What `predict_to_folder` did; `failed` has the first MAX_NAMED errors."""
+    """What `predict_to_folder` did; `failed` has the first MAX_NAMED errors, those of pictures among them."""
 
     num_images: int
     num_anomalous: int
     num_failed: int
     failed: tuple[str, ...]
+    num_without_picture: int = 0
+    """Images that were scored, but of which a picture that was asked for could not be written."""
+    passed_over: tuple[str, ...] = ()
+    """Files of the given folders that are not read although they may be photographs, and why, one line each."""
 
 
 @dataclass(frozen=True)
@@ -92,44 +97,104 @@ def predict_to_folder(
     """Score every image of `inputs` (files, or folders searched recursively) into `output`.
 
     Results are written as they come, and memory stays flat over any number of images, but for the names of pictures
-    that are written. An image that cannot be read gets a line with its error, and the rest is done. Of an earlier
-    prediction into `output` the lines, the pictures that they name and coco.json are removed, before a new picture or
-    the new lines appear. Raises DataError, before anything is written, if an input is missing or holds no image, and
-    UsageError if the model has no scale for the maps that are asked for.
+    that are written. An image that cannot be read gets a line with its error, one whose picture cannot be written a
+    line with its score and the error, and the rest is done. Of an earlier prediction into `output` the lines, the
+    pictures that they name and coco.json are removed, before a new picture or the new lines appear. Raises DataError,
+    before anything is written, if an input is missing or holds no image, UsageError if the model has no scale for the
+    maps that are asked for, and BusyError while another command writes to `output`.
     """
-    scale = grey_scale(detector) if outputs.maps == "uint16" else None
+    drawing = Drawing(
+        detector,
+        detector.image_threshold if threshold is None else threshold,
+        grey_scale(detector) if outputs.maps == "uint16" else None,
+        picture_scale(detector) if outputs.overlays else None,
+    )
     for _ in _inputs(inputs, []):
         pass  # what is missing is found now, not after hours of scoring
-    drawn = picture_scale(detector) if outputs.overlays else None
-    cut = detector.image_threshold if threshold is None else threshold
-    num_images, num_anomalous, num_failed, failed = 0, 0, 0, list[str]()
-    remarks: dict[str, tuple[str, ...]] = {}
-    with prediction_folder(output, with_coco=outputs.coco) as folder:
+    folders = [given for given in inputs if given.is_dir()]
+    others = tuple(f"{item.path} {item.reason}" for given in folders for item in passed_over(given))
+    tally = _Tally()
+    with (
+        writing_to(output, below=[folder for folder, _ in PICTURES.values()]),
+        prediction_folder(output, with_coco=outputs.coco) as folder,
+    ):
         for image, result in _results(detector, inputs, outputs):
-            num_images += 1
-            if isinstance(result, FailedImage):
-                num_failed += 1
-                failed += [result.error] if num_failed <= MAX_NAMED else []
-                folder.lines.write(jsonl([_failed_line(image, result, cut).as_dict()]))
-                continue
-            num_anomalous += result.score >= cut
-            remarks |= {image.shown: result.remarks} if result.remarks and len(remarks) < MAX_NAMED else {}
-            regions = result.regions()
-            folder.lines.write(jsonl([_line(image, result, cut, regions).as_dict()]))
-            if folder.coco:
-                folder.coco.add(image.shown, result.image_size, regions)
-            if outputs.maps:
-                anomaly_map = resize_map(result.anomaly_map, result.image_size)
-                save_map(folder.picture(image.pictures, "map"), anomaly_map, scale)
-            if drawn:
-                roi = None if detector.tiling.roi is None else detector.tiling.roi.marked(result.image_size)
-                picture = captioned_overlay(
-                    read_image(image.path, detector.tiling.pixel_range), result, cut, drawn, roi
-                )
-                save_picture(folder.picture(image.pictures, "overlay"), picture)
-    for line in remarks_lines(remarks):
+            folder.lines.write(jsonl([_write_image(image, result, drawing, folder, tally).as_dict()]))
+    for line in remarks_lines(tally.remarks):
         logger.warning("%s", line)
-    return PredictionSummary(num_images, num_anomalous, num_failed, tuple(failed))
+    return tally.summary(others)
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What pictures are made with: the threshold of the decision, the scale of greys and that of overlays."""
+
+    detector: AnomalyDetector
+    cut: float
+    greys: MapScale | None
+    colours: MapScale | None
+
+
+class _Tally:
+    def __init__(self) -> None:
+        self.num_images, self.num_anomalous, self.num_failed, self.num_without_picture = 0, 0, 0, 0
+        self.remarks: dict[str, tuple[str, ...]] = {}
+        self._named: list[str] = []
+
+    def name(self, errors: Iterable[str]) -> None:
+        """Keep the first errors for the summary."""
+        self._named += [error for error in errors if len(self._named) < MAX_NAMED]
+
+    def summary(self, others: tuple[str, ...]) -> PredictionSummary:
+        counts = self.num_images, self.num_anomalous, self.num_failed
+        return PredictionSummary(*counts, tuple(self._named), self.num_without_picture, others)
+
+
+def _write_image(
+    image: _Input, result: Prediction | FailedImage, drawing: Drawing, folder: PredictionFolder, tally: _Tally
+) -> PredictionLine:
+    """Write the pictures of one image and its part of coco.json; returns its line."""
+    tally.num_images += 1
+    if isinstance(result, FailedImage):
+        tally.num_failed += 1
+        tally.name([result.error])
+        return _failed_line(image, result, drawing.cut)
+    tally.num_anomalous += result.score >= drawing.cut
+    if result.remarks and len(tally.remarks) < MAX_NAMED:
+        tally.remarks[image.shown] = result.remarks
+    regions = result.regions()
+    if folder.coco:
+        folder.coco.add(image.shown, result.image_size, regions)
+    pictures, errors = dict[str, str | None](image.pictures), []
+    for field in image.pictures:
+        try:
+            _draw[field](image, result, drawing, folder)
+        except CavgaError as error:
+            if isinstance(error, NotWrittenError) and error.is_of_the_disk:
+                raise
+            pictures[field] = None
+            errors.append(str(error))
+    tally.num_without_picture += bool(errors)
+    tally.name(errors)
+    return _line(image, result, drawing.cut, regions, pictures, "; ".join(errors) or None)
+
+
+def _draw_map(image: _Input, result: Prediction, drawing: Drawing, folder: PredictionFolder) -> None:
+    save_map(folder.picture(image.pictures, "map"), resize_map(result.anomaly_map, result.image_size), drawing.greys)
+
+
+def _draw_overlay(image: _Input, result: Prediction, drawing: Drawing, folder: PredictionFolder) -> None:
+    assert drawing.colours is not None
+    photograph = read_image(image.path, drawing.detector.tiling.pixel_range)
+    if photograph.shape[:2] != result.image_size:
+        raise DataError(f"{image.path}: was changed after it was scored; predict again")
+    roi = drawing.detector.tiling.roi
+    marked = None if roi is None else roi.marked(result.image_size)
+    picture = captioned_overlay(photograph, result, drawing.cut, drawing.colours, marked)
+    save_picture(folder.picture(image.pictures, "overlay"), picture)
+
+
+_draw = {"overlay": _draw_overlay, "map": _draw_map}  # by the fields of PICTURES
 
 
 def _results(
@@ -165,13 +230,20 @@ def _picture(field: str, name: str) -> str:
     return f"{subfolder}/{name}{suffix}"
 
 
-def _line(image: _Input, result: Prediction, threshold: float, regions: list[Region]) -> PredictionLine:
+def _line(
+    image: _Input,
+    result: Prediction,
+    threshold: float,
+    regions: list[Region],
+    pictures: Mapping[str, str | None],
+    error: str | None,
+) -> PredictionLine:
     count = len(regions) if len(regions) < MAX_REGIONS else count_regions(result.mask)
     described = [region_line(region) for region in regions]
-    more: dict[str, Any] = {"num_regions": count, "regions": described, **image.pictures}
+    more: dict[str, Any] = {"num_regions": count, "regions": described, **pictures}
     more |= {"remarks": list(result.remarks)} if result.remarks else {}
     return prediction_line(
-        image.shown, score=result.score, threshold=threshold, milliseconds=result.milliseconds, **more
+        image.shown, score=result.score, threshold=threshold, error=error, milliseconds=result.milliseconds, **more
     )
 
 

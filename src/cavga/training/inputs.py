@@ -4,7 +4,6 @@ import hashlib
 import json
 import logging
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from cavga.errors import DataError
 from cavga.images.decode import remarks_lines
 from cavga.images.pixel_range import PixelRange, range_of_set
 from cavga.images.tiling import Tiling, tiling_for
+from cavga.threads import thread_pool
 
 logger = logging.getLogger("cavga")
 
@@ -52,7 +52,7 @@ def read_usable(records: Sequence[ImageRecord], tiling: Tiling, *, skip_bad: boo
     Usable is what can be read and fits the region of interest. Raises DataError, which names those that are not,
     unless `skip_bad`.
     """
-    with ThreadPoolExecutor() as pool:
+    with thread_pool() as pool:
         read = list(pool.map(lambda record: _examine(record, tiling), records))
     pairs = list(zip(records, read, strict=True))
     found = UsableImages(

@@ -2,10 +2,10 @@
 
 import argparse
 import logging
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cavga.cli.console import note
 from cavga.cli.flags import one_of
 from cavga.cli.outcome import BAD_DATA, DONE, IN_PART, Outcome
 from cavga.cli.printing import table_line
@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> Outcome:
     def show(row: dict[str, Any]) -> None:
         if not args.json:
             name = f"{row['cell']}, {place_of(row)}, seed {row['seed']}"
-            print(f"{name}: {row['error'] or table_line('', row['metrics'])}", file=sys.stderr)
+            note(f"{name}: {row['error'] or table_line('', row['metrics'])}")
 
     if is_figure:
         done = run_figure(args.table, args.output, data=args.data, selection=selection, on_row=show,
@@ -132,7 +132,7 @@ def _improvements(args: argparse.Namespace, selection: "Selection") -> Outcome:
     lines, absent, files = draw_improvements(args.output)
     text = f"{len(lines)} lines: {', '.join(map(str, files))}"
     result = {"lines": [vars(line) for line in lines], "absent": absent, "files": [str(path) for path in files]}
-    return Outcome(text, result, [item["message"] for item in absent], BAD_DATA if absent else DONE)
+    return Outcome([text], result, [item["message"] for item in absent], BAD_DATA if absent else DONE)
 
 
 def _outcome(rows: list[dict[str, Any]], absent: list[dict[str, str]], files: list[Path], *, what: str) -> Outcome:
@@ -141,7 +141,7 @@ def _outcome(rows: list[dict[str, Any]], absent: list[dict[str, str]], files: li
     num_absent = sum("here" in row and row["here"] is None and not row["error"] for row in rows)  # of Table 2
     text = f"{len(rows) - len(failed) - num_absent} of {len(rows)} {what}: {', '.join(map(str, files))}"
     result = {"rows": rows, "absent": absent, "files": [str(path) for path in files]}
-    return Outcome(text, result, problems, IN_PART if failed else BAD_DATA if absent else DONE)
+    return Outcome([text], result, problems, IN_PART if failed else BAD_DATA if absent else DONE)
 
 
 def _estimate(args: argparse.Namespace, selection: "Selection") -> Outcome:
@@ -150,12 +150,12 @@ def _estimate(args: argparse.Namespace, selection: "Selection") -> Outcome:
     logging.getLogger("cavga").setLevel(logging.WARNING)  # what the timed experiment has to say is of no use to anyone
     found = estimate_table(args.table, args.output, data=args.data, selection=selection)
     problems = [item["message"] for item in found.absent]
-    return Outcome(_estimate_text(found), found.as_dict(), problems, BAD_DATA if problems else DONE)
+    return Outcome(_estimate_lines(found), found.as_dict(), problems, BAD_DATA if problems else DONE)
 
 
-def _estimate_text(found: "Estimate") -> str:
+def _estimate_lines(found: "Estimate") -> list[str]:
     if found.timing is None:
-        return f"{found.table}: all {found.num_finished} experiments are finished"
+        return [f"{found.table}: all {found.num_finished} experiments are finished"]
     names = dict.fromkeys(experiment.experiment for experiment in found.experiments)
     lines = [
         f"timed: {found.timing.experiment} on {found.timing.data}, one epoch of a few images: "
@@ -175,7 +175,7 @@ def _estimate_text(found: "Estimate") -> str:
         "An experiment of another kind than the timed one may take several times more or less: "
         "finished experiments correct it."
     )
-    return "\n".join(lines)
+    return lines
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -21,11 +21,12 @@ def run(args: argparse.Namespace) -> Outcome:
     python = args.python or this_python()
     summary = make_bundle(args.model, args.output, platform=args.platform, python=python)
     thresholds = "those of `cavga calibrate`" if summary.is_calibrated else "those that model.onnx was exported with"
-    text = (
+    lines = [
         f"{args.output}: model.onnx and {summary.num_wheels} wheels for {args.platform} and Python {python}, "
-        f"{summary.num_bytes / 1e6:.0f} MB\nthresholds: {thresholds}\n"
-        "next: copy the folder to the machine and run install there (README.txt)"
-    )
+        f"{summary.num_bytes / 1e6:.0f} MB",
+        f"thresholds: {thresholds}",
+        "next: copy the folder to the machine and run install there (README.txt)",
+    ]
     result = {
         "output": str(args.output),
         "platform": args.platform,
@@ -34,4 +35,4 @@ def run(args: argparse.Namespace) -> Outcome:
         "bytes": summary.num_bytes,
         "calibrated": summary.is_calibrated,
     }
-    return Outcome(text, result, (), DONE)
+    return Outcome(lines, result, (), DONE)

@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> Outcome:
         "failed": list(done.failed),
         "calibration": str(done.path),
     }
-    return Outcome("\n".join(lines), result, done.failed, IN_PART if done.failed else DONE)
+    return Outcome(lines, result, done.failed, IN_PART if done.failed else DONE)
 
 
 def _left_out(num_trained_on: int | None, num_copies: int) -> str:
@@ -83,7 +83,7 @@ def _reset(args: argparse.Namespace) -> Outcome:
     path = reset(args.model)
     text = f"{args.model} has the thresholds that {'training set' if args.model.is_dir() else 'it was exported with'}"
     text += " already: there is no calibration to remove" if path is None else f" again: {path} was removed"
-    return Outcome("\n".join([text, *_exported_of(args.model)]), {"removed": None if path is None else str(path)})
+    return Outcome([text, *_exported_of(args.model)], {"removed": None if path is None else str(path)})
 
 
 def _exported_of(model: Path) -> list[str]:

@@ -50,4 +50,4 @@ def run(args: argparse.Namespace) -> Outcome:
     lines.append(f"{num_errors} errors, {sum(item.severity == 'warning' for item in findings)} warnings")
     result = {"layout": catalog.layout, "counts": counts, "findings": [asdict(item) for item in findings],
               "smallest_defect": smallest}  # fmt: skip
-    return Outcome("\n".join(lines), result, exit_code=BAD_DATA if num_errors else DONE)
+    return Outcome(lines, result, exit_code=BAD_DATA if num_errors else DONE)

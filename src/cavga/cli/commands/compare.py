@@ -22,4 +22,4 @@ def run(args: argparse.Namespace) -> Outcome:
     lines = comparison_lines(result)
     if args.output is not None:
         lines.append(f"result: {args.output / 'compare.json'}")
-    return Outcome("\n".join(lines), result)
+    return Outcome(lines, result)

@@ -30,4 +30,4 @@ def run(args: argparse.Namespace) -> Outcome:
     lines = [table_line("texture", None)]
     lines += [table_line(texture, metrics) for texture, metrics in summary.items()]
     lines.append(f"report: {args.output / 'report.html'}")
-    return Outcome("\n".join(lines), summary)
+    return Outcome(lines, summary)

@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> Outcome:
         ]
     reason = caveat(predictions, calibration)
     verdict = drift.verdict if reason is None else f"{drift.verdict}; but {reason}"
-    return Outcome("\n".join([*lines, verdict]), dict(as_dict(drift, predictions, calibration)))
+    return Outcome([*lines, verdict], dict(as_dict(drift, predictions, calibration)))
 
 
 def _share(part: "Part") -> str:

@@ -107,7 +107,7 @@ def run(args: argparse.Namespace) -> Outcome:
     name = args.run_folder.name or str(args.run_folder)
     lines = [table_line("run", None), table_line(name, result.metrics)]
     lines.append(f"report: {(args.output or args.run_folder) / 'report.html'}")
-    return Outcome("\n".join(lines), result.metrics, result.problems, IN_PART if result.problems else DONE)
+    return Outcome(lines, result.metrics, result.problems, IN_PART if result.problems else DONE)
 
 
 def _evaluate_maps(args: argparse.Namespace) -> Outcome:
@@ -130,7 +130,7 @@ def _evaluate_maps(args: argparse.Namespace) -> Outcome:
     lines = [table_line("maps", None), table_line(name, result.metrics)]
     lines.append(f"an image's score: {result.metrics['provenance']['image_score']}")
     lines.append(f"report: {(args.output or args.maps) / 'report.html'}")
-    return Outcome("\n".join(lines), result.metrics, result.problems, IN_PART if result.problems else DONE)
+    return Outcome(lines, result.metrics, result.problems, IN_PART if result.problems else DONE)
 
 
 def _self_test(args: argparse.Namespace) -> Outcome:
@@ -140,4 +140,4 @@ def _self_test(args: argparse.Namespace) -> Outcome:
 
     test = self_test(args.run_folder, args.data, args.output, category=args.category, device=args.device)
     lines = [*self_test_lines(test.result), f"page: {(args.output or args.run_folder) / 'self_test.html'}"]
-    return Outcome("\n".join(lines), test.result, test.problems, IN_PART if test.problems else DONE)
+    return Outcome(lines, test.result, test.problems, IN_PART if test.problems else DONE)

@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> Outcome:
         "thresholds": _thresholds(exported.description),
         "check": check.as_dict(),
     }
-    return Outcome("\n".join(lines), result)
+    return Outcome(lines, result)
 
 
 def _thresholds(description: Mapping[str, Any]) -> dict[str, Any]:

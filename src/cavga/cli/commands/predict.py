@@ -7,6 +7,8 @@ from cavga.cli.flags import one_of
 from cavga.cli.outcome import BAD_DATA, DONE, IN_PART, Outcome
 from cavga.config.schema import DEVICES, MAP_KINDS
 
+NUM_NAMED = 5  # files that were not read and are named; --json names all
+
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "example: cavga predict runs/screw new_photos/ --output results --overlays"
@@ -48,18 +50,27 @@ def run(args: argparse.Namespace) -> Outcome:
         threshold=args.threshold,
         outputs=PredictionOutputs(args.maps, args.overlays, args.coco),
     )
-    num_failed = summary.num_failed
-    text = (
+    num_failed, num_without_picture = summary.num_failed, summary.num_without_picture
+    lines = [
         f"{summary.num_images - num_failed} images scored, {summary.num_anomalous} anomalous, "
-        f"{num_failed} could not be read\nscores: {args.output / PREDICTIONS_FILE}"
-    )
+        f"{num_failed} could not be read",
+        f"scores: {args.output / PREDICTIONS_FILE}",
+    ]
+    if summary.passed_over:
+        named = "; ".join(summary.passed_over[:NUM_NAMED])
+        lines.append(f"{len(summary.passed_over)} other files were not read: {named}")
+    if num_without_picture:
+        lines.insert(1, f"{num_without_picture} images have not all the pictures that were asked for")
     result = {
         "images": summary.num_images,
         "anomalous": summary.num_anomalous,
         "failed": num_failed,
+        "without_picture": num_without_picture,
+        "passed_over": list(summary.passed_over),
         "predictions": str(args.output / PREDICTIONS_FILE),
     }
-    exit_code = DONE if not num_failed else BAD_DATA if num_failed == summary.num_images else IN_PART
-    unnamed = num_failed - len(summary.failed)
+    num_problems = num_failed + num_without_picture
+    exit_code = DONE if not num_problems else BAD_DATA if num_failed == summary.num_images else IN_PART
+    unnamed = num_problems - len(summary.failed)
     more = (f"{unnamed} more, which predictions.jsonl names",) if unnamed else ()
-    return Outcome(text, result, summary.failed + more, exit_code)
+    return Outcome(lines, result, summary.failed + more, exit_code)

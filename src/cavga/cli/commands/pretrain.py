@@ -34,11 +34,12 @@ def run(args: argparse.Namespace) -> Outcome:
     with training_progress(enabled=not args.json) as bar:
         done = pretrain(args.folder, args.output, config, resume=args.resume, on_step=bar.step)
     origin, path = done.origin, done.path
-    text = (
+    lines = [
         f"trained encoder, decoder and discriminator of DC-GAN on {origin['images']} images of {origin['data']}, "
-        f"{origin['steps']} steps\n"
+        f"{origin['steps']} steps",
         f"weights: {path} (`cavga train DATA --output RUN --preset {origin['preset']} --gan-weights {path}` starts "
-        f"from them)\nlog: {done.log}"
-    )
+        "from them)",
+        f"log: {done.log}",
+    ]
     result = {"weights": str(path), "log": str(done.log), "left_out": list(done.left_out), **origin}
-    return Outcome(text, result, list(done.left_out), IN_PART if done.left_out else DONE)
+    return Outcome(lines, result, list(done.left_out), IN_PART if done.left_out else DONE)

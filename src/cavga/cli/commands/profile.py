@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> Outcome:
     result = {**measured.as_dict(), **images}
     if args.output is not None:
         atomic_write(args.output, (json.dumps(result, indent=2) + "\n").encode())
-    return Outcome("\n".join(_lines(result)), result)
+    return Outcome(_lines(result), result)
 
 
 def _lines(result: dict[str, Any]) -> list[str]:

@@ -36,11 +36,12 @@ def run(args: argparse.Namespace) -> Outcome:
     description = load_description(run)
     origin = description["provenance"]
     labelled = f" and {origin['train_anomalous']} labelled bad" if origin["train_anomalous"] else ""
-    drawn = f"labelled bad images drawn from the test set: {', '.join(origin['drawn'])}\n" if origin["drawn"] else ""
-    text = (
+    lines = [
         f"trained {description['variant']} ({description['preset']}; {origin['encoder']}) on {origin['train']} good"
-        f"{labelled} images of layout {origin['layout']} in {origin['training_seconds']} s\n{drawn}"
-        f"run folder: {run} (`cavga predict {run} IMAGES --output DIR` uses it)"
-    )
+        f"{labelled} images of layout {origin['layout']} in {origin['training_seconds']} s"
+    ]
+    if origin["drawn"]:
+        lines.append(f"labelled bad images drawn from the test set: {', '.join(origin['drawn'])}")
+    lines.append(f"run folder: {run} (`cavga predict {run} IMAGES --output DIR` uses it)")
     result = {"run": str(run), **{key: description[key] for key in ("calibration", "training_decisions", "provenance")}}
-    return Outcome(text, result, origin["left_out"], IN_PART if origin["left_out"] else DONE)
+    return Outcome(lines, result, origin["left_out"], IN_PART if origin["left_out"] else DONE)
