@@ -14,6 +14,7 @@ import cavga
 from cavga.config.toml import write_toml
 from cavga.errors import DataError, ModelFileError, ResumeError, TrainingError, UsageError
 from cavga.evaluation.evaluate import evaluate
+from cavga.training.inputs import gather_training_images
 from cavga.training.train import train
 from tests.conftest import save_image, small_config, texture, write_category
 
@@ -341,7 +342,7 @@ def test_good_images_alone_are_enough_to_train(tmp_path):
 
 def test_one_good_image_is_too_few(tmp_path):
     save_image(tmp_path / "photos/0.png", texture(0))
-    with pytest.raises(DataError, match="at least 2 are needed"):
+    with pytest.raises(DataError, match="at least 2 different ones are needed"):
         cavga.train(tmp_path / "photos", tmp_path / "run", small_config(epochs=1))
 
 
@@ -401,3 +402,17 @@ def test_the_demo_replaces_a_demo_and_nothing_else(tmp_path):
     with pytest.raises(UsageError, match="something other than a demo"):
         run_demo(tmp_path / "mine", config)
     assert (tmp_path / "mine/thesis.txt").read_text() == "years of work"
+
+
+def test_an_image_that_is_replaced_after_it_was_hashed_is_named(tmp_path, monkeypatch):
+    for i in range(4):
+        save_image(tmp_path / f"photos/{i}.png", texture(i))
+
+    def gather_and_replace(data, config):
+        inputs = gather_training_images(data, config)
+        save_image(tmp_path / "photos/2.png", texture(9))
+        return inputs
+
+    monkeypatch.setattr("cavga.training.train.gather_training_images", gather_and_replace)
+    with pytest.raises(DataError, match=r"2\.png: was changed while it was in use"):
+        train(tmp_path / "photos", tmp_path / "run", small_config())
