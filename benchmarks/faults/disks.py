@@ -16,7 +16,6 @@ from benchmarks.faults.tables import TRAIN
 from benchmarks.faults.trials import WRONG, Bench, Trial, expected, trial
 
 SIZES = (20, 60, 200, 600)  # kB
-NOBODY = 65534  # a user without rights
 
 
 def full(bench: Bench) -> Iterator[Trial]:
@@ -42,9 +41,8 @@ def method() -> str:
 
 def read_only(bench: Bench) -> Iterator[Trial]:
     """A folder for results that may only be read, and one that may not even be read."""
-    root = Path(tempfile.mkdtemp(prefix="cavga-faults-"))  # one that others may come to
-    root.chmod(0o755)
-    limits = Limits(user=NOBODY if os.getuid() == 0 else None)
+    root = bench.folder
+    limits = Limits(as_owner=os.getuid() == 0)
     photographs = save_good(root / "photographs", 3)
     run = Path(shutil.copytree(bench.run, root / "run"))
     for mode in (0o555, 0o000):
@@ -57,7 +55,6 @@ def read_only(bench: Bench) -> Iterator[Trial]:
                 yield expected(f"{command} into a folder of mode {mode:o}, {name}", done, codes=(1, 2))
             place.chmod(0o755)
     yield from _without_rights(bench, run, photographs, root / "out", limits)
-    shutil.rmtree(root)
 
 
 def _without_rights(bench: Bench, run: Path, photographs: Path, output: Path, limits: Limits) -> Iterator[Trial]:

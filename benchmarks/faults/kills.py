@@ -62,16 +62,19 @@ def predicting(bench: Bench) -> Iterator[Trial]:
 
 
 def _of_predictions(output: Path, what: str, done: Done, count: int) -> Trial:
-    for name in ("predictions.jsonl", "coco.json"):
-        file = output / name
-        if file.is_file():
-            try:
-                content = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-            except ValueError:
-                return trial(what, done, WRONG, f"{name} is half written", codes=_codes())
-            if name == "predictions.jsonl" and len(content) != count:
-                return trial(what, done, WRONG, f"{len(content)} of {count} lines", codes=_codes())
+    try:
+        lines = _json_lines(output / "predictions.jsonl")
+        if (output / "coco.json").is_file():
+            json.loads((output / "coco.json").read_text(encoding="utf-8"))
+    except ValueError as error:
+        return trial(what, done, WRONG, f"a file is half written: {error}", codes=_codes())
+    if lines and len(lines) != count:
+        return trial(what, done, WRONG, f"{len(lines)} of {count} lines", codes=_codes())
     return _trial_of_kill(what, done)
+
+
+def _json_lines(file: Path) -> list[object]:
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.is_file() else []
 
 
 def evaluating(bench: Bench) -> Iterator[Trial]:
@@ -179,13 +182,13 @@ def _stopped(bench: Bench, number: int, seconds: float, *command: object, least:
 
 def _codes() -> frozenset[int]:
     """What a command may end with that got a signal: its number, where it cannot be caught or is the usual end."""
-    return EXIT_CODES | {-signal.SIGKILL, -signal.SIGHUP, 129}
+    return EXIT_CODES | {129, *(-sent for sent in SIGNALS)}
 
 
 def _trial_of_kill(what: str, done: Done) -> Trial:
     codes = _codes() - {1, 2, 3, 4}
-    if done.out:  # it was done, and ending, when the signal came
-        codes |= {-signal.SIGTERM, -signal.SIGINT}
+    if not done.out:  # it was not done, and ending, when the signal came
+        codes -= {-signal.SIGTERM, -signal.SIGINT}
     return trial(what, done, READ if done.exit_code == 0 else STOPPED, codes=codes)
 
 

@@ -7,6 +7,7 @@ itself, so that every child starts from the same state.
 
 import atexit
 import contextlib
+import ctypes
 import gc
 import json
 import os
@@ -26,6 +27,7 @@ ROOT = Path(__file__).parents[2]
 LONGEST = 60.0  # seconds, generous: nothing that is tried takes more than some of them on an idle machine
 ADDRESS_SPACE = 4 << 30  # bytes beyond what the imports take: a bomb ends its own process, not the machine
 TICK = 0.005
+CAPABILITY_VERSION = 0x20080522  # linux/capability.h, version 3
 WITHOUT_TORCH = ("cavga.cli.commands.check", "cavga.cli.commands.predict", "cavga.inference.detector",
                  "cavga.prediction.predict", "cavga.monitoring.drift", "cavga.monitoring.recalibrate",
                  "cavga.monitoring.profile", "cavga.data.check", "cavga.evaluation.compare")  # fmt: skip
@@ -57,7 +59,7 @@ class Limits:
 
     seconds: float = LONGEST
     file_bytes: int | None = None  # RLIMIT_FSIZE: a disk that is full, where none can be mounted
-    user: int | None = None  # root may write anywhere: a folder is read-only only for others
+    as_owner: bool = False  # root may write anywhere, unless it gives that up: then it is as any owner of a file
     env: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -110,7 +112,7 @@ class Launcher:
             "cwd": None if cwd is None else os.fsencode(cwd).hex(),
             "streams": str(folder),
             "file_bytes": limits.file_bytes,
-            "user": limits.user,
+            "as_owner": limits.as_owner,
             "env": dict(limits.env),
         }
         return Started(self._ask(asked)["pid"], folder, limits.seconds)
@@ -180,12 +182,18 @@ def _become(request: Mapping[str, Any]) -> list[str]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (request["file_bytes"],) * 2)
     if request["cwd"] is not None:
         os.chdir(bytes.fromhex(request["cwd"]))
-    if request["user"] is not None:
-        os.setgroups([])
-        os.setgid(request["user"])
-        os.setuid(request["user"])
+    if request["as_owner"]:
+        _give_up_capabilities()
     os.environ.update(request["env"])
     return ["cavga", *(os.fsdecode(bytes.fromhex(argument)) for argument in request["argv"])]
+
+
+def _give_up_capabilities() -> None:
+    """Linux's capset with empty sets, of this process: no right of root is left but that of owning files."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    header, none = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION, 0), (ctypes.c_uint32 * 6)()
+    if libc.capset(header, none) != 0:
+        raise OSError(ctypes.get_errno(), "capset")
 
 
 def _waited(pid: int, begun: float, seconds: float) -> dict[str, Any]:

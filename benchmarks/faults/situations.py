@@ -210,7 +210,6 @@ def passed_over(bench: Bench) -> Iterator[Trial]:
     ):
         save(data / name, part(100), image_format)
     (data / "f.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(200))
-    (data / "g.avif").write_bytes(b"\0\0\0\x18ftypavif" + bytes(200))
     commands: dict[str, tuple[object, ...]] = {
         "check": (data,),
         "predict": (bench.run, data, "--output", bench.folder / "out"),

@@ -97,8 +97,9 @@ def sigterm(bench: Bench) -> Iterator[Trial]:
             time.sleep(BEFORE_SIGTERM * (0.3 if bench.is_short else 1))
             _send(started.pid)
             done = bench.launcher.wait(started)
-            outcome = STOPPED if done.exit_code in (143, -signal.SIGTERM) else None
-            yield trial(f"SIGTERM at {what}, {command}", done, outcome, codes=(0, 3, 4, 143))
+            is_stopped = done.exit_code == 143 or (done.exit_code == -signal.SIGTERM and done.out)  # while it ended
+            codes = (0, 3, 4, 143, done.exit_code if is_stopped else 0)
+            yield trial(f"SIGTERM at {what}, {command}", done, STOPPED if is_stopped else None, codes=codes)
             shutil.rmtree(bench.folder / "out", ignore_errors=True)
         for holder in holders:
             os.close(holder)

@@ -35,7 +35,7 @@ def _written_manifests(text: str) -> Iterator[tuple[str, bytes, tuple[int, ...],
         (0,),
         "",
     )
-    yield "semicolons", text.replace(",", ";").encode(), (3,), "comma"
+    yield "semicolons", text.replace(",", ";").encode(), (0, 3), ""
     yield "other letters in capitals", text.replace("img/", "IMG/").encode(), (3,), ""
     yield "one picture in train and test", (text + "./img/000.png,0,,test,part,,\n").encode(), (0, 3), "img/000.png"
     yield "a null byte", text.encode().replace(b"000", b"0\0000"), (3,), ""
