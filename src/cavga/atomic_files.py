@@ -95,19 +95,6 @@ def refuse_file(output: Path) -> None:
         raise UsageError(f"--output {output} is {kind_of(output.stat().st_mode)}: expected a folder")
 
 
-def refuse_unwritable(output: Path) -> None:
-    """Raise CavgaError where nothing can be written into a folder, or where it cannot be made."""
-    there = next(folder for folder in (output, *output.absolute().parents) if folder.exists())
-    probe = there / f".{secrets.token_hex(8)}.tmp"
-    try:
-        with probe.open("xb"):
-            pass
-    except OSError as error:
-        raise CavgaError(f"cannot write into {output}: {error.strerror}; choose another place with --output") from error
-    finally:
-        remove_file(probe)
-
-
 def atomic_write(path: Path, content: bytes) -> None:
     """Write `content` to `path`, creating parent folders; a reader sees the old file or the new one."""
     with atomic_writer(path) as file:

@@ -10,5 +10,5 @@ def test_what_cannot_be_written_is_said_before_anything_is_scored(exported_run, 
 
     monkeypatch.setattr("cavga.evaluation.evaluate.evaluate_records", scored)
     (tmp_path / "file").touch()
-    with pytest.raises(CavgaError, match="cannot write into"):
+    with pytest.raises(CavgaError, match="cannot write to"):
         cavga.evaluate(exported_run, category, tmp_path / "file/results", device="cpu")

@@ -3,8 +3,10 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 import zipfile
 from hashlib import sha256
 from itertools import pairwise
@@ -21,6 +23,7 @@ from cavga.data.manifest import sha256_of
 from cavga.export import bundle
 from cavga.export.bundle_files import INSTALL_BAT, INSTALL_SH
 from cavga.inference.seal import sealed_onnx
+from cavga.output_lock import writing_file
 from cavga.runs.model_json import METADATA_KEY, load_description, save_description
 from tests.conftest import cavga as command
 from tests.conftest import golden_description
@@ -55,7 +58,7 @@ def without_packages(monkeypatch):
     """pip brings two small wheels, one of which needs a third on Windows only; the calls are returned."""
     calls = []
 
-    def pip(_doing, verb, *arguments):
+    def pip(_doing, verb, *arguments, **_options):
         calls.append((verb, *arguments))
         named = [name for name in ("colours", "tool") if any(a.startswith(name) for a in arguments)]
         folder = next(b for a, b in pairwise(arguments) if a in ("--wheel-dir", "--dest"))
@@ -286,3 +289,48 @@ def test_a_bundle_for_windows_is_collected(exported_run, tmp_path):
     tags = {path.stem.split("-", 2)[2] for path in (tmp_path / "out/wheels").iterdir()}
     assert "cp312-cp312-win_amd64" in tags
     assert all(tag.endswith(("win_amd64", "none-any")) for tag in tags)
+
+
+INTERRUPTED = """
+import subprocess, sys, threading
+from pathlib import Path
+import cavga.export.bundle as bundle
+from cavga.__main__ import run
+slow = "import subprocess, sys, tempfile, time; tempfile.mkdtemp(prefix='pip-'); " \\
+    "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(300) # of-this-test']); time.sleep(300)"
+run_it = bundle._run
+bundle._run = lambda _command, scratch: run_it([sys.executable, "-c", slow], scratch)
+run()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are found in /proc")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_an_interrupted_bundle_leaves_nothing_of_pips(run, tmp_path, number):
+    output = tmp_path / "bundle"
+    command = [sys.executable, "-c", INTERRUPTED, "bundle", run, "--output", output, *LINUX]
+    process = subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob(".*.tmp/pip-*")) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.5)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    if number == signal.SIGTERM:
+        assert (process.returncode, err) == (143, "cavga: terminated\n")
+        assert list(tmp_path.iterdir()) == []
+        assert not [path for path in Path("/proc").glob("[0-9]*/environ") if str(tmp_path) in said(path)]
+    else:
+        assert list(tmp_path.glob(".*.tmp/pip-*"))
+        for path in Path("/proc").glob("[0-9]*/environ"):  # what nobody could end
+            if str(tmp_path) in said(path):
+                os.kill(int(path.parent.name), signal.SIGKILL)
+        with writing_file(output):
+            assert not list(tmp_path.glob(".*.tmp"))
+
+
+def said(path):
+    try:
+        return path.read_text(errors="replace")
+    except OSError:  # it is gone
+        return ""

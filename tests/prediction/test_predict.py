@@ -3,16 +3,19 @@
 import gc
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tracemalloc
 import weakref
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from cavga.atomic_files import NotWrittenError
 from cavga.calibration.thresholds import Calibration
 from cavga.cli.main import main
 from cavga.config.presets import make_config
@@ -26,7 +29,7 @@ from cavga.prediction.map_files import grey_scale, greys, scale_text
 from cavga.prediction.predict import PredictionOutputs, predict_to_folder
 from cavga.rendering.heatmaps import TINT_START
 from cavga.rendering.scale import LOG_ODDS_REACH, MapScale, picture_scale
-from tests.conftest import save_image, texture
+from tests.conftest import run_command, save_image, texture
 
 
 def squares(*places, size=32):
@@ -483,3 +486,65 @@ def test_the_command_writes_what_its_flags_say(run_folder, tmp_path, capsys):
     error = capsys.readouterr().err
     assert "expected one of float32, uint16" in error
     assert len(error.splitlines()) == 1
+
+
+def test_a_picture_that_cannot_be_written_is_its_lines_error_and_the_rest_is_done(
+    run_folder, category, capsys, tmp_path
+):
+    photographs = tmp_path / "photographs"
+    shutil.copytree(category / "test/good", photographs)
+    longest = "n" * 251
+    (photographs / "000.png").rename(photographs / f"{longest}.png")
+    (tmp_path / "p/overlays/001.png").mkdir(parents=True)
+    arguments = ("predict", run_folder, photographs, "--output", tmp_path / "p", "--overlays", "--maps", "--json")
+    for _ in range(2):  # and again, over what it has written itself
+        code, out, err = run_command(capsys, *arguments)
+        assert code == 4
+        assert {key: json.loads(out)[key] for key in ("images", "failed", "without_picture")} == {
+            "images": 4, "failed": 0, "without_picture": 2,
+        }  # fmt: skip
+        assert "File name too long" in err
+        assert "there is a folder" in err
+    lines = {Path(line["path"]).stem: line for line in lines_of(tmp_path / "p")}
+    assert all(line["score"] is not None for line in lines.values())
+    assert (lines[longest]["map"], lines[longest]["overlay"]) == (None, f"overlays/{longest}.png")
+    assert (lines["001"]["map"], lines["001"]["overlay"]) == ("maps/001.tiff", None)
+    assert "File name too long" in lines[longest]["error"]
+    assert lines["002"]["error"] is None
+    assert (tmp_path / "p/overlays/001.png").is_dir()
+    assert sorted(path.name for path in (tmp_path / "p/maps").iterdir()) == ["001.tiff", "002.tiff", "003.tiff"]
+
+
+def test_a_photograph_that_goes_or_changes_between_score_and_overlay(photographs, tmp_path):
+    def make(path):
+        if path.name == "0.png":
+            path.unlink()
+        elif path.name == "1.png":
+            save_image(path, np.zeros((7, 9, 3), dtype=np.uint8))
+        return prediction(squares((2, 3)))
+
+    summary = predict_to_folder(Told(make), [photographs], tmp_path / "out", outputs=PredictionOutputs(overlays=True))
+    assert (summary.num_images, summary.num_without_picture) == (3, 2)
+    assert "does not exist" in summary.failed[0]
+    assert "was changed after it was scored" in summary.failed[1]
+
+
+def test_a_full_disk_ends_it_at_once(photographs, tmp_path, monkeypatch):
+    def full(*_arguments):
+        raise NotWrittenError("cannot write: No space left", is_of_the_disk=True)
+
+    monkeypatch.setattr("cavga.prediction.predict.save_map", full)
+    with pytest.raises(NotWrittenError):
+        predict_to_folder(Told(), [photographs], tmp_path / "out", outputs=PredictionOutputs(maps="float32"))
+    assert not (tmp_path / "out/predictions.jsonl").exists()
+
+
+def test_files_that_are_passed_over_are_counted_and_named(run_folder, category, capsys, tmp_path):
+    photographs = tmp_path / "photographs"
+    shutil.copytree(category / "test/good", photographs)
+    (photographs / "new.heic").write_bytes(b"x")
+    (photographs / "b.psd").write_bytes(b"x")
+    code, out, _ = run_command(capsys, "predict", run_folder, photographs, "--output", tmp_path / "p")
+    assert code == 0
+    assert "2 other files were not read: " in out
+    assert "new.heic is a HEIC photograph" in out

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cavga.atomic_files import atomic_write, refuse_file
+from cavga.atomic_files import atomic_write, refuse_file, written_together
 from cavga.benchmark.baselines.run_baseline import run_baseline
 from cavga.benchmark.experiments.experiment import Experiment
 from cavga.benchmark.experiments.index import folder_of
@@ -101,7 +101,8 @@ def run_table(
         row = run_experiment(experiment, root or output, place)
         rows.append(row)
         if not only_finished or len(rows) == len(planned):  # after every experiment that takes time
-            files = write(output, TableContent(table, rows, len(experiments), absent, reported))
+            with written_together():
+                files = write(output, TableContent(table, rows, len(experiments), absent, reported))
         on_row(row)
     return TableRun([experiment for experiment, _ in planned], len(experiments), rows, absent, files)
 

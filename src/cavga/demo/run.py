@@ -6,12 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cavga.atomic_files import atomic_write, refuse_file
+from cavga.atomic_files import atomic_write, refuse_file, written_together
 from cavga.config.schema import RunConfig
 from cavga.demo.textures import CUT, TEXTURES, write_demo_data
 from cavga.errors import UsageError
 from cavga.evaluation.evaluate import evaluate
 from cavga.evaluation.report import write_report
+from cavga.output_lock import is_lock, writing_to
 from cavga.training.loop import Progress
 from cavga.training.run_folder import CONFIG_FILE
 from cavga.training.train import train
@@ -41,6 +42,14 @@ def run_demo(
     Writes OUTPUT/<texture> (run folders), OUTPUT/data, OUTPUT/summary.json and OUTPUT/report.html. A demo
     that is already there is replaced; any other folder is refused.
     """
+    refuse_file(output)
+    with writing_to(output):
+        return _run_demo(output, config, announce, on_step)
+
+
+def _run_demo(
+    output: Path, config: RunConfig, announce: Callable[[str], None], on_step: Callable[[Progress], None]
+) -> dict[str, Any]:
     _clear(output)
     folders = write_demo_data(output / "data")
     summary, sections = {}, []
@@ -50,15 +59,15 @@ def run_demo(
         result = evaluate(run, folders[texture], device=config.training.device)
         summary[texture] = result.metrics
         sections.append(result.section)
-    atomic_write(output / "summary.json", (json.dumps(summary, indent=2) + "\n").encode())
-    write_report(output / "report.html", f"cavga demo, preset {config.preset}", sections)
+    with written_together():
+        write_report(output / "report.html", f"cavga demo, preset {config.preset}", sections)
+        atomic_write(output / "summary.json", (json.dumps(summary, indent=2) + "\n").encode())
     return summary
 
 
 def _clear(output: Path) -> None:
     """Make room for a demo, touching nothing but an earlier demo's own folders."""
-    refuse_file(output)
-    if not output.is_dir() or not any(output.iterdir()):
+    if all(is_lock(path.name) for path in output.iterdir()):
         return
     is_demo = all((output / "data" / texture).is_dir() for texture in TEXTURES)
     if not is_demo:

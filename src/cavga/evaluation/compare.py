@@ -21,6 +21,7 @@ from cavga.metrics.bootstrap import (
     paired_differences,
 )
 from cavga.metrics.registry import COMPARED, Metric, shown_in
+from cavga.output_lock import writing_file
 
 FEW = 10  # images of one label, below which the interval is too narrow
 
@@ -60,7 +61,8 @@ def compare_evaluations(a: str | Path, b: str | Path, output: str | Path | None 
         "seed": SEED,
     }
     if output is not None:
-        atomic_write(Path(output) / "compare.json", (json.dumps(result, indent=2) + "\n").encode())
+        with writing_file(Path(output) / "compare.json"):
+            atomic_write(Path(output) / "compare.json", (json.dumps(result, indent=2) + "\n").encode())
     return result
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from cavga.atomic_files import atomic_write, refuse_file, refuse_unwritable
+from cavga.atomic_files import atomic_write, refuse_file, written_together
 from cavga.calibration.stored import calibrated_on
 from cavga.config.variant import VARIANTS
 from cavga.data.catalog import load_like_run
@@ -21,9 +21,10 @@ from cavga.evaluation.measure import evaluate_records
 from cavga.evaluation.report import Section, write_report
 from cavga.evaluation.results import Evaluation, ScoredImage, has_known_mask
 from cavga.evaluation.sections import ClassAttentionOf, make_section
-from cavga.evaluation.written import PIXEL_COUNTS_FILE, PixelCounts, save_pixel_counts
+from cavga.evaluation.written import METRICS_FILE, PIXEL_COUNTS_FILE, PixelCounts, save_pixel_counts
 from cavga.inference.detector import AnomalyDetector
 from cavga.inference.torch_engine import TorchEngine
+from cavga.output_lock import writing_to
 from cavga.prediction.lines import PREDICTIONS_FILE, PredictionLine, jsonl, prediction_line
 from cavga.runs.model_json import load_description, used_images
 
@@ -97,18 +98,18 @@ def evaluate_detector(
     `used` maps the sha256 of images to leave out. `without` names the other runs
     whose images are among those, for metrics.json.
     """
-    refuse_unwritable(output)
+    refuse_file(output)
     records, hashes, excluded = labelled_test_images(catalog, used)
     folder = tempfile.TemporaryDirectory(prefix="cavga-")
-    with folder:
+    with writing_to(output), folder:
         evaluation = evaluate_records(
             detector, records, folder=folder, at_original_size=at_original_size, expects_masks=catalog.expects_masks
         )
         metrics = _complete(evaluation, detector, excluded=excluded)
         metrics["provenance"]["without"] = list(without)
         section = make_section(catalog.title, metrics, evaluation, detector, class_attention)
-    write_evaluation(output, metrics, evaluation, section, hashes)
-    return EvaluatedRun(metrics, section, evaluation.problems)
+        write_evaluation(output, metrics, evaluation, section, hashes)
+    return EvaluatedRun(metrics, section, [*evaluation.problems, *section.not_drawn])
 
 
 def labelled_test_images(
@@ -131,24 +132,29 @@ def labelled_test_images(
 
 def write_evaluation(
     output: Path,
-    metrics: Mapping[str, Any],
+    metrics: dict[str, Any],
     evaluation: Evaluation,
     section: Section,
     hashes: Mapping[ImageRecord, str],
 ) -> None:
-    """Write metrics.json, predictions.jsonl, report.html, and pixel_counts.npz if there is an anomalous pixel."""
+    """Write predictions.jsonl, report.html, pixel_counts.npz if there is an anomalous pixel, and metrics.json.
+
+    They appear together, metrics.json last. It says the sha256 of the others, which is added to `metrics`.
+    """
     threshold = metrics["image"]["threshold"]
-    atomic_write(output / "metrics.json", (json.dumps(metrics, indent=2) + "\n").encode())
-    lines = (_line(image, threshold, hashes).as_dict() for image in evaluation.images)
-    atomic_write(output / PREDICTIONS_FILE, jsonl(lines))
-    counts = evaluation.pixel_counts.by_bin()
-    if len(counts):
-        rows = np.flatnonzero([has_known_mask(image) for image in evaluation.images])
-        edges, cut = evaluation.pixel_counts.edges, metrics["pixel"]["threshold"]
-        save_pixel_counts(output / PIXEL_COUNTS_FILE, PixelCounts(rows, counts, edges, cut))
-    else:
-        (output / PIXEL_COUNTS_FILE).unlink(missing_ok=True)  # of an older evaluation, which is no longer here
-    write_report(output / "report.html", f"cavga: {section.title}", [section])
+    with written_together() as together:
+        lines = (_line(image, threshold, hashes).as_dict() for image in evaluation.images)
+        atomic_write(output / PREDICTIONS_FILE, jsonl(lines))
+        counts = evaluation.pixel_counts.by_bin()
+        if len(counts):
+            rows = np.flatnonzero([has_known_mask(image) for image in evaluation.images])
+            edges, cut = evaluation.pixel_counts.edges, metrics["pixel"]["threshold"]
+            save_pixel_counts(output / PIXEL_COUNTS_FILE, PixelCounts(rows, counts, edges, cut))
+        else:
+            together.remove(output / PIXEL_COUNTS_FILE)  # of an older evaluation
+        write_report(output / "report.html", f"cavga: {section.title}", [section])
+        metrics["files"] = together.hashes()
+        atomic_write(output / METRICS_FILE, (json.dumps(metrics, indent=2) + "\n").encode())
 
 
 def counts_of(evaluation: Evaluation) -> dict[str, int]:

@@ -19,6 +19,7 @@ from cavga.evaluation.measure import evaluate_results
 from cavga.evaluation.results import Evaluation, StoredMaps, Thresholds
 from cavga.evaluation.score_file import ScoreRow, read_scores
 from cavga.evaluation.sections import section_of
+from cavga.output_lock import writing_to
 from cavga.prediction.lines import PREDICTIONS_FILE
 from cavga.runs.model_json import MODEL_FILE, load_description, used_images
 
@@ -62,7 +63,7 @@ def evaluate_maps(
     records, hashes, excluded = labelled_test_images(catalog, used)
     found = find_maps(maps.folder, records)
     rows, thresholds = _scores(maps, records, catalog)
-    with tempfile.TemporaryDirectory(prefix="cavga-") as folder:
+    with writing_to(target), tempfile.TemporaryDirectory(prefix="cavga-") as folder:
         results = external_results(
             records, found.paths, rows, size=size, decide=lambda score, row: _decision(score, row, thresholds.image)
         )
@@ -77,8 +78,8 @@ def evaluate_maps(
         )
         metrics = _complete(evaluation, maps, found, excluded=excluded, without=without)
         section = section_of(catalog.title, metrics, evaluation, thresholds, notes=_notes(maps, metrics))
-    write_evaluation(target, metrics, evaluation, section, hashes)
-    return EvaluatedRun(metrics, section, evaluation.problems)
+        write_evaluation(target, metrics, evaluation, section, hashes)
+    return EvaluatedRun(metrics, section, [*evaluation.problems, *section.not_drawn])
 
 
 def _check(maps: ExternalMaps, output: Path, size: tuple[int, int] | None) -> None:

@@ -32,6 +32,8 @@ class Section:
     cases: Sequence[Case]
     notes: Sequence[str]
     attention: Sequence[AttentionCase] = ()
+    not_drawn: Sequence[str] = ()
+    """Why a case that should be here is not: its photograph was there when it was scored."""
 
 
 def choose_cases(predictions: Sequence[tuple[float, int | None, bool]], *, maximum: int = MAX_CASES) -> list[int]:

@@ -9,6 +9,7 @@ from PIL import Image
 
 from cavga.calibration.thresholds import Calibration, decision_warning
 from cavga.data.records import ANOMALOUS, NORMAL
+from cavga.errors import DataError
 from cavga.evaluation.attention_rows import AttentionCase
 from cavga.evaluation.report import Section, choose_cases
 from cavga.evaluation.results import Evaluation, ScoredImage, Thresholds, has_known_mask, median_image, true_mask
@@ -61,13 +62,18 @@ def section_of(
     """
     scored = [(i, image) for i, image in enumerate(evaluation.images) if image.score is not None]
     scores = [(float(image.score or 0.0), image.record.label) for _, image in scored]
-    cases = []
+    cases, not_drawn = [], []
     if all(image.is_anomalous is not None for _, image in scored):
         decisions = [(*pair, bool(image.is_anomalous)) for pair, (_, image) in zip(scores, scored, strict=True)]
         chosen = [scored[k] for k in choose_cases(decisions)]
         scale = scale or scale_of_maps((evaluation.maps[i] for i, _ in chosen), thresholds.pixel)
-        cases = [_case(i, image, evaluation, thresholds, scale) for i, image in chosen]
-    return Section(title, metrics, scores, cases, [*notes, *evaluation.problems, *evaluation.remarks], attention)
+        for i, image in chosen:
+            try:
+                cases.append(_case(i, image, evaluation, thresholds, scale))
+            except DataError as error:
+                not_drawn.append(f"{error} (it was scored, and is not shown)")
+    said = [*notes, *evaluation.problems, *evaluation.remarks, *not_drawn]
+    return Section(title, metrics, scores, cases, said, attention, not_drawn)
 
 
 def _attention(
@@ -81,7 +87,10 @@ def _attention(
         found = [image for image in evaluation.images if image.score is not None and image.record.label == label]
         if found:
             median = median_image(found)
-            photograph = _photograph(median, detector.image_size)
+            try:
+                photograph = _photograph(median, detector.image_size)
+            except DataError:  # the photograph went after it was scored, and the cases say so
+                continue
             normal, anomalous = class_attention(photograph)
             mask = true_mask(median, detector.image_size) if has_known_mask(median) else None
             cases.append(AttentionCase(median.record.relative_path, label, photograph, normal, anomalous, mask))

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cavga.atomic_files import atomic_write, refuse_file
+from cavga.atomic_files import atomic_write, refuse_file, written_together
 from cavga.data.catalog import load_like_run
 from cavga.data.records import ImageRecord
 from cavga.errors import DataError, UsageError
@@ -27,6 +27,7 @@ from cavga.inference.detector import AnomalyDetector
 from cavga.inference.prepare import FailedImage
 from cavga.metrics.image import auroc, auroc_interval, share_interval
 from cavga.metrics.pixel import PixelHistogram
+from cavga.output_lock import writing_to
 from cavga.rendering.html import Case
 from cavga.rendering.scale import picture_scale
 from cavga.runs.model_json import used_images
@@ -98,8 +99,9 @@ def self_test(
     result = _result(trials, tally, detector, source=source, per_image=len(plan[0][1]))
     cases = [_case(trial, detector) for trial in _worth_showing(trials)]
     scores = [(trial.score, int(trial.anomaly is not None)) for trial in trials]
-    atomic_write(target / "self_test.json", (json.dumps(result, indent=2) + "\n").encode())
-    write_self_test_page(target / "self_test.html", Path(run).resolve().name, result, scores, cases)
+    with writing_to(target), written_together():
+        write_self_test_page(target / "self_test.html", Path(run).resolve().name, result, scores, cases)
+        atomic_write(target / "self_test.json", (json.dumps(result, indent=2) + "\n").encode())
     return SelfTest(result, tally.problems)
 
 

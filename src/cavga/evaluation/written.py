@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cavga.atomic_files import atomic_write
+from cavga.data.manifest import sha256_of
 from cavga.errors import DataError
 from cavga.prediction.lines import PREDICTIONS_FILE, PredictionLine, damaged_line, read_predictions
 from cavga.regular_files import NotRegularError, read_regular
@@ -74,6 +75,10 @@ class _Metrics(msgspec.Struct):
     pixel: _PixelMetrics
 
 
+class _WrittenWith(msgspec.Struct):
+    files: dict[str, str] = msgspec.field(default_factory=dict)
+
+
 @dataclass(frozen=True)
 class EvaluatedImage:
     """One labelled image with its score; `row` is its line in predictions.jsonl, from 0."""
@@ -107,6 +112,7 @@ def read_evaluation(path: Path) -> WrittenEvaluation:
     file = path if path.suffix == ".jsonl" else folder / PREDICTIONS_FILE
     if not path.exists() or not file.is_file():
         raise DataError(f"{file} does not exist: expected a folder that `cavga evaluate` wrote its results to")
+    _check_that_it_is_one(folder)
     lines = list(read_predictions(file, needed=()))
     images = tuple(image for row, line in enumerate(lines) if (image := _image(line, row, file)) is not None)
     if not images:
@@ -120,6 +126,19 @@ def read_evaluation(path: Path) -> WrittenEvaluation:
         seen.add(image.path)
     pixels, resolution, no_pixels = _pixels(folder, len(lines))
     return WrittenEvaluation(folder, images, len(lines) - len(images), pixels, resolution, no_pixels)
+
+
+def _check_that_it_is_one(folder: Path) -> None:
+    """Raise DataError where a file is not the one that metrics.json was written with; earlier versions do not say."""
+    try:
+        hashes = parse_json(read_regular(folder / METRICS_FILE), _WrittenWith).files
+    except (OSError, StructureError, NotRegularError):
+        return
+    for name, sha256 in hashes.items():
+        if name not in (PREDICTIONS_FILE, PIXEL_COUNTS_FILE):
+            continue
+        if not (folder / name).is_file() or sha256_of(folder / name) != sha256:
+            raise DataError(f"{folder / name} is not of the evaluation that {METRICS_FILE} is of; evaluate again")
 
 
 def _image(line: PredictionLine, row: int, file: Path) -> EvaluatedImage | None:

@@ -1,12 +1,15 @@
 """A folder that brings a model and cavga to a machine without network: wheels, sums and installers. No torch."""
 
 import importlib.util
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
-import tempfile
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from email.parser import HeaderParser
 from pathlib import Path
@@ -15,6 +18,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from cavga._version import __version__
+from cavga.atomic_files import temporary_of
 from cavga.calibration.stored import calibration_path
 from cavga.data.manifest import sha256_of
 from cavga.errors import CavgaError, ModelFileError, UsageError, unknown_name
@@ -22,6 +26,7 @@ from cavga.export.bundle_files import CHECK, INSTALL_BAT, INSTALL_SH, README
 from cavga.inference.detector import AnomalyDetector
 from cavga.inference.engine import ExportedEngine
 from cavga.inference.exported_files import export_report_path
+from cavga.output_lock import writing_file
 from cavga.runs.model_json import ONNX_FILE, load_description
 
 SUMS_FILE = "SHA256SUMS"
@@ -84,9 +89,9 @@ def make_bundle(model: Path, output: Path, *, platform: str, python: str) -> Bun
     """
     check_bundle(output, platform, python)
     exported = exported_file(model)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".bundle-", dir=output.parent) as scratch:
-        folder = Path(scratch) / "bundle"
+    # What a dead one left beside it goes by its name, pip's own temporary folders with it.
+    with writing_file(output), _scratch(output) as scratch:
+        folder = scratch / "bundle"
         wheels = folder / "wheels"
         wheels.mkdir(parents=True)
         shutil.copyfile(exported, folder / ONNX_FILE)
@@ -94,7 +99,7 @@ def make_bundle(model: Path, output: Path, *, platform: str, python: str) -> Bun
             shutil.copyfile(export_report_path(exported), export_report_path(folder / ONNX_FILE))
         if is_calibrated := calibration_path(model).is_file():
             shutil.copyfile(calibration_path(model), calibration_path(folder / ONNX_FILE))
-        _collect(_own_wheel(Path(scratch)), wheels, platform, python)
+        _collect(_own_wheel(scratch), wheels, platform, python, scratch)
         _write_installers(folder, platform, python)
         _write_sums(folder)
         if output.exists():  # and is empty, as `check_bundle` saw: Windows renames onto nothing that is there
@@ -158,7 +163,10 @@ def _own_wheel(scratch: Path) -> Path:
         shutil.copytree(package, copy / "src/cavga", ignore=shutil.ignore_patterns("__pycache__"))
         for name in ("pyproject.toml", "README.md", "LICENSE"):
             shutil.copyfile(checkout / name, copy / name)
-        _pip(f"building cavga from {checkout}", "wheel", "--no-deps", "--wheel-dir", str(target), str(copy))
+        _pip(
+            f"building cavga from {checkout}", "wheel", "--no-deps", "--wheel-dir", str(target), str(copy),
+            scratch=scratch,
+        )  # fmt: skip
     else:
         own = ("--no-deps", "--only-binary=:all:", f"cavga=={__version__}")
         _pip(
@@ -167,31 +175,63 @@ def _own_wheel(scratch: Path) -> Path:
             "--dest",
             str(target),
             *own,
+            scratch=scratch,
         )
     (wheel,) = target.glob("cavga-*.whl")
     return wheel
 
 
-def _collect(own_wheel: Path, wheels: Path, platform: str, python: str) -> None:
+def _collect(own_wheel: Path, wheels: Path, platform: str, python: str, scratch: Path) -> None:
     tags = [flag for tag in PLATFORMS[platform].tags for flag in ("--platform", tag)]
     target = ("--only-binary=:all:", "--implementation", "cp", "--python-version", python, *tags)
     wanted = [str(own_wheel)]
     while wanted:
         _pip(
-            f"collecting wheels for {platform} and Python {python}", "download", "--dest", str(wheels), *target, *wanted
-        )
+            f"collecting wheels for {platform} and Python {python}", "download", "--dest", str(wheels), *target,
+            *wanted, scratch=scratch,
+        )  # fmt: skip
         wanted = [f"{item.name}{item.specifier}" for item in missing_requirements(wheels, platform, python)]
 
 
-def _pip(doing: str, *arguments: str) -> None:
+@contextmanager
+def _scratch(output: Path) -> Iterator[Path]:
+    """A hidden folder beside the bundle, for it and for what pip makes on the way."""
+    folder = temporary_of(output)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _pip(doing: str, *arguments: str, scratch: Path) -> None:
     """Run pip, whose own configuration says where packages come from; raises CavgaError."""
     if importlib.util.find_spec("pip") is None:
         raise CavgaError(f"{doing} takes pip, which this environment lacks: `python -m ensurepip` brings it")
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        errors = re.findall(r"^ERROR: (.+)$", done.stderr, re.MULTILINE) or done.stderr.strip().splitlines() or ["?"]
+    exit_code, said = _run(command, scratch)
+    if exit_code:
+        errors = re.findall(r"^ERROR: (.+)$", said, re.MULTILINE) or said.strip().splitlines() or ["?"]
         raise CavgaError(f"{doing} failed; pip says: {errors[-1]}")
+
+
+def _run(command: list[str], scratch: Path) -> tuple[int, str]:
+    """The exit code of a command and what it said on stderr; its temporary files lie in `scratch`."""
+    environment = {**os.environ, **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(scratch))}
+    # In a session of its own, so that it can be ended with all that it started: those would go on writing.
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="backslashreplace",
+        env=environment, start_new_session=True,
+    )  # fmt: skip
+    try:
+        _, said = process.communicate()
+    except BaseException:
+        if hasattr(os, "killpg"):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.kill()
+        process.wait()
+        raise
+    return process.returncode, said
 
 
 def _write_installers(folder: Path, platform: str, python: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cavga.arrays import Photograph
-from cavga.atomic_files import atomic_write
+from cavga.atomic_files import atomic_write, written_together
 from cavga.data.manifest import read_manifest_paths
 from cavga.errors import DataError, UsageError
 from cavga.export.parity import ExportCheck, check_parity
@@ -22,6 +22,7 @@ from cavga.inference.exported_formats import FORMATS
 from cavga.inference.graph import InferenceGraph
 from cavga.inference.load_exported import files_of
 from cavga.inference.torch_engine import TorchEngine
+from cavga.output_lock import writing_file, writing_to
 from cavga.runs.model_json import (
     DATA_FILE,
     MANIFEST_FILE,
@@ -62,6 +63,12 @@ def export_run(
     target = output or run / f"{stem}{suffix}"
     if target.suffix.lower() != suffix:
         raise UsageError(f"--output {target}: expected a name that ends in {suffix}")
+    # In its run folder that of a training excludes it, elsewhere other exports are nobody's business.
+    with writing_to(run) if target.parent == run and run.is_dir() else writing_file(target):
+        return _export_run(run, target, format=format, precision=precision, data=data)
+
+
+def _export_run(run: Path, target: Path, *, format: str, precision: str, data: Path | None) -> Exported:
     detector = AnomalyDetector.load_in_torch(run, device="cpu")
     engine, description = detector.engine, detector.description
     assert isinstance(engine, TorchEngine)
@@ -76,11 +83,12 @@ def export_run(
         check = check_parity(engine, FORMATS[format].engine(files, "cpu"), photographs, description["calibration"])
         if precision == "fp32":
             check.require_equality()
-        for file in sorted(Path(scratch).iterdir(), key=lambda file: file == draft):  # the named one last
-            atomic_write(target.with_name(file.name), file.read_bytes())
-    report = {"format": format, "precision": precision, "check": check.as_dict(),
-              "weights_sha256": description["weights_sha256"], **files.hashes()}  # fmt: skip
-    atomic_write(export_report_path(target), (json.dumps(report, indent=2) + "\n").encode())
+        report = {"format": format, "precision": precision, "check": check.as_dict(),
+                  "weights_sha256": description["weights_sha256"], **files.hashes()}  # fmt: skip
+        with written_together():  # the named one last: without it there is no model, and with it the report is its own
+            atomic_write(export_report_path(target), (json.dumps(report, indent=2) + "\n").encode())
+            for file in sorted(Path(scratch).iterdir(), key=lambda file: file == draft):
+                atomic_write(target.with_name(file.name), file.read_bytes())
     return Exported(target, format, precision, check, description)
 
 

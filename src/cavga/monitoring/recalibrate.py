@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,6 +32,7 @@ from cavga.images.tiling import Tiling
 from cavga.images.walk import images_of
 from cavga.inference.detector import AnomalyDetector, Prediction
 from cavga.inference.prepare import FailedImage
+from cavga.output_lock import writing_file, writing_to
 from cavga.runs.model_json import MANIFEST_FILE, used_images
 
 MIN_PHOTOGRAPHS = 2
@@ -69,10 +71,15 @@ def calibrate_model(
     DataError if fewer than two photographs can be used.
     """
     where, paths = Path(model), list(_good_images(photographs))
+    rates = {"false_alarm_rate": false_alarm_rate, "mask_false_alarm_rate": mask_false_alarm_rate}
+    with _writing_thresholds(where):
+        return _calibrate(where, paths, {name: rate for name, rate in rates.items() if rate is not None}, device)
+
+
+def _calibrate(where: Path, paths: Sequence[Path], rates: Mapping[str, float], device: str) -> CalibratedModel:
     detector = AnomalyDetector.load_as_trained(where, device=device)
     old = calibration_in_force(where, detector.description)
-    rates = {"false_alarm_rate": false_alarm_rate, "mask_false_alarm_rate": mask_false_alarm_rate}
-    config = _settings(where, old, {name: rate for name, rate in rates.items() if rate is not None})
+    config = _settings(where, old, rates)
     good = _Photographs(_trained_on(where, detector.description))
     found = list(map(_peak, detector.results(good.pixels(paths, detector.tiling))))
     good.failed += [result.error for result in found if isinstance(result, FailedImage)]
@@ -105,7 +112,8 @@ def reset(model: str | Path) -> Path | None:
     path = calibration_path(Path(model))
     if not path.is_file():
         return None
-    path.unlink()
+    with _writing_thresholds(Path(model)):
+        path.unlink()
     return path
 
 
@@ -120,6 +128,15 @@ def _good_images(photographs: Sequence[Path]) -> Iterator[Path]:
 def _peak(result: Prediction | FailedImage) -> _ScoreAndPeak | FailedImage:
     """Score and the map's peak, and not all the maps."""
     return result if isinstance(result, FailedImage) else (result.score, result.anomaly_map.max(keepdims=True))
+
+
+@contextmanager
+def _writing_thresholds(model: Path) -> Iterator[None]:
+    if not model.exists():  # which loading it says better
+        yield
+        return
+    with writing_to(model) if model.is_dir() else writing_file(calibration_path(model)):
+        yield
 
 
 class _Photographs:

@@ -5,6 +5,7 @@ Nothing is fetched: pictures are data URIs, there is no script, and the page for
 
 import base64
 import io
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -17,10 +18,13 @@ from PIL import Image
 
 from cavga.arrays import Picture
 from cavga.atomic_files import atomic_write
+from cavga.printable import printable
 from cavga.rendering.heatmaps import HEAT_COLOURS, MODEL_COLOUR, TRUTH_COLOUR, panels
 from cavga.rendering.scale import MapScale
 
 JPEG_QUALITY = 85
+# In names: control characters, what turns the direction of text, and bytes that are not UTF-8.
+_HARMFUL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 STYLE = """
 :root { --ground: #fff; --soft: #f3f4f6; --ink: #1c2026; --dim: #5a636e; --rule: #d9dde2; --link: #0b5cad;
   --normal: #4477aa; --anomalous: #d9662b; --bad: #b3261e; --warn: #8a5300; --good: #146c43; }
@@ -142,8 +146,7 @@ def write_page(path: Path, title: str, header: str, body: str, *, style: str = "
         f"<title>{escape(title)}</title><style>{STYLE}{style}</style></head>\n"
         f"<body><header><h1>{escape(title)}</h1>{header}</header>\n<main>{body}</main></body></html>\n"
     )
-    # A file name that is no valid text (a lone surrogate, from a Linux folder) must not lose the page.
-    atomic_write(path, page.encode("utf-8", errors="replace"))
+    atomic_write(path, _HARMFUL.sub(lambda found: printable(found[0]), page).encode())
 
 
 def table(caption: str, columns: Sequence[str], rows: Sequence[str]) -> str:

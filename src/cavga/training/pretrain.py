@@ -20,6 +20,7 @@ from cavga.errors import UsageError
 from cavga.images.tiling import Tiling
 from cavga.inference.torch_engine import choose_device
 from cavga.model.build import build
+from cavga.output_lock import writing_file
 from cavga.runs.model_json import LOG_FILE, TRAINING_FOLDER
 from cavga.structured_files import parse_json
 from cavga.training.gan_weights import write_gan_weights
@@ -61,6 +62,13 @@ def pretrain(
     cannot be read, UsageError if `output` is there already, ResumeError if images or settings changed since.
     """
     config = resolve(config)
+    with writing_file(output):
+        return _pretrain(folder, output, config, resume=resume, on_step=on_step)
+
+
+def _pretrain(
+    folder: Path, output: Path, config: RunConfig, *, resume: bool, on_step: Callable[[Progress], None]
+) -> Pretrained:
     work, log = output.with_suffix(".unfinished"), output.with_suffix(f".{LOG_FILE}")
     _check_output(output, work, config, resume=resume)
     device = choose_device(config.training.device)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import os
 import platform
 import sys
 from collections.abc import Mapping
@@ -67,8 +68,8 @@ def check_resumable(run: Path, current: str, *, resume: bool) -> None:
 def write_inputs(run: Path, inputs: TrainingData, config: RunConfig, *, identity: str) -> None:
     """Write what the run starts from: fingerprint, config.toml and manifest.csv."""
     atomic_write(run / TRAINING_FOLDER / FINGERPRINT_FILE, identity.encode())
-    atomic_write(run / CONFIG_FILE, write_toml(config).encode())
-    atomic_write(run / TRAINING_FOLDER / DATA_FILE, str(inputs.catalog.root.resolve()).encode())
+    atomic_write(run / CONFIG_FILE, write_toml(config).encode(errors="surrogateescape"))
+    atomic_write(run / TRAINING_FOLDER / DATA_FILE, os.fsencode(inputs.catalog.root.resolve()))
     used = [replace(record, split="train") for record in (*inputs.train, *inputs.anomalous)]
     used += [replace(record, split="calibration") for record in inputs.calibration]
     write_manifest(run / MANIFEST_FILE, used, inputs.catalog.root, inputs.hashes)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from cavga.atomic_files import refuse_file
 from cavga.calibration.thresholds import Calibration
 from cavga.config.presets import make_config
 from cavga.config.resolve import resolve
@@ -27,6 +28,7 @@ from cavga.model.arithmetic import exact_float32
 from cavga.model.build import build
 from cavga.model.cavga import Cavga
 from cavga.model.pretrained import load_encoder_weights
+from cavga.output_lock import writing_to
 from cavga.runs.checkpoint import save_model
 from cavga.runs.map_unit import MAP_UNIT_KEY, map_unit
 from cavga.runs.model_json import MANIFEST_FILE, ONNX_FILE, TRAINING_FOLDER
@@ -71,15 +73,29 @@ def train(
     Raises DataError before anything is written if an image cannot be read, UsageError if `output`
     already holds a run and `resume` is False, ResumeError if data or settings changed since.
     """
-    started = time.monotonic()
     if config is not None and not isinstance(config, RunConfig):
         raise UsageError(f"config: expected a RunConfig (see cavga.make_config), got {type(config).__name__}")
     config = make_config("recommended") if config is None else resolve(config)
     run = Path(output)
+    refuse_file(run)
+    with writing_to(run, below=[TRAINING_FOLDER]):
+        return _train(Path(data), run, config, resume=resume, with_export=with_export, on_step=on_step)
+
+
+def _train(
+    data: Path,
+    run: Path,
+    config: RunConfig,
+    *,
+    resume: bool,
+    with_export: bool,
+    on_step: Callable[[Progress], None],
+) -> Path:
+    started = time.monotonic()
     check_output(run, resume=resume)
     device = choose_device(config.training.device)
     gan_weights = gan_weights_for(config)
-    inputs = gather_training_images(Path(data), config)
+    inputs = gather_training_images(data, config)
     identity, size = fingerprint(inputs, config), config.data.image_size
     check_resumable(run, identity, resume=resume)
     if inputs.drawn:

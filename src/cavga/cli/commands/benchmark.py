@@ -5,12 +5,14 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cavga.atomic_files import refuse_file
 from cavga.cli.console import note
 from cavga.cli.flags import one_of
 from cavga.cli.outcome import BAD_DATA, DONE, IN_PART, Outcome
 from cavga.cli.printing import table_line
 from cavga.data.readers.layouts import known_folders
 from cavga.errors import UsageError
+from cavga.output_lock import writing_to
 
 if TYPE_CHECKING:
     from cavga.benchmark.estimate import Estimate
@@ -64,30 +66,35 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> Outcome:
     from cavga.benchmark.experiments.index import IMPROVEMENTS_FIGURE, SUMMARIES
     from cavga.benchmark.experiments.selection import Selection
-    from cavga.benchmark.figures.index import FIGURES, first_seed, run_figure
-    from cavga.benchmark.runner import run_table
-    from cavga.benchmark.tables.grids import place_of
-    from cavga.benchmark.tables.reported import load_reported
+    from cavga.benchmark.figures.index import FIGURES, first_seed
 
     selection = Selection(
         args.seeds, args.weights, args.datasets, args.categories, args.variants, args.preset, args.epochs,
         args.gan_weights,
     )  # fmt: skip
-    is_figure = args.table in FIGURES
-    if is_figure or args.table == IMPROVEMENTS_FIGURE:
+    if args.table in FIGURES or args.table == IMPROVEMENTS_FIGURE:
         _refuse_flags_of_tables(args)
         selection = first_seed(selection)
     if args.estimate:
         return _estimate(args, selection)
-    if args.table in SUMMARIES:
-        return _summary(args, selection)
+    refuse_file(args.output)
+    with writing_to(args.output):
+        return _summary(args, selection) if args.table in SUMMARIES else _run(args, selection)
+
+
+def _run(args: argparse.Namespace, selection: "Selection") -> Outcome:
+    """Experiments, and what is made of them."""
+    from cavga.benchmark.figures.index import FIGURES, run_figure
+    from cavga.benchmark.runner import run_table
+    from cavga.benchmark.tables.grids import place_of
+    from cavga.benchmark.tables.reported import load_reported
 
     def show(row: dict[str, Any]) -> None:
         if not args.json:
             name = f"{row['cell']}, {place_of(row)}, seed {row['seed']}"
             note(f"{name}: {row['error'] or table_line('', row['metrics'])}")
 
-    if is_figure:
+    if args.table in FIGURES:
         done = run_figure(args.table, args.output, data=args.data, selection=selection, on_row=show,
                           only_finished=args.finished)  # fmt: skip
     else:

@@ -3,6 +3,7 @@
 import argparse
 import json
 import tempfile
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,13 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> Outcome:
     if args.output is not None and args.output.is_dir():
         raise UsageError(f"--output {args.output} is a folder: expected a file to write")
+    from cavga.output_lock import writing_file
+
+    with nullcontext() if args.output is None else writing_file(args.output):
+        return _profile(args)
+
+
+def _profile(args: argparse.Namespace) -> Outcome:
     from cavga.atomic_files import atomic_write
     from cavga.images.walk import images_of
     from cavga.inference.detector import AnomalyDetector
