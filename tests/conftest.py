@@ -1,3 +1,4 @@
+import hashlib
 import json
 import shutil
 import subprocess
@@ -126,7 +127,15 @@ def exported_run(category: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     engine, description = load_run(run, "cpu")
     with without_shape_checks():
         model = onnx_model(engine.graph, description)
-    (run / "model.onnx").write_bytes(sealed_onnx(model.SerializeToString()))
+    content = sealed_onnx(model.SerializeToString())
+    (run / "model.onnx").write_bytes(content)
+    report = {
+        "format": "onnx",
+        "precision": "fp32",
+        "weights_sha256": description["weights_sha256"],
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
+    (run / "model.onnx.json").write_text(json.dumps(report), encoding="utf-8")
     return run
 
 

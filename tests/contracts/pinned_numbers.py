@@ -259,6 +259,7 @@ DETAILS: dict[str, dict[str, str]] = {
         "export.trace": "OPSET TRACED_SHAPE",
         "inference.onnx_engine": "QUIET",
         "inference.detector": "AHEAD",
+        "data.copies": "AT_ONCE _STEPS",
     },
     "what an image or a set has to be to be taken, tested where it is refused": {
         "images.walk": "MAX_REPEATED_FOLDERS",
@@ -266,6 +267,7 @@ DETAILS: dict[str, dict[str, str]] = {
         "images.opening": "MAX_FILE_BYTES MAX_DECODED_BYTES MAX_PIXELS MAX_SIDE MAX_ASPECT MAX_TIFF_PARTS "
         "MAX_TIFF_PART_PIXELS MAX_JPEG_PIXELS_PER_BYTE",
         "data.readers.labelled": "TEST_SHARE _MAX_NAMED",
+        "data.copies": "MOST_DIFFERENT LARGEST_SHARE SIDE NUM_COMPARED",
         "config.schema": "MAX_IMAGE_SIZE SIZE_STEP SMALLEST_TILE",
         "synthetic.controlled": "MIN_SIDE MIN_RADIUS MAX_TRIES",
         "synthetic.labels": "MIN_SIDE MAX_TRIES REACH",
@@ -280,6 +282,7 @@ DETAILS: dict[str, dict[str, str]] = {
         "regular_files": "_NO_WAIT",
         "runs.model_json": "PositiveInt",
     },
+    "how a process ends when it is told to": {"__main__": "_STOPPED", "cli.signals": "_AGAIN_AFTER"},
     "of a file format that others defined": {
         "data.readers.idx_cifar10": "_CIFAR10_FILES _RECORD",
         "data.readers.published": "MNIST_CLASSES SHANGHAITECH_SCENES",
@@ -296,6 +299,8 @@ DETAILS: dict[str, dict[str, str]] = {
         "calibration.thresholds": "MAX_SCORES SIGNIFICANT_DIGITS",
         "images.regions": "MAX_REGIONS",
         "prediction.predict": "MAX_NAMED",
+        "cli.commands.predict": "NUM_NAMED",
+        "data.check": "_MAX_LOGGED",
         "training.audit": "NUM_SUSPICIOUS",
         "evaluation.report": "MAX_CASES MIN_CASES _WORDS",
         "evaluation.sections": "MAX_SHOWN",

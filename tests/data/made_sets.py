@@ -1,6 +1,7 @@
 """Small sets of made pictures in the exact layout of the real ones: no real image is in this repository."""
 
 import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -92,11 +93,13 @@ def avi(path: Path, num_frames: int) -> Path:
     import av
 
     path.parent.mkdir(parents=True, exist_ok=True)
+    row = zlib.crc32(path.name.encode()) % 31
     with av.open(str(path), "w") as out:
         stream = out.add_stream("mpeg4", rate=24)
         stream.width, stream.height, stream.pix_fmt = 64, 36, "yuv420p"
         for i in range(num_frames):
             picture = np.full((36, 64, 3), 10 * (i % 25), np.uint8)
+            picture[row : row + 4, i % 16 * 4 : i % 16 * 4 + 4] ^= 64  # something that moves: frames are no copies
             out.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         out.mux(stream.encode(None))
     return path

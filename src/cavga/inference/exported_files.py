@@ -1,7 +1,6 @@
 """The bytes of an exported file, read once, checked by the sum it carries and by the report beside it. No torch."""
 
 import hashlib
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +10,6 @@ from cavga.errors import ModelFileError
 from cavga.inference.seal import is_intact
 from cavga.regular_files import NotRegularError, read_regular
 from cavga.structured_files import StructureError, parse_json
-
-logger = logging.getLogger("cavga")
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,17 +50,13 @@ def export_report_path(exported: Path) -> Path:
     return exported.with_name(f"{exported.name}.json")
 
 
-def check_exported(files: ExportedFiles) -> None:
-    """Raise ModelFileError if an exported file is not as it was written; warn of one of which nothing says so."""
+def check_exported(files: ExportedFiles) -> bool:
+    """Raise ModelFileError if an exported file is not as it was written; False where nothing says how that was."""
     is_known = _check_report(files)
     sealed = is_intact(files.content, files.companion)
     if sealed is False:
         raise ModelFileError(f"{files.path} is damaged: its sum is not that of its content; copy it or export it again")
-    if sealed is None and not is_known:
-        logger.warning(
-            "%s carries no sum and has no report beside it, so damage cannot be seen: `cavga export RUN` renews it",
-            files.path,
-        )
+    return is_known or sealed is not None
 
 
 def _check_report(files: ExportedFiles) -> bool:

@@ -1,11 +1,14 @@
 """The engine of an exported file, by its suffix. No torch, but for `.pt2`, which takes torch to run."""
 
+import logging
 from pathlib import Path
 
 from cavga.errors import ModelFileError, UsageError
 from cavga.inference.engine import ExportedEngine
 from cavga.inference.exported_files import ExportedFiles, check_exported, read_exported
 from cavga.inference.exported_formats import FORMATS, format_of
+
+logger = logging.getLogger("cavga")
 
 
 def load_exported(path: Path, device: str, *, runs_code: bool = False) -> ExportedEngine:
@@ -28,8 +31,14 @@ def load_exported(path: Path, device: str, *, runs_code: bool = False) -> Export
             f"file; of your own making, `cavga predict --allow-pt2-which-runs-code` reads it"
         )
     files = files_of(path)
-    check_exported(files)
-    return found.engine(files, device)
+    is_checked = check_exported(files)
+    engine = found.engine(files, device)
+    if not is_checked:  # said now, because of a file that is none an error is enough
+        logger.warning(
+            "%s carries no sum and has no report beside it, so damage cannot be seen: `cavga export RUN` renews it",
+            path,
+        )
+    return engine
 
 
 def files_of(path: Path) -> ExportedFiles:
