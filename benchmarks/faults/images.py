@@ -1,6 +1,5 @@
 """Damaged images and images that are made to hurt, by the hundred in one `cavga predict`."""
 
-import json
 import struct
 import zlib
 from collections.abc import Callable, Iterator
@@ -12,7 +11,7 @@ import numpy as np
 
 from benchmarks.faults.launcher import Done
 from benchmarks.faults.pictures import encoded, part, save
-from benchmarks.faults.trials import ALTERED, READ, REFUSED, WRONG, Bench, Trial, fault_of, trial
+from benchmarks.faults.trials import ALTERED, READ, REFUSED, WRONG, Bench, Trial, fault_of, json_lines, trial
 
 # Pillow's name, suffix, options, and whether a changed byte of the pixels shows (a checksum).
 FORMATS: dict[str, tuple[str, dict[str, Any], bool]] = {
@@ -71,7 +70,7 @@ def _bomb(bench: Bench, folder: Path, name: str, command: str) -> Trial:
         return trial(what, bench.cavga("check", folder))
     output = folder.with_name(f"{folder.name}-out")
     done = bench.cavga("predict", bench.run, folder, "--output", output)
-    lines = _lines(output)
+    lines = json_lines(output / "predictions.jsonl")
     scored = {Path(line["path"]).name for line in lines if line["error"] is None}
     if "ok.png" not in scored:
         return trial(what, done, WRONG, "the picture beside it was not scored")
@@ -162,7 +161,12 @@ def _mutated(
         output = folder.with_name(f"{folder.name}-out")
         done = bench.cavga("predict", bench.run, folder, "--output", output)
         yield from _judged(
-            done, _lines(output), f"000{suffix}", made, f"{name} {how}", may_alter=not has_checksum and how != "cut"
+            done,
+            json_lines(output / "predictions.jsonl"),
+            f"000{suffix}",
+            made,
+            f"{name} {how}",
+            may_alter=not has_checksum and how != "cut",
         )
 
 
@@ -191,11 +195,6 @@ def _outcome(line: dict[str, Any], expected: float, *, may_alter: bool) -> tuple
     if abs(line["score"] - expected) <= TOLERANCE * max(1.0, abs(expected)):
         return READ, ""
     return (ALTERED, "") if may_alter else (WRONG, f"scored {line['score']:.4f}, {expected:.4f} when it was whole")
-
-
-def _lines(output: Path) -> list[dict[str, Any]]:
-    file = output / "predictions.jsonl"
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.is_file() else []
 
 
 ATTACKS = {"flipped bits": bits, "cut off": cuts, "spliced": splices, "bombs": bombs}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmarks.faults.launcher import Done, environment, real_process
 from benchmarks.faults.pictures import save_category, save_good
-from benchmarks.faults.trials import EXIT_CODES, READ, STOPPED, WRONG, Bench, Trial, trial
+from benchmarks.faults.trials import EXIT_CODES, READ, STOPPED, WRONG, Bench, Trial, json_lines, trial
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 MOST_RESUMES = 20
@@ -63,7 +63,7 @@ def predicting(bench: Bench) -> Iterator[Trial]:
 
 def _of_predictions(output: Path, what: str, done: Done, count: int) -> Trial:
     try:
-        lines = _json_lines(output / "predictions.jsonl")
+        lines = json_lines(output / "predictions.jsonl")
         if (output / "coco.json").is_file():
             json.loads((output / "coco.json").read_text(encoding="utf-8"))
     except ValueError as error:
@@ -71,10 +71,6 @@ def _of_predictions(output: Path, what: str, done: Done, count: int) -> Trial:
     if lines and len(lines) != count:
         return trial(what, done, WRONG, f"{len(lines)} of {count} lines", codes=_codes())
     return _trial_of_kill(what, done)
-
-
-def _json_lines(file: Path) -> list[object]:
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.is_file() else []
 
 
 def evaluating(bench: Bench) -> Iterator[Trial]:
@@ -107,7 +103,7 @@ def mixed_evaluation(output: Path) -> str:
         return f"an evaluation of {' and '.join(there)} alone"
     counts = json.loads(metrics.read_text(encoding="utf-8"))["counts"]
     expected = counts["test_normal"] + counts["test_anomalous"]
-    found = len((output / "predictions.jsonl").read_text(encoding="utf-8").splitlines())
+    found = len(json_lines(output / "predictions.jsonl"))
     if found != expected:
         return f"metrics.json of {expected} images beside predictions.jsonl of {found}"
     report = (output / "report.html").read_text(encoding="utf-8")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.faults.launcher import Done
 from benchmarks.faults.pictures import encoded, part, save_bad, save_good
-from benchmarks.faults.trials import READ, REFUSED, WRONG, Bench, Trial, trial
+from benchmarks.faults.trials import READ, REFUSED, WRONG, Bench, Trial, json_lines, trial
 
 DEEP = 20_000  # levels of nested lists
 LONG = 5_000  # digits of a number
@@ -192,8 +192,7 @@ def _predicted(bench: Bench, model: Path) -> tuple[Done, str]:
     output = bench.folder / "out"
     shutil.rmtree(output, ignore_errors=True)
     done = bench.cavga("predict", model, _photographs(bench), "--output", output)
-    lines = output / "predictions.jsonl"
-    found = [json.loads(line) for line in lines.read_text(encoding="utf-8").splitlines()] if lines.is_file() else []
+    found = json_lines(output / "predictions.jsonl")
     return done, json.dumps([{key: value for key, value in line.items() if key != "milliseconds"} for line in found])
 
 

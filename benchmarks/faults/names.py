@@ -1,6 +1,5 @@
 """Names of files and folders that a terminal would obey, a page would run, or that are not text at all."""
 
-import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -8,7 +7,7 @@ from pathlib import Path
 
 from benchmarks.faults.pictures import encoded, part, save_bad, save_category
 from benchmarks.faults.tables import TRAIN
-from benchmarks.faults.trials import WRONG, Bench, Trial, expected, trial
+from benchmarks.faults.trials import WRONG, Bench, Trial, expected, json_lines, trial
 
 NAMES: dict[str, bytes] = {
     "a newline": b"a\nb",
@@ -30,7 +29,7 @@ NAMES: dict[str, bytes] = {
     "emoji": "\U0001f600é".encode(),
     "a formula": b"=1+1",
     "a backslash": b"a\\b",
-    "rich's markup": b"[red]x[/red][/nothing]",
+    "rich's markup": b"[red]x[nothing]",
     "a hash": b"a#b?c",
     "two stars": b"**",
     "a device of Windows": b"CON",
@@ -122,8 +121,7 @@ def _through(bench: Bench, what: str, command: str, data: Path, *, output: Path 
         if SCRIPT in page.read_text(encoding="utf-8", errors="replace"):
             return trial(what, done, WRONG, f"{page.name} holds the script")
     for lines in output.glob("*.jsonl"):
-        for line in lines.read_text(encoding="utf-8").splitlines():
-            json.loads(line)
+        json_lines(lines)  # raises where one is none
     return found
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 from benchmarks.faults.launcher import Done
 from benchmarks.faults.pictures import mask_of, part, save, save_bad, save_category, save_good
 from benchmarks.faults.tables import TRAIN
-from benchmarks.faults.trials import READ, REFUSED, WRONG, Bench, Trial, expected, trial
+from benchmarks.faults.trials import READ, REFUSED, WRONG, Bench, Trial, expected, json_lines, trial
 
 NUM_GOOD, NUM_BAD = 12, 4
 IS_GOOD = re.compile(r"(^|/)(good|ok|normal|gut)/", re.I)
@@ -137,7 +137,7 @@ def pixels(bench: Bench) -> Iterator[Trial]:
     grey.save(folder / "rgb.webp", lossless=True)
     Image.fromarray(part(1)[..., 0].astype(np.float32) / 255).save(folder / "float.tif")
     done = bench.cavga("predict", bench.run, folder, "--output", bench.folder / "out")
-    lines = {Path(line["path"]).name: line for line in _lines(bench.folder / "out")}
+    lines = {Path(line["path"]).name: line for line in json_lines(bench.folder / "out/predictions.jsonl")}
     sound = lines["rgb.png"]["score"] if "rgb.png" in lines else None
     for name in (*kinds, "rgb.webp", "float.tif"):
         line = lines.get(name, {"score": None, "error": None})
@@ -255,15 +255,10 @@ def one_picture(bench: Bench) -> Iterator[Trial]:
 
 
 def _rest_is_done(what: str, done: Done, output: Path, count: int) -> Trial:
-    lines = _lines(output)
+    lines = json_lines(output / "predictions.jsonl")
     if done.exit_code not in (0, 4) or len(lines) != count:
         return trial(what, done, WRONG, f"{len(lines)} lines of {count}")
     return trial(what, done)
-
-
-def _lines(output: Path) -> list[dict[str, object]]:
-    file = output / "predictions.jsonl"
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.is_file() else []
 
 
 ATTACKS = {

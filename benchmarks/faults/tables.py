@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmarks.faults.models import DEEP, LONG
 from benchmarks.faults.pictures import part, save, save_good
-from benchmarks.faults.trials import ALTERED, WRONG, Bench, Trial, expected, trial
+from benchmarks.faults.trials import ALTERED, WRONG, Bench, Trial, expected, json_lines, trial
 
 TRAIN = ("--variant", "d-u", "--weights", "none", "--image-size", "32", "--epochs", "1", "--device", "cpu")
 
@@ -80,7 +80,7 @@ def escapes(bench: Bench) -> Iterator[Trial]:
         link = output / "overlays/link"
         if not link.exists():
             link.symlink_to(bench.folder)
-        lines = [{**json.loads(line), "overlay": name} for line in file.read_text(encoding="utf-8").splitlines()]
+        lines = [{**line, "overlay": name} for line in json_lines(file)]
         file.write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8")
         done = bench.cavga("predict", bench.run, bench.data / "test/good", "--output", output, "--overlays")
         what = f"an overlay called {name}"

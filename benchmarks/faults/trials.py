@@ -1,5 +1,6 @@
 """One input tried: what came out of it, and by which rules that is a fault."""
 
+import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -106,6 +107,11 @@ def expected(what: str, done: Done, *, codes: Iterable[int], says: str = "") -> 
     if says and says.lower() not in (done.out + done.err).lower():
         return trial(what, done, WRONG, f"does not say {says!r}")
     return trial(what, done)
+
+
+def json_lines(file: Path) -> list[dict[str, Any]]:
+    """The lines of a .jsonl, none where there is no file; only a new line ends one, not what Unicode has besides."""
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").split("\n") if line] if file.is_file() else []
 
 
 def row_of(kind: str, attack: str, trials: Iterator[Trial]) -> dict[str, Any]:

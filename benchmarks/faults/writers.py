@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmarks.faults.kills import mixed_evaluation
 from benchmarks.faults.pictures import save_bad, save_good
 from benchmarks.faults.tables import TRAIN
-from benchmarks.faults.trials import READ, REFUSED, WRONG, Bench, Trial, trial
+from benchmarks.faults.trials import READ, REFUSED, WRONG, Bench, Trial, json_lines, trial
 
 
 def predicting(bench: Bench) -> Iterator[Trial]:
@@ -72,7 +72,7 @@ def _together(
 
 
 def _predictions(output: Path) -> str:
-    lines = [json.loads(line) for line in (output / "predictions.jsonl").read_text(encoding="utf-8").splitlines()]
+    lines = json_lines(output / "predictions.jsonl")
     named = {line[key] for line in lines for key in ("overlay", "map") if line.get(key)}
     there = {path.relative_to(output).as_posix() for path in output.rglob("*") if path.suffix in (".png", ".tiff")}
     if named - there:
