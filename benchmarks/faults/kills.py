@@ -81,7 +81,7 @@ def evaluating(bench: Bench) -> Iterator[Trial]:
     output = bench.folder / "out"
     whole = bench.cavga("evaluate", bench.run, sets["first"], "--output", output)
     yield trial("evaluating that is not stopped", whole)
-    for number in range(bench.count(24, 3)):
+    for number in range(bench.count(16, 3)):
         data = sets["second" if number % 2 else "first"]
         # Files are written at the end: that is where moments are worth trying.
         done, name = _stopped(bench, number, whole.seconds, "evaluate", bench.run, data, "--output", output, least=0.5)

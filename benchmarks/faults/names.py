@@ -70,7 +70,7 @@ def damaged_pictures(bench: Bench) -> Iterator[Trial]:
 
 def folders(bench: Bench) -> Iterator[Trial]:
     """Data, model and output in a folder of that name."""
-    for what, name in list(NAMES.items())[:: bench.count(1, 8)]:
+    for number, (what, name) in enumerate(list(NAMES.items())[:: bench.count(1, 8)]):
         if name in (b"--maps", b"CON") or len(name) > 200:
             continue
         root = bench.folder / os.fsdecode(name)
@@ -83,6 +83,8 @@ def folders(bench: Bench) -> Iterator[Trial]:
                           ("drift", nothing, "--against", bench.run), ("export", nothing),
                           ("compare", nothing, nothing), ("check", root / "data", "--layout", os.fsdecode(name)),
                           ("train", root / "data", "--output", root / "run", "--config", nothing)):  # fmt: skip
+            if number % 2:  # half of the names are enough here
+                break
             done = bench.cavga(*arguments)
             yield expected(f"what is not there, with {what}, {arguments[0]}", done, codes=(1, 2, 3))
         shutil.rmtree(root)
