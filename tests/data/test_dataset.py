@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from cavga.data.dataset import cache_images
+from cavga.data.manifest import sha256_of
 from cavga.data.records import ImageRecord
 from cavga.errors import CavgaError, DataError
 from tests.conftest import save_image, texture
@@ -20,22 +21,27 @@ def records_of(folder, count):
     return [ImageRecord(path=path, relative_path=path.name, label=0, split="train") for path in paths]
 
 
+def hashes_of(records):
+    return [sha256_of(record.path) for record in records]
+
+
 def test_the_cache_holds_what_was_decoded_and_is_made_once(tmp_path):
     records = records_of(tmp_path / "a", 3)
-    images = cache_images(records, ["a", "b", "c"], size=(48, 48), folder=tmp_path / "cache")
+    hashes = hashes_of(records)
+    images = cache_images(records, hashes, size=(48, 48), folder=tmp_path / "cache")
     assert (images.shape, images.dtype) == ((3, 48, 48, 3), np.uint8)
     assert np.array_equal(images[1, :, :, 0], texture(1))
     (path,) = (tmp_path / "cache").iterdir()
     assert path.stat().st_blocks * 512 >= images.nbytes
     shutil.rmtree(tmp_path / "a")
-    assert np.array_equal(cache_images(records, ["a", "b", "c"], size=(48, 48), folder=tmp_path / "cache"), images)
+    assert np.array_equal(cache_images(records, hashes, size=(48, 48), folder=tmp_path / "cache"), images)
 
 
 def test_an_image_that_cannot_be_read_leaves_no_cache(tmp_path):
     records = records_of(tmp_path / "a", 3)
     records[2].path.write_bytes(b"")
     with pytest.raises(DataError, match="--skip-bad"):
-        cache_images(records, ["a", "b", "c"], size=(48, 48), folder=tmp_path / "cache")
+        cache_images(records, hashes_of(records), size=(48, 48), folder=tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
 
 
@@ -47,7 +53,7 @@ def test_a_disk_that_fills_up_is_one_line(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(CavgaError, match=r"cannot write .*images-.*npy: No space left on device; free space"):
-        cache_images(records, ["a", "b", "c"], size=(48, 48), folder=tmp_path / "cache")
+        cache_images(records, hashes_of(records), size=(48, 48), folder=tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
 
 

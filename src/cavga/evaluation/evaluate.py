@@ -100,8 +100,7 @@ def evaluate_detector(
     """
     refuse_file(output)
     records, hashes, excluded = labelled_test_images(catalog, used)
-    folder = tempfile.TemporaryDirectory(prefix="cavga-")
-    with writing_to(output), folder:
+    with writing_to(output), (folder := tempfile.TemporaryDirectory(prefix="cavga-")):
         evaluation = evaluate_records(
             detector, records, folder=folder, at_original_size=at_original_size, expects_masks=catalog.expects_masks
         )

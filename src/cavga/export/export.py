@@ -27,6 +27,7 @@ from cavga.runs.model_json import (
     DATA_FILE,
     MANIFEST_FILE,
     TRAINING_FOLDER,
+    load_description,
     read_run_file,
 )
 
@@ -63,6 +64,8 @@ def export_run(
     target = output or run / f"{stem}{suffix}"
     if target.suffix.lower() != suffix:
         raise UsageError(f"--output {target}: expected a name that ends in {suffix}")
+    if not run.is_dir():
+        load_description(run)  # says what is wrong with it
     # In its run folder that of a training excludes it, elsewhere other exports are nobody's business.
     with writing_to(run) if target.parent == run and run.is_dir() else writing_file(target):
         return _export_run(run, target, format=format, precision=precision, data=data)
