@@ -68,7 +68,7 @@ def test_maps_with_a_known_answer(data, tmp_path, capsys, suffix, size):
     maps = write_maps(tmp_path / "maps", suffix=suffix, size=size)
     unit = 65535 if suffix == ".png" else 1  # greys are values as they are
     metrics = evaluated(capsys, "--maps", maps, data, "--threshold", 0.5 * unit, "--pixel-threshold", 0.6 * unit)
-    assert metrics == json.loads((maps / "metrics.json").read_text())
+    assert json.loads((maps / "metrics.json").read_text()).items() >= metrics.items()
     assert metrics["image"]["auroc"] == 1
     assert (metrics["image"]["recall"], metrics["image"]["false_alarm_rate"]) == (1, 0.25)
     # Good pixels: 0.1 in three images, 0.65 in one, 0 beside the squares; those of squares have 0.9.

@@ -131,14 +131,14 @@ def labelled_test_images(
 
 def write_evaluation(
     output: Path,
-    metrics: dict[str, Any],
+    metrics: Mapping[str, Any],
     evaluation: Evaluation,
     section: Section,
     hashes: Mapping[ImageRecord, str],
 ) -> None:
     """Write predictions.jsonl, report.html, pixel_counts.npz if there is an anomalous pixel, and metrics.json.
 
-    They appear together, metrics.json last. It says the sha256 of the others, which is added to `metrics`.
+    They appear together, metrics.json last. It says the sha256 of the others too.
     """
     threshold = metrics["image"]["threshold"]
     with written_together() as together:
@@ -152,8 +152,8 @@ def write_evaluation(
         else:
             together.remove(output / PIXEL_COUNTS_FILE)  # of an older evaluation
         write_report(output / "report.html", f"cavga: {section.title}", [section])
-        metrics["files"] = together.hashes()
-        atomic_write(output / METRICS_FILE, (json.dumps(metrics, indent=2) + "\n").encode())
+        content = {**metrics, "files": together.hashes()}
+        atomic_write(output / METRICS_FILE, (json.dumps(content, indent=2) + "\n").encode())
 
 
 def counts_of(evaluation: Evaluation) -> dict[str, int]:
