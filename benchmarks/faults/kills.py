@@ -152,7 +152,7 @@ def starting(bench: Bench) -> Iterator[Trial]:
                 continue
         texts = (said.decode(errors="replace"), complaint.decode(errors="replace"))
         done = Done(process.returncode, *texts, time.monotonic() - begun, 0)
-        yield trial(f"start of train, {sent.name}", done, STOPPED, codes=(143, 130, 0))
+        yield trial(f"start of train, {sent.name}", done, STOPPED, codes=(143, -signal.SIGTERM, 130, 0))
         shutil.rmtree(out, ignore_errors=True)
 
 

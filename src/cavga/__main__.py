@@ -1,6 +1,7 @@
 """`python -m cavga`, and the command `cavga`."""
 
 import os
+import signal
 import sys
 from typing import NoReturn
 
@@ -15,6 +16,7 @@ def run() -> NoReturn:
         exit_code = main()
     except KeyboardInterrupt:
         exit_code = _STOPPED[0]
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done and said: Python would print where it was interrupted
     if exit_code in _STOPPED:
         # Everything is cleared up, but Python would wait for threads that may be in the middle of a long read.
         os._exit(exit_code)

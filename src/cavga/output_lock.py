@@ -12,6 +12,7 @@ from pathlib import Path
 
 from cavga.atomic_files import NotWrittenError, mark_of, remove_file, remove_leftovers
 from cavga.errors import CavgaError
+from cavga.regular_files import real_path
 
 LOCK_FILE = ".cavga.lock"
 HOLDER_SUFFIX = ".pid"
@@ -71,7 +72,7 @@ def _created(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _locked(lock_file: Path, what: str) -> Iterator[None]:
-    key = lock_file.parent.resolve() / lock_file.name
+    key = real_path(lock_file.parent) / lock_file.name
     if _held.get(key) == threading.get_ident():
         yield
         return

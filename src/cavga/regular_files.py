@@ -67,6 +67,11 @@ def _check(path: Path, mode: int) -> None:
         raise NotRegularError(f"{path}: is {kind_of(mode)}, expected a file; remove it or move it away")
 
 
+def real_path(path: Path) -> Path:
+    """The absolute path without links; of one whose links lead in a circle, as far as it can be told."""
+    return Path(os.path.realpath(path))  # Path.resolve raises RuntimeError for a circle
+
+
 def kind_of(mode: int) -> str:
     """What a path leads to, in words, from its `st_mode`."""
     return next((name for is_kind, name in _KINDS if is_kind(mode)), "a file")

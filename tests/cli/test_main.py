@@ -2,6 +2,7 @@ import json
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -278,6 +279,18 @@ def test_a_full_disk_is_one_line(run_folder, category, capsys, tmp_path, monkeyp
     assert "No space left" in err
     assert is_one_complaint(err)
     assert not (tmp_path / "p/predictions.jsonl").exists()
+
+
+def test_what_pillow_warns_of_is_not_shown(tmp_path):
+    for i in range(3):
+        Image.fromarray(np.full((40, 40), 50 * i, np.uint8)).save(tmp_path / f"{i}.tif", tiffinfo={270: "text" * 20})
+    content = (tmp_path / "0.tif").read_bytes()
+    longer = content.replace(struct.pack("<HHI", 270, 2, 81), struct.pack("<HHI", 270, 2, 810000))
+    assert longer != content
+    (tmp_path / "0.tif").write_bytes(longer)
+    done = cavga("check", tmp_path)
+    assert "Warning" not in done.stderr
+    assert "TiffImagePlugin" not in done.stderr
 
 
 def test_without_torch_the_missing_extra_is_named(tmp_path, category):

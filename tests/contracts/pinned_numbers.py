@@ -266,6 +266,7 @@ DETAILS: dict[str, dict[str, str]] = {
         "images.masks": "MANY_VALUES LARGEST_SHARE",
         "images.opening": "MAX_FILE_BYTES MAX_DECODED_BYTES MAX_PIXELS MAX_SIDE MAX_ASPECT MAX_TIFF_PARTS "
         "MAX_TIFF_PART_PIXELS MAX_JPEG_PIXELS_PER_BYTE",
+        "data.readers.idx_cifar10": "MAX_IDX_BYTES",
         "data.readers.labelled": "TEST_SHARE _MAX_NAMED",
         "data.copies": "MOST_DIFFERENT LARGEST_SHARE SIDE NUM_COMPARED",
         "config.schema": "MAX_IMAGE_SIZE SIZE_STEP SMALLEST_TILE",

@@ -67,10 +67,10 @@ def test_unreadable_images_and_masks_are_each_an_error(root):
     (root / "train/good/001.png").write_bytes(b"")
     (root / "test/good/a.jpg").write_text("no picture")
     assert found(root, "error") == [
-        ("ground_truth/cut/000_mask.png", "cannot be read: image file is truncated"),
+        ("ground_truth/cut/000_mask.png", "is not whole (truncated, or parts of its pixels are missing)"),
         ("test/good/a.jpg", "is not a PNG, JPEG, BMP, TIFF, WebP, GIF, PPM, JPEG 2000 or AVIF image"),
         ("train/good/001.png", "is empty (0 bytes)"),
-        ("train/good/003.png", "cannot be read: image file is truncated"),
+        ("train/good/003.png", "is not whole (truncated, or parts of its pixels are missing)"),
     ]
 
 

@@ -193,7 +193,7 @@ def wide_integers(path):
 
 
 BROKEN = [
-    ("a.png", half, r"cannot be read: .*; copy it from its source again or remove it"),
+    ("a.png", half, r"is not whole \(truncated.*; copy it from its source again or remove it"),
     ("a.jpg", half, r"cannot be read: .*truncated.*; copy it"),
     ("a.bmp", half, r"cannot be read: .*truncated.*; copy it"),
     ("a.tif", half, r"is not whole \(truncated.*; copy it"),

@@ -139,3 +139,13 @@ def test_what_is_no_file_is_named_at_once(tmp_path, kind, monkeypatch):
     for read in (read_image, read_image_size, lambda path: read_mask([path])):
         with pytest.raises(DataError, match=rf"^a.png: is {kind}, expected a file"):
             read(path)
+
+
+def test_a_png_with_another_pixel_than_its_checksum_says_is_refused(tmp_path):
+    path = tmp_path / "a.png"
+    Image.fromarray(np.arange(48, dtype=np.uint8).reshape(4, 4, 3)).save(path, compress_level=0)
+    content = bytearray(path.read_bytes())
+    content[content.index(b"IDAT") + 12] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ImageFileError, match="a checksum in it is wrong"):
+        read_image(path)

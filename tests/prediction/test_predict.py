@@ -213,12 +213,22 @@ def test_what_an_earlier_prediction_left_goes_and_what_is_the_users_stays(photog
         (output / name).write_bytes(b"mine")
     # What somebody wrote into the lines is no reason to remove files elsewhere.
     (tmp_path / "precious.png").write_bytes(b"mine")
+    (output / "overlays/link").symlink_to(tmp_path)
     with (output / "predictions.jsonl").open("a") as lines:
-        for name in ("overlays/../../precious.png", str(tmp_path / "precious.png"), "notes.txt", 5, "", "overlays"):
+        for name in (
+            "overlays/link/precious.png",
+            "overlays/../../precious.png",
+            str(tmp_path / "precious.png"),
+            "notes.txt",
+            5,
+            "",
+            "overlays",
+        ):
             lines.write(json.dumps({"overlay": name}) + "\n")
         lines.write("no json\n[]\n")
     predict_to_folder(Told(), [photographs / "sub"], output)
     users = ["maps/sub/mine.tiff", "notes.txt", "overlays/mine.png"]
+    (output / "overlays/link").unlink()
     assert files_in(output) == sorted(["predictions.jsonl", *users])
     assert not (output / "overlays/sub").exists()
     assert (tmp_path / "precious.png").exists()

@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 bad data, 4 done in part, 130 int
 import argparse
 import logging
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
@@ -44,6 +45,7 @@ _HINTS = {  # command -> how an interrupted one goes on
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # what is wrong with a picture is said by its own line
     with safe_streams(), stoppable() as stop:
         try:
             return _run(arguments)

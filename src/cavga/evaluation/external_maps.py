@@ -21,6 +21,7 @@ from cavga.evaluation.score_file import ScoreRow, read_scores
 from cavga.evaluation.sections import section_of
 from cavga.output_lock import writing_to
 from cavga.prediction.lines import PREDICTIONS_FILE
+from cavga.regular_files import real_path
 from cavga.runs.model_json import MODEL_FILE, load_description, used_images
 
 MAXIMUM = "maximum of the map"  # where an image's score comes from if no file gives it
@@ -91,7 +92,7 @@ def _check(maps: ExternalMaps, output: Path, size: tuple[int, int] | None) -> No
     refuse_file(output)
     if (output / MODEL_FILE).exists():
         raise UsageError(f"{output} is a run folder and holds its own results: choose another folder with --output")
-    if maps.scores is not None and (output / PREDICTIONS_FILE).resolve() == maps.scores.resolve():
+    if maps.scores is not None and real_path(output / PREDICTIONS_FILE) == real_path(maps.scores):
         raise UsageError(f"--scores {maps.scores} would be overwritten: choose another folder with --output")
 
 

@@ -28,6 +28,7 @@ from cavga.inference.prepare import FailedImage
 from cavga.metrics.image import auroc, auroc_interval, share_interval
 from cavga.metrics.pixel import PixelHistogram
 from cavga.output_lock import writing_to
+from cavga.regular_files import real_path
 from cavga.rendering.html import Case
 from cavga.rendering.scale import picture_scale
 from cavga.runs.model_json import used_images
@@ -100,7 +101,7 @@ def self_test(
     cases = [_case(trial, detector) for trial in _worth_showing(trials)]
     scores = [(trial.score, int(trial.anomaly is not None)) for trial in trials]
     with writing_to(target), written_together():
-        write_self_test_page(target / "self_test.html", Path(run).resolve().name, result, scores, cases)
+        write_self_test_page(target / "self_test.html", real_path(Path(run)).name, result, scores, cases)
         atomic_write(target / "self_test.json", (json.dumps(result, indent=2) + "\n").encode())
     return SelfTest(result, tally.problems)
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin
 
-from cavga.images.opening import image_error, naming, no_warnings, open_file, open_image
+from cavga.images.opening import check_png, image_error, naming, no_warnings, open_file, open_image
 from cavga.images.pixel_range import FULL_DEPTH, PixelRange, depth_in_use
 
 NUM_DECODE_THREADS = min(8, os.cpu_count() or 1)
@@ -110,6 +110,8 @@ def load_image(content: bytes, path: Path) -> Image.Image:
     """Decode completely and turn upright, in the file's own mode; `path` is for messages only."""
     with naming(path):
         image = open_image(BytesIO(content), path)
+        if image.format == "PNG":
+            check_png(content, path)
         orientation, facts = _orientation(image), _facts(image, content)
         image.load()
         if image.format == "TIFF":  # newer Pillow turns a TIFF while loading it, and clears the tag

@@ -4,8 +4,10 @@ Everything is checked before a pixel is decoded: a few bytes can claim more pixe
 """
 
 import math
+import struct
 import threading
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -28,6 +30,7 @@ MAX_JPEG_PIXELS_PER_BYTE = 512  # a block of 64 pixels takes at least one bit
 
 # What the suffixes stand for, and no more: Pillow would start Ghostscript for an EPS named .png.
 _FORMATS = ("PNG", "JPEG", "BMP", "DIB", "TIFF", "WEBP", "GIF", "PPM", "JPEG2000", "AVIF")
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _AGAIN = "copy it from its source again or remove it"
 _SMALLER = "cut it or scale it down"
 _warning_filters = threading.Lock()  # Python's warning filters belong to the whole process
@@ -76,7 +79,8 @@ def open_image(file: BinaryIO | BytesIO, path: Path) -> Image.Image:
         image = Image.open(file, formats=_FORMATS)
     _check_size(image, path)
     if isinstance(image, TiffImagePlugin.TiffImageFile):
-        _check_tiff(image.tag_v2, num_bytes, path)
+        with no_warnings():  # of tags that are read only now
+            _check_tiff(image.tag_v2, num_bytes, path)
     elif image.format in ("JPEG", "MPO"):
         is_whole = image.width * image.height <= MAX_JPEG_PIXELS_PER_BYTE * num_bytes
         _require_whole(is_whole, path)
@@ -84,6 +88,24 @@ def open_image(file: BinaryIO | BytesIO, path: Path) -> Image.Image:
         extents = [tile[1] for tile in image.tile]
         _require_whole(extents == [(0, 0, *image.size)], path)
     return image
+
+
+def check_png(content: bytes, path: Path) -> None:
+    """Raise ImageFileError unless every part of a PNG that its pixels come from has the checksum that it says.
+
+    Pillow does not look at those of the pixels, so damaged ones would be other pixels without a word.
+    """
+    start = len(_PNG_SIGNATURE)
+    while start + 12 <= len(content):  # length, name, data and CRC-32 (PNG specification, 5.3)
+        (length,) = struct.unpack_from(">I", content, start)
+        name, end = content[start + 4 : start + 8], start + 8 + length
+        _require_whole(end + 4 <= len(content), path)
+        is_critical = not name[0] & 0x20
+        if is_critical and content[end : end + 4] != struct.pack(">I", zlib.crc32(content[start + 4 : end])):
+            raise image_error(path, "is damaged: a checksum in it is wrong", _AGAIN)
+        if name == b"IEND":
+            return
+        start = end + 4
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from pathlib import Path
 from PIL import features
 
 from cavga.errors import DataError
+from cavga.regular_files import real_path
 
 MAX_REPEATED_FOLDERS = 10_000  # links upon links can name one folder more often than can be walked
 
@@ -116,7 +117,7 @@ def _walk(folder: Path, above: tuple[Path, ...], seen: set[Path], repeated: list
 
     `above` are the folders on the way; `seen` and `repeated` collect those of the whole walk.
     """
-    here = folder.resolve()
+    here = real_path(folder)
     if here in above:
         return
     if here in seen:

@@ -33,6 +33,7 @@ from cavga.images.walk import images_of
 from cavga.inference.detector import AnomalyDetector, Prediction
 from cavga.inference.prepare import FailedImage
 from cavga.output_lock import writing_file, writing_to
+from cavga.regular_files import real_path
 from cavga.runs.model_json import MANIFEST_FILE, used_images
 
 MIN_PHOTOGRAPHS = 2
@@ -218,7 +219,7 @@ def _too_few(num_usable: int, num_given: int, good: _Photographs, config: Calibr
 
 def _describe(paths: Sequence[Path], hashes: Sequence[str]) -> dict[str, Any]:
     """Which photographs set the thresholds."""
-    folder = Path(os.path.commonpath([path.resolve().parent for path in paths]))
+    folder = Path(os.path.commonpath([real_path(path).parent for path in paths]))
     in_order = sorted(hashes)
     return {
         "count": len(in_order),

@@ -13,6 +13,7 @@ from typing import IO, BinaryIO
 from cavga.atomic_files import atomic_writer, remove_file
 from cavga.prediction.coco import CocoFile, coco_writer, is_coco_file
 from cavga.prediction.lines import PREDICTIONS_FILE, json_lines, jsonl
+from cavga.regular_files import real_path
 
 COCO_FILE = "coco.json"
 UNFINISHED_FILE = ".unfinished.jsonl"
@@ -62,7 +63,9 @@ class PredictionFolder:
                 self._unfinished.unlink(missing_ok=True)
 
     def _remove(self, name: PurePosixPath) -> None:
-        """Remove a picture, and the folders that are empty without it."""
+        """Remove a picture, and the folders that are empty without it; nothing where a link leads out of the folder."""
+        if not real_path((self._folder / name).parent).is_relative_to(real_path(self._folder)):
+            return
         remove_file(self._folder / name)  # somebody may have put a folder there: that is not ours
         for parent in list(name.parents)[:-1]:
             try:

@@ -26,6 +26,7 @@ from cavga.prediction.folder import PICTURES, PredictionFolder, prediction_folde
 from cavga.prediction.lines import PredictionLine, jsonl, prediction_line, region_line
 from cavga.prediction.map_files import grey_scale, save_map
 from cavga.prediction.overlays import captioned_overlay
+from cavga.regular_files import real_path
 from cavga.rendering.scale import MapScale, picture_scale
 from cavga.runs.model_json import MODEL_FILE
 
@@ -75,11 +76,11 @@ class _Input:
 
 def check_prediction(inputs: Sequence[Path], output: Path, threshold: float | None) -> None:
     """Raise UsageError where the output would overwrite a run's files or be scored the next time."""
-    target = output.resolve()
+    target = real_path(output)
     refuse_file(output)
     if (target / MODEL_FILE).exists():
         raise UsageError(f"--output {output} is a run folder and holds its own predictions: choose another folder")
-    inside = [path for path in inputs if path.is_dir() and target.is_relative_to(path.resolve())]
+    inside = [path for path in inputs if path.is_dir() and target.is_relative_to(real_path(path))]
     if inside:
         raise UsageError(f"--output {output} lies inside {inside[0]}: its pictures would be scored the next time")
     if threshold is not None and not math.isfinite(threshold):

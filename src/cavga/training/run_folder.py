@@ -18,6 +18,7 @@ from cavga.config.schema import RunConfig, as_dict
 from cavga.config.toml import write_toml
 from cavga.data.manifest import sha256_of, write_manifest
 from cavga.errors import ResumeError, UsageError
+from cavga.regular_files import real_path
 from cavga.runs.model_json import DATA_FILE, MANIFEST_FILE, ROI_FILE, TRAINING_FOLDER
 from cavga.training.inputs import TrainingData
 
@@ -69,7 +70,7 @@ def write_inputs(run: Path, inputs: TrainingData, config: RunConfig, *, identity
     """Write what the run starts from: fingerprint, config.toml and manifest.csv."""
     atomic_write(run / TRAINING_FOLDER / FINGERPRINT_FILE, identity.encode())
     atomic_write(run / CONFIG_FILE, write_toml(config).encode(errors="surrogateescape"))
-    atomic_write(run / TRAINING_FOLDER / DATA_FILE, os.fsencode(inputs.catalog.root.resolve()))
+    atomic_write(run / TRAINING_FOLDER / DATA_FILE, os.fsencode(real_path(inputs.catalog.root)))
     used = [replace(record, split="train") for record in (*inputs.train, *inputs.anomalous)]
     used += [replace(record, split="calibration") for record in inputs.calibration]
     write_manifest(run / MANIFEST_FILE, used, inputs.catalog.root, inputs.hashes)

@@ -2,6 +2,7 @@ import gzip
 import hashlib
 import shutil
 import struct
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +65,22 @@ def test_the_same_files_are_unpacked_once_and_to_the_same_bytes(tmp_path, caplog
     second = load_catalog(tmp_path / "b", normal_class="0")
     assert [r.relative_path for r in second.records] == [r.relative_path for r in first.records]
     assert [sha256_of(r.path) for r in second.records] == [sha256_of(r.path) for r in first.records]
+
+
+def test_of_a_gz_no_more_is_unpacked_than_its_header_says(tmp_path):
+    idx(tmp_path / "raw")
+    path = tmp_path / "raw/train-images-idx3-ubyte"
+    with gzip.open(f"{path}.gz", "wb", compresslevel=1) as file:
+        file.write(path.read_bytes())
+        for _ in range(64):
+            file.write(bytes(2**20))
+    path.unlink()
+    tracemalloc.start()
+    with pytest.raises(DataError, match="its header says"):
+        load_catalog(tmp_path, normal_class="0")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 16 * 2**20
 
 
 def test_other_files_are_unpacked_anew(tmp_path):

@@ -10,6 +10,7 @@ import math
 import struct
 import zlib
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,6 +32,7 @@ from cavga.errors import DataError, UsageError
 from cavga.images.decode import read_bytes
 
 SIDE = 32  # px
+MAX_IDX_BYTES = 2**28  # unpacked: MNIST's largest has 47 million
 IMAGES_MAGIC, LABELS_MAGIC = 2051, 2049
 _IDX_STEMS = {"train": "train", "test": "t10k"}
 _CIFAR10_FILES = {"train": [f"data_batch_{i}.bin" for i in range(1, 6)], "test": ["test_batch.bin"]}
@@ -142,14 +144,9 @@ def _idx_array(folder: Path, stem: str, magic: int) -> NDArray[np.uint8]:
     if path is None:
         expected = f"expected {stem}-ubyte or {stem}-ubyte.gz beside the others"
         raise DataError(f"{folder}: {stem}-ubyte is missing: {expected}; {where_to_get(folder.as_posix())}")
-    content = read_bytes(path)
-    if path.suffix == ".gz":
-        try:
-            content = gzip.decompress(content)
-        except (OSError, EOFError, zlib.error) as error:
-            raise DataError(f"{path}: cannot be decompressed: {error}; {_AGAIN}") from error
     num_axes = 1 if magic == LABELS_MAGIC else 3
     start = 4 * (1 + num_axes)
+    content = _decompressed(path, start) if path.suffix == ".gz" else read_bytes(path)
     found, *shape = struct.unpack(f">{1 + num_axes}I", content[:start].ljust(start, b"\0"))
     if found != magic:
         raise DataError(f"{path}: begins with {found}, expected {magic}: not the IDX file its name says; {_AGAIN}")
@@ -157,6 +154,17 @@ def _idx_array(folder: Path, stem: str, magic: int) -> NDArray[np.uint8]:
     if len(content) != expected_size:
         raise DataError(f"{path}: has {len(content)} bytes, its header says {expected_size}: incomplete; {_AGAIN}")
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
+
+
+def _decompressed(path: Path, start: int) -> bytes:
+    """What an IDX file in a .gz holds, but no more than its header of `start` bytes says."""
+    try:
+        with gzip.open(BytesIO(read_bytes(path))) as file:
+            header = file.read(start)
+            shape = struct.unpack(f">{start // 4 - 1}I", header[4:].ljust(start - 4, b"\0"))
+            return header + file.read(min(math.prod(shape), MAX_IDX_BYTES) + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path}: cannot be decompressed: {error}; {_AGAIN}") from error
 
 
 def _idx_classes(folder: Path, splits: Sequence[_Split]) -> tuple[str, ...]:
