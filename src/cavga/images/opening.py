@@ -106,6 +106,7 @@ def check_png(content: bytes, path: Path) -> None:
         if name == b"IEND":
             return
         start = end + 4
+    _require_whole(False, path)
 
 
 @contextmanager
