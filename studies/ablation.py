@@ -2,7 +2,7 @@
 
 python -m studies.ablation OUTPUT ROOT WEIGHTS [--seeds 0,1,2] [--datasets A,B] [--finished]
 
-OUTPUT is that of `cavga benchmark`: rows with nothing left out are those of its tables demo and accuracy, and no
+OUTPUT is that of `cavga benchmark`: rows with nothing left out are those of its tables textures and accuracy, and no
 finished row is run twice. ROOT holds magnetic_tile and mvtec_ad/screw. Writes benchmarks/results/ablation.jsonl;
 --finished runs nothing and writes the rows that are there.
 """
@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from unittest.mock import patch
 
-from cavga.benchmark.experiments.accuracy import accuracy_experiments, demo_experiments
+from cavga.benchmark.experiments.accuracy import accuracy_experiments, texture_experiments
 from cavga.benchmark.experiments.experiment import SCREW, TILE, Experiment, Overrides, merge
 from cavga.benchmark.runner import ROW_FILE, run_experiment
-from cavga.demo.textures import TEXTURES, write_demo_data
+from cavga.benchmark.textures import TEXTURES, write_textures
 from cavga.synthetic import strong
 from cavga.synthetic.strong import STRONG_TYPES
 from cavga.synthetic.subtle import SUBTLE_TYPES
@@ -58,7 +58,7 @@ def main() -> None:
     parser.add_argument("--datasets", default=",".join((*TEXTURES, TILE, SCREW)))
     parser.add_argument("--finished", action="store_true")
     args = parser.parse_args()
-    write_demo_data(args.output / "data")
+    write_textures(args.output / "data")
     rows = []
     for seed in map(int, args.seeds.split(",")):
         for row in rows_of(seed, args.weights):
@@ -78,7 +78,7 @@ def run_row(row: Row, root: Path, output: Path) -> dict[str, object]:
 def rows_of(seed: int, weights: str) -> Iterator[Row]:
     """Every row of one seed: first those with nothing left out."""
     for table, experiments in (
-        ("demo", demo_experiments((seed,), None)),
+        ("textures", texture_experiments((seed,), None)),
         ("accuracy", accuracy_experiments((seed,), weights)),
     ):
         wanted = [item for item in experiments if item.name == FULL and item.data in (*TEXTURES, TILE, SCREW)]

@@ -1,9 +1,9 @@
-"""What L_ae was replaced by after the paper, in its place: r-u of `recommended` on the demo textures.
+"""What L_ae was replaced by after the paper, in its place: r-u of `recommended` on the textures.
 
 python -m studies.attention_losses OUTPUT [--seeds 0,1,2]
 
 There the encoder is trained, so that a loss of attention can change a score; with frozen features none can. OUTPUT is
-that of `cavga benchmark`: rows of L_ae and without it are those of its table demo, and no finished row is run twice.
+that of `cavga benchmark`: rows of L_ae and without it are those of its table textures, no finished row is run twice.
 Writes benchmarks/results/attention_losses.jsonl.
 """
 
@@ -17,10 +17,10 @@ from unittest.mock import patch
 import torch
 from torch import Tensor
 
-from cavga.benchmark.experiments.accuracy import demo_experiments
+from cavga.benchmark.experiments.accuracy import texture_experiments
 from cavga.benchmark.experiments.experiment import Experiment, merge
 from cavga.benchmark.runner import run_experiment
-from cavga.demo.textures import write_demo_data
+from cavga.benchmark.textures import write_textures
 from cavga.training import objectives
 from studies.rows import write_rows
 
@@ -62,7 +62,7 @@ def main() -> None:
     parser.add_argument("output", type=Path)
     parser.add_argument("--seeds", default="0,1,2")
     args = parser.parse_args()
-    write_demo_data(args.output / "data")
+    write_textures(args.output / "data")
     rows = []
     for experiment, table, loss in experiments_of([int(seed) for seed in args.seeds.split(",")]):
         with in_place_of_l_ae(loss):
@@ -74,12 +74,12 @@ def experiments_of(seeds: list[int]) -> Iterator[tuple[Experiment, str, Callable
     """Every experiment, the table whose folder it lies in, and the loss in place of L_ae."""
     experiments = [
         experiment
-        for experiment in demo_experiments(seeds, None)
+        for experiment in texture_experiments(seeds, None)
         if experiment.method == "cavga" and experiment.kind == "r-u"
     ]
     for experiment in experiments:
         if experiment.name in ("recommended", "without L_ae"):
-            yield experiment, "demo", None
+            yield experiment, "textures", None
         if experiment.name == "recommended":
             for name, loss in LOSSES.items():
                 for weight in WEIGHTS:

@@ -144,7 +144,7 @@ CLAIMS = (
         "L_ae improves localization.",
         "Textures, `recommended` r-u, with w_ae = 0 and without; and c1 to c4 on magnetic tile, 150 epochs.",
         "not confirmed: two of its own standard deviations in pixels on textures; all of table 8 is at chance",
-        (*_pair("demo", "recommended", "without L_ae", TEXTURES, PIXEL),
+        (*_pair("textures", "recommended", "without L_ae", TEXTURES, PIXEL),
          *_pair("table8", "c3: r-u, conv z", "c4: r-u, conv z, L_ae", TILE, PIXEL)),
     ),
     Claim(

@@ -95,10 +95,10 @@ ATTENTION_LOSSES = """
 loss of attention in place of L_ae. Two ask that mean(A) of an image be at least 0.8: the square of what it lacks, and
 an extended log-barrier (t = 20). The third is the entropy of A over the patches. L_ae, the first row, has w_ae =
 0.01. One seed. Image AUROC over the textures goes from {low:.3f} to {high:.3f} with the seed of L_ae alone ([demo
-textures](demo-textures.md)), so differences within that say nothing.
+textures](textures.md)), so differences within that say nothing.
 """
 DEMO = """
-`cavga demo` and `cavga benchmark demo`: no pretrained weights, 128 px, 65 training cuts a texture.
+`cavga benchmark textures`: no pretrained weights, 128 px, 65 training cuts a texture.
 
 - `recommended` is `r-u` here. "Untrained encoder" and "without L_ae" change one thing of it. PaDiM stands on its
   features.
@@ -250,7 +250,7 @@ def parts() -> Page:
     most, next_most = sorted((of(on_textures, name, PIXEL), name) for name in names)[:2]
     other = on_all_textures(losses)
     found = [of(other, name, IMAGE) for name in dict.fromkeys(row["cell"] for row in other) if name != "recommended"]
-    l_ae = [row for row in on_all_textures(rows_of("demo")) if row["cell"] == "recommended"]
+    l_ae = [row for row in on_all_textures(rows_of("textures")) if row["cell"] == "recommended"]
     seeds = by_seed(l_ae, IMAGE)
     text = ATTENTION_LOSSES.format(low=min(seeds), high=max(seeds))
     return Page(
@@ -267,9 +267,9 @@ def parts() -> Page:
     )
 
 
-def demo() -> Page:
-    """The page of demo."""
-    rows = rows_of("demo")
+def textures() -> Page:
+    """The page of textures."""
+    rows = rows_of("textures")
     shown = {
         name: f"{of(rows, name, IMAGE, *TEXTURES):.3f} and {of(rows, name, PIXEL, *TEXTURES):.3f}"
         for name in (FULL, "recommended", PADIM, "paper")

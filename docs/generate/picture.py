@@ -1,4 +1,4 @@
-"""Write docs/images/demo.png from a demo's runs: per texture, the defective test image at the 90th percentile of score.
+"""Write docs/images/demo.png from a demo's runs: per paper, the defective test image of median score.
 
 python -m docs.generate.picture runs/demo
 """
@@ -11,7 +11,7 @@ from PIL import Image
 
 from cavga.data.catalog import load_catalog
 from cavga.data.records import ANOMALOUS
-from cavga.demo.textures import TEXTURES
+from cavga.demo.papers import PAPERS
 from cavga.images.decode import read_image
 from cavga.images.masks import read_mask
 from cavga.inference.detector import AnomalyDetector
@@ -23,18 +23,18 @@ GAP = 6
 
 
 def main(demo: Path) -> None:
-    """One row per texture: photograph with the true defect outlined, overlay, anomaly map."""
-    rows = [np.hstack(_spaced(texture_panels(demo, texture))) for texture in TEXTURES]
+    """One row per paper: photograph with the true defect outlined, overlay, anomaly map."""
+    rows = [np.hstack(_spaced(paper_panels(demo, paper))) for paper in PAPERS]
     picture = np.vstack([_with_gap(row) for row in rows])
     Image.fromarray(picture).save(Path(__file__).parents[1] / "images" / "demo.png", optimize=True)
 
 
-def texture_panels(demo: Path, texture: str) -> list[np.ndarray]:
-    """The three panels of the texture's defective image of median score."""
-    detector = AnomalyDetector.load(demo / texture)
-    records = [r for r in load_catalog(demo / "data" / texture).split("test") if r.label == ANOMALOUS]
+def paper_panels(demo: Path, paper: str) -> list[np.ndarray]:
+    """The three panels of the paper's defective image of median score."""
+    detector = AnomalyDetector.load(demo / paper)
+    records = [r for r in load_catalog(demo / "data" / paper).split("test") if r.label == ANOMALOUS]
     predictions = list(detector.predict(record.path for record in records))
-    chosen = int(np.argsort([p.score for p in predictions])[9 * len(predictions) // 10])
+    chosen = int(np.argsort([p.score for p in predictions])[len(predictions) // 2])
     record, prediction = records[chosen], predictions[chosen]
     photograph, mask = read_image(record.path), read_mask(record.mask_paths)
     return list(panels(photograph, prediction.anomaly_map, picture_scale(detector), mask, longer_side=SIDE))

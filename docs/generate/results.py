@@ -16,7 +16,7 @@ from docs.generate.tables import Page, wrapped
 FOLDER = Path(__file__).parents[1] / "results"
 PAGES: dict[str, Callable[[], Page]] = {
     "real-sets": own_tables.real_sets,
-    "demo-textures": own_tables.demo,
+    "textures": own_tables.textures,
     "what-each-part-adds": own_tables.parts,
     "encoders": own_tables.encoders,
     "training-data": training_data,
@@ -59,7 +59,7 @@ The commands are in [benchmarks/README.md](../../benchmarks/README.md) and
 - **What is not shown** is in the JSONL, one row a line: balanced accuracy, IoU at the threshold, per image and as
   U-Flow counts it, every figure by defect type, intervals, minutes of each run, machine, versions, seed and data
   hash.
-- **What was chosen on what.** Settings of `recommended` were chosen on the demo textures and on synthetic anomalies
+- **What was chosen on what.** Settings of `recommended` were chosen on the textures and on synthetic anomalies
   on training images ([decisions](../decisions/)), with two exceptions on which real test images had a say. The factor
   model stays in the image's score although synthetic anomalies speak against it by half a point: it was planned
   before any figure was seen, and real figures agreed ([0011](../decisions/0011-aggregated-prior.md)). A candidate for

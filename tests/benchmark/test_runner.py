@@ -6,7 +6,7 @@ import torch
 
 from cavga.benchmark import runner
 from cavga.benchmark.baselines.padim import PadimGraph
-from cavga.benchmark.experiments.accuracy import demo_experiments, screw_experiments
+from cavga.benchmark.experiments.accuracy import screw_experiments, texture_experiments
 from cavga.benchmark.experiments.experiment import Experiment, merge
 from cavga.benchmark.experiments.index import TABLES
 from cavga.benchmark.experiments.selection import Selection
@@ -93,16 +93,16 @@ def test_a_cell_that_was_begun_and_not_finished_is_run_anew(small_table, categor
 def test_unknown_tables_and_missing_roots():
     from pathlib import Path
 
-    with pytest.raises(UsageError, match=r"expected one of .*demo"):
+    with pytest.raises(UsageError, match=r"expected one of .*textures"):
         run_table("demmo", Path("x"))
     with pytest.raises(UsageError, match="--data ROOT"):
         run_table("screw", Path("x"))
 
 
 def test_the_shipped_tables_have_valid_experiments():
-    for experiment in [*demo_experiments((0, 1), None), *screw_experiments((0,), "weights.safetensors")]:
+    for experiment in [*texture_experiments((0, 1), None), *screw_experiments((0,), "weights.safetensors")]:
         assert experiment.config().training.seed == experiment.seed
-    names = [(experiment.name, experiment.data, experiment.seed) for experiment in demo_experiments((0, 1), None)]
+    names = [(experiment.name, experiment.data, experiment.seed) for experiment in texture_experiments((0, 1), None)]
     assert len(names) == len(set(names))
     assert sum(name == "paper" for name, _, _ in names) == 3  # one seed only
 

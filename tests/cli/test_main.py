@@ -70,8 +70,8 @@ def test_every_verb_has_help_with_an_example(command, capsys):
         (("predict", "MODEL"), "IMAGE_OR_FOLDER"),
         (("check", "DATA", "--layout", "mvtek"), "expected one of mvtec"),
         (("evaluate", "RUN", "DATA", "--evaluation-size", "orignal"), "expected one of original"),
-        (("benchmark", "demmo", "--output", "OUT"), "expected one of demo"),
-        (("benchmark", "demo", "--output", "OUT", "--seeds", "a"), "whole numbers"),
+        (("benchmark", "textres", "--output", "OUT"), "expected one of textures"),
+        (("benchmark", "textures", "--output", "OUT", "--seeds", "a"), "whole numbers"),
     ],
 )
 def test_wrong_usage_is_exit_2_and_leaves_no_folder(arguments, message, capsys, tmp_path, monkeypatch):

@@ -14,13 +14,13 @@ PINNED: dict[str, dict[str, Any]] = {
     "0005": {"training.fit_latent.EIGENVALUE_FLOOR": 0.03, "model.latent.LOG_OFFSET": 0.1},
     "0006": {"inference.graph.TOP_SHARE": 0.01},
     "0007": {
-        "demo.textures.CUT": 128,
-        "demo.textures.NUM_DEFECTS_PER_TYPE": 10,
-        "demo.textures.MAX_CONTRAST": 1.5,
-        "demo.textures.MIN_CONTRAST": 1.25,
-        "demo.textures.MIN_CHANGE": 0.5,
-        "demo.textures.AREA_RANGE": (0.002, 0.03),
-        "demo.textures.MASK_CUT": 0.25,
+        "benchmark.textures.CUT": 128,
+        "benchmark.textures.NUM_DEFECTS_PER_TYPE": 10,
+        "benchmark.textures.MAX_CONTRAST": 1.5,
+        "benchmark.textures.MIN_CONTRAST": 1.25,
+        "benchmark.textures.MIN_CHANGE": 0.5,
+        "benchmark.textures.AREA_RANGE": (0.002, 0.03),
+        "benchmark.textures.MASK_CUT": 0.25,
     },
     "0008": {
         "model.classifiers.TOP_SHARE": 1 / 32,
@@ -226,7 +226,11 @@ PINNED: dict[str, dict[str, Any]] = {
 # Tables of numbers that have a test of their own in test_numbers.py.
 COMPARED = {
     *("config.presets.PAPER", "config.presets.PRETRAINING", "synthetic.strong.STRONG_TYPES"),
-    *("data.readers.published._ONE_CLASS", "data.readers.published._SHANGHAITECH", "demo.run.TEXTURE_SETTINGS"),
+    *(
+        "data.readers.published._ONE_CLASS",
+        "data.readers.published._SHANGHAITECH",
+        "benchmark.textures.TEXTURE_SETTINGS",
+    ),
     *("benchmark.experiments.experiment.FROZEN_PAPER", "benchmark.experiments.table_7.SMALL"),
     *("benchmark.baselines.index.BASELINES",),  # the epochs of Table 7 in test_numbers.py
     *("config.backbones._BACKBONES",),  # tests/model/test_encoder.py, against torchvision
@@ -267,6 +271,7 @@ DETAILS: dict[str, dict[str, str]] = {
         "images.opening": "MAX_FILE_BYTES MAX_DECODED_BYTES MAX_PIXELS MAX_SIDE MAX_ASPECT MAX_TIFF_PARTS "
         "MAX_TIFF_PART_PIXELS MAX_JPEG_PIXELS_PER_BYTE",
         "data.readers.idx_cifar10": "MAX_IDX_BYTES",
+        "demo.papers": "PAPER_SIDE",
         "data.readers.labelled": "TEST_SHARE _MAX_NAMED",
         "data.copies": "MOST_DIFFERENT LARGEST_SHARE SIDE NUM_COMPARED",
         "config.schema": "MAX_IMAGE_SIZE SIZE_STEP SMALLEST_TILE",

@@ -17,11 +17,11 @@ import cavga
 from cavga.benchmark.baselines.index import BASELINES
 from cavga.benchmark.experiments.experiment import FROZEN_PAPER
 from cavga.benchmark.experiments.table_7 import SMALL
+from cavga.benchmark.textures import TEXTURE_SETTINGS
 from cavga.config.presets import PAPER, PRETRAINING, make_config
 from cavga.config.schema import SECTIONS, RunConfig
 from cavga.data.dataset import TrainingImages
 from cavga.data.readers import published
-from cavga.demo.run import TEXTURE_SETTINGS, demo_settings
 from cavga.losses import unsupervised_objective, vae_loss, weakly_supervised_objective
 from cavga.model.build import build
 from cavga.model.classifiers import PatchClassifier
@@ -159,7 +159,6 @@ def test_the_experiments_are_those_of_the_committed_rows():
         "training": {"batch_size": 16},
     }
     assert (TEXTURE_SETTINGS["training"], TEXTURE_SETTINGS["data"]) == ({"epochs": 20}, {"image_size": (128, 128)})
-    assert demo_settings("recommended")["training"] == {"epochs": 10}
 
 
 def test_strong_anomalies_have_the_shares_that_were_set_once():  # 0014

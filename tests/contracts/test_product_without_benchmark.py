@@ -24,7 +24,7 @@ for command in (
     ["predict", run, data + "/test", "--output", output],
 ):
     assert main(command) == 0, command
-assert main(["benchmark", "demo", "--output", output]) == 2
+assert main(["benchmark", "textures", "--output", output]) == 2
 assert not any(name.startswith("cavga.benchmark") for name in sys.modules)
 """
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cavga.demo.textures import DEFECT_TYPES
+from cavga.benchmark.textures import DEFECT_TYPES
 from cavga.synthetic import controlled
 from cavga.synthetic.controlled import CONTRASTS, CONTROLLED_NAMES, SIZES, synthesise_controlled_anomaly
 from tests.conftest import texture

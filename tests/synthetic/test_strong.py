@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from cavga.demo import textures
+from cavga.benchmark import textures
 from cavga.synthetic.controlled import CONTROLLED_NAMES
 from cavga.synthetic.labels import LABEL_MIDDLE, graded_label
 from cavga.synthetic.scene import Scene

@@ -4,7 +4,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -371,38 +370,6 @@ def test_oblong_and_mixed_sizes(tmp_path):
     run = train(tmp_path / "photos", tmp_path / "run", config)
     (prediction,) = cavga.AnomalyDetector.load(run).predict(tmp_path / "photos/0.png")
     assert prediction.anomaly_map.shape == prediction.mask.shape == (64, 32)
-
-
-@pytest.mark.usefixtures("few_synthetic")
-def test_the_demo_gives_three_runs_one_summary_one_report(tmp_path):
-    from cavga.config.presets import make_config
-    from cavga.demo.run import demo_settings, run_demo
-
-    config = make_config(
-        "recommended", demo_settings("recommended"), {"data": {"image_size": (32, 32)}, "training": {"epochs": 1}}
-    )
-    seen: list[str] = []
-    run_demo(tmp_path / "demo", config, announce=seen.append)
-    summary = json.loads((tmp_path / "demo/summary.json").read_text())
-    assert list(summary) == seen == ["brick", "grass", "gravel"]
-    for texture_name, metrics in summary.items():
-        folder: Path = tmp_path / "demo" / texture_name
-        assert json.loads((folder / "metrics.json").read_text()).items() >= metrics.items()
-        assert metrics["counts"]["test_anomalous"] == 40
-        assert (folder / "report.html").is_file()
-    assert (tmp_path / "demo/report.html").stat().st_size < 8e6
-
-
-def test_the_demo_replaces_a_demo_and_nothing_else(tmp_path):
-    from cavga.config.presets import make_config
-    from cavga.demo.run import demo_settings, run_demo
-
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine/thesis.txt").write_text("years of work")
-    config = make_config("recommended", demo_settings("recommended"))
-    with pytest.raises(UsageError, match="something other than a demo"):
-        run_demo(tmp_path / "mine", config)
-    assert (tmp_path / "mine/thesis.txt").read_text() == "years of work"
 
 
 def test_an_image_that_is_replaced_after_it_was_hashed_is_named(tmp_path, monkeypatch):

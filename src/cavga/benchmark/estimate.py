@@ -11,12 +11,12 @@ from cavga.benchmark.experiments.experiment import Experiment, merge
 from cavga.benchmark.experiments.index import folder_of
 from cavga.benchmark.experiments.selection import Selection
 from cavga.benchmark.runner import ROW_FILE, find_experiments, read_row
+from cavga.benchmark.textures import TEXTURES, write_textures
 from cavga.config.presets import make_config
 from cavga.config.schema import epochs_of, images_per_epoch
 from cavga.data.catalog import load_catalog
 from cavga.data.manifest import sha256_of, write_manifest
 from cavga.data.records import ANOMALOUS, NORMAL, Catalog
-from cavga.demo.textures import TEXTURES, write_demo_data
 from cavga.evaluation.evaluate import evaluate
 from cavga.training.loop import Progress
 from cavga.training.train import train
@@ -95,7 +95,7 @@ def estimate_table(table: str, output: Path, *, data: Path | None, selection: Se
     with tempfile.TemporaryDirectory(prefix="cavga-") as place:
         root = Path(place) / "data" if any(experiment.data in TEXTURES for experiment in waiting) else data or Path()
         if root != data:
-            write_demo_data(root)
+            write_textures(root)
         own = [
             experiment for experiment in waiting if experiment.method == "cavga" and (root / experiment.data).is_dir()
         ]

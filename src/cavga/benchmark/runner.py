@@ -22,12 +22,12 @@ from cavga.benchmark.tables.content import TableContent
 from cavga.benchmark.tables.files import write_table
 from cavga.benchmark.tables.grids import Row
 from cavga.benchmark.tables.reported import ReportedTable
+from cavga.benchmark.textures import TEXTURES, write_textures
 from cavga.benchmark.training_sets import data_of
 from cavga.config.schema import as_dict
 from cavga.config.variant import VARIANTS
 from cavga.data.manifest import sha256_of
 from cavga.data.readers.layouts import where_to_get
-from cavga.demo.textures import TEXTURES, write_demo_data
 from cavga.errors import CavgaError, DataError, ModelFileError, UsageError
 from cavga.evaluation.evaluate import evaluate
 from cavga.prediction.lines import PREDICTIONS_FILE
@@ -93,7 +93,7 @@ def run_table(
             advice = "runs cut by --epochs lie in folders of their own, and without --finished experiments are run"
             raise UsageError(f"{places}: no finished experiment of {table}; {advice}")
     if any(experiment.data in TEXTURES for experiment, _ in planned):
-        write_demo_data(output / "data")
+        write_textures(output / "data")
     rows: list[Row] = []
     files: list[Path] = []
     for experiment, place in planned:

@@ -1,7 +1,7 @@
 """Anomalies made on photographs of good parts, to ask a model what it would find. No torch.
 
-Unlike the demo's defects (cavga.demo.textures), nothing foreign is put in and nothing is painted over: what is there
-is bent, turned, torn, smoothed away, tinted or made to shine. They are synthetic; real defects differ.
+Unlike the textures' defects (cavga.benchmark.textures), nothing foreign is put in and nothing is painted over: what is
+there is bent, turned, torn, smoothed away, tinted or made to shine. They are synthetic; real defects differ.
 
 `size` is the diameter as a share of the image's side (the root of its area). `contrast` is a strength: the
 peak of a change of brightness as a multiple of the standard deviation of the grey levels round the place;

@@ -114,7 +114,7 @@ def test_what_is_remembered_less_surely_is_hidden_by_default():
     assert set(num_figures("table8", shaky=True).values()) == {48}
     assert num_figures("table2") == {"MVTec AD": 3, "mSTC": 0, "LAG": 0}
     assert num_figures("table2", shaky=True) == {"MVTec AD": 4, "mSTC": 4, "LAG": 3}
-    assert load_reported("demo") is None
+    assert load_reported("textures") is None
 
 
 def test_a_users_figures_replace_and_join_the_reported_ones(tmp_path):

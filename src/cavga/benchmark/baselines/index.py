@@ -53,7 +53,7 @@ class Baseline:
 _TAUGHT = "its map shows what the classifier was taught to tell apart"
 BASELINES = {
     "padim": Baseline(
-        "PaDiM", ON_FEATURES, PadimGraph, ("demo", "screw", "accuracy", "contamination", "table3", "table5")
+        "PaDiM", ON_FEATURES, PadimGraph, ("textures", "screw", "accuracy", "contamination", "table3", "table5")
     ),
     "padim_finest": Baseline(
         "PaDiM at the finest stage", ON_FEATURES, partial(PadimGraph, at_finest=True), ("accuracy",)

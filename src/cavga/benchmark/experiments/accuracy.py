@@ -14,12 +14,11 @@ from cavga.benchmark.experiments.experiment import (
     Overrides,
     merge,
 )
-from cavga.demo.run import TEXTURE_SETTINGS
-from cavga.demo.textures import TEXTURES
+from cavga.benchmark.textures import TEXTURE_SETTINGS, TEXTURES
 
 
-def demo_experiments(seeds: Sequence[int], _weights: str | None) -> list[Experiment]:
-    """The demo's textures: u and s, what training the encoder and L_ae add, the baseline."""
+def texture_experiments(seeds: Sequence[int], _weights: str | None) -> list[Experiment]:
+    """The textures: u and s, what training the encoder and L_ae add, the baseline."""
     made: Overrides = {"model": {"variant": "r-s"}, "training": {"epochs": 10}}
     untrained: Overrides = {"model": {"weights": "none", "train_encoder": False}}
     no_attention: Overrides = {"loss": {"attention_weight": 0.0}}
@@ -38,7 +37,7 @@ def demo_experiments(seeds: Sequence[int], _weights: str | None) -> list[Experim
                     continue  # minutes an experiment
                 overrides = merge(base, extra)
                 experiments.append(Experiment(name, texture, preset=preset, overrides=overrides, seed=seed, note=note))
-            experiments += _same_features("demo", texture, base, seed, features_of="recommended")
+            experiments += _same_features("textures", texture, base, seed, features_of="recommended")
     return experiments
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from cavga.benchmark.experiments.accuracy import accuracy_experiments, demo_experiments, screw_experiments
+from cavga.benchmark.experiments.accuracy import accuracy_experiments, screw_experiments, texture_experiments
 from cavga.benchmark.experiments.data_curve import data_curve_experiments
 from cavga.benchmark.experiments.experiment import Experiment
 from cavga.benchmark.experiments.figures import fig1_experiments, fig3_experiments, fig4_experiments, fig5_experiments
@@ -20,7 +20,7 @@ TABLES: dict[str, Callable[[Sequence[int], str | None], list[Experiment]]] = {
     "table4": table4_experiments,
     "table5": table5_experiments,
     "table6": table3_experiments,
-    "demo": demo_experiments,
+    "textures": texture_experiments,
     "screw": screw_experiments,
     "variants": variant_experiments,
     "table7": table7_experiments,

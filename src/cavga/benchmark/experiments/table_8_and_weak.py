@@ -4,10 +4,9 @@ from collections.abc import Sequence
 
 from cavga.benchmark.baselines.index import ON_FEATURES, in_table
 from cavga.benchmark.experiments.experiment import SCREW, TILE, Experiment, Overrides, merge
+from cavga.benchmark.textures import TEXTURE_SETTINGS, TEXTURES
 from cavga.config.presets import PRESETS
 from cavga.config.variant import VARIANTS
-from cavga.demo.run import TEXTURE_SETTINGS
-from cavga.demo.textures import TEXTURES
 
 PAPER_EPOCHS, PAPER_EPOCHS_TEXTURE = 5, 8  # of 150, in `variants`: what two cores can do
 CONTAMINATION_SHARES = (0.0, 0.02, 0.05, 0.1)  # bad / (good + bad) of what is labelled good

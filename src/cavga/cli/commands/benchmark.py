@@ -22,7 +22,7 @@ TABLES = (
     "the paper's: table1 (working properties), table2 (numbers of images), table3 and table6 (MVTec AD, the same "
     "runs), table4 (mSTC), table5 (LAG), table7 (one class normal), table8 (ablation); its figures: fig1 (attention "
     "with and without L_ae), fig1ii (improvement over the best baseline, from the tables in DIR), fig3 (results), fig4 "
-    "(failures, by contrast), fig5 (ablation); our own: demo, screw, variants, weak, accuracy, contamination, "
+    "(failures, by contrast), fig5 (ablation); our own: textures, screw, variants, weak, accuracy, contamination, "
     "data-curve (how many good images it takes, with and without L_ae)"
 )
 ROOT = f"folder that holds mvtec_ad/<category>, {', '.join(known_folders())}, magnetic_tile"
@@ -48,7 +48,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--epochs", type=int, default=None, metavar="N",
                         help="train no longer than this; rows that would have trained longer say so")
     parser.add_argument("--weights", default=None, metavar="imagenet|FILE",
-                        help="weights of encoder r, the demo's textures apart")
+                        help="weights of encoder r, the textures apart")
     parser.add_argument("--gan-weights", type=Path, default=None, metavar="FILE",
                         help="what the DC-GAN parts of the rows of preset paper start from (`cavga pretrain`)")
     parser.add_argument("--reported", type=Path, default=None, metavar="FILE.csv",

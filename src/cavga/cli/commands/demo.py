@@ -8,7 +8,7 @@ from cavga.cli.outcome import Outcome
 from cavga.cli.printing import table_line
 
 _NOT_FOR_THE_DEMO = (
-    *("category", "normal_class", "mask_cut", "layout", "calibration_fraction", "image_size", "weights", "tile", "roi"),
+    *("category", "normal_class", "mask_cut", "layout", "calibration_fraction", "weights", "encoder", "tile", "roi"),
     "gan_weights",
 )
 
@@ -22,12 +22,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> Outcome:
     from cavga.cli.progress import training_progress
-    from cavga.demo.run import demo_settings, run_demo
+    from cavga.demo.run import DEMO_SETTINGS, run_demo
 
-    config = config_from_flags(args, demo_settings)
+    config = config_from_flags(args, lambda _preset: DEMO_SETTINGS)
     with training_progress(enabled=not args.json) as bar:
         summary = run_demo(args.output, config, announce=bar.announce, on_step=bar.step)
-    lines = [table_line("texture", None)]
-    lines += [table_line(texture, metrics) for texture, metrics in summary.items()]
+    lines = [table_line("paper", None)]
+    lines += [table_line(paper, metrics) for paper, metrics in summary.items()]
     lines.append(f"report: {args.output / 'report.html'}")
     return Outcome(lines, summary)

@@ -1,0 +1,35 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from cavga.config.presets import make_config
+from cavga.demo.papers import PAPERS
+from cavga.demo.run import DEMO_SETTINGS, run_demo
+from cavga.errors import UsageError
+
+
+def test_the_demo_gives_a_run_for_each_paper_one_summary_one_report(tmp_path):
+    small = {"data": {"image_size": (32, 32)}, "model": {"weights": "none", "latent_channels": 8}}
+    config = make_config("recommended", DEMO_SETTINGS, small, {"training": {"epochs": 1}})
+    seen: list[str] = []
+    run_demo(tmp_path / "demo", config, announce=seen.append)
+    summary = json.loads((tmp_path / "demo/summary.json").read_text())
+    assert list(summary) == seen == list(PAPERS)
+    for paper, metrics in summary.items():
+        folder: Path = tmp_path / "demo" / paper
+        assert json.loads((folder / "metrics.json").read_text()).items() >= metrics.items()
+        assert metrics["counts"]["test_anomalous"] == 48
+        assert (folder / "report.html").is_file()
+    page = (tmp_path / "demo/report.html").read_text(encoding="utf-8")
+    assert "Bianconi et al. 2014, CC BY 4.0" in page
+    assert len(page) < 8e6
+
+
+def test_the_demo_replaces_a_demo_and_nothing_else(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/thesis.txt").write_text("years of work")
+    config = make_config("recommended", DEMO_SETTINGS)
+    with pytest.raises(UsageError, match="something other than a demo"):
+        run_demo(tmp_path / "mine", config)
+    assert (tmp_path / "mine/thesis.txt").read_text() == "years of work"
