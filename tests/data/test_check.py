@@ -127,7 +127,8 @@ def test_the_same_content_in_two_splits_is_a_warning_in_one_a_note(root):
     shutil.copy(root / "train/good/000.png", root / "test/good/again.png")
     shutil.copy(root / "train/good/000.png", root / "train/good/zzz.png")
     assert found(root, "warning") == [
-        ("test/good/again.png", "split test: same content as train/good/000.png in split train")
+        (".", "the 21 normal training images are of 20 different photographs: copies count once"),
+        ("test/good/again.png", "split test: same content as train/good/000.png in split train"),
     ]
     assert found(root, "note") == [
         ("train/good/zzz.png", "split train: same content as train/good/000.png in split train")
@@ -235,3 +236,14 @@ def test_smallest_visible_defect_by_hand():
     assert smallest_visible_defect([(256, 256), (512, 512), (1024, 1024)], (256, 256), 4) == 8.0
     with pytest.raises(DataError, match="no image sizes"):
         smallest_visible_defect([], (256, 256), 8)
+
+
+def test_copies_of_one_photograph_are_an_error_and_of_some_a_warning(root):
+    content = (root / "train/good/000.png").read_bytes()
+    good = sorted((root / "train/good").iterdir())
+    good[1].write_bytes(content)
+    (problem,) = [problem for _, problem in found(root, "warning") if "different photographs" in problem]
+    assert problem.startswith(f"the {len(good)} normal training images are of {len(good) - 1} different")
+    for path in good:
+        path.write_bytes(content)
+    assert [problem for _, problem in found(root, "error") if "are of 1 different photographs" in problem]

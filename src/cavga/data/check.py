@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cavga.config.schema import ModelConfig
+from cavga.data.copies import Thumbnail, thumbnail_of, units_of_copies
 from cavga.data.folder_names import folders_of_split
 from cavga.data.manifest import alike_by_case, relative_to_root
 from cavga.data.readers.layouts import CLASS_LAYOUTS, LAYOUTS
@@ -49,6 +50,7 @@ class _Facts(NamedTuple):
     size: tuple[int, ...]
     mode: str
     depth: int | None
+    thumbnail: Thumbnail | None
 
 
 def check_catalog(catalog: Catalog) -> list[Finding]:
@@ -60,6 +62,7 @@ def check_catalog(catalog: Catalog) -> list[Finding]:
     findings = [finding for fact in facts for finding in fact.findings]
     findings += findings_of_reading(catalog)
     findings += _counts(catalog)
+    findings += _copies(catalog.records, facts)
     findings += _masks_as_a_whole(catalog)
     findings += _duplicates(catalog.records, facts)
     findings += _mixtures(facts)
@@ -103,11 +106,12 @@ def smallest_visible_defect(sizes: Sequence[tuple[int, int]], image_size: tuple[
 def _examine(record: ImageRecord, catalog: Catalog, missing: set[Path]) -> _Facts:
     """Read, hash and decode one image and its masks."""
     findings: list[Finding] = []
-    sha256, size, mode, depth = "", (), "", None
+    sha256, size, mode, depth, thumbnail = "", (), "", None, None
     try:
         content = read_bytes(record.path)
         image = load_image(content, record.path)
-        size, mode = to_rgb(image, record.path).shape[:2], image.mode
+        pixels = to_rgb(image, record.path)
+        size, mode, thumbnail = pixels.shape[:2], image.mode, thumbnail_of(pixels)
         sha256 = hashlib.sha256(content).hexdigest()
         depth = grey_depth(image)
         findings += _further_pages(record, facts_of(image).num_pages)
@@ -121,7 +125,7 @@ def _examine(record: ImageRecord, catalog: Catalog, missing: set[Path]) -> _Fact
         findings.append(
             Finding("error", record.relative_path, "has a defect but no mask", f"{remedy} or remove the image")
         )
-    return _Facts(findings, sha256, size, mode, depth)
+    return _Facts(findings, sha256, size, mode, depth, thumbnail)
 
 
 def _further_pages(record: ImageRecord, num_pages: int) -> Iterator[Finding]:
@@ -215,6 +219,18 @@ def _counts(catalog: Catalog) -> Iterator[Finding]:
         if catalog.layout == "shanghaitech":
             remedy = "nothing to do if this is scene 13, which has no test clips"
         yield Finding("warning", path, "no test images: nothing can be measured", remedy)
+
+
+def _copies(records: Sequence[ImageRecord], facts: Sequence[_Facts]) -> Iterator[Finding]:
+    """How many different photographs the good ones to train on are: what counts for a model and its promise."""
+    known = [(fact.sha256, fact.thumbnail) for record, fact in zip(records, facts, strict=True)
+             if record.split == "train" and record.label == NORMAL and fact.thumbnail is not None]  # fmt: skip
+    num_different = len(set(units_of_copies([sha256 for sha256, _ in known], [small for _, small in known])))
+    if num_different == len(known):
+        return
+    problem = f"the {len(known)} normal training images are of {num_different} different photographs: copies count once"
+    severity = "error" if num_different < 2 else "warning"
+    yield Finding(severity, ".", problem, "add photographs of other good parts, not copies")
 
 
 def _masks_as_a_whole(catalog: Catalog) -> Iterator[Finding]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from cavga.images.walk import subfolders
 
 GOOD, BAD, MASK, TEST = "good", "bad", "mask", "test"
+UNCLEAR = "unclear"
 
 
 def _set(text: str) -> frozenset[str]:
@@ -17,7 +18,7 @@ def _set(text: str) -> frozenset[str]:
 
 _GOOD = _set(
     "good goods ok okay normal normals nondefective nondefect defectfree nodefect nodefects pass passed accept "
-    "accepted acceptable conforming flawless healthy intact "  # English
+    "accepted acceptable conforming flawless healthy intact clean uncracked undamaged unbroken aware "  # English
     "gut gute gutteil gutteile io iordnung inordnung fehlerfrei einwandfrei "  # German
     "bon bons bonne bonnes conforme conformes normale normales normaux sansdefaut "  # French
     "bueno buenos buena buenas bien aceptado aprobado sindefecto sindefectos "  # Spanish
@@ -28,7 +29,8 @@ _GOOD = _set(
 )
 _BAD = _set(
     "bad bads ng ngs nok nio ko nogood notgood notok nonok fail failed fails failure failures scrap scrapped broken "
-    "damaged damage flawed flaw flaws nonconforming nonconformity notpass notpassed unhealthy notnormal nonnormal "
+    "damaged damage dirty cracked bware flawed flaw flaws nonconforming nonconformity notpass notpassed unhealthy "
+    "notnormal nonnormal "
     "nichtio nichtgut niok ausschuss fehler fehlerteile fehlteile "
     "mauvais mauvaise mauvaises defaut defauts nonconforme nonconformes rebut rebuts pasbon "
     "malo malos mala malas noconforme noconformes rechazo rechazado rechazados "
@@ -43,6 +45,7 @@ _MASK = _set(
     "mask masks groundtruth groundtruths gt gts segmentation segmentations binarymask binarymasks truemask truemasks "
     "maske masken masque masques mascara mascaras maschera maschere maskers 掩码 掩膜 标注 マスク 마스크"
 )
+_EITHER = _set("positive positives negative negatives pos neg")  # which of the two is bad differs from set to set
 _LABELS = _set("label labels annotation annotations")  # masks beside good images, but a defect's name elsewhere
 _SPLITS = {
     **{"train": "train", "training": "train", "test": "test", "testing": "test"},
@@ -61,6 +64,21 @@ def meaning(name: str) -> str | None:
     words = _words(name)
     bare = "".join(word for word in words if word not in _NEUTRAL)
     return next(filter(None, map(_meaning_of, ("".join(words), bare))), None)
+
+
+def hint(name: str) -> str | None:
+    """As `meaning`, also by one word of several: "bad_batch", "ok_front"; UNCLEAR where a word can mean either.
+
+    That is enough to ask about a folder, and too little to read it so: "normal-light" is no good part.
+    """
+    if "".join(_words(name)) in _EITHER:
+        return UNCLEAR
+    return meaning(name) or next(filter(None, (_hint_of(word) for word in _words(name))), None)
+
+
+def _hint_of(word: str) -> str | None:
+    found = _meaning_of(word)
+    return None if word in _LABELS or found == TEST else found
 
 
 def _meaning_of(text: str) -> str | None:
@@ -95,8 +113,8 @@ def folders_of_split(root: Path, split: str) -> list[Path]:
 
 
 def mask_folders(root: Path) -> list[Path]:
-    """The folders directly in `root` that hold masks by MVTec's name: ground_truth, in any case."""
-    return [folder for folder in subfolders(root) if "".join(_words(folder.name)) == "groundtruth"]
+    """The folders directly in `root` that hold masks by name: ground_truth, masks, labels, in any case."""
+    return [folder for folder in subfolders(root) if "".join(_words(folder.name)) in _MASK | _LABELS]
 
 
 def _words(name: str) -> list[str]:

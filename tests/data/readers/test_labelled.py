@@ -96,3 +96,34 @@ def test_good_images_that_are_a_test_by_name_are_the_test(tmp_path):
     assert [r.relative_path for r in catalog.split("train")] == numbered("good/train")
     assert [r.relative_path for r in catalog.split("test")] == ["bad/test/000.png", *numbered("good/test", 2)]
     assert catalog.split("test")[0].defect_type == "test"
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        (*numbered("good_batch"), *numbered("bad_batch", 2)),
+        (*numbered("ok_front"), *numbered("def_front", 2)),
+        (*numbered("line_1/OK left"), *numbered("line_1/NG left", 2)),
+        (*numbered("Negative"), *numbered("Positive", 2)),
+        ("kos00/Part0.jpg", "kos00/Part0_label.bmp", "kos01/Part0.jpg"),
+        ("part1.png", "part2.png", "part2_mask.png"),
+        ("a/1000.png", "a/1000_GT.png"),
+        ("part0_ok.png", "part1_ok.png", "part2_ng.png"),
+    ],
+)
+def test_where_names_hint_at_bad_images_or_masks_nothing_is_taken_as_good(tmp_path, files):
+    root = touch(tmp_path, *files)
+    with pytest.raises(DataError, match="not plain which images are good"):
+        load_catalog(root)
+    assert load_catalog(root, layout="folder").layout == "folder"
+
+
+@pytest.mark.parametrize("names_of", [("ok_left", "ok_right"), ("bright-light", "dim-light"), ("cam1", "cam2")])
+def test_names_that_hint_at_one_kind_or_at_none_are_no_reason_to_ask(tmp_path, names_of):
+    root = touch(tmp_path, *(file for name in names_of for file in numbered(name, 3)))
+    assert load_catalog(root).layout == "folder"
+
+
+@pytest.mark.parametrize(("good", "bad"), [("clean", "dirty"), ("Uncracked", "Cracked")])
+def test_more_words_for_good_and_bad(tmp_path, good, bad):
+    assert load_catalog(touch(tmp_path, *numbered(good), *numbered(bad, 2))).layout == "labelled"

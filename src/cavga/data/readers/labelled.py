@@ -5,12 +5,13 @@ guessed: the set is refused, with what to rename. Good images train. The last fi
 all bad images are the test, unless good folders have a folder test of their own.
 """
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cavga.data.folder_names import BAD, GOOD, MASK, TEST, meaning
+from cavga.data.folder_names import BAD, GOOD, MASK, TEST, UNCLEAR, hint, meaning
 from cavga.data.records import ANOMALOUS, NORMAL, Catalog, ImageRecord
 from cavga.errors import DataError
 from cavga.images.walk import find_images, is_copy
@@ -33,12 +34,14 @@ class _Sides:
     loose: list[Path] = field(default_factory=list)
     unclear: Counter[str] = field(default_factory=Counter)
     """Folders whose images nothing is said of, or two things at once, and how many each has."""
+    is_asked: bool = False
+    """Names say enough to ask: two kinds of images are here, by one word of a folder's or a file's name."""
 
     @property
     def are_told(self) -> bool:
         """Whether any folder says something that has a consequence."""
         others = len(self.bad) + len(self.masks) + len(self.loose) + len(self.unclear)
-        return bool(self.bad or self.masks or (self.good and others))
+        return bool(self.is_asked or self.bad or self.masks or (self.good and others))
 
 
 def find_labelled(data: Path) -> Path | None:
@@ -50,7 +53,7 @@ def find_labelled(data: Path) -> Path | None:
         return None
     if sides.unclear:
         raise DataError(
-            f"{data}: it is not plain which images are good: {_named(sides.unclear)} beside {_others(sides)}; name "
+            f"{data}: it is not plain which images are good: {_named(sides.unclear)}{_others(sides)}; name "
             "folders good, bad and masks, or train/good and test/<defect>, or move them out (--layout folder takes all "
             "as good)"
         )
@@ -109,6 +112,8 @@ def _sides(root: Path) -> _Sides:
         first = next(i for i, word in enumerate(meanings) if word is not None)
         told |= {folders[:depth] for depth in range(first + 1)}
         _put(sides, path, folders, meanings)
+    if not told:
+        _ask(sides, untold, root)
     for path in untold if told else []:
         folders = _folders(path, root)
         if folders in told:
@@ -116,6 +121,28 @@ def _sides(root: Path) -> _Sides:
         else:
             sides.unclear["/".join(folders)] += 1
     return sides
+
+
+def _ask(sides: _Sides, untold: Sequence[Path], root: Path) -> None:
+    """Where no folder says what it holds: whether names give reason to ask before all is taken as good."""
+    hints: dict[_Folder, str | None] = {}
+    for path in untold:
+        folders = _folders(path, root)
+        hints[folders] = next(filter(None, map(hint, reversed(folders))), None)
+    kinds = set(hints.values())
+    is_open = (UNCLEAR in kinds and len(hints) > 1) or (GOOD in kinds and len(kinds) > 1)
+    sides.is_asked = is_open or bool(kinds & {BAD, MASK}) or _are_two(untold)
+    if sides.is_asked:
+        sides.unclear.update("/".join(_folders(path, root)) or "." for path in untold)
+
+
+def _are_two(paths: Sequence[Path]) -> bool:
+    """Whether files of one folder are photographs and their masks, or good and bad ones, by the ends of their names."""
+    stems = {path.parent / path.stem.casefold() for path in paths}
+    if any(stem.with_name(f"{stem.name}{ending}") in stems for stem in stems for ending in _MASK_ENDINGS if ending):
+        return True
+    ends = {hint(re.split(r"[_\W]+", stem.name.rstrip("0123456789_- "))[-1]) for stem in stems}
+    return {GOOD, BAD} <= ends
 
 
 def _put(sides: _Sides, path: Path, folders: _Folder, meanings: Sequence[str | None]) -> None:
@@ -152,10 +179,12 @@ def _named(folders: Counter[str]) -> str:
 
 
 def _others(sides: _Sides) -> str:
-    """What the other folders of a set were taken for."""
+    """What the other folders of a set were taken for, or why it is asked."""
+    if sides.is_asked:
+        return ", by their names good and bad ones or masks together"
     counts = {"good": sides.good, "bad": sides.bad, "mask": sides.masks}
     told = ", ".join(f"{len(paths)} {what} images" for what, paths in counts.items() if paths)
-    return told or "images that no folder says anything of"
+    return f" beside {told or 'images that no folder says anything of'}"
 
 
 def _tested(good: Sequence[Path], root: Path) -> set[Path]:
