@@ -22,7 +22,7 @@ demo: $(STAMP)  ## train and evaluate on the bundled photographs, report in runs
 	$(BIN)/cavga demo --output runs/demo
 
 # Tests of a file mostly stay in one process, which then trains what they share once; the other takes what is left.
-test: $(STAMP)  ## style, types and tests; about 3 minutes on two cores
+test: $(STAMP)  ## style, types and tests; about 5 minutes on two cores
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -33,7 +33,7 @@ test: $(STAMP)  ## style, types and tests; about 3 minutes on two cores
 CORE := $(BIN)/python -c 'import sys; print("sysmon" if sys.version_info >= (3, 12) else "ctrace")'
 
 coverage: COVERAGE := 1
-coverage: test  ## the same, and at least 90 % of the lines have to be run: what CI does
+coverage: test  ## the same, and at least 90 % of the lines have to be run; twice the time
 
 test-all: $(STAMP)  ## the slow tests too
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
