@@ -1,7 +1,6 @@
 """Everything that is wrong with a catalog, as rows: every image and mask is decoded once. No torch."""
 
 import contextlib
-import hashlib
 import logging
 import os
 import statistics
@@ -12,23 +11,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cavga.config.schema import ModelConfig
-from cavga.data.copies import Thumbnail, thumbnail_of, units_of_copies
+from cavga.data.copies import PhotographFacts, read_once, units_of_copies
 from cavga.data.folder_names import folders_of_split
 from cavga.data.manifest import alike_by_case, relative_to_root
 from cavga.data.readers.layouts import CLASS_LAYOUTS, LAYOUTS
 from cavga.data.readers.published import found_counts, official_counts
 from cavga.data.records import ANOMALOUS, NORMAL, SEVERITIES, SPLITS, Catalog, Finding, ImageRecord
 from cavga.errors import DataError
-from cavga.images.decode import (
-    facts_of,
-    grey_depth,
-    load_image,
-    pages_remark,
-    read_bytes,
-    read_image_size,
-    size_text,
-    to_rgb,
-)
+from cavga.images.decode import read_image_size, size_text
 from cavga.images.masks import examine_mask
 from cavga.images.opening import ImageFileError
 from cavga.images.pixel_range import range_of_set
@@ -42,15 +32,14 @@ _MAX_LOGGED = 5  # findings that a command other than check names
 FEW_IMAGES = 20  # normal training images; below it neither the model nor a threshold says much
 
 
+_Pair = tuple[ImageRecord, PhotographFacts]
+
+
 class _Facts(NamedTuple):
-    """What decoding one record gave; all but `findings` is empty where the image cannot be read."""
+    """What decoding one record gave; no photograph where the image cannot be read."""
 
     findings: list[Finding]
-    sha256: str
-    size: tuple[int, ...]
-    mode: str
-    depth: int | None
-    thumbnail: Thumbnail | None
+    photograph: PhotographFacts | None
 
 
 def check_catalog(catalog: Catalog) -> list[Finding]:
@@ -60,13 +49,15 @@ def check_catalog(catalog: Catalog) -> list[Finding]:
     with thread_pool(max(2, min(4, os.cpu_count() or 1))) as pool:
         facts = list(pool.map(lambda record: _examine(record, catalog, missing), catalog.records))
     findings = [finding for fact in facts for finding in fact.findings]
+    pairs = [(record, fact.photograph) for record, fact in zip(catalog.records, facts, strict=True) if fact.photograph]
+    photographs = [photograph for _, photograph in pairs]
     findings += findings_of_reading(catalog)
     findings += _counts(catalog)
-    findings += _copies(catalog.records, facts)
+    findings += _copies(pairs)
     findings += _masks_as_a_whole(catalog)
-    findings += _duplicates(catalog.records, facts)
-    findings += _mixtures(facts)
-    findings += _pixel_ranges(facts)
+    findings += _duplicates(pairs)
+    findings += _mixtures(photographs)
+    findings += _pixel_ranges(photographs)
     findings += _unofficial_counts(catalog)
     return sorted(findings, key=lambda row: (SEVERITIES.index(row.severity), row.path, row.problem))
 
@@ -106,31 +97,25 @@ def smallest_visible_defect(sizes: Sequence[tuple[int, int]], image_size: tuple[
 def _examine(record: ImageRecord, catalog: Catalog, missing: set[Path]) -> _Facts:
     """Read, hash and decode one image and its masks."""
     findings: list[Finding] = []
-    sha256, size, mode, depth, thumbnail = "", (), "", None, None
+    photograph = None
     try:
-        content = read_bytes(record.path)
-        image = load_image(content, record.path)
-        pixels = to_rgb(image, record.path)
-        size, mode, thumbnail = pixels.shape[:2], image.mode, thumbnail_of(pixels)
-        sha256 = hashlib.sha256(content).hexdigest()
-        depth = grey_depth(image)
-        findings += _further_pages(record, facts_of(image).num_pages)
+        _, photograph = read_once(record.path)
+        findings += _further_pages(record, photograph)
     except ImageFileError as error:
         findings.append(Finding("error", record.relative_path, error.problem, error.remedy))
     readable = [path for path in record.mask_paths if path not in missing]
-    findings += _examine_masks(record, readable, size, catalog.root)
+    findings += _examine_masks(record, readable, photograph.size if photograph else (), catalog.root)
     is_defect = record.split == "test" and record.label == ANOMALOUS
     if catalog.expects_masks and is_defect and not record.mask_paths:
         remedy = LAYOUTS[catalog.layout].mask_remedy or "add it by name (ground_truth/<type>/<name>_mask.png)"
         findings.append(
             Finding("error", record.relative_path, "has a defect but no mask", f"{remedy} or remove the image")
         )
-    return _Facts(findings, sha256, size, mode, depth, thumbnail)
+    return _Facts(findings, photograph)
 
 
-def _further_pages(record: ImageRecord, num_pages: int) -> Iterator[Finding]:
-    problem = pages_remark(num_pages)
-    if problem:
+def _further_pages(record: ImageRecord, photograph: PhotographFacts) -> Iterator[Finding]:
+    for problem in photograph.remarks:
         remedy = "save the others as files of their own if they are photographs too"
         yield Finding("warning", record.relative_path, problem, remedy)
 
@@ -221,11 +206,10 @@ def _counts(catalog: Catalog) -> Iterator[Finding]:
         yield Finding("warning", path, "no test images: nothing can be measured", remedy)
 
 
-def _copies(records: Sequence[ImageRecord], facts: Sequence[_Facts]) -> Iterator[Finding]:
+def _copies(pairs: Sequence[_Pair]) -> Iterator[Finding]:
     """How many different photographs the good ones to train on are: what counts for a model and its promise."""
-    known = [(fact.sha256, fact.thumbnail) for record, fact in zip(records, facts, strict=True)
-             if record.split == "train" and record.label == NORMAL and fact.thumbnail is not None]  # fmt: skip
-    num_different = len(set(units_of_copies([sha256 for sha256, _ in known], [small for _, small in known])))
+    known = [photograph for record, photograph in pairs if record.split == "train" and record.label == NORMAL]
+    num_different = len(set(units_of_copies([one.sha256 for one in known], [one.thumbnail for one in known])))
     if num_different == len(known):
         return
     problem = f"the {len(known)} normal training images are of {num_different} different photographs: copies count once"
@@ -241,12 +225,10 @@ def _masks_as_a_whole(catalog: Catalog) -> Iterator[Finding]:
         yield Finding("warning", path, problem, "add masks if localization is to be measured")
 
 
-def _duplicates(records: Sequence[ImageRecord], facts: Sequence[_Facts]) -> Iterator[Finding]:
+def _duplicates(pairs: Sequence[_Pair]) -> Iterator[Finding]:
     same: dict[str, list[ImageRecord]] = defaultdict(list)
-    pairs = zip(records, facts, strict=True)
-    for record, fact in sorted(pairs, key=lambda pair: SPLITS.index(pair[0].split)):
-        if fact.sha256:
-            same[fact.sha256].append(record)
+    for record, photograph in sorted(pairs, key=lambda pair: SPLITS.index(pair[0].split)):
+        same[photograph.sha256].append(record)
     for first, *others in same.values():
         for record in others:
             problem = f"split {record.split}: same content as {first.relative_path} in split {first.split}"
@@ -260,9 +242,9 @@ def _duplicates(records: Sequence[ImageRecord], facts: Sequence[_Facts]) -> Iter
                 yield Finding(severity, record.relative_path, problem, "keep one of the two")
 
 
-def _mixtures(facts: Sequence[_Facts]) -> Iterator[Finding]:
-    sizes = Counter(size_text(fact.size) for fact in facts if fact.size)
-    modes = Counter(fact.mode for fact in facts if fact.mode)
+def _mixtures(photographs: Sequence[PhotographFacts]) -> Iterator[Finding]:
+    sizes = Counter(size_text(photograph.size) for photograph in photographs)
+    modes = Counter(photograph.mode for photograph in photographs)
     if len(sizes) > 1:
         remedy = "all are stretched to the model's input size; see that no part looks distorted"
         yield Finding("note", ".", f"{len(sizes)} image sizes: {_most_common(sizes)}", remedy)
@@ -271,9 +253,9 @@ def _mixtures(facts: Sequence[_Facts]) -> Iterator[Finding]:
         yield Finding("note", ".", f"{len(modes)} pixel modes: {_most_common(modes)}", remedy)
 
 
-def _pixel_ranges(facts: Sequence[_Facts]) -> Iterator[Finding]:
+def _pixel_ranges(photographs: Sequence[PhotographFacts]) -> Iterator[Finding]:
     """16-bit greys that leave bits unused, or use more of them in some photographs than in others."""
-    depths = [fact.depth for fact in facts if fact.depth is not None]
+    depths = [photograph.depth for photograph in photographs if photograph.depth is not None]
     found = range_of_set(depths)
     if len(set(depths)) > 1:
         shown = _most_common(Counter(f"{depth} bits" for depth in depths))

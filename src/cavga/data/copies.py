@@ -17,7 +17,7 @@ from PIL import Image
 from cavga.arrays import Size
 from cavga.data.records import ImageRecord
 from cavga.errors import DataError
-from cavga.images.decode import decode_photograph, facts_of, grey_depth, load_image, pages_remark, read_bytes, to_rgb
+from cavga.images.decode import decode_photograph, read_bytes
 from cavga.images.pixel_range import PixelRange
 
 # Two photographs are near-copies where their thumbnails, each without its mean, differ by at most MOST_DIFFERENT grey
@@ -42,6 +42,8 @@ class PhotographFacts:
     sha256: str
     size: Size
     thumbnail: Thumbnail
+    mode: str
+    """Pillow's."""
     depth: int | None
     """As `grey_depth`."""
     remarks: tuple[str, ...]
@@ -51,12 +53,10 @@ class PhotographFacts:
 def read_once(path: Path, pixel_range: PixelRange | None = None) -> tuple[NDArray[np.uint8], PhotographFacts]:
     """Pixels and hash of the same bytes, so that what is used is what is named."""
     content = read_bytes(path)
-    image = load_image(content, path)
-    used = PixelRange() if pixel_range is None else pixel_range
-    pixels, remark = to_rgb(image, path, bit_depth=used.bit_depth), pages_remark(facts_of(image).num_pages)
-    sha256, size = hashlib.sha256(content).hexdigest(), (pixels.shape[0], pixels.shape[1])
-    remarks = () if remark is None else (remark,)
-    return pixels, PhotographFacts(sha256, size, thumbnail_of(pixels), grey_depth(image), remarks)
+    photograph = decode_photograph(content, path, pixel_range)
+    pixels, sha256 = photograph.pixels, hashlib.sha256(content).hexdigest()
+    size, thumbnail = (pixels.shape[0], pixels.shape[1]), thumbnail_of(pixels)
+    return pixels, PhotographFacts(sha256, size, thumbnail, photograph.mode, photograph.depth, photograph.remarks)
 
 
 def read_as_hashed(path: Path, sha256: str, pixel_range: PixelRange | None = None) -> NDArray[np.uint8]:

@@ -55,10 +55,15 @@ class FileFacts:
 
 @dataclass(frozen=True, eq=False)
 class Photograph:
-    """The pixels of a file, and what is to be said of how they were read, each text going behind its name."""
+    """The pixels of a file, and what is to be said of how they were read, each text going behind its name.
+
+    `mode` is Pillow's, `depth` as `grey_depth`.
+    """
 
     pixels: NDArray[np.uint8]
-    remarks: tuple[str, ...] = ()
+    remarks: tuple[str, ...]
+    mode: str
+    depth: int | None
 
 
 def read_image(path: Path, pixel_range: PixelRange | None = None) -> NDArray[np.uint8]:
@@ -75,8 +80,9 @@ def decode_photograph(content: bytes, path: Path, pixel_range: PixelRange | None
     """As `read_photograph`, of a file's content; `path` is for messages only."""
     image = load_image(content, path)
     used = PixelRange() if pixel_range is None else pixel_range
-    remarks = [pages_remark(facts_of(image).num_pages), used.remark(grey_depth(image))]
-    return Photograph(to_rgb(image, path, bit_depth=used.bit_depth), tuple(text for text in remarks if text))
+    pixels, depth = to_rgb(image, path, bit_depth=used.bit_depth), grey_depth(image)
+    remarks = [_pages_remark(facts_of(image).num_pages), used.remark(depth)]
+    return Photograph(pixels, tuple(text for text in remarks if text), image.mode, depth)
 
 
 def read_for_display(path: Path) -> NDArray[np.uint8]:
@@ -85,7 +91,7 @@ def read_for_display(path: Path) -> NDArray[np.uint8]:
     return to_rgb(image, path, bit_depth=grey_depth(image) or FULL_DEPTH)
 
 
-def pages_remark(num_pages: int) -> str | None:
+def _pages_remark(num_pages: int) -> str | None:
     """What is to be said of a file of so many pages, if anything."""
     return f"has {num_pages} pages or frames, of which only the first is used" if num_pages > 1 else None
 
