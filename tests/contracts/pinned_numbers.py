@@ -299,6 +299,7 @@ DETAILS: dict[str, dict[str, str]] = {
     },
     "geometry of walking round a region": {"images.regions": "OUTWARD ALONG FIRST_CORNER"},
     "not a number: a table whose entries are compared elsewhere": {
+        "evaluation.verdicts": "_NAMES",
         "data.readers.layouts": "LAYOUTS",
     },
     "how many are kept, named or shown": {
@@ -308,7 +309,9 @@ DETAILS: dict[str, dict[str, str]] = {
         "cli.commands.predict": "NUM_NAMED",
         "data.check": "_MAX_LOGGED",
         "training.audit": "NUM_SUSPICIOUS",
-        "evaluation.report": "MAX_CASES MIN_CASES _WORDS",
+        "evaluation.choose_cases": "MAX_CASES MIN_CASES NUM_FIRST NUM_FIRST_GOOD",
+        "evaluation.report": "_PLACES",
+        "evaluation.threshold_page": "OTHER_RATES",
         "evaluation.sections": "MAX_SHOWN",
         "evaluation.self_test": "CASES_PER_TYPE",
         "benchmark.figures.figure_1i": "NUM_SHOWN HALF",
@@ -325,8 +328,9 @@ DETAILS: dict[str, dict[str, str]] = {
         "prediction.overlays": "ROI_COLOUR GROUND INK DECISION_COLOURS SMALLEST_FONT PIXELS_PER_FONT_SIZE "
         "PIXELS_PER_BORDER",
         "rendering.charts": "PLOT_WIDTH ROW_HEIGHT LEFT TOP NUM_BINS NAMES CSS_CLASSES",
+        "rendering.curves": "WIDTH HEIGHT LEFT RIGHT TOP BOTTOM SHARE_TICKS",
         "rendering.heatmaps": "HEAT_COLOURS MODEL_COLOUR TRUTH_COLOUR TINT_START MAX_TINT PIXELS_PER_LINE_WIDTH _TABLE",
-        "rendering.html": "JPEG_QUALITY NUM_NOTES PANEL_SIDE VERDICTS",
+        "rendering.html": "JPEG_QUALITY NUM_NOTES PAIR_HEIGHT PANEL_SIDE",
     },
     "how time is measured": {
         "monitoring.profile": "PERCENTILES NUM_WARM_UP MIN_BATCHES NOISE_SIDE NUM_NOISE",

@@ -16,8 +16,9 @@ from cavga.calibration.rules import RULES
 from cavga.data.records import ANOMALOUS, NORMAL, ImageRecord
 from cavga.errors import DataError
 from cavga.evaluation.results import Evaluation, PixelSource, Result, ScoredImage, StoredMaps, Thresholds
+from cavga.evaluation.verdicts import counts_of_verdicts, touches
 from cavga.images.decode import remarks_lines
-from cavga.images.masks import examine_mask, read_mask
+from cavga.images.masks import MaskReading, examine_masks
 from cavga.inference.detector import AnomalyDetector
 from cavga.inference.prepare import FailedImage
 from cavga.metrics.image import auroc_interval, image_metrics, share_interval
@@ -65,43 +66,54 @@ def evaluate_results(
             images.append(ScoredImage(record, None, None, None, error=result.error))
             continue
         maps.store(i, result.anomaly_map)
-        mask_error = _mask_error(record, result.image_size, expects_masks=expects_masks)
-        remarks = (*getattr(result, "remarks", ()), *(() if mask_error else _mask_doubts(record)))
-        found = (result.score, result.is_anomalous, result.milliseconds)
-        images.append(ScoredImage(record, *found, mask_error=mask_error, remarks=remarks))
+        images.append(_scored(record, result, thresholds.pixel, expects_masks=expects_masks))
     for line in remarks_lines({image.record.relative_path: image.remarks for image in images}):
         logger.warning("%s", line)
     metrics, pixel_counts = _all_metrics(images, PixelSource(images, maps, at_original_size), thresholds)
     return Evaluation(metrics, tuple(images), maps, pixel_counts)
 
 
-def _mask_error(record: ImageRecord, image_size: tuple[int, int], *, expects_masks: bool) -> str | None:
-    """Why an anomalous image has no place in the pixel metrics; None where no mask is expected at all."""
+def _scored(record: ImageRecord, result: Result, pixel_threshold: float | None, *, expects_masks: bool) -> ScoredImage:
+    """A result beside what its mask says."""
+    error, reading = _mask_of(record, result.image_size, expects_masks=expects_masks)
+    doubts: tuple[str, ...] = ()
+    is_touched = None
+    if reading is not None:
+        doubts = tuple(f"its mask {doubt}" for doubt in reading.doubts)
+        if not reading.mask.any():
+            doubts += ("its mask is empty, though it is labelled bad",)
+        elif pixel_threshold is not None:
+            is_touched = touches(result.anomaly_map, pixel_threshold, reading.mask)
+    return ScoredImage(
+        record,
+        result.score,
+        result.is_anomalous,
+        result.milliseconds,
+        mask_error=error,
+        remarks=(*getattr(result, "remarks", ()), *doubts),
+        touches=is_touched,
+    )
+
+
+def _mask_of(
+    record: ImageRecord, image_size: tuple[int, int], *, expects_masks: bool
+) -> tuple[str | None, MaskReading | None]:
+    """Why a defective image has no place in the pixel metrics, or its mask; neither where none is expected at all."""
     if record.label == NORMAL or not (record.mask_paths or expects_masks):
-        return None
+        return None, None
     if not record.mask_paths:
-        return f"{record.path}: has no mask, though others have; left out of the pixel metrics"
+        return f"{record.path}: has no mask, though others have; left out of the pixel metrics", None
     try:
-        mask = read_mask(record.mask_paths)
+        reading = examine_masks(record.mask_paths)
     except DataError as error:
-        return str(error)
-    if mask.shape != image_size:
+        return str(error), None
+    height, width = reading.mask.shape
+    if (height, width) != image_size:
         return (
-            f"{record.mask_paths[0]}: the mask is {mask.shape[0]} x {mask.shape[1]}, its image "
+            f"{record.mask_paths[0]}: the mask is {height} x {width}, its image "
             f"{image_size[0]} x {image_size[1]}; left out of the pixel metrics"
-        )
-    return None
-
-
-def _mask_doubts(record: ImageRecord) -> tuple[str, ...]:
-    """What makes the masks of a bad image doubtful; they can be read."""
-    if record.label == NORMAL or not record.mask_paths:
-        return ()
-    readings = {path.name: examine_mask(path) for path in record.mask_paths}
-    doubts = [f"its mask {name} {doubt}" for name, reading in readings.items() for doubt in reading.doubts]
-    if not any(reading.mask.any() for reading in readings.values()):
-        doubts.append("its mask is empty, though it is labelled bad")
-    return tuple(doubts)
+        ), None
+    return None, reading
 
 
 def _all_metrics(
@@ -121,6 +133,7 @@ def _all_metrics(
             "recall": _share_interval(scored, ANOMALOUS),
             "false_alarm_rate": _share_interval(scored, NORMAL),
         },
+        "decisions": _verdicts(scored),
     }
     return metrics, report.per_image
 
@@ -150,6 +163,12 @@ def _decisions(scored: Sequence[ScoredImage]) -> list[bool] | None:
     """Whether each image is predicted anomalous; None where nobody decided."""
     found = [image.is_anomalous for image in scored if image.is_anomalous is not None]
     return found if len(found) == len(scored) else None
+
+
+def _verdicts(scored: Sequence[ScoredImage]) -> dict[str, int] | None:
+    """How many images have each verdict; None where nobody decided."""
+    verdicts = [image.verdict for image in scored if image.verdict is not None]
+    return counts_of_verdicts(verdicts) if len(verdicts) == len(scored) else None
 
 
 def _share_interval(scored: Sequence[ScoredImage], label: int) -> list[float] | None:

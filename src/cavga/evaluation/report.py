@@ -7,23 +7,25 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from cavga.calibration.thresholds import Calibration
+from cavga.data.records import ANOMALOUS, NORMAL
 from cavga.evaluation.attention_rows import AttentionCase, attention_figure
+from cavga.evaluation.first_screen import alarm_html, alarm_line, first_screen, numbers
+from cavga.evaluation.threshold_page import threshold_part
+from cavga.evaluation.verdicts import WRONG, num_called
 from cavga.metrics.registry import BY_TYPE, RATE, REPORT, Metric, shown_in
-from cavga.rendering.charts import score_histogram
-from cavga.rendering.html import NOT_COMPUTABLE, VERDICTS, Case, fact_line, gallery, note_list, table, write_page
+from cavga.rendering.html import NOT_COMPUTABLE, Case, fact_line, gallery, note_list, pairs, table, write_page
 
-MAX_CASES = 24
-MIN_CASES = {"found": 4, "correctly passed": 2, "false alarm": 4}  # shown however many are missed
-
-_WORDS = ((1, "defective", "found"), (0, "good", "predicted anomalous"), (None, "unlabelled", "predicted anomalous"))
-_TYPE_TITLES = {"recall": "found"}  # of what all images of a type are
+_PLACES = ((0, 3), (1, -1), (2, -1))  # of the six first cases of a section: what a page of several shows of each
+_TYPE_TITLES = {"recall": "called anomalous"}  # of what all images of a type are
 
 
 @dataclass(frozen=True, eq=False)
 class Section:
     """One evaluation: the content of metrics.json, (score, label) of every image, cases in display order.
 
-    `attention` is what the classifier of a w variant attends to.
+    `first` are the cases at first sight, `attention` is what the classifier of a w variant attends to. `calibration`
+    is that of the model, None where the model is not known.
     """
 
     title: str
@@ -31,33 +33,11 @@ class Section:
     scores: Sequence[tuple[float, int | None]]
     cases: Sequence[Case]
     notes: Sequence[str]
+    first: Sequence[Case] = ()
+    calibration: Calibration | None = None
     attention: Sequence[AttentionCase] = ()
     not_drawn: Sequence[str] = ()
     """Why a case that should be here is not: its photograph was there when it was scored."""
-
-
-def choose_cases(predictions: Sequence[tuple[float, int | None, bool]], *, maximum: int = MAX_CASES) -> list[int]:
-    """Which (score, label, is_anomalous) to show, worst first: the indices in display order.
-
-    Missed defects by lowest score, false alarms by highest, found defects by lowest, passed ones by
-    highest, then those without a label. At most half of the places are kept free by MIN_CASES.
-    """
-    by_verdict: dict[str, list[int]] = {verdict: [] for verdict in VERDICTS.values()}
-    for i, (_, label, is_anomalous) in enumerate(predictions):
-        by_verdict[VERDICTS[label, is_anomalous]].append(i)
-    for verdict, members in by_verdict.items():
-        members.sort(key=lambda i: predictions[i][0], reverse=verdict not in ("missed", "found"))
-    taken = dict.fromkeys(by_verdict, 0)
-    free = maximum // 2
-    for verdict, minimum in MIN_CASES.items():
-        taken[verdict] = min(minimum, len(by_verdict[verdict]), free)
-        free -= taken[verdict]
-    free = maximum - sum(taken.values())
-    for verdict, members in by_verdict.items():
-        more = min(len(members) - taken[verdict], free)
-        taken[verdict] += more
-        free -= more
-    return [i for verdict, members in by_verdict.items() for i in members[: taken[verdict]]]
 
 
 def write_report(path: Path, title: str, sections: Sequence[Section]) -> None:
@@ -67,58 +47,59 @@ def write_report(path: Path, title: str, sections: Sequence[Section]) -> None:
 
 
 def _summary(sections: Sequence[Section]) -> str:
+    """All sections at first sight: their alarms, both numbers of them together, two pairs of each of three."""
+    alarms = [(section.title, alarm_line(section.metrics, section.calibration)) for section in sections]
+    together = _together([section.metrics.get("decisions") or {} for section in sections])
+    learnt = [(section.metrics.get("counts") or {}).get("train") or 0 for section in sections]
+    sentence = f"{len(sections)} models, each learnt from its own good photographs, {sum(learnt)} in all."
+    cases = [
+        section.first[place]
+        for section, places in zip(sections, _PLACES, strict=False)
+        for place in dict.fromkeys(place % len(section.first) for place in places if place < len(section.first))
+    ]
     figures = [metric for metric in shown_in(BY_TYPE) if metric.style != RATE]
     rows = [
-        f'<tr><th scope="row"><a href="#section-{i}">{escape(section.title)}</a></th><td>{_share(section, 1)}</td>'
-        f"<td>{_share(section, 0)}</td>{_columns(section.metrics, figures)}</tr>"
+        f'<tr><th scope="row"><a href="#section-{i}">{escape(section.title)}</a></th>'
+        f"<td>{_share(section, ANOMALOUS)}</td><td>{_share(section, NORMAL)}</td>"
+        f"{_columns(section.metrics, figures)}</tr>"
         for i, section in enumerate(sections)
     ]
-    columns = ("", "defects found", "false alarms", *(metric.title for metric in figures))
-    return table("All sections", columns, rows)
+    columns = ("", "defective called", "good called", *(metric.title for metric in figures))
+    return (
+        "".join(alarm_html(f"{title}: {alarm}") for title, alarm in alarms if alarm is not None)
+        + f'<p class="verdict">{sentence if all(learnt) else ""}</p>{numbers(together, None)}{pairs(cases)}'
+        + table("All sections", columns, rows)
+    )
+
+
+def _together(decisions: Sequence[Mapping[str, int]]) -> dict[str, int] | None:
+    """The decisions of all sections; None where one has none."""
+    return {key: sum(found[key] for found in decisions) for key in decisions[0]} if all(decisions) else None
 
 
 def _section(section: Section, index: int) -> str:
     metrics = section.metrics
-    histogram = score_histogram(section.scores, _number(metrics, "image", "threshold"))
-    plot = f'<figure class="plot"><figcaption>Scores of the test images</figcaption>{histogram}</figure>'
+    threshold = _number(metrics, "image", "threshold")
+    wrong = [case for case in section.cases if case.verdict in WRONG]
+    right = [case for case in section.cases if case.verdict not in WRONG]
+    total = len(section.scores)
     return (
         f'<section id="section-{index}"><h2>{escape(section.title)}</h2>'
-        f'<p class="verdict">{_sentence(section)}</p>{fact_line("Images", metrics.get("counts"))}'
-        f'<div class="columns"><div>{_metrics_table(section)}</div>'
-        f"<div>{plot if histogram else ''}{_by_type_table(metrics)}</div></div>"
-        f"{note_list(section.notes)}{attention_figure(section.attention)}{_worst_cases(section)}"
+        f"{first_screen(metrics, section.calibration, section.first)}"
+        f"{gallery(f'Wrong: {len(wrong)} of {total} images', wrong)}"
+        f"{threshold_part(section.scores, threshold, metrics.get('decisions'), section.calibration)}"
+        f'<h3>All figures</h3><div class="columns"><div>{_metrics_table(section)}</div>'
+        f"<div>{_by_type_table(metrics)}{fact_line('Images', metrics.get('counts'))}</div></div>"
+        f"{note_list(section.notes)}"
+        f"{gallery(f'Right, the closest calls first: {len(right)} of {total} images', right)}"
+        f"{attention_figure(section.attention)}"
         f"{fact_line('Provenance', metrics.get('provenance'))}</section>\n"
     )
 
 
-def _num_predicted_anomalous(section: Section, label: int | None) -> tuple[int | None, int]:
-    """How many images with this label are predicted anomalous (None if nobody decided), of how many."""
-    scores = [score for score, known in section.scores if known == label]
-    threshold = _number(section.metrics, "image", "threshold")
-    if threshold is not None:
-        return sum(score >= threshold for score in scores), len(scores)
-    rate = None if label is None else _number(section.metrics, "image", ("false_alarm_rate", "recall")[label])
-    return (None if rate is None else round(rate * len(scores))), len(scores)
-
-
-def _share(section: Section, label: int | None) -> str:
-    num_predicted_anomalous, total = _num_predicted_anomalous(section, label)
-    return f"{num_predicted_anomalous} of {total}" if total and num_predicted_anomalous is not None else NOT_COMPUTABLE
-
-
-def _sentence(section: Section) -> str:
-    """The result in plain words."""
-    parts = []
-    for label, name, outcome in _WORDS:
-        num_predicted_anomalous, total = _num_predicted_anomalous(section, label)
-        if num_predicted_anomalous is None and (total or not section.scores):
-            return f"{len(section.scores)} images were scored; without a threshold none was judged."
-        if total:
-            was = "was" if num_predicted_anomalous == 1 else "were"
-            images = "image" if total == 1 else "images"
-            parts.append(f"of <b>{total}</b> {name} {images} <b>{num_predicted_anomalous}</b> {was} {outcome}")
-    text = "; ".join(parts) or "no image was scored"
-    return f"{text[0].upper()}{text[1:]}."
+def _share(section: Section, label: int) -> str:
+    called, total = num_called(section.metrics.get("decisions") or {}, label)
+    return f"{called} of {total}" if total else NOT_COMPUTABLE
 
 
 def _metrics_table(section: Section) -> str:
@@ -131,7 +112,7 @@ def _metrics_table(section: Section) -> str:
             f'<tr><th scope="row">{metric.heading}<span class="hint">{metric.meaning}</span></th>'
             f'<td>{shown}<span class="hint">{extra}</span></td></tr>'
         )
-    return table("Figures of merit", ("", "value"), rows)
+    return table("Metrics", ("", "value"), rows)
 
 
 def _interval(metrics: Mapping[str, Any], key: str) -> str:
@@ -179,7 +160,3 @@ def _number(metrics: Mapping[str, Any], group: str, key: str) -> float | None:
 
 def _finite(value: Any) -> float | None:
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
-
-
-def _worst_cases(section: Section) -> str:
-    return gallery(f"Worst cases first: {len(section.cases)} of {len(section.scores)} images", section.cases)

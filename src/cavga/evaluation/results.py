@@ -9,6 +9,7 @@ import numpy as np
 
 from cavga.arrays import AnomalyMap, Mask
 from cavga.data.records import ANOMALOUS, NORMAL, ImageRecord
+from cavga.evaluation.verdicts import verdict_of
 from cavga.images.decode import read_image_size
 from cavga.images.masks import read_mask
 from cavga.images.resize import resize_map, true_mask_at
@@ -51,6 +52,15 @@ class ScoredImage:
     mask_error: str | None = None
     remarks: tuple[str, ...] = ()
     """What is to be said of how the photograph or its mask was read."""
+    touches: bool | None = None
+    """Of a defective image whether what the model marks touches the true mask; None where either is not known."""
+
+    @property
+    def verdict(self) -> str | None:
+        """What became of it (cavga.evaluation.verdicts); None without a label, or where nobody decided."""
+        if self.is_anomalous is None or self.record.label is None:
+            return None
+        return verdict_of(self.record.label, is_anomalous=self.is_anomalous, touches=self.touches)
 
 
 @dataclass(frozen=True)

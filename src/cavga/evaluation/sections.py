@@ -11,7 +11,8 @@ from cavga.calibration.thresholds import Calibration, decision_warning
 from cavga.data.records import ANOMALOUS, NORMAL
 from cavga.errors import DataError
 from cavga.evaluation.attention_rows import AttentionCase
-from cavga.evaluation.report import Section, choose_cases
+from cavga.evaluation.choose_cases import choose_cases, choose_first
+from cavga.evaluation.report import Section
 from cavga.evaluation.results import Evaluation, ScoredImage, Thresholds, has_known_mask, median_image, true_mask
 from cavga.images.decode import read_for_display
 from cavga.images.resize import resize_map
@@ -36,13 +37,13 @@ def make_section(
     calibration = Calibration.from_dict(detector.description["calibration"])
     notes = [
         *calibration.guarantees(),
-        *_realised(metrics, calibration),
         *_decisions(detector, calibration),
         *_suspicious(detector),
     ]
     attention = _attention(evaluation, detector, class_attention)
+    scale = picture_scale(detector)
     return section_of(
-        title, metrics, evaluation, thresholds, notes=notes, attention=attention, scale=picture_scale(detector)
+        title, metrics, evaluation, thresholds, notes=notes, attention=attention, scale=scale, calibration=calibration
     )
 
 
@@ -55,6 +56,7 @@ def section_of(
     notes: Sequence[str],
     attention: Sequence[AttentionCase] = (),
     scale: MapScale | None = None,
+    calibration: Calibration | None = None,
 ) -> Section:
     """The section with these notes and the problems of the evaluation; no cases where nothing was decided.
 
@@ -62,18 +64,23 @@ def section_of(
     """
     scored = [(i, image) for i, image in enumerate(evaluation.images) if image.score is not None]
     scores = [(float(image.score or 0.0), image.record.label) for _, image in scored]
-    cases, not_drawn = [], []
-    if all(image.is_anomalous is not None for _, image in scored):
-        decisions = [(*pair, bool(image.is_anomalous)) for pair, (_, image) in zip(scores, scored, strict=True)]
-        chosen = [scored[k] for k in choose_cases(decisions)]
-        scale = scale or scale_of_maps((evaluation.maps[i] for i, _ in chosen), thresholds.pixel)
-        for i, image in chosen:
-            try:
-                cases.append(_case(i, image, evaluation, thresholds, scale))
-            except DataError as error:
-                not_drawn.append(f"{error} (it was scored, and is not shown)")
+    verdicts = [image.verdict for _, image in scored]
+    chosen: list[int] = []
+    first: list[int] = []
+    if None not in verdicts:
+        judged = [(score, verdict or "") for (score, _), verdict in zip(scores, verdicts, strict=True)]
+        chosen, first = choose_cases(judged), choose_first(judged)
+    shown = [scored[k] for k in dict.fromkeys([*chosen, *first])]
+    scale = scale or scale_of_maps((evaluation.maps[i] for i, _ in shown), thresholds.pixel)
+    drawn, not_drawn = {}, []
+    for i, image in shown:
+        try:
+            drawn[i] = _case(i, image, evaluation, thresholds, scale)
+        except DataError as error:
+            not_drawn.append(f"{error} (it was scored, and is not shown)")
     said = [*notes, *evaluation.problems, *evaluation.remarks, *not_drawn]
-    return Section(title, metrics, scores, cases, said, attention, not_drawn)
+    cases, firsts = ([drawn[scored[k][0]] for k in places if scored[k][0] in drawn] for places in (chosen, first))
+    return Section(title, metrics, scores, cases, said, firsts, calibration, attention, not_drawn)
 
 
 def _attention(
@@ -95,22 +102,6 @@ def _attention(
             mask = true_mask(median, detector.image_size) if has_known_mask(median) else None
             cases.append(AttentionCase(median.record.relative_path, label, photograph, normal, anomalous, mask))
     return cases
-
-
-def _realised(metrics: dict[str, Any], calibration: Calibration) -> list[str]:
-    """How often good test images were in fact predicted anomalous, and whether that breaks the promise."""
-    interval = metrics["intervals"]["false_alarm_rate"]
-    if interval is None:
-        return []
-    rate = metrics["image"]["false_alarm_rate"]
-    text = (
-        f"of {metrics['counts']['test_normal']} good test images {rate:.1%} were predicted anomalous "
-        f"(95 % interval {interval[0]:.1%} to {interval[1]:.1%})"
-    )
-    promised = calibration.guaranteed_false_alarm_rate
-    if promised is not None and interval[0] > promised:
-        text += ": more than promised, so these images are not like those that set the threshold"
-    return [text]
 
 
 def _decisions(detector: AnomalyDetector, calibration: Calibration) -> list[str]:
@@ -138,6 +129,7 @@ def _case(position: int, image: ScoredImage, evaluation: Evaluation, thresholds:
     size = _shown_size(anomaly_map.shape)
     return Case(
         path=image.record.relative_path,
+        verdict=image.verdict or "",
         label=image.record.label,
         defect_type=image.record.defect_type,
         score=float(image.score or 0.0),

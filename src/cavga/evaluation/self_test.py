@@ -20,6 +20,7 @@ from cavga.data.records import ImageRecord
 from cavga.errors import DataError, UsageError
 from cavga.evaluation.self_test_anomalies import Anomaly, normal_images
 from cavga.evaluation.self_test_page import write_self_test_page
+from cavga.evaluation.verdicts import touches, verdict_of
 from cavga.images.decode import BATCH_SIZE, read_image
 from cavga.images.resize import true_mask_at
 from cavga.images.tiling import Tiling
@@ -274,8 +275,10 @@ def _case(trial: Trial, detector: AnomalyDetector) -> Case:
     synthetic = trial.anomaly.put_on(read_image(trial.record.path, detector.tiling.pixel_range), detector.tiling)
     assert synthetic is not None
     (prediction,) = detector.predict(synthetic[0])
+    is_touched = touches(prediction.anomaly_map, detector.pixel_threshold, synthetic[1])
     return Case(
         path=trial.record.relative_path,
+        verdict=verdict_of(1, is_anomalous=trial.is_anomalous, touches=is_touched),
         label=1,
         defect_type=f"made: {trial.anomaly.anomaly_type}, size {trial.anomaly.size}, contrast {trial.anomaly.contrast}",
         score=trial.score,

@@ -34,6 +34,11 @@ class MaskReading:
 
 def read_mask(paths: Sequence[Path]) -> Marked:
     """Height x width, True where any of the files marks the pixel."""
+    return examine_masks(paths).mask
+
+
+def examine_masks(paths: Sequence[Path]) -> MaskReading:
+    """What all files of one image mark together, and the doubts of each, behind its name."""
     readings = [examine_mask(path) for path in paths]
     masks = [reading.mask for reading in readings]
     for path, mask in zip(paths, masks, strict=True):
@@ -44,7 +49,8 @@ def read_mask(paths: Sequence[Path]) -> Marked:
                 f"{size_text(masks[0].shape)}",
                 "draw all masks of an image at one size",
             )
-    return np.logical_or.reduce(masks)
+    doubts = (f"{path.name} {text}" for path, reading in zip(paths, readings, strict=True) for text in reading.doubts)
+    return MaskReading(np.logical_or.reduce(masks), tuple(doubts))
 
 
 def examine_mask(path: Path, *, is_region: bool = False) -> MaskReading:

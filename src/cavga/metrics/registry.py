@@ -98,12 +98,12 @@ METRICS = (  # in the order in which they are shown everywhere
     ),
     Metric(
         "image", "recall", "recall", frozenset({REPORT, BY_TYPE, CONSOLE, COMPARED, RESULTS}),
-        "Recall", "defective images that were found",
+        "Recall", "defective images called anomalous",
         needs_threshold=True, style=RATE, resampled=recall_of,
     ),
     Metric(
         "image", "false_alarm_rate", "false alarms", frozenset({REPORT, CONSOLE, COMPARED, RESULTS}),
-        "False alarm rate", "good images predicted anomalous",
+        "False alarm rate", "good images called anomalous",
         lower_is_better=True, needs_threshold=True, style=RATE, resampled=false_alarm_rate_of,
     ),
     Metric(

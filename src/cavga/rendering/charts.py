@@ -25,7 +25,7 @@ def score_histogram(
         return ""
     cut = threshold if threshold is not None and math.isfinite(threshold) else None
     everything = [value for values in rows.values() for value in values] + ([] if cut is None else [cut])
-    edges = np.linspace(*_padded_range(everything), NUM_BINS + 1)
+    edges = np.linspace(*padded_range(everything), NUM_BINS + 1)
     bottom = TOP + ROW_HEIGHT * len(rows)
     parts = [] if cut is None else [_threshold_line(cut, edges, bottom)]  # first, so that texts lie above it
     for i, (label, values) in enumerate(rows.items()):
@@ -66,14 +66,11 @@ def _threshold_line(threshold: float, edges: NDArray[np.float64], bottom: int) -
 
 
 def _score_axis(edges: NDArray[np.float64], bottom: int) -> list[str]:
-    span = edges[-1] - edges[0]
-    step = 10.0 ** math.floor(math.log10(span / 3))
-    step *= max(factor for factor in (1, 2, 5) if factor * step <= span / 3 or factor == 1)
-    ticks = [k * step for k in range(math.ceil(edges[0] / step), math.floor(edges[-1] / step) + 1)]
-    marks = [
-        f'<text x="{_position(tick, edges):.1f}" y="{bottom + 14}" text-anchor="middle">{tick:.6g}</text>'
-        for tick in ticks
-    ]
+    marks = []
+    for tick in round_ticks(edges[0], edges[-1]):
+        x = _position(tick, edges)
+        anchor = tick_anchor(x, PLOT_WIDTH)
+        marks.append(f'<text x="{x:.1f}" y="{bottom + 14}" text-anchor="{anchor}">{tick:.6g}</text>')
     middle = (LEFT + PLOT_WIDTH) / 2
     return [
         *marks,
@@ -82,11 +79,24 @@ def _score_axis(edges: NDArray[np.float64], bottom: int) -> list[str]:
     ]
 
 
+def round_ticks(low: float, high: float) -> list[float]:
+    """Round numbers from `low` to `high`, about four of them."""
+    step = 10.0 ** math.floor(math.log10((high - low) / 3))
+    step *= max(factor for factor in (1, 2, 5) if factor * step <= (high - low) / 3 or factor == 1)
+    return [k * step for k in range(math.ceil(low / step), math.floor(high / step) + 1)]
+
+
+def tick_anchor(x: float, width: int) -> str:
+    """How the text of a tick at `x` is anchored, so that it does not run off a picture of this width."""
+    return "end" if x > width - 20 else "middle"
+
+
 def _position(score: float, edges: NDArray[np.float64]) -> float:
     return float(LEFT + (score - edges[0]) / (edges[-1] - edges[0]) * (PLOT_WIDTH - LEFT))
 
 
-def _padded_range(values: Sequence[float]) -> tuple[float, float]:
+def padded_range(values: Sequence[float]) -> tuple[float, float]:
+    """From a little below the lowest to a little above the highest."""
     low, high = min(values), max(values)
     # Equal scores still need a width that their own precision can divide into bins.
     padding = max(0.03 * (high - low), 1e-6 * max(abs(low), abs(high)), 1e-9)

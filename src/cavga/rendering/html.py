@@ -19,7 +19,7 @@ from PIL import Image
 from cavga.arrays import Picture
 from cavga.atomic_files import atomic_write
 from cavga.printable import printable
-from cavga.rendering.heatmaps import HEAT_COLOURS, MODEL_COLOUR, TRUTH_COLOUR, panels
+from cavga.rendering.heatmaps import HEAT_COLOURS, MODEL_COLOUR, TRUTH_COLOUR, pair, panels
 from cavga.rendering.scale import MapScale
 
 JPEG_QUALITY = 85
@@ -54,6 +54,9 @@ svg text { font-size: 11px; fill: var(--dim); } svg .name { fill: var(--ink); fo
   paint-order: stroke; stroke: var(--ground); stroke-width: 4px; }
 svg .axis { stroke: var(--dim); } svg .threshold { stroke: var(--ink); stroke-dasharray: 4 3; }
 svg .normal { fill: var(--normal); } svg .anomalous { fill: var(--anomalous); } svg .unknown { fill: var(--dim); }
+svg .line { fill: none; stroke-width: 2; } svg .line.normal { fill: none; stroke: var(--normal); }
+svg .line.anomalous { fill: none; stroke: var(--anomalous); } svg .grid { stroke: var(--rule); }
+svg .chance { stroke: var(--dim); stroke-dasharray: 2 4; } svg .here { fill: var(--ink); }
 .legend { display: flex; flex-wrap: wrap; gap: .5rem 2rem; align-items: center; margin-bottom: 1rem; }
 .legend, .legend p { font-size: .85rem; margin-top: 0; } .legend p { margin: 0; }
 .legend i { display: inline-block; width: 1rem; height: 1rem; margin-right: .5rem; border: 3px solid;
@@ -63,12 +66,19 @@ svg .normal { fill: var(--normal); } svg .anomalous { fill: var(--anomalous); } 
 .scale span:last-child { text-align: right; }
 .gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 30rem), 1fr)); gap: 1.25rem; }
 .case { background: var(--soft); border-radius: .5rem; padding: .75rem; break-inside: avoid; }
-.panels { display: grid; grid-template-columns: repeat(3, 1fr); gap: .4rem; }
+.panels { display: grid; grid-auto-flow: column; grid-auto-columns: 1fr; gap: .4rem; }
+.pairs { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 20rem), 1fr)); gap: 1rem;
+  margin: 1rem 0; }
+.numbers { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); gap: .25rem 2rem;
+  margin: .75rem 0; } .numbers p { margin: 0; } .numbers b { font-size: 1.8rem; line-height: 1.2; }
+.alarm { border-left: 4px solid var(--warn); background: var(--soft); margin: 0 0 1rem; padding: .5rem .75rem; }
 .panels img { display: block; width: 100%; height: auto; border-radius: .2rem; }
 .case figcaption { display: flex; flex-wrap: wrap; gap: 0 .75rem; padding-top: .5rem; align-items: baseline; }
 .case .hint { flex-basis: 100%; } .case .name { font-weight: 600; }
-.missed { color: var(--bad); } .false { color: var(--warn); } .found { color: var(--good); }
-@media screen and (max-width: 30rem) { body { padding: 1rem; } table { font-size: .85rem; }
+.missed { color: var(--bad); } .false, .called { color: var(--warn); }
+.found, .correctly { color: var(--good); } .key { font-weight: 600; }
+.key.normal { color: var(--normal); } .key.anomalous { color: var(--anomalous); }
+@media screen and (max-width: 30rem) { body { padding: 1rem; } h1 { font-size: 1.4rem; } table { font-size: .85rem; }
   th, td { padding-left: .4rem; } svg text { font-size: 13px; } .none { white-space: normal; } }
 @media print { html { font-size: 8pt; } body { max-width: none; padding: 0; print-color-adjust: exact; }
   h2, h3, .legend { break-after: avoid; } section + section { break-before: page; } .plot { break-inside: avoid; }
@@ -83,9 +93,8 @@ def legend(scale: MapScale) -> str:
     gradient = ", ".join(_css(colour) for colour in HEAT_COLOURS)
     return (
         '<div class="legend"><p>Each case: photograph, overlay, anomaly map</p>'
-        f'<p><i style="border-color:{_css(TRUTH_COLOUR)}"></i>true defect, from the mask</p>'
-        f'<p{"" if scale.is_known else " hidden"}><i style="border-color:{_css(MODEL_COLOUR)}"></i>marked by '
-        "the model: map ≥ threshold</p>"
+        f"{_key(TRUTH_COLOUR, 'true defect, from the mask')}"
+        f"{_key(MODEL_COLOUR, 'marked by the model: map ≥ threshold') if scale.is_known else ''}"
         f'<div class="scale"><div style="background:linear-gradient(to right, {gradient})"></div>'
         f"<p>{''.join(f'<span>{tick}</span>' for tick in ticks)}</p></div></div>"
     )
@@ -104,26 +113,20 @@ def _css(colour: tuple[int, int, int]) -> str:
 
 NOT_COMPUTABLE = '<span class="none">not computable</span>'
 NUM_NOTES = 8  # in full view; the others can be unfolded
-PANEL_SIDE = 304  # px of the longer side: sharp at the shown size, and 3 x 24 cases stay below 8 MB
-# (label, is_anomalous) -> what to call it, in the order of display.
-VERDICTS = {
-    (1, False): "missed",
-    (0, True): "false alarm",
-    (1, True): "found",
-    (0, False): "correctly passed",
-    (None, True): "predicted anomalous",
-    (None, False): "called normal",
-}
+PANEL_SIDE = 304  # px of the longer side: sharp at the shown size, and 3 x 24 cases stay below 9 MB
+PAIR_HEIGHT = 304  # px: nearly twice as many as it is shown with on most screens
 
 
 @dataclass(frozen=True, eq=False)
 class Case:
     """One image to show; `label` is 0 (good), 1 (defective) or None, `mask` None where it is not known.
 
-    `threshold` is None where the decision is not by one; `scale` is the same for all cases of a page's section.
+    `verdict` says in a few words what became of it. `threshold` is None where the decision is not by one; `scale` is
+    the same for all cases of a page's section. `remark` is what else is to be said of it.
     """
 
     path: str
+    verdict: str
     label: int | None
     defect_type: str | None
     score: float
@@ -133,6 +136,12 @@ class Case:
     anomaly_map: NDArray[np.float32]
     scale: MapScale
     mask: NDArray[np.bool_] | None
+    remark: str = ""
+
+    @property
+    def truth(self) -> str:
+        """What it is, as far as anybody knows."""
+        return {0: "good", 1: self.defect_type or "defective", None: "no label"}[self.label]
 
 
 def write_page(path: Path, title: str, header: str, body: str, *, style: str = "") -> None:
@@ -205,8 +214,44 @@ def picture_row(pictures: Sequence[NDArray[np.uint8]], alts: Sequence[str]) -> s
     return f'<div class="panels">{images}</div>'
 
 
+def pairs(cases: Sequence[Case]) -> str:
+    """The cases large: photograph with the model's mark, map with the true defect; nothing without any."""
+    if not cases:
+        return ""
+    is_any_known = any(case.mask is not None and case.mask.any() for case in cases)
+    return (
+        f'<div class="pairs">{"".join(_pair(case) for case in cases)}</div>'
+        '<div class="legend"><p>Left the photograph, right its anomaly map: the brighter, the less normal.</p>'
+        f"{_key(MODEL_COLOUR, 'marked by the model') if cases[0].scale.is_known else ''}"
+        f"{_key(TRUTH_COLOUR, 'true defect') if is_any_known else ''}</div>"
+    )
+
+
+def _key(colour: tuple[int, int, int], meaning: str) -> str:
+    return f'<p><i style="border-color:{_css(colour)}"></i>{meaning}</p>'
+
+
+def _pair(case: Case) -> str:
+    pictures = pair(
+        case.photograph,
+        case.anomaly_map,
+        case.scale,
+        case.mask,
+        is_anomalous=case.is_anomalous,
+        height=PAIR_HEIGHT,
+    )
+    name = escape(case.path)
+    alts = (
+        f"Photograph {name} with what the model marks",
+        f"Anomaly map of {name}, at most {case.anomaly_map.max():.3g}",
+    )
+    return f'<figure class="case">{picture_row(pictures, alts)}{_caption(case)}</figure>'
+
+
 def _case(case: Case) -> str:
-    pictures = panels(case.photograph, case.anomaly_map, case.scale, case.mask, longer_side=PANEL_SIDE)
+    pictures = panels(
+        case.photograph, case.anomaly_map, case.scale, case.mask, is_anomalous=case.is_anomalous, longer_side=PANEL_SIDE
+    )
     name = escape(case.path)
     has_outline = case.mask is not None and case.mask.any()
     alts = (
@@ -214,12 +259,14 @@ def _case(case: Case) -> str:
         f"{name} in grey, with what the model marks",
         f"Anomaly map of {name}, at most {case.anomaly_map.max():.3g}",
     )
-    verdict = VERDICTS[case.label, case.is_anomalous]
-    truth = {0: "good", 1: case.defect_type or "defective", None: "no label"}[case.label]
+    return f'<figure class="case">{picture_row(pictures, alts)}{_caption(case)}</figure>'
+
+
+def _caption(case: Case) -> str:
     cut = "" if case.threshold is None else f" {'≥' if case.is_anomalous else '&lt;'} {case.threshold:.4g}"
+    kind = case.verdict.replace(",", "").split()[0]
+    remark = f" · {escape(case.remark)}" if case.remark else ""
     return (
-        f'<figure class="case">{picture_row(pictures, alts)}<figcaption>'
-        f'<b class="{verdict.split()[0]}">{verdict}</b><span class="name">{name}</span>'
-        f'<span class="hint">{escape(truth)} · score {case.score:.4g}{cut}</span>'
-        "</figcaption></figure>"
+        f'<figcaption><b class="{kind}">{case.verdict}</b><span class="name">{escape(case.path)}</span>'
+        f'<span class="hint">{escape(case.truth)} · score {case.score:.4g}{cut}{remark}</span></figcaption>'
     )
