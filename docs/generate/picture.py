@@ -37,7 +37,8 @@ def paper_panels(demo: Path, paper: str) -> list[np.ndarray]:
     chosen = int(np.argsort([p.score for p in predictions])[len(predictions) // 2])
     record, prediction = records[chosen], predictions[chosen]
     photograph, mask = read_image(record.path), read_mask(record.mask_paths)
-    return list(panels(photograph, prediction.anomaly_map, picture_scale(detector), mask, longer_side=SIDE))
+    found, scale = prediction.is_anomalous, picture_scale(detector)
+    return list(panels(photograph, prediction.anomaly_map, scale, mask, is_anomalous=found, longer_side=SIDE))
 
 
 def _spaced(pictures: list[np.ndarray]) -> list[np.ndarray]:

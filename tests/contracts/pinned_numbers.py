@@ -189,12 +189,14 @@ PINNED: dict[str, dict[str, Any]] = {
     "files of today's format": {
         "runs.model_json.FORMAT_VERSION": 1,
         "calibration.stored.FORMAT_VERSION": 1,
+        "calibration.stored.NO_PHOTOGRAPHS": {"count": 0, "folder": "", "sha256": "", "sha256s": []},
         "training.gan_weights.FORMAT_VERSION": 1,
         "rendering.scale.LOG_ODDS_REACH": 8.0,
         "data.records.NORMAL": 0,
         "data.records.ANOMALOUS": 1,
         "prediction.map_files.TOP_GREY": 65535,
         "prediction.coco.CATEGORY": {"id": 1, "name": "anomaly", "supercategory": "anomaly"},
+        "prediction.coco.BELOW_CATEGORY": {"id": 2, "name": "below the image threshold", "supercategory": "anomaly"},
     },
     "docs/files.md, exit codes": {
         "cli.outcome.DONE": 0,
@@ -281,6 +283,7 @@ DETAILS: dict[str, dict[str, str]] = {
         "monitoring.drift": "NUM_TESTS MIN_PART MIN_COMPARED",
         "monitoring.recalibrate": "MIN_PHOTOGRAPHS",
         "data.check": "FEW_IMAGES",
+        "calibration.advice": "FEW_FOR_FOLDS",
         "evaluation.compare": "FEW",
         "export.bundle": "OLDEST_PYTHON",
         "errors": "ALIKE",
@@ -299,13 +302,12 @@ DETAILS: dict[str, dict[str, str]] = {
     },
     "geometry of walking round a region": {"images.regions": "OUTWARD ALONG FIRST_CORNER"},
     "not a number: a table whose entries are compared elsewhere": {
-        "evaluation.verdicts": "_NAMES",
         "data.readers.layouts": "LAYOUTS",
     },
     "how many are kept, named or shown": {
         "calibration.thresholds": "MAX_SCORES SIGNIFICANT_DIGITS",
         "images.regions": "MAX_REGIONS",
-        "prediction.predict": "MAX_NAMED",
+        "prediction.predict": "MAX_NAMED NUM_HIGHEST",
         "cli.commands.predict": "NUM_NAMED",
         "data.check": "_MAX_LOGGED",
         "training.audit": "NUM_SUSPICIOUS",
@@ -320,6 +322,7 @@ DETAILS: dict[str, dict[str, str]] = {
         "metrics.significance": "CONFIDENCE",
     },
     "how a page or a picture looks": {
+        "calibration.normal_scores": "RARE",
         "data.readers.shanghaitech": "JPEG_QUALITY",
         "benchmark.figures.strips": "SIDE",
         "benchmark.tables.curve": "WIDTH HEIGHT LEFT RIGHT TOP BOTTOM MAX_LINES",
@@ -329,7 +332,8 @@ DETAILS: dict[str, dict[str, str]] = {
         "PIXELS_PER_BORDER",
         "rendering.charts": "PLOT_WIDTH ROW_HEIGHT LEFT TOP NUM_BINS NAMES CSS_CLASSES",
         "rendering.curves": "WIDTH HEIGHT LEFT RIGHT TOP BOTTOM SHARE_TICKS",
-        "rendering.heatmaps": "HEAT_COLOURS MODEL_COLOUR TRUTH_COLOUR TINT_START MAX_TINT PIXELS_PER_LINE_WIDTH _TABLE",
+        "rendering.heatmaps": "HEAT_COLOURS MODEL_COLOUR BELOW_COLOUR CASING_COLOUR TRUTH_COLOUR TINT_START MAX_TINT "
+        "PIXELS_PER_LINE_WIDTH DASH GAP _TABLE",
         "rendering.html": "JPEG_QUALITY NUM_NOTES PAIR_HEIGHT PANEL_SIDE",
     },
     "how time is measured": {

@@ -94,7 +94,7 @@ def test_without_thresholds_what_needs_one_is_null(data, tmp_path, capsys):
     assert metrics["pixel"]["resolution"] == [24, 12]
     assert metrics["intervals"]["recall"] is None
     page = (maps / "report.html").read_text(encoding="utf-8")
-    assert "without a threshold none was judged" in page
+    assert "Without a threshold none was judged" in page
     assert "None" not in page
 
 
@@ -109,7 +109,7 @@ def test_scores_and_decisions_of_ones_own(data, tmp_path, capsys):
     assert metrics["image"]["threshold"] is None
     assert metrics["by_defect_type"]["square"]["recall"] == 0.75
     page = (maps / "report.html").read_text(encoding="utf-8")
-    assert "Of <b>4</b> defective images <b>3</b> were found" in page
+    assert "<b>3 of 4</b> defective photographs called anomalous" in page
     metrics = evaluated(capsys, "--maps", maps, "--scores", file, data, "--threshold", "-5")
     assert metrics["image"]["false_alarm_rate"] == 1  # a threshold goes before the file's decisions
 

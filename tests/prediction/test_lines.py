@@ -10,7 +10,9 @@ from cavga.prediction.lines import PredictionLine, jsonl, prediction_line, read_
 
 def test_what_is_written_is_read_again(tmp_path):
     lines = [
-        prediction_line("a/\udcff\u2028.png", score=0.5, threshold=0.25, milliseconds=1.23456, sha256="0f"),
+        prediction_line(
+            "a/\udcff\u2028.png", score=0.5, threshold=0.25, p_value=0.02, milliseconds=1.23456, sha256="0f"
+        ),
         prediction_line("b.png", score=None, threshold=0.25, label=1, error="cannot be read"),
         prediction_line("c.png", score=2.0, threshold=None, decided=True),
     ]
@@ -20,7 +22,7 @@ def test_what_is_written_is_read_again(tmp_path):
     found = list(read_predictions(path, needed=("path", "score")))
     assert found == [PredictionLine(**{**vars(lines[0]), "milliseconds": 1.235}), *lines[1:]]
     assert list(json.loads(path.read_bytes().splitlines()[0])) == [
-        *("path", "score", "threshold", "is_anomalous", "label", "error", "milliseconds", "sha256")
+        *("path", "score", "threshold", "is_anomalous", "p_value", "label", "error", "milliseconds", "sha256")
     ]
 
 

@@ -372,7 +372,9 @@ def test_the_coco_file_is_as_the_fields_tools_read_it(photographs, tmp_path):
     predict_to_folder(detector, [photographs], tmp_path / "out", outputs=outputs)
     coco = json.loads((tmp_path / "out/coco.json").read_text(encoding="utf-8"))
     assert {type(coco[key]) for key in ("images", "annotations", "categories", "licenses")} == {list}
-    assert [(category["id"], category["name"]) for category in coco["categories"]] == [(1, "anomaly")]
+    assert [(category["id"], category["name"]) for category in coco["categories"]] == [
+        (1, "anomaly"), (2, "below the image threshold")
+    ]  # fmt: skip
     images = {image["id"]: image for image in coco["images"]}
     assert len(images) == len(coco["images"]) == 2  # the one that could not be read has no size
     assert [image["file_name"] for image in coco["images"]] == [

@@ -20,8 +20,8 @@ def test_a_scale_may_lie_below_0():
     assert np.abs(picture[0, 2].astype(int) - HEAT_COLOURS[4]).max() <= 1
     assert tuple(picture[0, 3]) == tuple(picture[0, 4]) == HEAT_COLOURS[-1]
     photograph = np.full((40, 40, 3), 128, dtype=np.uint8)
-    picture = overlay(photograph, square_map(low=-2.8, high=-1.0), MapScale(-1.5, 2.5))
-    assert has_colour(picture, MODEL_COLOUR)[10:20, 10:20].sum() == 36
+    picture = overlay(photograph, square_map(low=-2.8, high=-1.0), MapScale(-1.5, 2.5), is_anomalous=True)
+    assert has_colour(picture, MODEL_COLOUR)[9:21, 9:21].sum() == 40
     assert (picture[30:, 30:] == 128).all()
 
 

@@ -5,7 +5,7 @@ A new rule is an entry here and a choice of `threshold_rule` in cavga.config.sch
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -71,7 +71,7 @@ def num_needed(rate: float) -> int:
 def _conformal_guarantee(facts: Facts) -> str:
     rate, wanted = facts["promised_false_alarm_rate"], facts["false_alarm_rate"]
     held_out = _held_out(facts, facts["num_images"], facts.get("num_units", 0))
-    if _is_too_few(rate, wanted):
+    if is_too_few(rate, wanted):
         return (
             f"{held_out} can promise no less than a false alarm rate of {rate:.3f}; {wanted} was asked for: give it "
             f"at least {num_needed(wanted)} different ones"
@@ -88,7 +88,7 @@ def _conformal_mask_guarantee(facts: Facts) -> str:
     held_out = _held_out(facts, number, facts.get("num_mask_units", 0))
     if number < total:
         held_out = f"{number} of {total} normal images, which the classifier has not seen,"
-    if _is_too_few(rate, wanted):
+    if is_too_few(rate, wanted):
         return (
             f"{held_out} can promise no less than a mask false alarm rate of {rate:.3f}; {wanted} was asked for: give "
             f"it at least {num_needed(wanted)} different ones"
@@ -108,7 +108,8 @@ def _held_out(facts: Facts, number: int, num_units: int) -> str:
     return f"{images}, each scored without its fold ({facts['num_folds']} folds)," if is_folded else images
 
 
-def _is_too_few(rate: float, wanted: float) -> bool:
+def is_too_few(rate: float, wanted: float) -> bool:
+    """Whether what is guaranteed is more than what was asked for, as with too few images."""
     return rate > wanted + 1e-9
 
 
@@ -145,14 +146,36 @@ def _fixed_summary(facts: Facts) -> str:
     return f"0.5 of the range over {facts['num_images']} held-out good images"
 
 
+def _given_guarantee(facts: Facts) -> str:
+    said = f"the image threshold {facts['image_threshold']:.6g} was given by hand: it guarantees no false alarm rate"
+    scores = facts["scores"]
+    if not scores:
+        return said
+    share = sum(score >= facts["image_threshold"] for score in scores) / len(scores)
+    return f"{said}; {share:.1%} of the good scores that the model keeps reach it"
+
+
+def _given_mask_guarantee(facts: Facts) -> str:
+    is_fixed = facts["guaranteed_mask_false_alarm_rate"] is None
+    return _fixed_mask_guarantee(facts) if is_fixed else _conformal_mask_guarantee(facts)
+
+
+_CONFORMAL = ThresholdRule(
+    image_threshold=lambda scores, rate, _score, units: conformal_threshold(scores, rate, units),
+    pixel_threshold=conformal_threshold,
+    follows_scores=True,
+    guarantee=_conformal_guarantee,
+    mask_guarantee=_conformal_mask_guarantee,
+    summary=_conformal_summary,
+)
+GIVEN = "given"  # no choice of a configuration: a threshold of the user's own, until scores set another
 RULES = {
-    "conformal": ThresholdRule(
-        image_threshold=lambda scores, rate, _score, units: conformal_threshold(scores, rate, units),
-        pixel_threshold=conformal_threshold,
-        follows_scores=True,
-        guarantee=_conformal_guarantee,
-        mask_guarantee=_conformal_mask_guarantee,
-        summary=_conformal_summary,
+    "conformal": _CONFORMAL,
+    GIVEN: replace(
+        _CONFORMAL,
+        guarantee=_given_guarantee,
+        mask_guarantee=_given_mask_guarantee,
+        summary=lambda _facts: "an image threshold given by hand",
     ),
     "fixed": ThresholdRule(
         image_threshold=_fixed_threshold,

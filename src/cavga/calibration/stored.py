@@ -3,7 +3,8 @@
 It lies beside the model, whose own files and checksums stay as they are, and is good for these weights only.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,13 @@ import msgspec
 from cavga.atomic_files import atomic_write
 from cavga.calibration.thresholds import Calibration
 from cavga.errors import ModelFileError
+from cavga.output_lock import writing_file, writing_to
 from cavga.runs.model_json import ThresholdEntry, checksum_matches, read_run_file, with_checksum
 from cavga.structured_files import StructureError, as_schema, parse_json
 
 CALIBRATION_FILE = "calibration.json"
 NEW_THRESHOLDS_KEY = "new_thresholds"  # of a description whose thresholds are not the training's: their source
+NO_PHOTOGRAPHS: Mapping[str, Any] = {"count": 0, "folder": "", "sha256": "", "sha256s": []}  # thresholds without any
 FORMAT_VERSION = 1
 
 
@@ -25,7 +28,8 @@ FORMAT_VERSION = 1
 class StoredCalibration:
     """What calibration.json holds.
 
-    `photographs` has count, folder (its name), sha256s of those that set the thresholds, and one sha256 over them;
+    `photographs` has count, folder (its name), sha256s of those that set the thresholds, and one sha256 over them, or
+    is NO_PHOTOGRAPHS where the scores of the training set them, or the user;
     `replaces` the thresholds that were in force before; `date` is ISO 8601 in UTC.
     """
 
@@ -47,6 +51,16 @@ def calibration_path(model: Path) -> Path:
     if model.is_dir():
         return model / CALIBRATION_FILE
     return model.with_name(f"{model.name}.{CALIBRATION_FILE}")
+
+
+@contextmanager
+def writing_thresholds(model: Path) -> Iterator[None]:
+    """The lock for writing or removing calibration.json of a model; none where there is no such model."""
+    if not model.exists():  # which loading it says better
+        yield
+        return
+    with writing_to(model) if model.is_dir() else writing_file(calibration_path(model)):
+        yield
 
 
 def save_thresholds(model: Path, thresholds: StoredCalibration) -> Path:

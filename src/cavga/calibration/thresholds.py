@@ -13,6 +13,7 @@ from cavga.errors import DataError
 
 MAX_SCORES = 1000  # kept with the thresholds, to compare later scores with
 SIGNIFICANT_DIGITS = 6  # of each of them
+KEPT = ("scores", "peaks")  # of the good photographs, in a calibration
 FILE_KEYS = {"guaranteed_false_alarm_rate": "promised_false_alarm_rate"}  # files keep the name they had first
 
 
@@ -44,17 +45,30 @@ class Calibration:
     num_units: int = 0
     """Of copies and other groups each counts once, here and in `scores`; 0 in models from before they were counted."""
     num_mask_units: int = 0
+    peaks: tuple[float, ...] = ()
+    """The highest values of the maps, kept as `scores` are; models from before they were kept have none."""
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Calibration":
         """The inverse of `as_dict`, also for what was JSON; raises TypeError for other fields."""
         fields_of = {key: field for field, key in FILE_KEYS.items()}
         content = {fields_of.get(key, key): value for key, value in values.items()}
-        return cls(**{**content, "scores": tuple(values.get("scores", ()))})
+        kept = {name: tuple(values.get(name, ())) for name in KEPT}
+        return cls(**{**content, **kept})
 
     def as_dict(self) -> dict[str, Any]:
         """As files hold it."""
         return {FILE_KEYS.get(field, field): value for field, value in asdict(self).items()}
+
+    @property
+    def num_scored(self) -> int:
+        """How many photographs `scores` stand for."""
+        return len(self.scores) if len(self.scores) < MAX_SCORES else self.num_units or self.num_images
+
+    @property
+    def num_mapped(self) -> int:
+        """How many photographs `peaks` stand for."""
+        return len(self.peaks) if len(self.peaks) < MAX_SCORES else self.num_mask_units or self.num_mask_images
 
     def guarantee(self) -> str:
         """One sentence for the user: what the image threshold can be trusted to do."""
@@ -139,6 +153,7 @@ def calibrate(
         num_mask_images=len(peaks),
         num_units=len(np.unique(numbers)),
         num_mask_units=len(np.unique(numbers[mapped])),
+        peaks=kept_scores(_one_of_each(np.array(peaks, dtype=np.float32), numbers[mapped])),
     )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from cavga.atomic_files import atomic_write, refuse_file, written_together
 from cavga.calibration.stored import calibrated_on
+from cavga.calibration.thresholds import KEPT
 from cavga.config.variant import VARIANTS
 from cavga.data.catalog import load_like_run
 from cavga.data.check import log_findings
@@ -193,7 +194,7 @@ def _complete(evaluation: Evaluation, detector: AnomalyDetector, *, excluded: in
         "unreadable": tested["unreadable"],
     }
     description = {key: detector.description[key] for key in ("variant", "preset", "calibration")}
-    description["calibration"] = {key: value for key, value in description["calibration"].items() if key != "scores"}
+    description["calibration"] = {key: value for key, value in description["calibration"].items() if key not in KEPT}
     source = {**origin, **description, "weights_sha256": detector.description["weights_sha256"]}
     return {**evaluation.metrics, "counts": counts, "provenance": source}
 
@@ -204,6 +205,7 @@ def _line(image: ScoredImage, threshold: float | None, hashes: Mapping[ImageReco
         score=image.score,
         threshold=threshold,
         decided=image.is_anomalous,
+        p_value=image.p_value,
         label=image.record.label,
         error=image.error,
         milliseconds=image.milliseconds,

@@ -92,6 +92,8 @@ def _scored(record: ImageRecord, result: Result, pixel_threshold: float | None, 
         mask_error=error,
         remarks=(*getattr(result, "remarks", ()), *doubts),
         touches=is_touched,
+        p_value=getattr(result, "p_value", None),
+        p_value_in_words=getattr(result, "p_value_in_words", None),
     )
 
 

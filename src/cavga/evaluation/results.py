@@ -54,6 +54,9 @@ class ScoredImage:
     """What is to be said of how the photograph or its mask was read."""
     touches: bool | None = None
     """Of a defective image whether what the model marks touches the true mask; None where either is not known."""
+    p_value: float | None = None
+    """How rare such a score is among the good photographs that set the threshold."""
+    p_value_in_words: str | None = None
 
     @property
     def verdict(self) -> str | None:

@@ -139,6 +139,7 @@ def _case(position: int, image: ScoredImage, evaluation: Evaluation, thresholds:
         anomaly_map=resize_map(anomaly_map, size),
         scale=scale,
         mask=true_mask(image, size) if has_known_mask(image) else None,
+        remark=image.p_value_in_words or "",
     )
 
 

@@ -4,7 +4,7 @@ import shutil
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from importlib.util import find_spec
 from itertools import islice
@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cavga.arrays import Array
+from cavga.calibration.normal_scores import NormalScores
 from cavga.calibration.stored import load_thresholds
+from cavga.calibration.thresholds import Calibration
 from cavga.config.schema import DEVICES
 from cavga.errors import DataError, MissingExtraError, ModelFileError, UsageError, unknown_name
 from cavga.images.decode import BATCH_SIZE, NUM_DECODE_THREADS
@@ -56,9 +58,25 @@ class Prediction:
     path: Path | None = None
     remarks: tuple[str, ...] = ()
     """What is to be said of how the file was read: further pages, another range of greys."""
+    normal_scores: NormalScores | None = field(default=None, repr=False)
+    """Those of the good photographs that set the threshold; None of a model that did not keep them."""
+
+    @property
+    def p_value(self) -> float | None:
+        """How rare such a score is among good photographs, 0 to 1: see `NormalScores.p_value`; None where not known."""
+        return None if self.normal_scores is None else self.normal_scores.p_value(self.score)
+
+    @property
+    def p_value_in_words(self) -> str | None:
+        """The same for a person: "1 in 340 good ones scores this high"."""
+        return None if self.normal_scores is None else self.normal_scores.in_words(self.score)
 
     def regions(self) -> list[Region]:
-        """The regions of the mask in pixels of the photograph, the largest score first; found anew at each call."""
+        """The regions of the mask in pixels of the photograph, the largest score first; found anew at each call.
+
+        The mask has a threshold of its own: regions of a photograph that is not anomalous are below the image
+        threshold, and an anomalous one may have none.
+        """
         return find_regions(self.mask, self.anomaly_map, self.image_size)
 
 
@@ -123,6 +141,12 @@ class AnomalyDetector:
     @property
     def pixel_threshold(self) -> float:
         return self.engine.pixel_threshold
+
+    @property
+    def normal_scores(self) -> NormalScores | None:
+        """The scores of the good photographs that set the thresholds; None of a model that did not keep them."""
+        found = self.description.get("calibration")  # a graph that is being calibrated has none yet
+        return None if found is None else NormalScores.of(Calibration.from_dict(found))
 
     def predict(self, images: Iterable[Source] | Source, *, ahead: int = AHEAD) -> Iterator[Prediction]:
         """One prediction per image, in order.
@@ -207,8 +231,9 @@ class AnomalyDetector:
         milliseconds = (time.perf_counter() - started) * 1000 + photograph.milliseconds
         is_anomalous, size, path = score >= threshold, photograph.size, photograph.path
         return Prediction(
-            score, threshold, is_anomalous, anomaly_map, mask, size, milliseconds, path, photograph.remarks
-        )
+            score, threshold, is_anomalous, anomaly_map, mask, size, milliseconds, path, photograph.remarks,
+            self.normal_scores,
+        )  # fmt: skip
 
     def _score(self, batch: list[DecodedImage | FailedImage]) -> Iterator[Prediction | FailedImage]:
         ready = [item for item in batch if isinstance(item, DecodedImage)]
@@ -218,7 +243,7 @@ class AnomalyDetector:
         started = time.perf_counter()
         scored = self.engine.score([item.photograph for item in ready])
         milliseconds = (time.perf_counter() - started) * 1000 / len(ready)
-        position, threshold = 0, self.image_threshold
+        position, threshold, normal_scores = 0, self.image_threshold, self.normal_scores
         for item in batch:
             if isinstance(item, FailedImage):
                 yield item
@@ -243,6 +268,7 @@ class AnomalyDetector:
                 milliseconds=milliseconds + item.milliseconds,
                 path=item.path,
                 remarks=item.remarks,
+                normal_scores=normal_scores,
             )
 
 

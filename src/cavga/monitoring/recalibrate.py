@@ -3,7 +3,6 @@
 import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,12 +12,13 @@ import numpy as np
 
 from cavga._version import __version__
 from cavga.arrays import AnomalyMap, Array
-from cavga.calibration.rules import RULES, num_needed
+from cavga.calibration.rules import GIVEN, RULES, num_needed
 from cavga.calibration.stored import (
     StoredCalibration,
     calibration_in_force,
     calibration_path,
     save_thresholds,
+    writing_thresholds,
 )
 from cavga.calibration.thresholds import Calibration, calibrate
 from cavga.config.schema import CalibrationConfig
@@ -32,7 +32,6 @@ from cavga.images.tiling import Tiling
 from cavga.images.walk import images_of
 from cavga.inference.detector import AnomalyDetector, Prediction
 from cavga.inference.prepare import FailedImage
-from cavga.output_lock import writing_file, writing_to
 from cavga.regular_files import real_path
 from cavga.runs.model_json import MANIFEST_FILE, used_images
 
@@ -73,14 +72,15 @@ def calibrate_model(
     """
     where, paths = Path(model), list(_good_images(photographs))
     rates = {"false_alarm_rate": false_alarm_rate, "mask_false_alarm_rate": mask_false_alarm_rate}
-    with _writing_thresholds(where):
+    with writing_thresholds(where):
         return _calibrate(where, paths, {name: rate for name, rate in rates.items() if rate is not None}, device)
 
 
 def _calibrate(where: Path, paths: Sequence[Path], rates: Mapping[str, float], device: str) -> CalibratedModel:
     detector = AnomalyDetector.load_as_trained(where, device=device)
     old = calibration_in_force(where, detector.description)
-    config = _settings(where, old, rates)
+    rule = rule_of_scores(where, old, detector.description)
+    config = _settings(old, {**rates, "threshold_rule": rule})
     good = _Photographs(_trained_on(where, detector.description))
     found = list(map(_peak, detector.results(good.pixels(paths, detector.tiling))))
     good.failed += [result.error for result in found if isinstance(result, FailedImage)]
@@ -113,7 +113,7 @@ def reset(model: str | Path) -> Path | None:
     path = calibration_path(Path(model))
     if not path.is_file():
         return None
-    with _writing_thresholds(Path(model)):
+    with writing_thresholds(Path(model)):
         path.unlink()
     return path
 
@@ -129,15 +129,6 @@ def _good_images(photographs: Sequence[Path]) -> Iterator[Path]:
 def _peak(result: Prediction | FailedImage) -> _ScoreAndPeak | FailedImage:
     """Score and the map's peak, and not all the maps."""
     return result if isinstance(result, FailedImage) else (result.score, result.anomaly_map.max(keepdims=True))
-
-
-@contextmanager
-def _writing_thresholds(model: Path) -> Iterator[None]:
-    if not model.exists():  # which loading it says better
-        yield
-        return
-    with writing_to(model) if model.is_dir() else writing_file(calibration_path(model)):
-        yield
 
 
 class _Photographs:
@@ -195,14 +186,25 @@ def _trained_on(model: Path, description: Mapping[str, Any]) -> set[str] | None:
     return {sha256 for sha256, split in used_images(run, description).items() if split == "train"}
 
 
-def _settings(model: Path, old: Calibration, rates: Mapping[str, float]) -> CalibrationConfig:
-    if not RULES[old.threshold_rule].follows_scores:
+def rule_of_scores(model: Path, in_force: Calibration, description: Mapping[str, Any]) -> str:
+    """The rule by which scores set the thresholds of a model, also where one is in force that was given by hand.
+
+    Raises UsageError for a model whose rule no scores follow.
+    """
+    own = description["calibration"]["threshold_rule"]
+    names = [name for name in (in_force.threshold_rule, own) if name != GIVEN]
+    name = names[0] if names else "conformal"  # exported with a threshold given by hand
+    if not RULES[name].follows_scores:
         raise UsageError(
-            f"{model} has the paper's fixed cuts (threshold_rule {old.threshold_rule}, preset paper): photographs do "
+            f"{model} has the paper's fixed cuts (threshold_rule {name}, preset paper): photographs do "
             "not set them; train with --threshold-rule conformal for thresholds that can be calibrated"
         )
+    return name
+
+
+def _settings(old: Calibration, changed: Mapping[str, Any]) -> CalibrationConfig:
     before = {item.name: getattr(old, item.name) for item in fields(CalibrationConfig)}
-    return CalibrationConfig(**{**before, **rates})
+    return CalibrationConfig(**{**before, **changed})
 
 
 def _too_few(num_usable: int, num_given: int, good: _Photographs, config: CalibrationConfig) -> str:

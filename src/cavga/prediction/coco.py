@@ -12,6 +12,7 @@ from cavga.images.regions import Region
 from cavga.prediction.lines import as_json
 
 CATEGORY = {"id": 1, "name": "anomaly", "supercategory": "anomaly"}
+BELOW_CATEGORY = {"id": 2, "name": "below the image threshold", "supercategory": "anomaly"}
 INFO = {"description": "Regions that cavga marks"}
 
 
@@ -21,8 +22,11 @@ class CocoFile:
     def __init__(self, annotations: BinaryIO, images: IO[bytes]) -> None:
         self._annotations, self._images = _Items(annotations), _Items(images)
 
-    def add(self, file_name: str, image_size: tuple[int, int], regions: Sequence[Region]) -> None:
-        """An image (height, width) with what was found in it."""
+    def add(
+        self, file_name: str, image_size: tuple[int, int], regions: Sequence[Region], *, is_anomalous: bool
+    ) -> None:
+        """An image (height, width) with its regions, which are below the image threshold where it is not anomalous."""
+        category = CATEGORY if is_anomalous else BELOW_CATEGORY
         height, width = image_size
         image_id = self._images.count + 1
         self._images.add({"id": image_id, "file_name": file_name, "width": width, "height": height})
@@ -31,7 +35,7 @@ class CocoFile:
                 {
                     "id": self._annotations.count + 1,  # from 1: the field's tools take 0 for "none"
                     "image_id": image_id,
-                    "category_id": CATEGORY["id"],
+                    "category_id": category["id"],
                     "bbox": region.box,
                     "segmentation": [[value for corner in region.polygon for value in corner]],
                     "area": round(region.area, 2),
@@ -47,7 +51,7 @@ def coco_writer(path: Path) -> Iterator[CocoFile]:
     # Two lists grow at once: one in the file itself, the other beside it, because a folder for
     # temporary files may lie in memory.
     with atomic_writer(path) as file, tempfile.TemporaryFile(dir=path.parent) as images:
-        head = {"info": INFO, "licenses": [], "categories": [CATEGORY]}
+        head = {"info": INFO, "licenses": [], "categories": [CATEGORY, BELOW_CATEGORY]}
         file.write(as_json(head)[:-1] + b',\n"annotations": [')
         yield CocoFile(file, images)
         file.write(b'],\n"images": [')

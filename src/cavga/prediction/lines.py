@@ -28,6 +28,8 @@ class PredictionLine:
     score: float | None = None
     threshold: float | None = None
     is_anomalous: bool | None = None
+    p_value: float | None = None
+    """How rare such a score is among good photographs."""
     label: int | None = None
     error: str | None = None
     milliseconds: float | None = None
@@ -47,6 +49,7 @@ def prediction_line(
     score: float | None,
     threshold: float | None,
     decided: bool | None = None,
+    p_value: float | None = None,
     label: int | None = None,
     error: str | None = None,
     milliseconds: float | None = None,
@@ -55,16 +58,17 @@ def prediction_line(
     """The line of one image; without a threshold it says what was decided elsewhere."""
     is_judged = score is not None and threshold is not None
     is_anomalous = score >= threshold if is_judged else decided if threshold is None else None  # type: ignore[operator]
-    return PredictionLine(path, score, threshold, is_anomalous, label, error, milliseconds, more)
+    return PredictionLine(path, score, threshold, is_anomalous, p_value, label, error, milliseconds, more)
 
 
-def region_line(region: Region) -> dict[str, Any]:
-    """One region in a line of predictions.jsonl."""
+def region_line(region: Region, *, is_anomalous: bool) -> dict[str, Any]:
+    """One region in a line of predictions.jsonl, of a photograph that is anomalous or not."""
     return {
         "box": region.box,
         "polygon": region.polygon,
         "area": round(region.area, 2),
         "score": region.score,
+        "below_image_threshold": not is_anomalous,
     }
 
 
@@ -122,6 +126,7 @@ class _Entry(msgspec.Struct):
     score: Finite | None = None
     threshold: Finite | None = None
     is_anomalous: bool | None = None
+    p_value: Finite | None = None
     label: Literal[0, 1] | None = None
     error: str | None = None
     milliseconds: Finite | None = None
@@ -130,7 +135,7 @@ class _Entry(msgspec.Struct):
 _FIELDS = _Entry.__struct_fields__
 _EXPECTED = {
     **dict.fromkeys(("path", "error"), "text"),
-    **dict.fromkeys(("score", "threshold", "milliseconds"), "a finite number"),
+    **dict.fromkeys(("score", "threshold", "p_value", "milliseconds"), "a finite number"),
     "is_anomalous": "true, false or null",
     "label": "0, 1 or null",
 }

@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from cavga.arrays import Picture
 from cavga.inference.detector import Prediction
-from cavga.rendering.heatmaps import outer_line, overlay
+from cavga.rendering.heatmaps import BELOW, outer_line, overlay
 from cavga.rendering.scale import MapScale
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
@@ -20,6 +20,7 @@ SMALLEST_FONT = 12  # px
 PIXELS_PER_FONT_SIZE = 45  # of a photograph's width, so that a caption looks alike on every photograph
 PIXELS_PER_BORDER = 400  # thinner than the line round what is marked
 GAP = "   "
+NO_PLACE = "no single place stands out"  # of an anomalous photograph without any region
 
 
 def captioned_overlay(
@@ -27,16 +28,21 @@ def captioned_overlay(
 ) -> Picture:
     """The overlay with the border of the region of interest (True in `roi`, at the photograph's size), and a caption.
 
-    `threshold` is that of the decision. The caption lies below the photograph, whose pixels keep their places; a
-    photograph too narrow for the caption gets a margin at its right.
+    `threshold` is that of the decision, which the outline follows: of a normal photograph it is pale and dashed. The
+    caption lies below the photograph, whose pixels keep their places; a photograph too narrow for the caption gets a
+    margin at its right.
     """
-    picture = overlay(photograph, np.asarray(prediction.anomaly_map), scale)
+    is_anomalous, has_outline = prediction.score >= threshold, bool(prediction.mask.any())
+    picture = overlay(photograph, np.asarray(prediction.anomaly_map), scale, is_anomalous=is_anomalous)
     if roi is not None:
         picture[outer_line(roi, max(1, round(max(roi.shape) / PIXELS_PER_BORDER)))] = ROI_COLOUR
-    is_anomalous = prediction.score >= threshold
-    parts = ["anomalous" if is_anomalous else "normal", *_different("score", prediction.score, "threshold", threshold)]
-    if prediction.mask.any():
-        parts.append(f"outline from {scale.threshold:.3g}")
+    rarity = prediction.p_value_in_words
+    parts = ["anomalous" if is_anomalous else "normal", *([] if rarity is None else [rarity])]
+    parts += _different("score", prediction.score, "threshold", threshold)
+    if has_outline:
+        parts.append(f"outline from {scale.threshold:.3g}" if is_anomalous else f"dashed: {BELOW}")
+    elif is_anomalous:
+        parts.append(NO_PLACE)
     return _with_caption(picture, parts, DECISION_COLOURS[is_anomalous])
 
 

@@ -32,6 +32,7 @@ from cavga.runs.model_json import MODEL_FILE
 
 logger = logging.getLogger("cavga")
 
+NUM_HIGHEST = 3  # photographs whose scores are said in words
 MAX_NAMED = 1000  # images that could not be read and are named in the summary; predictions.jsonl names all
 
 
@@ -54,6 +55,16 @@ class PredictionOutputs:
 
 
 @dataclass(frozen=True)
+class HighScore:
+    """One of the photographs with the highest scores; the words are of its p-value."""
+
+    score: float
+    path: str
+    is_anomalous: bool
+    p_value_in_words: str | None
+
+
+@dataclass(frozen=True)
 class PredictionSummary:
     """What `predict_to_folder` did; `failed` has the first MAX_NAMED errors, those of pictures among them."""
 
@@ -63,6 +74,12 @@ class PredictionSummary:
     failed: tuple[str, ...]
     num_without_picture: int = 0
     """Images that were scored, but of which a picture that was asked for could not be written."""
+    highest: tuple["HighScore", ...] = ()
+    """The photographs with the highest scores, the highest first."""
+    num_below: int = 0
+    """Normal photographs with a region: it is below the image threshold."""
+    num_without_place: int = 0
+    """Anomalous photographs without a region."""
     passed_over: tuple[str, ...] = ()
     """Files of the given folders that are not read although they may be photographs, and why, one line each."""
 
@@ -139,6 +156,8 @@ class Drawing:
 class _Tally:
     def __init__(self) -> None:
         self.num_images, self.num_anomalous, self.num_failed, self.num_without_picture = 0, 0, 0, 0
+        self.num_below, self.num_without_place = 0, 0
+        self.highest: list[HighScore] = []
         self.remarks: dict[str, tuple[str, ...]] = {}
         self._named: list[str] = []
 
@@ -146,9 +165,23 @@ class _Tally:
         """Keep the first errors for the summary."""
         self._named += [error for error in errors if len(self._named) < MAX_NAMED]
 
+    def count(self, image: "_Input", result: Prediction, cut: float) -> None:
+        """What was decided of a photograph, by the threshold in use."""
+        is_anomalous, has_region = result.score >= cut, bool(result.mask.any())
+        self.num_anomalous += is_anomalous
+        self.num_below += has_region and not is_anomalous
+        self.num_without_place += is_anomalous and not has_region
+        if len(self.highest) < NUM_HIGHEST or result.score > self.highest[-1].score:
+            here = HighScore(result.score, image.shown, is_anomalous, result.p_value_in_words)
+            self.highest = sorted([*self.highest, here], key=lambda one: -one.score)[:NUM_HIGHEST]
+        if result.remarks and len(self.remarks) < MAX_NAMED:
+            self.remarks[image.shown] = result.remarks
+
     def summary(self, others: tuple[str, ...]) -> PredictionSummary:
-        counts = self.num_images, self.num_anomalous, self.num_failed
-        return PredictionSummary(*counts, tuple(self._named), self.num_without_picture, others)
+        return PredictionSummary(
+            self.num_images, self.num_anomalous, self.num_failed, tuple(self._named), self.num_without_picture,
+            tuple(self.highest), self.num_below, self.num_without_place, others,
+        )  # fmt: skip
 
 
 def _write_image(
@@ -160,12 +193,10 @@ def _write_image(
         tally.num_failed += 1
         tally.name([result.error])
         return _failed_line(image, result, drawing.cut)
-    tally.num_anomalous += result.score >= drawing.cut
-    if result.remarks and len(tally.remarks) < MAX_NAMED:
-        tally.remarks[image.shown] = result.remarks
+    tally.count(image, result, drawing.cut)
     regions = result.regions()
     if folder.coco:
-        folder.coco.add(image.shown, result.image_size, regions)
+        folder.coco.add(image.shown, result.image_size, regions, is_anomalous=result.score >= drawing.cut)
     pictures, errors = dict[str, str | None](image.pictures), []
     for field in image.pictures:
         try:
@@ -240,12 +271,13 @@ def _line(
     error: str | None,
 ) -> PredictionLine:
     count = len(regions) if len(regions) < MAX_REGIONS else count_regions(result.mask)
-    described = [region_line(region) for region in regions]
+    described = [region_line(region, is_anomalous=result.score >= threshold) for region in regions]
     more: dict[str, Any] = {"num_regions": count, "regions": described, **pictures}
     more |= {"remarks": list(result.remarks)} if result.remarks else {}
     return prediction_line(
-        image.shown, score=result.score, threshold=threshold, error=error, milliseconds=result.milliseconds, **more
-    )
+        image.shown, score=result.score, threshold=threshold, p_value=result.p_value, error=error,
+        milliseconds=result.milliseconds, **more,
+    )  # fmt: skip
 
 
 def _failed_line(image: _Input, result: FailedImage, threshold: float) -> PredictionLine:

@@ -101,6 +101,7 @@ class ThresholdEntry(msgspec.Struct):
     score_max: Finite
     image_score: str = "map"
     scores: list[Finite] = []
+    peaks: list[Finite] = []
 
 
 class _Mask(msgspec.Struct):

@@ -43,6 +43,7 @@ class ModelMap:
     note: str
     anomaly_map: NDArray[np.float32]
     scale: MapScale
+    is_anomalous: bool
 
 
 def model_maps(run: FinishedRun, name: str, images: Sequence[ScoredImage]) -> list[ModelMap]:
@@ -50,7 +51,11 @@ def model_maps(run: FinishedRun, name: str, images: Sequence[ScoredImage]) -> li
     detector = run.detector()
     scale = picture_scale(detector)
     maps = maps_of(detector, images)
-    return [ModelMap(name, note_of(run, image), found, scale) for image, found in zip(images, maps, strict=True)]
+    columns = []
+    for image, found in zip(images, maps, strict=True):
+        is_anomalous = bool(run.images[image.record.relative_path].is_anomalous)
+        columns.append(ModelMap(name, note_of(run, image), found, scale, is_anomalous))
+    return columns
 
 
 def note_of(run: FinishedRun, image: ScoredImage) -> str:
@@ -70,7 +75,7 @@ def strip(image: ScoredImage, models: Sequence[ModelMap], *, title: str, hint: s
     columns = [_first_column(name, photograph, mask)]
     for model in models:
         resized = resize_map(model.anomaly_map, photograph.shape[:2])
-        marked = overlay(photograph, resized, model.scale)
+        marked = overlay(photograph, resized, model.scale, is_anomalous=model.is_anomalous)
         pictures = (heatmap(resized, model.scale), marked if mask is None else outline(marked, mask))
         title_of = escape(model.name)
         alts = (f"anomaly map of {title_of}: {name}", f"what {title_of} marks in {name}")

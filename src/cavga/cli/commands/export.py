@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cavga.calibration.rules import GIVEN
 from cavga.calibration.stored import NEW_THRESHOLDS_KEY, calibration_path
 from cavga.cli.flags import one_of
 from cavga.cli.outcome import Outcome
@@ -77,11 +78,13 @@ def threshold_lines(exported: "Exported") -> list[str]:
     carried = _thresholds(exported.description)
     source = "those of the training"
     if carried["set_by"] == "calibrate":
-        photographs = carried["photographs"]
-        source = (
-            f"set by `cavga calibrate` on {carried['date'][:10]} from {photographs['count']} photographs of "
-            f"{photographs['folder']}/"
-        )
+        photographs, date = carried["photographs"], carried["date"][:10]
+        what = f"{photographs['count']} photographs of {photographs['folder']}/"
+        if not photographs["count"]:
+            what = "the good scores that the model keeps"
+        source = f"set by `cavga calibrate` on {date} from {what}"
+        if exported.description["calibration"]["threshold_rule"] == GIVEN:
+            source = f"that of images given to `cavga calibrate` on {date}"
     lines = [f"thresholds: image {carried['image_threshold']:.6g}, mask {carried['pixel_threshold']:.6g}, {source}"]
     if exported.precision == "int8":
         lines.append(f"INT8 shifts scores: `cavga calibrate {exported.path} GOOD_PHOTOS` sets thresholds of its own")

@@ -2,10 +2,14 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from cavga.cli.flags import one_of
 from cavga.cli.outcome import BAD_DATA, DONE, IN_PART, Outcome
 from cavga.config.schema import DEVICES, MAP_KINDS
+
+if TYPE_CHECKING:
+    from cavga.prediction.predict import PredictionSummary
 
 NUM_NAMED = 5  # files that were not read and are named; --json names all
 
@@ -50,27 +54,53 @@ def run(args: argparse.Namespace) -> Outcome:
         threshold=args.threshold,
         outputs=PredictionOutputs(args.maps, args.overlays, args.coco),
     )
-    num_failed, num_without_picture = summary.num_failed, summary.num_without_picture
+    num_problems = summary.num_failed + summary.num_without_picture
+    exit_code = DONE if not num_problems else BAD_DATA if summary.num_failed == summary.num_images else IN_PART
+    unnamed = num_problems - len(summary.failed)
+    more = (f"{unnamed} more, which predictions.jsonl names",) if unnamed else ()
+    lines_file = args.output / PREDICTIONS_FILE
+    return Outcome(_lines(summary, lines_file), _as_json(summary, lines_file), summary.failed + more, exit_code)
+
+
+def _lines(summary: "PredictionSummary", lines_file: Path) -> list[str]:
+    """What is printed."""
     lines = [
-        f"{summary.num_images - num_failed} images scored, {summary.num_anomalous} anomalous, "
-        f"{num_failed} could not be read",
-        f"scores: {args.output / PREDICTIONS_FILE}",
+        f"{summary.num_images - summary.num_failed} images scored, {summary.num_anomalous} anomalous, "
+        f"{summary.num_failed} could not be read"
     ]
+    if summary.num_without_picture:
+        lines.append(f"{summary.num_without_picture} images have not all the pictures that were asked for")
+    lines += [*_verdict_lines(summary), f"scores: {lines_file}"]
     if summary.passed_over:
         named = "; ".join(summary.passed_over[:NUM_NAMED])
         lines.append(f"{len(summary.passed_over)} other files were not read: {named}")
-    if num_without_picture:
-        lines.insert(1, f"{num_without_picture} images have not all the pictures that were asked for")
-    result = {
+    return lines
+
+
+def _as_json(summary: "PredictionSummary", lines_file: Path) -> dict[str, Any]:
+    return {
         "images": summary.num_images,
         "anomalous": summary.num_anomalous,
-        "failed": num_failed,
-        "without_picture": num_without_picture,
+        "failed": summary.num_failed,
+        "without_picture": summary.num_without_picture,
+        "highest": [vars(one) for one in summary.highest],
+        "normal_with_regions": summary.num_below,
+        "anomalous_without_regions": summary.num_without_place,
         "passed_over": list(summary.passed_over),
-        "predictions": str(args.output / PREDICTIONS_FILE),
+        "predictions": str(lines_file),
     }
-    num_problems = num_failed + num_without_picture
-    exit_code = DONE if not num_problems else BAD_DATA if num_failed == summary.num_images else IN_PART
-    unnamed = num_problems - len(summary.failed)
-    more = (f"{unnamed} more, which predictions.jsonl names",) if unnamed else ()
-    return Outcome(lines, result, summary.failed + more, exit_code)
+
+
+def _verdict_lines(summary: "PredictionSummary") -> list[str]:
+    """The highest scores in words, and what regions mean beside the verdict."""
+    lines = []
+    for one in summary.highest:
+        rarity = "" if one.p_value_in_words is None else f", {one.p_value_in_words}"
+        lines.append(f"  {one.path}: {'anomalous' if one.is_anomalous else 'normal'}, score {one.score:.4g}{rarity}")
+    if lines:
+        lines.insert(0, "highest scores:")
+    if summary.num_below:
+        lines.append(f"{summary.num_below} normal photographs have regions, which are below the image threshold")
+    if summary.num_without_place:
+        lines.append(f"{summary.num_without_place} anomalous photographs have none: no single place stands out")
+    return lines

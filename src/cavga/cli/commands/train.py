@@ -27,6 +27,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> Outcome:
     config = config_from_flags(args)
+    from cavga.calibration.advice import calibration_advice
+    from cavga.calibration.thresholds import Calibration
     from cavga.cli.progress import training_progress
     from cavga.runs.model_json import load_description
     from cavga.training.train import train as train_run
@@ -43,5 +45,7 @@ def run(args: argparse.Namespace) -> Outcome:
     if origin["drawn"]:
         lines.append(f"labelled bad images drawn from the test set: {', '.join(origin['drawn'])}")
     lines.append(f"run folder: {run} (`cavga predict {run} IMAGES --output DIR` uses it)")
+    advice = calibration_advice(Calibration.from_dict(description["calibration"]), run)
+    lines += [] if advice is None else [advice]
     result = {"run": str(run), **{key: description[key] for key in ("calibration", "training_decisions", "provenance")}}
     return Outcome(lines, result, origin["left_out"], IN_PART if origin["left_out"] else DONE)
