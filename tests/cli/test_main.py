@@ -114,6 +114,8 @@ def test_train_evaluate_predict(category, capsys, tmp_path):
     assert code == 0, err
     assert "trained r-u" in out
     assert "on 12 good images of layout mvtec" in out
+    advice = out.splitlines()[-1]
+    assert advice.startswith(f"19 more good photographs through `cavga calibrate {run} FOLDER` would guarantee")
     code, out, _ = run_command(capsys, "evaluate", run, category)
     assert code == 0
     assert "pixel AUROC" in out

@@ -397,6 +397,35 @@ def test_the_coco_file_is_as_the_fields_tools_read_it(photographs, tmp_path):
         assert (annotation["category_id"], annotation["iscrowd"]) == (1, 0)
 
 
+def test_regions_of_a_photograph_below_the_threshold_say_so_everywhere(photographs, tmp_path, capsys):
+    results = {f"{i}.png": prediction(squares((2, 3))) for i in range(2)}
+    results["1.png"] = replace(results["1.png"], score=5.0)
+    results["2.png"] = replace(prediction(squares()), score=9.0)
+    detector, outputs = Told(lambda path: results[path.name]), PredictionOutputs(coco=True)
+    summary = predict_to_folder(detector, [photographs], tmp_path / "out", threshold=4.0, outputs=outputs)
+    lines = lines_of(tmp_path / "out")
+    assert [line["is_anomalous"] for line in lines] == [False, True, True]
+    assert [[region["below_image_threshold"] for region in line["regions"]] for line in lines] == [[True], [False], []]
+    coco = json.loads((tmp_path / "out/coco.json").read_text(encoding="utf-8"))
+    assert [annotation["category_id"] for annotation in coco["annotations"]] == [2, 1]
+    assert (summary.num_below, summary.num_without_place) == (1, 1)
+    assert [(one.score, one.is_anomalous) for one in summary.highest] == [(9.0, True), (5.0, True), (2.0, False)]
+
+
+def test_a_p_value_stands_in_every_line_and_the_command_says_the_highest_in_words(
+    run_folder, category, capsys, tmp_path
+):
+    code, out, _ = run_command(capsys, "predict", run_folder, category / "test", "--output", tmp_path / "out")
+    assert code == 0
+    assert out.count("anomalous, score") == 3
+    assert "higher than all 12 good ones" in out
+    detector = AnomalyDetector.load(run_folder, device="cpu")
+    good = detector.description["calibration"]["scores"]
+    for line, found in zip(lines_of(tmp_path / "out"), detector.predict(category / "test"), strict=True):
+        as_high = sum(score >= float(f"{line['score']:.6g}") for score in good)
+        assert line["p_value"] == found.p_value == (1 + as_high) / 13
+
+
 def test_a_coco_file_without_regions_is_still_one(photographs, tmp_path):
     detector = Told(lambda _path: prediction(squares()))
     predict_to_folder(detector, [photographs], tmp_path / "out", outputs=PredictionOutputs(coco=True))

@@ -103,6 +103,15 @@ def test_on_a_normal_photograph_the_models_line_is_pale_and_dashed_on_every_side
     assert np.count_nonzero(steps) >= 4  # it ends and begins again
 
 
+def test_a_mark_that_runs_off_a_normal_photograph_is_dashed_along_the_edge_too():
+    photograph = np.full((40, 40, 3), 200, dtype=np.uint8)
+    for turns in range(4):
+        at_edge = np.rot90(np.pad(np.ones((20, 8), dtype=np.float32), ((10, 10), (0, 32))), turns).copy()
+        drawn = has_colour(marked(photograph, at_edge, HALF, is_anomalous=False), BELOW_COLOUR)
+        edge = np.rot90(drawn, -turns)[10:30, 0]
+        assert 8 <= edge.sum() <= 16
+
+
 def test_the_smallest_mark_of_a_normal_photograph_is_seen_wherever_it_lies():
     photograph = np.full((40, 40, 3), 200, dtype=np.uint8)
     for row in range(10, 16):

@@ -129,6 +129,9 @@ def _dashes(anomaly_map: AnomalyMap, width: int) -> Mask:
     down = padded[2 * width :, inside] - padded[: -2 * width, inside]
     right = padded[inside, 2 * width :] - padded[inside, : -2 * width]
     is_flat, (y, x) = np.abs(down) > np.abs(right), np.indices(anomaly_map.shape)
+    rim = 2 * width  # where a mark runs off the picture its line goes along the edge
+    is_flat[:, :rim] = is_flat[:, -rim:] = False
+    is_flat[:rim] = is_flat[-rim:] = True
     place = np.where(is_flat, x, y) + np.where(np.where(is_flat, down, right) < 0, GAP * width, 0)
     stripes: Mask = place % ((DASH + GAP) * width) < DASH * width
     return stripes
