@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -33,3 +34,38 @@ def test_the_demo_replaces_a_demo_and_nothing_else(tmp_path):
     with pytest.raises(UsageError, match="something other than a demo"):
         run_demo(tmp_path / "mine", config)
     assert (tmp_path / "mine/thesis.txt").read_text() == "years of work"
+
+
+def contents(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_demo_that_is_stopped_half_way_leaves_the_earlier_one_whole(tmp_path, monkeypatch):
+    def train(_data, run, _config, **_options):
+        run.mkdir(parents=True)
+        (run / "config.toml").write_text(f"of demo {count}")
+        return run
+
+    monkeypatch.setattr("cavga.demo.run.train", train)
+    found = SimpleNamespace(metrics={}, section=None)
+    monkeypatch.setattr("cavga.demo.run.evaluate", lambda *_arguments, **_options: found)
+    monkeypatch.setattr("cavga.demo.run.write_report", lambda path, *_: path.write_text(f"of demo {count}"))
+    output, config = tmp_path / "demo", make_config("recommended", DEMO_SETTINGS)
+    count = 1
+    run_demo(output, config)
+    before = contents(output)
+    count = 2
+
+    def stop(paper):
+        if paper == PAPERS[-1]:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_demo(output, config, announce=stop)
+    assert contents(output) == before
+    run_demo(output, config)
+    assert {(output / paper / "config.toml").read_text() for paper in PAPERS} == {"of demo 2"}
+    assert {path.name for path in output.iterdir()} == {*PAPERS, "data", "report.html", "summary.json"}
+    (output / PAPERS[0] / "config.toml").unlink()  # somebody's own
+    with pytest.raises(UsageError, match="something other than a demo"):
+        run_demo(output, config)

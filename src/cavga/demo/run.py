@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cavga.atomic_files import atomic_write, refuse_file, written_together
+from cavga.atomic_files import atomic_write, refuse_file, temporary_of, written_together
 from cavga.config.schema import RunConfig
 from cavga.demo.papers import PAPER_SIDE, PAPERS, SOURCE, write_papers
 from cavga.errors import UsageError
@@ -36,7 +36,7 @@ def run_demo(
     """Train and evaluate one model per paper; returns paper -> metrics.
 
     Writes OUTPUT/<paper> (run folders), OUTPUT/data, OUTPUT/summary.json and OUTPUT/report.html. A demo
-    that is already there is replaced; any other folder is refused.
+    that is already there is replaced, when the new one is done; any other folder is refused.
     """
     refuse_file(output)
     with writing_to(output):
@@ -46,31 +46,53 @@ def run_demo(
 def _run_demo(
     output: Path, config: RunConfig, announce: Callable[[str], None], on_step: Callable[[Progress], None]
 ) -> dict[str, Any]:
-    _clear(output)
-    folders = write_papers(output / "data")
+    _refuse_others(output)
+    folders = _bundled(output / "data")
     summary, sections = {}, []
-    for paper in PAPERS:
-        announce(paper)
-        run = train(folders[paper], output / paper, config, on_step=on_step)
-        result = evaluate(run, folders[paper], device=config.training.device)
-        summary[paper] = result.metrics
-        sections.append(result.section)
+    # The runs of an earlier demo stay until all new ones are there: whoever stops half-way loses nothing.
+    new = temporary_of(output / "runs")
+    try:
+        for paper in PAPERS:
+            announce(paper)
+            run = train(folders[paper], new / paper, config, on_step=on_step)
+            result = evaluate(run, folders[paper], device=config.training.device)
+            summary[paper] = result.metrics
+            sections.append(result.section)
+        for paper in PAPERS:
+            _replace(output / paper, new / paper)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
     with written_together():
         write_report(output / "report.html", TITLE, sections)
         atomic_write(output / "summary.json", (json.dumps(summary, indent=2) + "\n").encode())
     return summary
 
 
-def _clear(output: Path) -> None:
-    """Make room for a demo, touching nothing but an earlier demo's own folders."""
+def _refuse_others(output: Path) -> None:
+    """Raise UsageError where there is something else than an earlier demo, or nothing."""
     if all(is_lock(path.name) for path in output.iterdir()):
         return
-    is_demo = all((output / "data" / paper).is_dir() for paper in PAPERS)
-    if not is_demo:
+    has_data = all((output / "data" / paper).is_dir() for paper in PAPERS)
+    runs = [output / paper for paper in PAPERS if (output / paper).exists()]
+    if not has_data or not all((run / CONFIG_FILE).is_file() for run in runs):
         raise UsageError(f"{output} holds something other than a demo: choose another --output")
-    for paper in PAPERS:
-        if (output / paper / CONFIG_FILE).is_file():
-            shutil.rmtree(output / paper)
-    shutil.rmtree(output / "data")
-    for name in ("summary.json", "report.html"):
-        (output / name).unlink(missing_ok=True)
+
+
+def _bundled(data: Path) -> dict[str, Path]:
+    """The bundled photographs, in the place of those that an earlier demo wrote; paper -> folder."""
+    new = temporary_of(data)
+    try:
+        write_papers(new)
+        _replace(data, new)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+    return {paper: data / paper for paper in PAPERS}
+
+
+def _replace(folder: Path, new: Path) -> None:
+    """Put a folder in the place of one that may be there."""
+    old = temporary_of(folder)
+    if folder.exists():
+        folder.rename(old)
+    new.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
