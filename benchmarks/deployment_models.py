@@ -117,7 +117,7 @@ def write_small_model(path: Path) -> None:
         "model": {"variant": "r-u", "weights": "none", "latent_channels": 8, "decoder_width": 8},
     }
     config = make_config("recommended", settings)
-    model = build(config.model, image_size=config.data.image_size)
+    model = build(config.model, image_size=config.data.input_size)
     images = np.random.default_rng(0).integers(0, 256, (12, SMALL, SMALL, 3), dtype=np.uint8)
     fit_whitened(model, TrainingImages(images, len(images)), config, device=torch.device("cpu"))
     description = {

@@ -47,7 +47,11 @@ def main() -> None:
 def step_rows() -> list[dict[str, Any]]:
     """A training step with L_ae against one without it, for the frozen encoder at 256 px."""
     config = make_config(
-        "recommended", {"model": {"variant": "r-u", "weights": "none", "train_encoder": False, **imagenet_like()}}
+        "recommended",
+        {
+            "data": {"image_size": SIZE},
+            "model": {"variant": "r-u", "weights": "none", "train_encoder": False, **imagenet_like()},
+        },
     )
     model = fitted(config)
     networks = make_networks(model, config, CPU)
@@ -74,7 +78,7 @@ def weak_row() -> dict[str, Any]:
 
     def step_of(variant: str) -> Callable[[], object]:
         config = make_config("paper", {"model": {**settings, "variant": variant}, "data": {"image_size": 128}})
-        networks = make_networks(build(config.model, image_size=config.data.image_size), config, CPU)
+        networks = make_networks(build(config.model, image_size=config.data.input_size), config, CPU)
         networks.model.train()
         labels = torch.tensor([0, 0, 0, 0, 0, 0, 0, 1]) if variant == "r-w" else NORMAL
         return lambda: training_step(networks, images, labels, config.loss, noise)

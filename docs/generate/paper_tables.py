@@ -155,7 +155,7 @@ def _table8_text() -> str:
 def values_of(name: str | None) -> int:
     """How many values z has in a row of Table 8 whose R ends at layer3; of None the image."""
     config = next(one for one in TABLES["table8"]((0,), "to-layer3") if name in (None, one.name)).config()
-    rows, columns = config.data.image_size
+    rows, columns = config.data.input_size
     if name is None:
         return 3 * rows * columns
     if config.model.latent_shape == "vector":

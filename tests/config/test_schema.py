@@ -3,7 +3,8 @@ from dataclasses import fields
 
 import pytest
 
-from cavga.cli.flags import OneLineParser, add_config_flags, config_from_flags, parse_image_size
+from cavga.cli.flags import OneLineParser, add_config_flags, config_from_flags
+from cavga.config.fields import parse_image_size
 from cavga.config.presets import PRESETS, from_dict, make_config
 from cavga.config.schema import SECTIONS, as_dict
 from cavga.config.toml import read_toml, write_toml
@@ -40,7 +41,7 @@ def test_presets_differ_in_every_field_that_is_not_for_a_study():
     # A field on which both presets agree must be a user's choice or belong to a recorded study.
     choices = {
         *("normal_class", "mask_cut"),
-        *("image_size", "category", "layout", "calibration_fraction", "anomalous_fraction", "skip_bad"),
+        *("category", "layout", "calibration_fraction", "anomalous_fraction", "skip_bad"),
         *("tile", "roi"),
         *("variant", "encoder", "weights", "gan_weights", "spectrum", "map_cell"),
         *("seed", "steps_per_epoch", "batch_size", "device", "false_alarm_rate", "mask_false_alarm_rate"),
@@ -144,7 +145,7 @@ def test_flags_become_values():
 
 @pytest.mark.parametrize("text", ["0x0x0", "big", "", "-32", "32.5"])
 def test_image_sizes_that_are_none(text):
-    with pytest.raises(argparse.ArgumentTypeError):
+    with pytest.raises(UsageError, match="expected auto, N or HxW"):
         parse_image_size(text)
 
 
@@ -152,6 +153,7 @@ def test_image_sizes_that_are_none(text):
     ("flags", "message"),
     [
         (["--image-size", "100"], "multiple of 32"),
+        (["--image-size", "own"], "image_size: expected auto, N or HxW in pixels, got 'own'"),
         (["--image-size", "2048"], "multiple of 32 from 32 to 1024"),
         (["--variant", "r-v"], "unknown variant 'r-v': expected one of r-s, r-u, r-w, d-s"),
         (["--preset", "papr"], "expected one of paper, recommended"),
@@ -203,7 +205,8 @@ def test_wrong_flags_are_one_line(flags, message):
         ('[training]\nepochs = "x"\n', "epochs: expected int, got 'x'"),
         ("[training]\nepochs = 1.5\n", "epochs: expected int, got 1.5"),
         ("[training]\nepochs = true\n", "epochs: expected int, got True"),
-        ("[data]\nimage_size = [64]\n", "image_size: expected"),
+        ("[data]\nimage_size = [64]\n", r"image_size: expected auto, N or HxW in pixels, got \(64,\)"),
+        ('[data]\nimage_size = "64y32"\n', "image_size: expected auto, N or HxW in pixels, got '64y32'"),
         ('[data]\ncalibration_fraction = "a"\n', "calibration_fraction: expected float"),
         ("[model]\nstages = 3\n", "stages: expected"),
         ("preset = 5\n", "preset: expected a name"),
@@ -222,3 +225,18 @@ def test_one_number_is_a_square_image_size_in_a_file_too(tmp_path):
     (tmp_path / "c.toml").write_text("[data]\nimage_size = 64\n[training]\nlearning_rate = 1\n")
     config = parsed("--config", str(tmp_path / "c.toml"))
     assert config.data.image_size == (64, 64)
+
+
+@pytest.mark.parametrize("written", ['"auto"', '"64x96"', '"64"', "[64, 96]"])
+def test_an_image_size_in_a_file_is_as_on_the_command_line(tmp_path, written):
+    (tmp_path / "c.toml").write_text(f"[data]\nimage_size = {written}\n")
+    flag = written.strip('"').replace("[64, 96]", "64x96")
+    config = parsed("--config", str(tmp_path / "c.toml"))
+    assert config == parsed("--image-size", flag)
+    assert from_dict(as_dict(config)) == config
+
+
+def test_an_image_size_that_follows_from_photographs_is_not_read_before_they_settled_it():
+    with pytest.raises(ValueError, match="is not settled"):
+        _ = make_config("recommended").data.input_size
+    assert make_config("paper").data.input_size == (256, 256)  # what is published stays comparable

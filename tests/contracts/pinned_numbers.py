@@ -12,6 +12,14 @@ PINNED: dict[str, dict[str, Any]] = {
         "config.backbones.DCGAN_STAGES": {1: (64, 2), 2: (128, 4), 3: (256, 8), 4: (512, 16)},
     },
     "0005": {"training.fit_latent.EIGENVALUE_FLOOR": 0.03, "model.latent.LOG_OFFSET": 0.1},
+    "0024": {
+        "images.input_size.AUTO_SIDE": 256,
+        "images.input_size.MOST_ELONGATED": 4,
+        "images.input_size.MIXED_FACTOR": 1.25,
+        "images.input_size.MIXED_SHARE": 0.1,
+        "data.visibility.SMALL_SHARE": 0.1,
+        "config.schema.PUBLISHED_SIZE": (256, 256),
+    },
     "0006": {"inference.graph.TOP_SHARE": 0.01},
     "0007": {
         "benchmark.textures.CUT": 128,

@@ -39,7 +39,7 @@ VALUES = {name: value for values in PINNED.values() for name, value in values.it
 
 # Every number of a configuration: of the default, of preset `paper` where it differs, and who says so.
 SETTINGS = {
-    "data.image_size": ((256, 256), None, "0003, recalled of the supplementary"),
+    "data.image_size": ("auto", (256, 256), "0024; 0003, recalled of the supplementary"),
     "data.mask_cut": (0.5, None, "0009"),
     "data.calibration_fraction": (0.2, None, "0015"),
     "data.anomalous_fraction": (0.02, None, "the text: 2 % of the anomalous images"),
@@ -194,7 +194,7 @@ def test_the_objectives_have_the_papers_weights():
 
 def networks_of(config):
     torch.manual_seed(0)
-    model = build(config.model, image_size=config.data.image_size)
+    model = build(config.model, image_size=config.data.input_size)
     return make_networks(model, config, torch.device("cpu"))
 
 

@@ -5,8 +5,7 @@ import pytest
 from PIL import Image
 
 from cavga.data.catalog import load_catalog
-from cavga.data.check import Finding, check_catalog, count_images, smallest_visible_defect
-from cavga.errors import DataError
+from cavga.data.check import Finding, check_catalog, count_images
 
 
 def photo(path, seed, size=(24, 32), mode="RGB"):
@@ -227,15 +226,6 @@ def test_errors_come_first_then_warnings_then_notes_each_by_path(root):
     ]
     assert findings == check_catalog(catalog)
     assert all(isinstance(f, Finding) and f.remedy and "\n" not in f.problem for f in findings)
-
-
-def test_smallest_visible_defect_by_hand():
-    # 1024 px shown as 256: a cell of 8 px covers 32; with a wide photo the longer side counts
-    assert smallest_visible_defect([(1024, 1024)], (256, 256), 8) == 32.0
-    assert smallest_visible_defect([(512, 1024)], (256, 256), 8) == 32.0
-    assert smallest_visible_defect([(256, 256), (512, 512), (1024, 1024)], (256, 256), 4) == 8.0
-    with pytest.raises(DataError, match="no image sizes"):
-        smallest_visible_defect([], (256, 256), 8)
 
 
 def test_copies_of_one_photograph_are_an_error_and_of_some_a_warning(root):

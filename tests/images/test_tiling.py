@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 
 from cavga.config.presets import make_config
-from cavga.config.schema import DataConfig
 from cavga.data.dataset import TrainingImages
 from cavga.errors import DataError, ModelFileError, UsageError
 from cavga.images.resize import resized
 from cavga.images.roi import GREY, Roi, load_roi
-from cavga.images.tiling import Tiling, stitch_results, tiling_for, tiling_of
+from cavga.images.tiling import Tiling, stitch_results, tiling_of
 from cavga.inference.detector import AnomalyDetector
 from cavga.inference.engine import EngineOutput
 from cavga.inference.prepare import FailedImage
@@ -199,7 +198,7 @@ def test_a_region_is_read_from_numbers_or_from_a_mask_image(tmp_path):
     assert (roi.x, roi.y, roi.width, roi.height, roi.mask) == (40, 10, 200, 100, None)
     mask = drawn(30, 50, slice(5, 9), slice(12, 40))
     path = save_image(tmp_path / "a,b.png", mask.astype(np.uint8) * 3)  # any value above 0 counts
-    roi = tiling_for(DataConfig(roi=str(path))).roi
+    roi = load_roi(str(path))
     assert roi is not None
     assert (roi.x, roi.y, roi.width, roi.height) == (12, 5, 28, 4)
     assert (roi.mask == mask).all()

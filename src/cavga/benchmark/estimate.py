@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from cavga.benchmark.experiments.experiment import Experiment, merge
+from cavga.benchmark.experiments.experiment import PUBLISHED, Experiment, merge
 from cavga.benchmark.experiments.index import folder_of
 from cavga.benchmark.experiments.selection import Selection
 from cavga.benchmark.runner import ROW_FILE, find_experiments, read_row
@@ -159,7 +159,7 @@ def _time(experiment: Experiment, catalog: Catalog, place: Path) -> Timing:
     write_manifest(manifest, records, place, {record.relative_path: sha256_of(record.path) for record in records})
     overrides = merge(experiment.overrides, {"training": {"epochs": 1, "seed": experiment.seed}})
     data_settings = {"category": None, "normal_class": None, "layout": None}
-    config = make_config(experiment.preset, merge(overrides, {"data": data_settings}))
+    config = make_config(experiment.preset, PUBLISHED, merge(overrides, {"data": data_settings}))
     steps: list[float] = []
 
     def note(_progress: Progress) -> None:

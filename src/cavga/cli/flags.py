@@ -6,6 +6,7 @@ from dataclasses import Field, fields
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
+from cavga.config.fields import parse_image_size
 from cavga.config.presets import PRESETS, make_config
 from cavga.config.schema import SECTIONS, RunConfig
 from cavga.config.toml import read_toml
@@ -54,13 +55,16 @@ def config_from_flags(
     return make_config(preset, defaults(preset), file_overrides, given)
 
 
-def parse_image_size(text: str) -> tuple[int, int]:
-    """Height and width from "256" or "128x512"."""
-    parts = text.lower().split("x")
-    if len(parts) not in (1, 2) or not all(part.isdigit() for part in parts):
-        raise argparse.ArgumentTypeError(f"expected N or HxW in pixels, got {text!r}")
-    height, width = int(parts[0]), int(parts[-1])
-    return height, width
+def of_text(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    """A parser of a flag from one that raises UsageError."""
+
+    def parsed(text: str) -> Any:
+        try:
+            return parse(text)
+        except UsageError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return parsed
 
 
 def one_of(what: str, names: tuple[str, ...]) -> Callable[[str], str]:
@@ -87,7 +91,7 @@ def _add_flag(group: "argparse._ArgumentGroup", item: Field[Any], hint: Any, *, 
     if choices:
         parse: Callable[[str], Any] = one_of(item.name.replace("_", " "), choices)
     elif item.name == "image_size":
-        parse = parse_image_size
+        parse = of_text(parse_image_size)
     elif get_args(types[0]):
         parse = _tuple_parser(get_args(types[0])[0])
     else:

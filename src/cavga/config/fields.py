@@ -2,9 +2,12 @@
 
 import re
 from dataclasses import field
+from types import UnionType
 from typing import Any, get_args, get_type_hints
 
 from cavga.errors import UsageError, unknown_name
+
+IMAGE_SIZES = "auto, N or HxW in pixels"
 
 
 def setting(default: Any, help: str, choices: tuple[str, ...] | None = None) -> Any:
@@ -15,11 +18,12 @@ def setting(default: Any, help: str, choices: tuple[str, ...] | None = None) -> 
 def convert(part: type, name: str, value: Any) -> Any:
     """A value from TOML or a flag as the field `name` of the section `part` has it; raises UsageError."""
     hint = get_type_hints(part)[name]
-    if name == "image_size" and isinstance(value, int):
-        value = (value, value)
     value = tuple(value) if isinstance(value, list) else value
+    if name == "image_size" and isinstance(value, int | str):
+        value = parse_image_size(str(value))
     if not _fits(value, hint):
         expected = getattr(hint, "__name__", str(hint)) if not get_args(hint) else str(hint).removesuffix(" | None")
+        expected = IMAGE_SIZES if name == "image_size" else expected
         raise UsageError(f"{name}: expected {expected}, got {value!r}")
     return float(value) if hint is float else value
 
@@ -27,8 +31,8 @@ def convert(part: type, name: str, value: Any) -> Any:
 def _fits(value: Any, hint: Any) -> bool:
     """Whether a value is what a field's type says; a whole number is also a float, a bool is no number."""
     arguments = get_args(hint)
-    if type(None) in arguments:
-        return value is None or any(_fits(value, one) for one in arguments if one is not type(None))
+    if isinstance(hint, UnionType):
+        return any(_fits(value, one) for one in arguments)
     if arguments:  # a tuple
         kinds = [arguments[0]] * len(value) if isinstance(value, tuple) and arguments[-1] is ... else list(arguments)
         return isinstance(value, tuple) and len(value) == len(kinds) and all(map(_fits, value, kinds))
@@ -41,6 +45,24 @@ def check_choice(name: str, value: Any, choices: tuple[str, ...] | None) -> None
     """Raise UsageError, which says the valid ones, if a value is none of the names its field may take."""
     if choices and value is not None and value not in choices:
         raise unknown_name(name, str(value), choices)
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Height and width from "256" or "128x512"; raises UsageError."""
+    parts = text.lower().split("x")
+    if len(parts) not in (1, 2) or not all(part.isdecimal() for part in parts):
+        raise UsageError(f"expected N or HxW in pixels, got {text!r}")
+    return int(parts[0]), int(parts[-1])
+
+
+def parse_image_size(text: str) -> tuple[int, int] | str:
+    """As `parse_size`, or "auto"; raises UsageError."""
+    if text == "auto":
+        return text
+    try:
+        return parse_size(text)
+    except UsageError:
+        raise UsageError(f"image_size: expected {IMAGE_SIZES}, got {text!r}") from None
 
 
 def parse_rectangle(text: str) -> tuple[int, int, int, int] | None:

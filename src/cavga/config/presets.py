@@ -6,6 +6,7 @@ from typing import Any
 from cavga.config.fields import convert
 from cavga.config.resolve import resolve
 from cavga.config.schema import (
+    PUBLISHED_SIZE,
     SECTIONS,
     CalibrationConfig,
     DataConfig,
@@ -20,7 +21,7 @@ from cavga.errors import unknown_name
 # by ten every 30 epochs, 150 epochs, batches of 16, flips and rotations, 256 px, z of 8 x 8 x 512.
 PAPER = RunConfig(
     preset="paper",
-    data=DataConfig(augment=True),
+    data=DataConfig(image_size=PUBLISHED_SIZE, augment=True),
     model=ModelConfig(
         variant="r-u",
         stages=(4,),

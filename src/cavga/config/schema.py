@@ -16,6 +16,8 @@ DEVICES = ("auto", "cpu", "cuda")
 MAP_KINDS = ("float32", "uint16")  # of the files that hold anomaly maps
 MAX_IMAGE_SIZE = 1024
 SIZE_STEP = 32  # px, the stride of an encoder's last stage
+AUTO = "auto"  # an image size that follows from the training photographs
+PUBLISHED_SIZE = (256, 256)  # of what has to stay comparable: preset paper and the benchmark's tables
 SMALLEST_TILE = 32  # px of a photograph
 
 
@@ -23,7 +25,11 @@ SMALLEST_TILE = 32  # px of a photograph
 class DataConfig:
     """Which images, and how they are brought to the model."""
 
-    image_size: tuple[int, int] = setting((256, 256), "height and width of the model's input, N or HxW")
+    image_size: tuple[int, int] | str = setting(
+        AUTO,
+        "height and width of the model's input: N, HxW, or auto: about 256 x 256 pixels in the shape of the median "
+        "training photograph",
+    )
     category: str | None = setting(None, "which category, where the data holds several")
     normal_class: str | None = setting(
         None, "which class is normal, by name or number, where the data holds several (MNIST, CIFAR-10)"
@@ -44,6 +50,13 @@ class DataConfig:
         None, "the part of a photograph that counts: x,y,width,height in its pixels, or a mask image of its size"
     )
     augment: bool = setting(False, "random flips and quarter turns in training")
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """Height and width of the model's input, once the training photographs have settled it."""
+        if isinstance(self.image_size, str):
+            raise ValueError("the image size is not settled: cavga.images.input_size.settled_size settles it")
+        return self.image_size
 
 
 @dataclass(frozen=True)
@@ -231,7 +244,7 @@ def images_per_epoch(training: TrainingConfig, num_images: int) -> int:
 
 
 def _check_data(data: DataConfig) -> None:
-    for side in data.image_size:
+    for side in () if data.image_size == AUTO else data.input_size:
         if side % SIZE_STEP or not SIZE_STEP <= side <= MAX_IMAGE_SIZE:
             raise UsageError(
                 f"image size {side} does not fit: expected a multiple of {SIZE_STEP} "

@@ -1,24 +1,20 @@
-"""Everything that is wrong with a catalog, as rows: every image and mask is decoded once. No torch."""
+"""Everything that is wrong with a catalog, as rows: every image is decoded once. No torch."""
 
-import contextlib
 import logging
 import os
-import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from cavga.config.schema import ModelConfig
 from cavga.data.copies import PhotographFacts, read_once, units_of_copies
 from cavga.data.folder_names import folders_of_split
 from cavga.data.manifest import alike_by_case, relative_to_root
 from cavga.data.readers.layouts import CLASS_LAYOUTS, LAYOUTS
 from cavga.data.readers.published import found_counts, official_counts
 from cavga.data.records import ANOMALOUS, NORMAL, SEVERITIES, SPLITS, Catalog, Finding, ImageRecord
-from cavga.errors import DataError
-from cavga.images.decode import read_image_size, size_text
+from cavga.images.decode import size_text
 from cavga.images.masks import examine_mask
 from cavga.images.opening import ImageFileError
 from cavga.images.pixel_range import range_of_set
@@ -71,27 +67,6 @@ def count_images(catalog: Catalog) -> dict[str, int]:
         counts[f"{record.split}_{words[record.label]}"] += 1
         counts["with_mask"] += bool(record.mask_paths)
     return counts
-
-
-def smallest_defect(catalog: Catalog, image_size: tuple[int, int], *, tile: int | None = None) -> float | None:
-    """As `smallest_visible_defect`, for the readable photos of a catalog, or tiles of them; None if there are none."""
-    sizes = []
-    for record in catalog.records:
-        with contextlib.suppress(DataError):  # listed by check_catalog
-            height, width = read_image_size(record.path)
-            sizes.append((height, width) if tile is None else (min(height, tile), min(width, tile)))
-    return smallest_visible_defect(sizes, image_size, ModelConfig.map_cell) if sizes else None
-
-
-def smallest_visible_defect(sizes: Sequence[tuple[int, int]], image_size: tuple[int, int], patch: int) -> float:
-    """The longer side, in pixels of the original photo, of what one map patch covers; median over `sizes`.
-
-    Sizes are (height, width); `patch` is the side of a map patch in pixels of the model's input.
-    """
-    if not sizes:
-        raise DataError("no image sizes given; at least one photo is needed")
-    height, width = image_size
-    return float(statistics.median(patch * max(h / height, w / width) for h, w in sizes))
 
 
 def _examine(record: ImageRecord, catalog: Catalog, missing: set[Path]) -> _Facts:
@@ -246,7 +221,7 @@ def _mixtures(photographs: Sequence[PhotographFacts]) -> Iterator[Finding]:
     sizes = Counter(size_text(photograph.size) for photograph in photographs)
     modes = Counter(photograph.mode for photograph in photographs)
     if len(sizes) > 1:
-        remedy = "all are stretched to the model's input size; see that no part looks distorted"
+        remedy = "all are resized to the model's input size; see that no part looks distorted"
         yield Finding("note", ".", f"{len(sizes)} image sizes: {_most_common(sizes)}", remedy)
     if len(modes) > 1:
         remedy = "all are read as RGB; see that colour does not tell good from bad"

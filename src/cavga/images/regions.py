@@ -80,6 +80,13 @@ def count_regions(mask: Mask) -> int:
     return _labels_of(_runs_of(mask))[1]
 
 
+def largest_region(mask: Mask) -> int:
+    """The pixels of the largest 8-connected region of a mask (height, width); 0 of an empty one."""
+    runs = _runs_of(mask)
+    labels, _ = _labels_of(runs)
+    return int(np.bincount(labels, weights=runs.ends - runs.starts).max(initial=0))
+
+
 def _runs_of(mask: Mask) -> _Runs:
     height, width = mask.shape
     padded = np.zeros((height, width + 1), dtype=np.int8)  # a column of outside, so that no run goes on in the next row

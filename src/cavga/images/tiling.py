@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cavga.arrays import AnomalyMap, Photograph, Size
-from cavga.config.schema import DataConfig
 from cavga.images.pixel_range import PixelRange, pixel_range_of
-from cavga.images.roi import Roi, load_roi, roi_of
+from cavga.images.roi import Roi, roi_of
 
 OVERLAP = 4  # the overlap of two tiles is their side divided by this
 
@@ -99,10 +98,6 @@ class Tiling:
         self.is_plain = tile is None and roi is None
         self._layout = lru_cache(maxsize=4)(self._make_layout)
 
-    def with_pixel_range(self, pixel_range: PixelRange) -> "Tiling":
-        """The same for photographs of this range."""
-        return Tiling(self.image_size, tile=self.tile, roi=self.roi, pixel_range=pixel_range)
-
     def check_fit(self, size: Size, name: str) -> None:
         """Raise DataError, which names the photograph and both sizes, if it does not fit the region of interest."""
         if self.roi is not None:
@@ -143,11 +138,6 @@ class Tiling:
             places = [(i, k) for i, k in places if _tile(drawn, rows, columns, i, k).any()]
         inside = None if self.roi is None else _inside(rows, columns, drawn)
         return TileLayout(rows, columns, tuple(places), inside)
-
-
-def tiling_for(data: DataConfig) -> Tiling:
-    """The tiling that settings ask for; raises UsageError or DataError if the region's mask cannot be read."""
-    return Tiling(data.image_size, tile=data.tile, roi=None if data.roi is None else load_roi(data.roi))
 
 
 def tiling_of(description: Mapping[str, Any], image_size: Size) -> Tiling:

@@ -134,7 +134,7 @@ def graph_of(model: Cavga, config: RunConfig) -> InferenceGraph:
     """The inference graph that a resolved configuration asks for."""
     return InferenceGraph(
         model,
-        image_size=config.data.image_size,
+        image_size=config.data.input_size,
         image_score=config.model.image_score or "map",
         map_gate=config.model.map_gate,
     )

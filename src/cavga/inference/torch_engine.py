@@ -98,7 +98,7 @@ def make_graph(config: RunConfig, tensors: dict[str, Tensor]) -> InferenceGraph:
     bias = "projection.bias" if config.model.latent_shape == "vector" else "bias"
     mu_channels = tensors[f"model.mu_head.{bias}"].numel()
     with torch.random.fork_rng(devices=[]):  # weights are drawn, and then replaced: the caller's numbers stay
-        model = build_parts(config.model, image_size=config.data.image_size, mu_channels=mu_channels)
+        model = build_parts(config.model, image_size=config.data.input_size, mu_channels=mu_channels)
     add_prior(model, tensors, "model.prior.")
     graph = graph_of(model, config)
     missing, unexpected = graph.load_state_dict(tensors, strict=False)

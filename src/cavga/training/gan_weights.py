@@ -84,7 +84,7 @@ def gan_weights_for(config: RunConfig) -> GanWeights | None:
 def sizes_of(config: RunConfig) -> dict[str, int]:
     """All that the shapes of the DC-GAN parts depend on."""
     return {
-        "discriminator_input": input_size_for(config.data.image_size),
+        "discriminator_input": input_size_for(config.data.input_size),
         "latent_channels": training_channels(config.model),
         "decoder_width": config.model.decoder_width,
         "latent_stride": latent_stride(config.model),

@@ -4,12 +4,12 @@ import hashlib
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cavga.arrays import Size
 from cavga.calibration.rules import RULES, num_needed
-from cavga.config.schema import RunConfig
+from cavga.config.schema import AUTO, DataConfig, RunConfig
 from cavga.config.variant import TrainingPlan
 from cavga.data.catalog import load_catalog
 from cavga.data.check import log_findings, unread
@@ -18,8 +18,10 @@ from cavga.data.readers.layouts import CLASS_LAYOUTS
 from cavga.data.records import ANOMALOUS, NORMAL, Catalog, Finding, ImageRecord, draw_anomalous, hold_out, unit_numbers
 from cavga.errors import DataError
 from cavga.images.decode import remarks_lines
+from cavga.images.input_size import MIXED_REMEDY, mixed_shapes, seen_size, settled_size
 from cavga.images.pixel_range import PixelRange, range_of_set
-from cavga.images.tiling import Tiling, tiling_for
+from cavga.images.roi import Roi, load_roi
+from cavga.images.tiling import Tiling
 from cavga.threads import thread_pool
 
 logger = logging.getLogger("cavga")
@@ -46,14 +48,14 @@ class UsableImages:
         return units_of_copies([fact.sha256 for fact in facts], [fact.thumbnail for fact in facts])
 
 
-def read_usable(records: Sequence[ImageRecord], tiling: Tiling, *, skip_bad: bool) -> UsableImages:
+def read_usable(records: Sequence[ImageRecord], roi: Roi | None, *, skip_bad: bool) -> UsableImages:
     """Read every image once.
 
     Usable is what can be read and fits the region of interest. Raises DataError, which names those that are not,
     unless `skip_bad`.
     """
     with thread_pool() as pool:
-        read = list(pool.map(lambda record: _examine(record, tiling), records))
+        read = list(pool.map(lambda record: _examine(record, roi), records))
     pairs = list(zip(records, read, strict=True))
     found = UsableImages(
         {record.relative_path: item for record, item in pairs if isinstance(item, PhotographFacts)},
@@ -66,11 +68,12 @@ def read_usable(records: Sequence[ImageRecord], tiling: Tiling, *, skip_bad: boo
     return found
 
 
-def _examine(record: ImageRecord, tiling: Tiling) -> PhotographFacts | str:
+def _examine(record: ImageRecord, roi: Roi | None) -> PhotographFacts | str:
     """What is known of an image that can be used, else why it cannot."""
     try:
         _, facts = read_once(record.path)
-        tiling.check_fit(facts.size, str(record.path))
+        if roi is not None:
+            roi.check_fit(facts.size, str(record.path))
     except DataError as error:
         return str(error)
     return facts
@@ -111,6 +114,10 @@ class TrainingData:
         """Which unit each of `train` is of, counted from 0: copies of one photograph are one, and so is a group."""
         return unit_numbers(self.train)
 
+    def settled(self, config: RunConfig) -> RunConfig:
+        """The configuration with the input size that these images have."""
+        return replace(config, data=replace(config.data, image_size=self.tiling.image_size))
+
     def hashes_of(self, records: Sequence[ImageRecord]) -> list[str]:
         return [self.hashes[record.relative_path] for record in records]
 
@@ -128,7 +135,8 @@ class TrainingData:
 
 def gather_training_images(data: Path, config: RunConfig) -> TrainingData:
     """Find, read and split the training images; raises DataError naming every unreadable one."""
-    chosen, tiling = config.data, tiling_for(config.data)
+    chosen = config.data
+    roi = None if chosen.roi is None else load_roi(chosen.roi)
     catalog = load_catalog(
         data,
         layout=chosen.layout,
@@ -143,7 +151,7 @@ def gather_training_images(data: Path, config: RunConfig) -> TrainingData:
         where = f"train/{catalog.category}" if catalog.layout in CLASS_LAYOUTS else "train/good"
         raise DataError(f"{data} holds no good images to train on; expected them in {where}")
     bad, is_drawn = _labelled_anomalous(catalog, config)
-    usable = read_usable([*normal, *held, *bad], tiling, skip_bad=config.data.skip_bad)
+    usable = read_usable([*normal, *held, *bad], roi, skip_bad=config.data.skip_bad)
     train, calibration, anomalous = (
         tuple(record for record in records if record.relative_path in usable.photographs)
         for records in (normal, held, bad)
@@ -159,12 +167,26 @@ def gather_training_images(data: Path, config: RunConfig) -> TrainingData:
         raise DataError(f"{data}: none of the {len(bad)} labelled bad images can be read: {usable.errors[-1]}")
     drawn = tuple(record.relative_path for record in anomalous) if is_drawn else ()
     left_out = [*usable.errors, *map(_unread_line, unread(catalog))]
-    tiling = tiling.with_pixel_range(find_pixel_range([*train, *calibration, *anomalous], usable))
+    pixel_range = find_pixel_range([*train, *calibration, *anomalous], usable)
+    good = [usable.photographs[record.relative_path].size for record in (*train, *calibration)]
+    tiling = Tiling(settle_input_size(chosen, good, roi), tile=chosen.tile, roi=roi, pixel_range=pixel_range)
     inputs = TrainingData(
         catalog, train, calibration, anomalous, drawn, usable.hashes, tuple(left_out), tiling, usable.sizes
     )
     _check_labels(inputs)
     return inputs
+
+
+def settle_input_size(data: DataConfig, sizes: Sequence[Size], roi: Roi | None) -> Size:
+    """The input size for good photographs of these sizes; says it, and whether their shapes are mixed."""
+    seen = [seen_size(size, tile=data.tile, roi=roi) for size in sizes]
+    height, width = settled_size(data, seen)
+    if data.image_size == AUTO:
+        logger.info("the model's input is %d x %d pixels, height x width (--image-size auto)", height, width)
+    mixed = mixed_shapes(seen)
+    if mixed is not None:
+        logger.warning("%s; %s", mixed, MIXED_REMEDY)
+    return height, width
 
 
 def _as_units(

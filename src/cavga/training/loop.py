@@ -67,7 +67,7 @@ class Progress:
 
 def make_networks(model: Cavga, config: RunConfig, device: torch.device) -> Networks:
     """Discriminator and optimizers for `model`, all on `device`."""
-    discriminator = Discriminator(input_size=input_size_for(config.data.image_size)).to(device)
+    discriminator = Discriminator(input_size=input_size_for(config.data.input_size)).to(device)
     model.to(device)
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     rate = config.training.learning_rate

@@ -17,6 +17,7 @@ from cavga.config.schema import RunConfig, epochs_of, images_per_epoch
 from cavga.data.catalog import load_catalog
 from cavga.data.dataset import TrainingImages, cache_images
 from cavga.errors import UsageError
+from cavga.images.input_size import settled_size
 from cavga.images.tiling import Tiling
 from cavga.inference.torch_engine import choose_device
 from cavga.model.build import build
@@ -73,13 +74,14 @@ def _pretrain(
     _check_output(output, work, config, resume=resume)
     device = choose_device(config.training.device)
     inputs = _gather(folder, config)
+    config = inputs.settled(config)
     identity = fingerprint(inputs, config)
     check_resumable(work, identity, resume=resume)
     with deterministic(config.training.seed, device):
-        networks = make_networks(build(config.model, image_size=config.data.image_size), config, device)
+        networks = make_networks(build(config.model, image_size=config.data.input_size), config, device)
         write_inputs(work, inputs, config, identity=identity)
         cached = cache_images(
-            inputs.train, inputs.hashes_of(inputs.train), size=config.data.image_size, folder=work / TRAINING_FOLDER
+            inputs.train, inputs.hashes_of(inputs.train), size=config.data.input_size, folder=work / TRAINING_FOLDER
         )
         images = TrainingImages(cached, num_normal=len(cached))
         train_networks(networks, images, config, folder=work, fingerprint=identity, resume=resume, on_step=on_step)
@@ -101,8 +103,8 @@ def _check_output(output: Path, work: Path, config: RunConfig, *, resume: bool) 
 
 def _gather(folder: Path, config: RunConfig) -> TrainingData:
     """Every image below the folder, whatever its layout; raises DataError naming every unreadable one."""
-    catalog, tiling = load_catalog(folder, layout="folder"), Tiling(config.data.image_size)
-    usable = read_usable(catalog.records, tiling, skip_bad=config.data.skip_bad)
+    catalog = load_catalog(folder, layout="folder")
+    usable = read_usable(catalog.records, None, skip_bad=config.data.skip_bad)
     copies = [f"{path} was passed over: a copy by name" for path in catalog.skipped]
     return TrainingData(
         catalog,
@@ -112,7 +114,7 @@ def _gather(folder: Path, config: RunConfig) -> TrainingData:
         drawn=(),
         hashes=usable.hashes,
         left_out=(*usable.errors, *copies),
-        tiling=tiling,
+        tiling=Tiling(settled_size(config.data, list(usable.sizes.values()))),
         sizes=usable.sizes,
     )
 
@@ -129,7 +131,7 @@ def _finish(
         "data_sha256": inputs.content_hash(),
         "images": num_images,
         "preset": config.preset,
-        "image_size": list(config.data.image_size),
+        "image_size": list(config.data.input_size),
         "seed": settings.seed,
         "epochs": epochs_of(config),
         "batch_size": settings.batch_size,

@@ -94,14 +94,15 @@ def _train(
     started = time.monotonic()
     check_output(run, resume=resume)
     device = choose_device(config.training.device)
-    gan_weights = gan_weights_for(config)
     inputs = gather_training_images(data, config)
-    identity, size = fingerprint(inputs, config), config.data.image_size
+    config = inputs.settled(config)
+    gan_weights = gan_weights_for(config)
+    identity = fingerprint(inputs, config)
     check_resumable(run, identity, resume=resume)
     if inputs.drawn:
         logger.info("labelled bad images drawn from the test set: %s", ", ".join(inputs.drawn))
     with deterministic(config.training.seed, device):
-        model = build(config.model, image_size=size)
+        model = build(config.model, image_size=config.data.input_size)
         load_encoder_weights(model.encoder, config.model.weights or "none")
         if gan_weights is not None:
             gan_weights.start_model(model)
@@ -147,7 +148,7 @@ def _cache(inputs: TrainingData, config: RunConfig, run: Path) -> TrainingImages
     images = cache_images(
         records,
         inputs.hashes_of(records),
-        size=config.data.image_size,
+        size=config.data.input_size,
         folder=run / TRAINING_FOLDER,
         tiling=inputs.tiling,
         num_tiles=inputs.num_tiles(records),
@@ -212,7 +213,7 @@ def _describe(config: RunConfig, calibration: Calibration, tiling: Tiling) -> di
         "variant": config.model.variant,
         "preset": config.preset,
         "preprocessing": {
-            "image_size": list(config.data.image_size),
+            "image_size": list(config.data.input_size),
             "resize": "antialiased bilinear to exactly this size, rounded to whole grey levels",
             "colour": "RGB; grey is repeated",
             **tiling.described(),

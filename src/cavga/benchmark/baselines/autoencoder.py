@@ -53,7 +53,7 @@ class AutoencoderGraph(ScoringGraph):
     """Scores images as `cavga.inference.graph.InferenceGraph` does, so that the same harness measures both."""
 
     def __init__(self, config: RunConfig, method: AutoencoderMethod) -> None:
-        super().__init__(config.data.image_size)
+        super().__init__(config.data.input_size)
         self.config, self.method = config, method
         self.model = self._untrained()
 
@@ -75,7 +75,7 @@ def network_config(config: RunConfig, *, units: int) -> RunConfig:
     model = {"variant": "d-u", "latent_shape": "vector", "latent_channels": units}
     return make_config(
         "paper",
-        {"data": {"image_size": config.data.image_size}},
+        {"data": {"image_size": config.data.input_size}},
         {"model": {**model, "decoder_width": config.model.decoder_width}},
     )
 
@@ -84,7 +84,7 @@ def make_autoencoder(config: RunConfig, *, units: int, is_variational: bool) -> 
     """Encoder, z of `units` and decoder for the images of `config`, with random weights that follow from its seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.training.seed)
-        model = build(network_config(config, units=units).model, image_size=config.data.image_size)
+        model = build(network_config(config, units=units).model, image_size=config.data.input_size)
     if not is_variational:
         model.logvar_head = None
     return model

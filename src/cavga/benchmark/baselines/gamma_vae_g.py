@@ -40,7 +40,7 @@ class GammaVaeGraph(ScoringGraph):
     variance: Tensor
 
     def __init__(self, config: RunConfig) -> None:
-        super().__init__(config.data.image_size)
+        super().__init__(config.data.input_size)
         self.config = config
         self.model = untrained(config)
         self.register_buffer("variance", torch.ones(()))  # gamma^2

@@ -72,7 +72,7 @@ class ExplanationGraph(ScoringGraph):
     """
 
     def __init__(self, explain: Explain, config: RunConfig, anomalous: NDArray[np.uint8]) -> None:
-        super().__init__(config.data.image_size)
+        super().__init__(config.data.input_size)
         self.attributions: Any = captum_attributions()
         self.explain, self.config, self.anomalous = explain, config, anomalous
         self.model = LabelClassifier(config)

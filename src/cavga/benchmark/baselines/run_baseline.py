@@ -35,11 +35,12 @@ def run_baseline(experiment: Experiment, data: Path, run: Path, output: Path) ->
     """
     config = experiment.config()
     inputs = gather_training_images(data, config)
+    config = inputs.settled(config)
     fitted, held = inputs.train, inputs.calibration
     if not held:
         fitted, held = hold_out(inputs.train, fraction=config.data.calibration_fraction, seed=experiment.seed)
     graph, device, description = _start(experiment, config, inputs, run, output)
-    images = cache_images(inputs.train, inputs.hashes_of(inputs.train), size=config.data.image_size, folder=run)
+    images = cache_images(inputs.train, inputs.hashes_of(inputs.train), size=config.data.input_size, folder=run)
     chosen = set(fitted)
     is_fitted = np.array([record in chosen for record in inputs.train])
     graph.fit(images[is_fitted], device)
@@ -66,7 +67,7 @@ def _start(
         origin["encoder"] = encoder_label(network_config(config, units=1))
         return graph, device, {"variant": experiment.method, "provenance": origin, "weights_sha256": None}
     if found.kind == LABELLED:
-        bad, size = inputs.anomalous, config.data.image_size
+        bad, size = inputs.anomalous, config.data.input_size
         labelled = cache_images(bad, inputs.hashes_of(bad), size=size, folder=run)
         baseline = ExplanationGraph(found.make, config, labelled)
         origin = provenance(inputs, config, device=config.training.device, seconds=0.0)
@@ -76,5 +77,5 @@ def _start(
     engine, description = load_run(output / base.folder, "auto")
     assert isinstance(engine.graph, InferenceGraph)
     features = engine.graph.model
-    on_features = found.make(features, image_size=config.data.image_size, seed=experiment.seed)
+    on_features = found.make(features, image_size=config.data.input_size, seed=experiment.seed)
     return on_features, engine.device, description

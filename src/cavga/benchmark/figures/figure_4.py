@@ -70,7 +70,7 @@ def draw(runs: Sequence[FinishedRun]) -> Drawing:
 
 def _failures(run: FinishedRun, contrasts: dict[tuple[Any, ...], float | None]) -> list[Failure]:
     """Every defective image with a mask; `contrasts` keeps those of other models with the same input size."""
-    size, found = run.experiment.config().data.image_size, []
+    size, found = run.experiment.config().data.input_size, []
     for image in run.with_label(ANOMALOUS):
         path = image.record.relative_path
         overlap, key = run.overlaps.get(path), (run.place, path, size)

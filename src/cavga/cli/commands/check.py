@@ -3,8 +3,9 @@
 import argparse
 from pathlib import Path
 
-from cavga.cli.flags import one_of, parse_image_size
+from cavga.cli.flags import of_text, one_of
 from cavga.cli.outcome import BAD_DATA, DONE, Outcome
+from cavga.config.fields import parse_image_size
 from cavga.config.schema import DataConfig
 from cavga.data.readers.layouts import CLASS_LAYOUTS, LAYOUTS
 
@@ -18,8 +19,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--normal-class", default=None, metavar="NAME", help="which class is normal, by name or number, of several"
     )
     parser.add_argument(
-        "--image-size", type=parse_image_size, default=DataConfig.image_size, metavar="N|HxW",
-        help="size to train at, for the smallest defect that a map can show (default 256)",
+        "--image-size", type=of_text(parse_image_size), default=DataConfig.image_size, metavar="auto|N|HxW",
+        help="size to train at, for the smallest defect that a map can show (default auto)",
     )  # fmt: skip
     parser.add_argument(
         "--tile", type=int, default=None, metavar="N",
@@ -31,23 +32,26 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> Outcome:
     from dataclasses import asdict
 
+    from cavga.config.presets import make_config
     from cavga.data.catalog import load_catalog
-    from cavga.data.check import check_catalog, count_images, smallest_defect
+    from cavga.data.check import check_catalog, count_images
+    from cavga.data.records import Finding
+    from cavga.data.visibility import visibility_of
+    from cavga.images.input_size import MIXED_REMEDY
 
+    settings = make_config("recommended", {"data": {"image_size": args.image_size, "tile": args.tile}}).data
     catalog = load_catalog(args.data, layout=args.layout, category=args.category, normal_class=args.normal_class)
     counts, findings = count_images(catalog), check_catalog(catalog)
     what = "normal class" if catalog.layout in CLASS_LAYOUTS else "category"
     lines = [f"{args.data}: layout {catalog.layout}" + (f", {what} {catalog.category}" if catalog.category else "")]
     lines += [f"  {name}: {count}" for name, count in counts.items()]
-    smallest = smallest_defect(catalog, args.image_size, tile=args.tile)
-    if smallest is not None:
-        lines.append(
-            f"  a patch of the map covers {smallest:.0f} px of these photographs at {args.image_size[0]} x "
-            f"{args.image_size[1]}: a defect much smaller will not show"
-        )
+    visible = visibility_of(catalog, settings)
+    if visible is not None:
+        lines += [f"  {line}" for line in visible.lines()]
+        findings += [Finding("warning", ".", visible.mixed, MIXED_REMEDY)] if visible.mixed else []
     lines += [f"{item.severity}: {item.path}: {item.problem}; {item.remedy}" for item in findings]
     num_errors = sum(item.severity == "error" for item in findings)
     lines.append(f"{num_errors} errors, {sum(item.severity == 'warning' for item in findings)} warnings")
     result = {"layout": catalog.layout, "counts": counts, "findings": [asdict(item) for item in findings],
-              "smallest_defect": smallest}  # fmt: skip
+              "visibility": visible and asdict(visible)}  # fmt: skip
     return Outcome(lines, result, exit_code=BAD_DATA if num_errors else DONE)

@@ -4,9 +4,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from cavga.cli.flags import one_of, parse_image_size
+from cavga.cli.flags import of_text, one_of
 from cavga.cli.outcome import DONE, IN_PART, Outcome
 from cavga.cli.printing import self_test_lines, table_line
+from cavga.config.fields import parse_size
 from cavga.config.schema import DEVICES
 from cavga.errors import UsageError
 
@@ -80,7 +81,9 @@ def _add_map_flags(parser: argparse.ArgumentParser, data: argparse.Action) -> No
 
 
 def _evaluation_size(text: str) -> str | tuple[int, int]:
-    return parse_image_size(text) if text[:1].isdigit() else one_of("evaluation size", SIZES)(text)
+    parse = of_text(parse_size) if text[:1].isdigit() else one_of("evaluation size", SIZES)
+    size: str | tuple[int, int] = parse(text)
+    return size
 
 
 def run(args: argparse.Namespace) -> Outcome:
