@@ -11,8 +11,8 @@ from cavga.calibration.thresholds import Calibration
 from cavga.data.records import ANOMALOUS, NORMAL
 from cavga.evaluation.verdicts import num_called
 from cavga.rendering.charts import score_histogram
-from cavga.rendering.curves import Rates, rates_chart, roc_chart
 from cavga.rendering.html import table
+from cavga.rendering.rate_curves import Rates, rates_chart, roc_chart
 
 OTHER_RATES = (0.01, 0.02, 0.05, 0.1, 0.2)  # false-alarm rates that people ask for
 

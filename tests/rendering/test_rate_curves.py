@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from cavga.rendering.curves import HEIGHT, WIDTH, Rates, rates_chart, roc_chart
+from cavga.rendering.rate_curves import HEIGHT, WIDTH, Rates, rates_chart, roc_chart
 
 SCORES = [(1.0, 0), (2.0, 0), (3.0, 0), (2.5, 1), (4.0, 1)]
 
