@@ -16,3 +16,8 @@ def test_the_legend_gives_the_scale_in_numbers():
     assert "-4 and below" in legend(MapScale(-1.5, 2.5))
     assert "= threshold" not in legend(MapScale(-1.5, 2.5, is_known=False))
     assert ("marked by" in legend(ONE), "marked by" in legend(MapScale(1.0, 1.0, is_known=False))) == (True, False)
+
+
+def test_the_legend_names_dashed_marks_only_where_there_are_any():
+    assert "below the image threshold" in legend(ONE, is_any_below=True)
+    assert "below the image threshold" not in legend(ONE)

@@ -19,7 +19,7 @@ from PIL import Image
 from cavga.arrays import Picture
 from cavga.atomic_files import atomic_write
 from cavga.printable import printable
-from cavga.rendering.heatmaps import HEAT_COLOURS, MODEL_COLOUR, TRUTH_COLOUR, pair, panels
+from cavga.rendering.heatmaps import BELOW, BELOW_COLOUR, HEAT_COLOURS, MODEL_COLOUR, TRUTH_COLOUR, pair, panels
 from cavga.rendering.scale import MapScale
 
 JPEG_QUALITY = 85
@@ -86,8 +86,8 @@ svg .chance { stroke: var(--dim); stroke-dasharray: 2 4; } svg .here { fill: var
 """
 
 
-def legend(scale: MapScale) -> str:
-    """HTML: what the lines and colours of a case mean."""
+def legend(scale: MapScale, *, is_any_below: bool = False) -> str:
+    """HTML: what the lines and colours of a case mean; `is_any_below`: a photograph that is not anomalous has marks."""
     lowest = "0" if scale.minimum == 0 else f"{scale.minimum:.3g} and below"
     ticks = (lowest, f"{scale.threshold:.3g} = threshold" if scale.is_known else "", f"{scale.maximum:.3g} and above")
     gradient = ", ".join(_css(colour) for colour in HEAT_COLOURS)
@@ -95,6 +95,7 @@ def legend(scale: MapScale) -> str:
         '<div class="legend"><p>Each case: photograph, overlay, anomaly map</p>'
         f"{_key(TRUTH_COLOUR, 'true defect, from the mask')}"
         f"{_key(MODEL_COLOUR, 'marked by the model: map ≥ threshold') if scale.is_known else ''}"
+        f"{_key(BELOW_COLOUR, BELOW_IMAGE) if is_any_below else ''}"
         f'<div class="scale"><div style="background:linear-gradient(to right, {gradient})"></div>'
         f"<p>{''.join(f'<span>{tick}</span>' for tick in ticks)}</p></div></div>"
     )
@@ -114,6 +115,7 @@ def _css(colour: tuple[int, int, int]) -> str:
 NOT_COMPUTABLE = '<span class="none">not computable</span>'
 NUM_NOTES = 8  # in full view; the others can be unfolded
 PANEL_SIDE = 304  # px of the longer side: sharp at the shown size, and 3 x 24 cases stay below 9 MB
+BELOW_IMAGE = f"marked, dashed: {BELOW}"
 PAIR_HEIGHT = 304  # px: nearly twice as many as it is shown with on most screens
 
 
@@ -200,7 +202,7 @@ def gallery(title: str, cases: Sequence[Case]) -> str:
     if not cases:
         return ""
     return (
-        f"<h3>{escape(title)}</h3>{legend(cases[0].scale)}"
+        f"<h3>{escape(title)}</h3>{legend(cases[0].scale, is_any_below=any(map(_is_marked_below, cases)))}"
         f'<div class="gallery">{"".join(_case(case) for case in cases)}</div>'
     )
 
@@ -223,8 +225,14 @@ def pairs(cases: Sequence[Case]) -> str:
         f'<div class="pairs">{"".join(_pair(case) for case in cases)}</div>'
         '<div class="legend"><p>Left the photograph, right its anomaly map: the brighter, the less normal.</p>'
         f"{_key(MODEL_COLOUR, 'marked by the model') if cases[0].scale.is_known else ''}"
+        f"{_key(BELOW_COLOUR, BELOW_IMAGE) if any(map(_is_marked_below, cases)) else ''}"
         f"{_key(TRUTH_COLOUR, 'true defect') if is_any_known else ''}</div>"
     )
+
+
+def _is_marked_below(case: Case) -> bool:
+    """Whether something is outlined on a photograph that is not called anomalous."""
+    return case.scale.is_known and not case.is_anomalous and bool((case.anomaly_map >= case.scale.threshold).any())
 
 
 def _key(colour: tuple[int, int, int], meaning: str) -> str:
