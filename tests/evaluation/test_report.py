@@ -114,7 +114,7 @@ def test_the_page_says_the_result_in_words_and_figures(tmp_path):
     ):
         assert figure in text
     assert "oracle: threshold chosen on the test masks" in text
-    assert "preset recommended" in text
+    assert "presetrecommended" in text
     assert "a note" in text
 
 

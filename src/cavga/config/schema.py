@@ -70,7 +70,10 @@ class ModelConfig:
         tuple(VARIANTS),
     )
     encoder: str | None = setting(None, "r: the network of the encoder; default resnet18", tuple(BACKBONES))
-    weights: str | None = setting(None, "encoder weights: imagenet, none or a file; default imagenet for r, none for d")
+    weights: str | None = setting(
+        None,
+        "encoder weights: imagenet, a file, or none, a last resort; default imagenet for r, none for d",
+    )
     gan_weights: str | None = setting(None, "file of `cavga pretrain` that DC-GAN's parts start from; default none")
     stages: tuple[int, ...] | None = setting(
         None,

@@ -19,6 +19,7 @@ from cavga.data.manifest import sha256_of
 from cavga.data.records import ANOMALOUS, NORMAL, Catalog, ImageRecord
 from cavga.errors import DataError, UsageError
 from cavga.evaluation.measure import evaluate_records
+from cavga.evaluation.place import EvaluatedData, place_of_results
 from cavga.evaluation.report import Section, write_report
 from cavga.evaluation.results import Evaluation, ScoredImage, has_known_mask
 from cavga.evaluation.sections import ClassAttentionOf, make_section
@@ -32,11 +33,12 @@ from cavga.runs.model_json import load_description, used_images
 
 @dataclass(frozen=True, eq=False)
 class EvaluatedRun:
-    """What `evaluate` found: the content of metrics.json, the report's section, files left out."""
+    """What `evaluate` found: the content of metrics.json, the report's section, files left out, where all of it is."""
 
     metrics: dict[str, Any]
     section: Section
     problems: list[str]
+    folder: Path
 
 
 def evaluate(
@@ -55,9 +57,9 @@ def evaluate(
     With masks it writes pixel_counts.npz too, for `cavga.evaluation.compare`.
 
     Images that the run, or one of the runs in `without`, was trained or calibrated on are left out, by
-    content; an exported file knows only which ones set its thresholds later. `output` defaults to the run folder.
-    `category` may be the normal class of a set of classes; that and `mask_cut` default to the run's.
-    Raises DataError if no labelled test image is left.
+    content; an exported file knows only which ones set its thresholds later. `output` is the run folder by default, or
+    RUN/evaluations/NAME where the run folder has an evaluation of other data: that one stays. `category` may be the
+    normal class of a set of classes; that and `mask_cut` default to the run's. Raises DataError if no labelled test image is left.
     """
     if output is not None:
         refuse_file(Path(output))
@@ -81,6 +83,7 @@ def evaluate(
         without=[str(other) for other in others],
         at_original_size=at_original_size,
         class_attention=_class_attention_of(model, detector),
+        data=Path(data) if output is None else None,
     )
 
 
@@ -93,23 +96,30 @@ def evaluate_detector(
     without: Sequence[str] = (),
     at_original_size: bool = False,
     class_attention: ClassAttentionOf | None = None,
+    data: Path | None = None,
 ) -> EvaluatedRun:
     """As `evaluate`, for a detector and a catalog that are already there.
 
     `used` maps the sha256 of images to leave out. `without` names the other runs
-    whose images are among those, for metrics.json.
+    whose images are among those, for metrics.json. With `data`, from where the catalog was read, an evaluation of other
+    data that is in `output` stays.
     """
     refuse_file(output)
     records, hashes, excluded = labelled_test_images(catalog, used)
+    evaluated = EvaluatedData.of(
+        data or catalog.root, catalog, (hashes[record] for record in records if record in hashes)
+    )
+    if data is not None:
+        output = place_of_results(output, METRICS_FILE, evaluated)
     with writing_to(output), (folder := tempfile.TemporaryDirectory(prefix="cavga-")):
         evaluation = evaluate_records(
             detector, records, folder=folder, at_original_size=at_original_size, expects_masks=catalog.expects_masks
         )
         metrics = _complete(evaluation, detector, excluded=excluded)
-        metrics["provenance"]["without"] = list(without)
+        metrics["provenance"] |= {"without": list(without), "evaluated": evaluated.as_dict()}
         section = make_section(catalog.title, metrics, evaluation, detector, class_attention)
         write_evaluation(output, metrics, evaluation, section, hashes)
-    return EvaluatedRun(metrics, section, [*evaluation.problems, *section.not_drawn])
+    return EvaluatedRun(metrics, section, [*evaluation.problems, *section.not_drawn], output)
 
 
 def labelled_test_images(

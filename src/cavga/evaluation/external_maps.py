@@ -16,9 +16,11 @@ from cavga.errors import UsageError
 from cavga.evaluation.evaluate import EvaluatedRun, counts_of, labelled_test_images, write_evaluation
 from cavga.evaluation.map_matching import FoundMaps, external_results, find_maps, match_scores
 from cavga.evaluation.measure import evaluate_results
+from cavga.evaluation.place import EvaluatedData, place_of_results
 from cavga.evaluation.results import Evaluation, StoredMaps, Thresholds
 from cavga.evaluation.score_file import ScoreRow, read_scores
 from cavga.evaluation.sections import section_of
+from cavga.evaluation.written import METRICS_FILE
 from cavga.output_lock import writing_to
 from cavga.prediction.lines import PREDICTIONS_FILE
 from cavga.regular_files import real_path
@@ -62,6 +64,9 @@ def evaluate_maps(
     for run in map(Path, without):
         used |= used_images(run, load_description(run))
     records, hashes, excluded = labelled_test_images(catalog, used)
+    evaluated = EvaluatedData.of(Path(data), catalog, (hashes[record] for record in records if record in hashes))
+    if output is None:
+        target = place_of_results(target, METRICS_FILE, evaluated)
     found = find_maps(maps.folder, records)
     rows, thresholds = _scores(maps, records, catalog)
     with writing_to(target), tempfile.TemporaryDirectory(prefix="cavga-") as folder:
@@ -78,9 +83,10 @@ def evaluate_maps(
             expects_masks=catalog.expects_masks,
         )
         metrics = _complete(evaluation, maps, found, excluded=excluded, without=without)
+        metrics["provenance"]["evaluated"] = evaluated.as_dict()
         section = section_of(catalog.title, metrics, evaluation, thresholds, notes=_notes(maps, metrics))
         write_evaluation(target, metrics, evaluation, section, hashes)
-    return EvaluatedRun(metrics, section, [*evaluation.problems, *section.not_drawn])
+    return EvaluatedRun(metrics, section, [*evaluation.problems, *section.not_drawn], target)
 
 
 def _check(maps: ExternalMaps, output: Path, size: tuple[int, int] | None) -> None:

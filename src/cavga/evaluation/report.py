@@ -14,7 +14,17 @@ from cavga.evaluation.first_screen import alarm_html, alarm_line, first_screen, 
 from cavga.evaluation.threshold_page import threshold_part
 from cavga.evaluation.verdicts import WRONG, num_called
 from cavga.metrics.registry import BY_TYPE, RATE, REPORT, Metric, shown_in
-from cavga.rendering.html import NOT_COMPUTABLE, Case, fact_line, gallery, note_list, pairs, table, write_page
+from cavga.rendering.html import (
+    NOT_COMPUTABLE,
+    Case,
+    fact_line,
+    fact_table,
+    gallery,
+    note_list,
+    pairs,
+    table,
+    write_page,
+)
 
 _PLACES = ((0, 3), (1, -1), (2, -1))  # of the six first cases of a section: what a page of several shows of each
 _TYPE_TITLES = {"recall": "called anomalous"}  # of what all images of a type are
@@ -93,7 +103,7 @@ def _section(section: Section, index: int) -> str:
         f"{note_list(section.notes)}"
         f"{gallery(f'Right, the closest calls first: {len(right)} of {total} images', right)}"
         f"{attention_figure(section.attention)}"
-        f"{fact_line('Provenance', metrics.get('provenance'))}</section>\n"
+        f"{fact_table('Provenance', metrics.get('provenance'))}</section>\n"
     )
 
 

@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 
 from cavga.atomic_files import atomic_write, refuse_file, written_together
 from cavga.data.catalog import load_like_run
+from cavga.data.manifest import sha256_of
 from cavga.data.records import ImageRecord
 from cavga.errors import DataError, UsageError
+from cavga.evaluation.place import EvaluatedData, place_of_results
 from cavga.evaluation.self_test_anomalies import Anomaly, normal_images
 from cavga.evaluation.self_test_page import write_self_test_page
 from cavga.evaluation.verdicts import touches, verdict_of
@@ -39,6 +41,7 @@ MAX_SYNTHETIC = 200
 MEANING = (
     "synthetic anomalies, not real defects: a high recall here promises nothing about yours; a low one is a warning"
 )
+RESULT_FILE = "self_test.json"
 CASES_PER_TYPE = 4  # shown on the page
 _SETTINGS = {
     "kinds": {
@@ -62,10 +65,11 @@ class Trial:
 
 @dataclass(frozen=True)
 class SelfTest:
-    """What `self_test` found: the content of self_test.json, and files left out."""
+    """What `self_test` found: the content of self_test.json, files left out, where all of it is."""
 
     result: dict[str, Any]
     problems: list[str]
+    folder: Path
 
 
 def self_test(
@@ -82,7 +86,7 @@ def self_test(
     The good test images of `data` are taken; where there are none the run's calibration images, or in a
     plain folder those that the run has not seen; where there are none either and the run used folds, those it
     learnt from, and nothing is said of them untouched then. Every one gets the same number of anomalies, at most
-    `max_made` in all. `output` defaults to the run folder. Raises DataError if there is no such image.
+    `max_made` in all. `output` is as in `evaluate`. Raises DataError if there is no such image.
     """
     target = Path(run if output is None else output)
     refuse_file(target)
@@ -101,10 +105,14 @@ def self_test(
     result = _result(trials, tally, detector, source=source, per_image=len(plan[0][1]))
     cases = [_case(trial, detector) for trial in _worth_showing(trials)]
     scores = [(trial.score, int(trial.anomaly is not None)) for trial in trials]
+    evaluated = EvaluatedData.of(Path(data), catalog, (sha256_of(record.path) for record, _ in plan))
+    if output is None:
+        target = place_of_results(target, RESULT_FILE, evaluated)
+    result["provenance"]["evaluated"] = evaluated.as_dict()
     with writing_to(target), written_together():
         write_self_test_page(target / "self_test.html", real_path(Path(run)).name, result, scores, cases)
-        atomic_write(target / "self_test.json", (json.dumps(result, indent=2) + "\n").encode())
-    return SelfTest(result, tally.problems)
+        atomic_write(target / RESULT_FILE, (json.dumps(result, indent=2) + "\n").encode())
+    return SelfTest(result, tally.problems, target)
 
 
 def _plan(records: Sequence[ImageRecord], *, seed: int, max_made: int) -> list[tuple[ImageRecord, list[Anomaly]]]:

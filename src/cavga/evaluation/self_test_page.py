@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cavga.rendering.charts import score_histogram
-from cavga.rendering.html import NOT_COMPUTABLE, Case, fact_line, gallery, note_list, table, write_page
+from cavga.rendering.html import NOT_COMPUTABLE, Case, fact_line, fact_table, gallery, note_list, table, write_page
 
 SOURCES = {
     "test": "good test images",
@@ -43,7 +43,7 @@ def write_self_test_page(
         f"<div>{by_strength}{plot}</div></div>"
         f"{note_list(_notes_of(result))}"
         f"{gallery(shown, cases)}"
-        f"{fact_line('Provenance', result['provenance'])}</section>\n"
+        f"{fact_table('Provenance', result['provenance'])}</section>\n"
     )
     write_page(path, f"cavga: self-test of {name}", "", body)
 

@@ -6,7 +6,7 @@ Nothing is fetched: pictures are data URIs, there is no script, and the page for
 import base64
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -75,6 +75,7 @@ svg .chance { stroke: var(--dim); stroke-dasharray: 2 4; } svg .here { fill: var
 .panels img { display: block; width: 100%; height: auto; border-radius: .2rem; }
 .case figcaption { display: flex; flex-wrap: wrap; gap: 0 .75rem; padding-top: .5rem; align-items: baseline; }
 .case .hint { flex-basis: 100%; } .case .name { font-weight: 600; }
+.facts { margin-top: 2rem; } .facts td { white-space: normal; text-align: left; }
 .missed { color: var(--bad); } .false, .called { color: var(--warn); }
 .found, .correctly { color: var(--good); } .key { font-weight: 600; }
 .key.normal { color: var(--normal); } .key.anomalous { color: var(--anomalous); }
@@ -195,6 +196,26 @@ def fact_line(name: str, facts: Mapping[str, Any] | None) -> str:
     known = [(key, value) for key, value in (facts or {}).items() if value is not None]
     texts = [f"{escape(key.replace('_', ' '))} {escape(str(value))}" for key, value in known]
     return f'<p class="hint">{name}: {" · ".join(texts)}</p>' if texts else ""
+
+
+def fact_table(caption: str, facts: Mapping[str, Any] | None) -> str:
+    """Keys and values as a table that can be unfolded, those within others after them; "" where nothing is known."""
+    rows = "".join(
+        f'<tr><th scope="row">{escape(name)}</th><td>{escape(str(value))}</td></tr>'
+        for name, value in _flat(facts or {}, "")
+    )
+    if not rows:
+        return ""
+    return f'<details class="facts"><summary>{escape(caption)}</summary><table><tbody>{rows}</tbody></table></details>'
+
+
+def _flat(facts: Mapping[str, Any], within: str) -> Iterator[tuple[str, Any]]:
+    for key, value in facts.items():
+        name = f"{within}{key.replace('_', ' ')}"
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{name}: ")
+        elif value not in (None, [], ()):
+            yield name, ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
 
 
 def gallery(title: str, cases: Sequence[Case]) -> str:

@@ -109,7 +109,7 @@ def run(args: argparse.Namespace) -> Outcome:
     )
     name = args.run_folder.name or str(args.run_folder)
     lines = [table_line("run", None), table_line(name, result.metrics)]
-    lines.append(f"report: {(args.output or args.run_folder) / 'report.html'}")
+    lines.append(f"report: {result.folder / 'report.html'}{_beside(args, result.folder, args.run_folder)}")
     return Outcome(lines, result.metrics, result.problems, IN_PART if result.problems else DONE)
 
 
@@ -132,7 +132,7 @@ def _evaluate_maps(args: argparse.Namespace) -> Outcome:
     name = args.maps.name or str(args.maps)
     lines = [table_line("maps", None), table_line(name, result.metrics)]
     lines.append(f"an image's score: {result.metrics['provenance']['image_score']}")
-    lines.append(f"report: {(args.output or args.maps) / 'report.html'}")
+    lines.append(f"report: {result.folder / 'report.html'}{_beside(args, result.folder, args.maps)}")
     return Outcome(lines, result.metrics, result.problems, IN_PART if result.problems else DONE)
 
 
@@ -142,5 +142,11 @@ def _self_test(args: argparse.Namespace) -> Outcome:
     from cavga.evaluation.self_test import self_test
 
     test = self_test(args.run_folder, args.data, args.output, category=args.category, device=args.device)
-    lines = [*self_test_lines(test.result), f"page: {(args.output or args.run_folder) / 'self_test.html'}"]
+    page = f"page: {test.folder / 'self_test.html'}{_beside(args, test.folder, args.run_folder)}"
+    lines = [*self_test_lines(test.result), page]
     return Outcome(lines, test.result, test.problems, IN_PART if test.problems else DONE)
+
+
+def _beside(args: argparse.Namespace, folder: Path, usual: Path) -> str:
+    """Why the results are not where they usually are."""
+    return "" if args.output is not None or folder == usual else f" ({usual} keeps its results of other data)"

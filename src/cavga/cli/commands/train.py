@@ -8,7 +8,7 @@ from cavga.cli.outcome import DONE, IN_PART, Outcome
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    parser.epilog = "example: cavga train photos/ --output runs/photos --weights none"
+    parser.epilog = "example: cavga train photos/ --output runs/photos --encoder efficientnet_lite0"
     parser.add_argument(
         "data",
         type=Path,
