@@ -9,6 +9,7 @@ from pathlib import Path
 from docs.generate import own_tables
 from docs.generate.deployment import deployment_page
 from docs.generate.figures import figures
+from docs.generate.own_shape import own_shape
 from docs.generate.paper_tables import one_class_normal, paper_tables
 from docs.generate.studies import factors, map_limits, training_data
 from docs.generate.tables import Page, wrapped
@@ -19,6 +20,7 @@ PAGES: dict[str, Callable[[], Page]] = {
     "textures": own_tables.textures,
     "what-each-part-adds": own_tables.parts,
     "encoders": own_tables.encoders,
+    "own-shape": own_shape,
     "training-data": training_data,
     "weak-supervision": own_tables.weak_supervision,
     "paper-tables": paper_tables,

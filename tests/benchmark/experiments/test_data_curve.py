@@ -139,3 +139,9 @@ def test_a_number_of_images_is_part_of_what_a_cell_is():
 def test_fewer_than_one_step_is_refused(category, tmp_path, capsys):
     code = run_command(capsys, "train", category, "--output", tmp_path / "run", "--steps-per-epoch", "0")[0]
     assert code == 2
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_rows_of_every_day_have_one_input_size(table):
+    for experiment in select_experiments(table, Selection()):
+        assert not isinstance(experiment.config().data.image_size, str), experiment.name
