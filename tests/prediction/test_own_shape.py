@@ -14,6 +14,7 @@ from cavga.export.export import export_run
 from cavga.inference.exported_formats import FORMATS
 from cavga.inference.torch_engine import load_run
 from cavga.runs.model_json import load_description
+from cavga.training.inputs import gather_training_images
 from cavga.training.train import train
 from tests.conftest import run_command, save_image, without_shape_checks
 from tests.prediction.test_large_photographs import surface
@@ -103,14 +104,14 @@ def test_an_exported_file_says_the_same(run, photographs, tmp_path, kind):
     assert np.abs(found.anomaly_map - expected.anomaly_map).max() <= 1e-3 * np.abs(expected.anomaly_map).max()
 
 
-def test_tiles_are_square_again(photographs, tmp_path):
-    run = train(photographs, tmp_path / "run", config_of(tile=96))
-    assert load_description(run)["preprocessing"]["image_size"] == [256, 256]
-
-
-def test_a_region_of_interest_has_its_own_shape(photographs, tmp_path):
-    run = train(photographs, tmp_path / "run", config_of(roi="10,10,60,80"))
-    assert load_description(run)["preprocessing"]["image_size"] == [288, 224]
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [({"tile": 96}, (256, 256)), ({"roi": "10,10,60,80"}, (288, 224)), ({"roi": "0,0,60,80", "tile": 60}, (256, 256))],
+)
+def test_tiles_are_square_and_a_region_has_its_own_shape(photographs, settings, expected):
+    config = config_of(**settings)
+    inputs = gather_training_images(photographs, config)
+    assert inputs.tiling.image_size == inputs.settled(config).data.input_size == expected
 
 
 def test_training_says_the_size_and_that_shapes_are_mixed(photographs, tmp_path, caplog):
