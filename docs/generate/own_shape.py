@@ -41,19 +41,13 @@ def own_shape() -> Page:
         f"mixed shapes, {image[1]}. Recall at the threshold goes {_change(rows, RECALL, JUICE)} and "
         f"{_change(rows, RECALL, TILE)}, false alarms {_change(rows, FALSE_ALARMS, JUICE)} and "
         f"{_change(rows, FALSE_ALARMS, TILE)}, AUPRO {_change(rows, AUPRO, JUICE)} and {_change(rows, AUPRO, TILE)}. "
-        f"{_letterboxed(rows)}",
+        f"Letterboxed magnetic tile has an image AUROC of {of(rows, LETTERBOXED, IMAGE, TILE):.3f}.",
         (section("Stretched, own shape, letterboxed", TEXT, rows), _why(content["maps"])),
     )
 
 
 def _change(rows: Sequence[Row], metric: Metric, data: str) -> str:
     return f"from {of(rows, STRETCHED, metric, data):.3f} to {of(rows, OWN, metric, data):.3f}"
-
-
-def _letterboxed(rows: Sequence[Row]) -> str:
-    if not any(row["cell"] == LETTERBOXED for row in rows):
-        return "Letterboxed magnetic tile is not measured yet."
-    return f"Letterboxed magnetic tile has an image AUROC of {of(rows, LETTERBOXED, IMAGE, TILE):.3f}."
 
 
 def _why(maps: Sequence[Row]) -> str:
