@@ -13,6 +13,7 @@ from docs.generate.own_shape import own_shape
 from docs.generate.paper_tables import one_class_normal, paper_tables
 from docs.generate.studies import factors, map_limits, training_data
 from docs.generate.tables import Page, wrapped
+from docs.generate.thresholds import thresholds
 
 FOLDER = Path(__file__).parents[1] / "results"
 PAGES: dict[str, Callable[[], Page]] = {
@@ -21,6 +22,7 @@ PAGES: dict[str, Callable[[], Page]] = {
     "what-each-part-adds": own_tables.parts,
     "encoders": own_tables.encoders,
     "own-shape": own_shape,
+    "thresholds": thresholds,
     "training-data": training_data,
     "weak-supervision": own_tables.weak_supervision,
     "paper-tables": paper_tables,

@@ -145,3 +145,26 @@ def test_a_guarantee_by_copies_says_of_how_many_photographs():
     assert calibration.guaranteed_false_alarm_rate == pytest.approx(1 / 9)
     assert calibration.scores == tuple(range(8))
     assert calibration.guarantee().startswith("8 different photographs or groups among 24 held-out normal images can")
+
+
+def test_folds_give_an_estimate_and_held_out_images_a_promise():
+    results = [(float(i), np.full((2, 2), i, np.float32)) for i in range(40)]
+    held_out, folded = (calibrate(results, CalibrationConfig(), num_folds=number) for number in (1, 5))
+    assert held_out.guarantee() == (
+        "at most 0.049 of normal images are predicted anomalous on average, if they are like the 40 held-out normal "
+        "images"
+    )
+    assert folded.guarantee() == (
+        "about 0.049 of normal images are predicted anomalous: an estimate from 40 normal images, each scored by a "
+        "model fitted without it"
+    )
+    assert folded.mask_guarantee().startswith("about 0.098 of normal images have anything in their mask: an estimate")
+    assert folded.as_dict()["promised_false_alarm_rate"] == held_out.as_dict()["promised_false_alarm_rate"]
+
+
+def test_too_few_images_of_folds_can_estimate_no_less():
+    results = [(float(i), np.full((2, 2), i, np.float32)) for i in range(4)]
+    assert calibrate(results, CalibrationConfig(), num_folds=4).guarantee() == (
+        "4 normal images, each scored by a model fitted without it, can estimate no less than a false alarm rate of "
+        "0.200; 0.05 was asked for: give it at least 19 different ones"
+    )

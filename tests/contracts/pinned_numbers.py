@@ -55,7 +55,7 @@ PINNED: dict[str, dict[str, Any]] = {
     "0011": {
         "training.fit_prior.NUM_NEIGHBOURS": 3,
         "training.fit_prior.SHRINKAGE": 0.2,
-        "training.fit_prior.EXPLAINED": 0.99,
+        "training.factor_model.EXPLAINED": 0.99,
         "model.prior.FLAT_CHANNELS": 32,
         "model.prior.FLAT_POOL": 2,
         "model.prior.BLUR_REACH": 3,
@@ -126,6 +126,7 @@ PINNED: dict[str, dict[str, Any]] = {
         "benchmark.experiments.table_7.FITTED": {"features": "linear", "map_cell": 2, "prior": "aggregated"},
     },
     "0021": {"model.prior.BORDER": 4},
+    "0023": {"training.fit_prior.NUM_LEAVE_OUTS": 20},
     "torchvision, ImageNet": {
         "config.backbones.IMAGENET_MEAN": (0.485, 0.456, 0.406),
         "config.backbones.IMAGENET_STD": (0.229, 0.224, 0.225),
@@ -252,6 +253,7 @@ DETAILS: dict[str, dict[str, str]] = {
         "model.classifiers": "LOG_FLOOR",
         "model.prior": "SMALLEST_STD",
         "training.fit_classifier": "SMALLEST_STD",
+        "training.factor_model": "ROUNDING",
         "training.fit_latent": "CONSTANT SMALLEST_UNIT",
         "training.pca_filters": "SMALLEST_VARIANCE",
         "benchmark.baselines.advae": "SMALLEST_NORM",

@@ -8,23 +8,20 @@ import cavga
 from cavga.config.presets import make_config
 from cavga.data.dataset import TrainingImages, image_batch
 from cavga.model.build import build
-from cavga.model.prior import CLOSEST, AggregatedPrior
+from cavga.model.prior import CLOSEST, AggregatedPrior, flattened
 from cavga.training import fit_prior
+from cavga.training.factor_model import factors
 from cavga.training.fit_latent import fit_latent
 from cavga.training.fit_patch_classifier import choose_left_out
-from cavga.training.fit_prior import SHRINKAGE, draw_images, fit_aggregated_prior
+from cavga.training.fit_prior import SHRINKAGE, draw_images, fit_aggregated_prior, leave_outs
 from tests.conftest import small_config, texture
 from tests.model.test_prior import AGGREGATED, CPU
 
+MODEL = {"variant": "r-u", "weights": "none", "latent_channels": 6, **AGGREGATED}
+
 
 def fitted(num_images=20, size=64):
-    config = make_config(
-        "recommended",
-        {
-            "data": {"image_size": (size, size)},
-            "model": {"variant": "r-u", "weights": "none", "latent_channels": 6, **AGGREGATED},
-        },
-    )
+    config = make_config("recommended", {"data": {"image_size": (size, size)}, "model": MODEL})
     torch.manual_seed(0)
     network = build(config.model, image_size=(size, size))
     pixels = np.stack([texture(i, size=size) for i in range(num_images)])
@@ -51,18 +48,49 @@ def test_what_it_was_fitted_to_has_no_energy_and_other_normal_images_have_about_
     assert abs(scores.mean().item()) < 2.5
 
 
-def test_every_image_is_measured_by_a_prior_that_has_not_seen_it():
+HELD = [3, 8, 13, 18]  # one fold of `fitted`
+
+
+def test_every_image_is_measured_by_a_mixture_that_has_not_seen_its_fold():
     network, images, held_out = fitted()
     fold = copy.deepcopy(network)
-    others = [i for i in range(20) if i % 5 != 3]
-    fit_aggregated_prior(fold, TrainingImages(images[others], len(images[others])), folds_of(16), seed=0, device=CPU)
+    others = TrainingImages(images[[i for i in range(20) if i not in HELD]], 16)
+    fit_aggregated_prior(fold, others, folds_of(16), seed=0, device=CPU)
     with torch.no_grad():
-        mu = network.encode(image_batch(images, np.array([3, 8, 13, 18]), CPU)).mu
-        expected = fold.prior.energies(mu)
-    for name in ("local", "flat", "flat_score"):
-        measured = getattr(held_out.energies, name)[[3, 8, 13, 18]]
-        assert torch.allclose(measured, getattr(expected, name), rtol=1e-2)  # z is kept in half precision
+        expected = fold.prior.local_energy(network.encode(image_batch(images, np.array(HELD), CPU)).mu)
+    assert torch.allclose(held_out.energies.local[HELD], expected, rtol=1e-2)  # z is kept in half precision
     assert held_out.images.tolist() == list(range(20))
+
+
+def test_every_image_is_measured_by_a_factor_model_of_all_but_a_part_of_its_fold():
+    network, images, held_out = fitted()
+    with torch.no_grad():
+        mu = network.encode(image_batch(images, np.arange(20), CPU)).mu
+    flat = flattened(mu)
+    for image in HELD:  # 20 leave-outs of 5 folds: a fold of 4 images has one a part
+        mean, basis = factors(flat[[i for i in range(20) if i != image]])
+        residual = flat[image] - mean
+        residual = residual - (residual @ basis.T) @ basis
+        assert held_out.energies.flat_score[image].item() == pytest.approx(residual.norm().item(), rel=1e-2)
+
+
+def test_parts_of_a_fold_cut_no_unit_and_leave_no_image_out():
+    units = np.array([7, 7, 3, 3, 3, 1, 4, 5])
+    parts = leave_outs(units, 4, seed=0)
+    assert len(parts) == 4
+    assert sorted(np.concatenate(parts).tolist()) == list(range(8))
+    assert all(len({number for number, part in enumerate(parts) if unit in units[part]}) == 1 for unit in units)
+    assert len(leave_outs(np.array([2, 2]), 4, seed=0)) == 1
+
+
+def test_copies_are_left_out_of_what_measures_them_together():
+    network, images, apart = fitted()
+    twice = images.copy()
+    twice[8] = twice[3]
+    units = np.array([3 if i == 8 else i for i in range(20)])
+    together = fit_aggregated_prior(network, TrainingImages(twice, 20, units=units), folds_of(20), seed=0, device=CPU)
+    assert together.energies.flat_score[3] == pytest.approx(together.energies.flat_score[8].item(), rel=1e-4)
+    assert together.energies.flat_score[3] > 0.8 * apart.energies.flat_score[3]  # its copy would explain it
 
 
 def test_of_many_images_some_are_drawn_and_as_many_cells_of_each(monkeypatch):

@@ -122,7 +122,7 @@ def test_what_a_classifier_has_seen_sets_no_mask_threshold(most_measured, tmp_pa
         assert maps[0] == choose_left_out(20, 0).tolist()
     facts = json.loads((run / "model.json").read_text())["calibration"]
     assert facts["guaranteed_mask_false_alarm_rate"] == pytest.approx(1 / 5)
-    assert "can promise no less than a mask false alarm rate of 0.200; 0.1 was asked for" in caplog.text
+    assert "can estimate no less than a mask false alarm rate of 0.200; 0.1 was asked for" in caplog.text
 
 
 def test_a_weakly_supervised_variant_holds_images_out(tmp_path):

@@ -70,42 +70,55 @@ def num_needed(rate: float) -> int:
 
 def _conformal_guarantee(facts: Facts) -> str:
     rate, wanted = facts["promised_false_alarm_rate"], facts["false_alarm_rate"]
-    held_out = _held_out(facts, facts["num_images"], facts.get("num_units", 0))
+    known_by = _known_by(facts, facts["num_images"], facts.get("num_units", 0))
     if is_too_few(rate, wanted):
         return (
-            f"{held_out} can promise no less than a false alarm rate of {rate:.3f}; {wanted} was asked for: give it "
-            f"at least {num_needed(wanted)} different ones"
+            f"{_as_subject(known_by)} can {_verb(facts)} no less than a false alarm rate of {rate:.3f}; {wanted} was "
+            f"asked for: give it at least {num_needed(wanted)} different ones"
         )
-    return (
-        f"at most {rate:.3f} of normal images are predicted anomalous on average, "
-        f"if they are like the {held_out.removesuffix(',')}"
-    )
+    return _promise(facts, rate, "are predicted anomalous", known_by)
 
 
 def _conformal_mask_guarantee(facts: Facts) -> str:
     rate, wanted = facts["guaranteed_mask_false_alarm_rate"], facts["mask_false_alarm_rate"]
     number, total = facts["num_mask_images"], facts["num_images"]
-    held_out = _held_out(facts, number, facts.get("num_mask_units", 0))
+    known_by = _known_by(facts, number, facts.get("num_mask_units", 0))
     if number < total:
-        held_out = f"{number} of {total} normal images, which the classifier has not seen,"
+        known_by = f"{number} of {total} normal images, which the classifier has not seen"
     if is_too_few(rate, wanted):
         return (
-            f"{held_out} can promise no less than a mask false alarm rate of {rate:.3f}; {wanted} was asked for: give "
-            f"it at least {num_needed(wanted)} different ones"
+            f"{_as_subject(known_by)} can {_verb(facts)} no less than a mask false alarm rate of {rate:.3f}; {wanted} "
+            f"was asked for: give it at least {num_needed(wanted)} different ones"
             + (f", by about {math.ceil(num_needed(wanted) * total / number)} normal images" if number < total else "")
         )
-    return (
-        f"at most {rate:.3f} of normal images have anything in their mask on average, "
-        f"if they are like the {held_out.removesuffix(',')}"
-    )
+    return _promise(facts, rate, "have anything in their mask", known_by)
 
 
-def _held_out(facts: Facts, number: int, num_units: int) -> str:
-    is_folded = facts["num_folds"] > 1
-    images = f"{number} normal images" if is_folded else f"{number} held-out normal images"
+def _promise(facts: Facts, rate: float, what: str, known_by: str) -> str:
+    """A theorem where images were held out; of folds an estimate, for every model of theirs lacks other images."""
+    if _is_folded(facts):
+        return f"about {rate:.3f} of normal images {what}: an estimate from {known_by}"
+    return f"at most {rate:.3f} of normal images {what} on average, if they are like the {known_by}"
+
+
+def _verb(facts: Facts) -> str:
+    return "estimate" if _is_folded(facts) else "promise"
+
+
+def _is_folded(facts: Facts) -> bool:
+    return facts["num_folds"] > 1
+
+
+def _known_by(facts: Facts, number: int, num_units: int) -> str:
+    images = f"{number} normal images" if _is_folded(facts) else f"{number} held-out normal images"
     if 0 < num_units < number:
         images = f"{num_units} different photographs or groups among {images}"
-    return f"{images}, each scored without its fold ({facts['num_folds']} folds)," if is_folded else images
+    return f"{images}, each scored by a model fitted without it" if _is_folded(facts) else images
+
+
+def _as_subject(images: str) -> str:
+    """With the comma that ends a clause."""
+    return f"{images}," if "," in images else images
 
 
 def is_too_few(rate: float, wanted: float) -> bool:

@@ -37,8 +37,8 @@ class Energies:
     flat: ScoreMap
     flat_score: Scores
 
-    def part(self, images: slice) -> "Energies":
-        """Those of some of the images."""
+    def of(self, images: slice | Int[Tensor, " _"]) -> "Energies":
+        """Those of some of the images, in the order asked for."""
         return Energies(self.local[images], self.flat[images], self.flat_score[images])
 
     @classmethod

@@ -95,7 +95,7 @@ def _scored(
     for i, position in enumerate(held_out.images):
         has_map = config.model.supervision != "s" or bool(is_unseen[position])
         with torch.inference_mode():
-            energy = graph.model.energy_of(held_out.energies.part(slice(i, i + 1)))
+            energy = graph.model.energy_of(held_out.energies.of(slice(i, i + 1)))
             is_encoded = graph.score_reads_image or (has_classifier and has_map)
             image = image_batch(normal, held_out.images[i : i + 1], device) if is_encoded else None
             latent = None if image is None else graph.model.encode(image)

@@ -21,8 +21,8 @@ from cavga.model.cavga import Cavga
 from cavga.model.latent import to_size
 from cavga.model.prior import SMALLEST_STD, AggregatedPrior, Energies, flattened
 from cavga.shapes import Images
+from cavga.training.factor_model import factors
 from cavga.training.fit import NUM_FOLDS
-from cavga.training.fit_prior import factors
 
 CORESET_SHARE = 0.02  # of the training patches
 
