@@ -22,8 +22,8 @@ fold leaves out differs, so scales and thresholds do.
 - **Masks** is the share of good test photographs with anything in their mask; 10 % is asked for.
 - With fewer than 99 photographs 1 % cannot be had: the threshold is the highest score, as it is at 5 % with fewer
   than 39.
-- **Chosen** is the second row ([decision 0023](../decisions/0023-thresholds-from-folds.md)). Recall was seen when that was
-  decided, so its gain leans optimistic.
+- **Chosen** is the second row ([decision 0023](../decisions/0023-thresholds-from-folds.md)). Recall was seen when
+  that was decided, so its gain leans optimistic.
 """
 HEAD = (
     "", "images AUROC", "pixel AUROC", "AUPRO", "recall at 5 %", "at 1 %", "at true 5 %", "masks", "shift, local",
