@@ -59,7 +59,8 @@ def evaluate(
     Images that the run, or one of the runs in `without`, was trained or calibrated on are left out, by
     content; an exported file knows only which ones set its thresholds later. `output` is the run folder by default, or
     RUN/evaluations/NAME where the run folder has an evaluation of other data: that one stays. `category` may be the
-    normal class of a set of classes; that and `mask_cut` default to the run's. Raises DataError if no labelled test image is left.
+    normal class of a set of classes; that and `mask_cut` default to the run's. Raises DataError if no labelled test
+    image is left.
     """
     if output is not None:
         refuse_file(Path(output))
