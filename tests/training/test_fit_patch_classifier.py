@@ -13,6 +13,7 @@ from cavga.losses import region_guided_attention_loss
 from cavga.model.build import build
 from cavga.model.classifiers import PatchClassifier, top_mean, with_context
 from cavga.training.fit import fit_whitened
+from cavga.training.fit_classifier import SMALLEST_STD
 from cavga.training.fit_patch_classifier import (
     NUM_LABELLED,
     NUM_NORMAL,
@@ -208,3 +209,11 @@ def test_batch_norm_sees_labelled_bad_images_together_with_the_others(monkeypatc
     train_patch_classifier(classifier, examples)
     assert sizes == [NUM_SYNTHETIC + NUM_NORMAL + NUM_LABELLED] * 3
     assert classifier.layers[2].num_batches_tracked == 3
+
+
+def test_a_channel_of_z_that_never_varies_tells_c_nothing(monkeypatch):
+    monkeypatch.setattr("cavga.training.fit_patch_classifier.NUM_STEPS", 2)
+    model = fitted(np.repeat(textures(24)[:1], 24, axis=0), 24)  # one photograph: few directions of z vary
+    unit = model.classifier.unit
+    assert unit.isinf().any()
+    assert unit[unit.isfinite()].min() >= SMALLEST_STD

@@ -125,10 +125,10 @@ def _set_scales(model: Cavga, classifier: EnergyClassifier, images: NDArray[np.u
         scores.append(torch.stack([energy_score(Energy(energy, None), size), class_score(classifier(energies))]))
     mean = total / count
     std = (squares / count - mean.square()).clamp_min(0).sqrt()
-    classifier.cell_scale.copy_(_with_prior(model, torch.stack([mean, _or_left_out(std)], dim=1)))
+    classifier.cell_scale.copy_(_with_prior(model, torch.stack([mean, or_left_out(std)], dim=1)))
     joined = torch.cat(scores, dim=1)
     spread = joined.std(dim=1, correction=0)
-    classifier.image_scale.copy_(_with_prior(model, torch.stack([joined.mean(dim=1), _or_left_out(spread)], dim=1)))
+    classifier.image_scale.copy_(_with_prior(model, torch.stack([joined.mean(dim=1), or_left_out(spread)], dim=1)))
     if spread[1] < SMALLEST_STD:
         logger.warning("the classifier tells nothing apart: its score is left out, the energy's alone counts")
 
@@ -139,7 +139,7 @@ def _with_prior(model: Cavga, scale: Float[Tensor, "2 2"]) -> Float[Tensor, "2 2
     return scale if model.prior is None else torch.cat([unit, scale[1:]])
 
 
-def _or_left_out(std: Float[Tensor, " 2"]) -> Float[Tensor, " 2"]:
+def or_left_out(std: Float[Tensor, " values"]) -> Float[Tensor, " values"]:
     """The standard deviation to divide by; infinite, so that nothing is left, where it is but rounding."""
     return torch.where(std < SMALLEST_STD, torch.inf, std)
 

@@ -24,6 +24,7 @@ from cavga.model.classifiers import PatchClassifier, top_mean
 from cavga.model.prior import smoothed
 from cavga.shapes import LatentMap
 from cavga.synthetic.subtle import SUBTLE_NAMES, synthesise_subtle_anomaly
+from cavga.training.fit_classifier import or_left_out
 
 SYNTHETIC_PER_IMAGE, MAX_SYNTHETIC = 2, 1500  # the maps of z are held in memory: 256 KB each at 256 px
 SHARE_LEFT_OUT, MAX_LEFT_OUT = 0.2, 64  # normal images that C does not see, for the scale of its map
@@ -54,7 +55,7 @@ def fit_patch_classifier(
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         classifier = PatchClassifier(latent_channels=normal.shape[1]).to(device)
-        classifier.unit.copy_(normal.float().std(dim=(0, 2, 3)).clamp_min(1e-6))
+        classifier.unit.copy_(or_left_out(normal.float().std(dim=(0, 2, 3))))
         train_patch_classifier(classifier, examples)
     model.classifier = classifier.eval().requires_grad_(False)
     left_out = images.normal_in_memory(is_left_out if is_left_out.any() else None, seed=seed)
