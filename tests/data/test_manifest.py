@@ -4,6 +4,7 @@ import os
 import pytest
 
 from cavga.data.catalog import load_catalog
+from cavga.data.check import count_images
 from cavga.data.manifest import read_manifest_hashes, sha256_of, write_manifest
 from cavga.data.records import ImageRecord
 from cavga.errors import DataError, UsageError
@@ -65,7 +66,8 @@ def test_manifest_paths_outside_its_folder_stay_absolute(photos):
 
 
 def test_bad_images_may_be_in_training(photos):
-    assert rows(load_catalog(manifest(photos, "image,label\na.png,1\n"))) == {"a.png": ("train", 1, None)}
+    text = "image,label,split\na.png,1,train\nb.png,0,train\n"
+    assert rows(load_catalog(manifest(photos, text)))["a.png"] == ("train", 1, None)
 
 
 def test_files_that_do_not_exist_are_collected(photos):
@@ -97,16 +99,19 @@ def test_manifest_of_several_categories(photos):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("image,label\na.png,0\nb.png,2\n", r"list.csv, line 3: label '2'; expected 0 \(normal\), 1"),
-        ("image,label\na.png,good\n", r"line 2: label 'good'"),
+        ("image,label\na.png,0\nb.png,2\n", r"list.csv, line 3: label '2'; expected 0, good or ok \(normal\), 1"),
+        ("path;label\na.png;good\n\nb.png;scratch\n", r"line 4: label 'scratch'; expected .* into column defect_type"),
+        ("image,label\na.png,true\n", r"line 2: label 'true'"),
         (
-            "image,split\na.png,val\n",
-            r"line 2: unknown split 'val'; expected one of train, calibration, test",
+            "image,split\na.png,dev\n",
+            r"line 2: unknown split 'dev'; expected one of train, calibration, test",
         ),
-        ("image,label,split\na.png,1,calibration\n", r"line 2: label 1 in split calibration"),
-        ("image,labels\na.png,0\n", r"line 1: unknown column 'labels'; expected image,label,mask"),
+        ("image,label,split\na.png,NG,val\n", r"line 2: a bad image \(label NG\) in split val; .* give it split test"),
+        ("image,labels\na.png,0\n", r"line 1: unknown column 'labels'; write 'label' if that is meant"),
         ("image,image\na.png,b.png\n", r"line 1: column 'image' is there twice"),
-        ("a.png\nb.png\n", r"line 1: unknown column 'a.png'"),
+        ("file,image\na.png,b.png\n", r"line 1: column 'file' is there twice, as image"),
+        ("a.png\nb.png\n", r"line 1: no column 'image', 'path' or 'file'; the first line must name the columns"),
+        ("path,verdict,score\na.png,normal,1.5\n", r"says what `cavga predict` found, not what is true"),
         ("label\n0\n", r"line 1: no column 'image'"),
         ("", r"line 1: no column 'image'"),
         ("image\n", r"list.csv: lists no images"),
@@ -201,3 +206,83 @@ def test_a_missing_file_that_is_there_in_other_case_is_said(photos):
     (photos / "list.csv").write_text("image\nA.PNG\n")
     with pytest.raises(DataError, match=r"a\.png exists: write capital and small letters as there"):
         load_catalog(photos / "list.csv")
+
+
+def listed(folder, header, lines, **options):
+    """A manifest of these lines, each image of which is there."""
+    touch(folder, *(line.replace(header[4], ",").split(",")[0].replace("\\", "/") for line in lines))
+    return load_catalog(manifest(folder, "\n".join([header, *lines]) + "\n", **options))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("sign", [",", ";", "\t"])
+@pytest.mark.parametrize(
+    ("good", "bad"), [("0", "1"), ("OK", "NG"), ("good", "bad"), ("i.O.", "n.i.O."), ("normal", "Anomalous")]
+)
+def test_a_spreadsheet_without_a_split_tests_with_bad_and_the_last_good_images(tmp_path, encoding, sign, good, bad):
+    lines = [f"{i}.png{sign}{good}{sign}1,5" if sign != "," else f"{i}.png,{good},2" for i in range(10)]
+    lines += [f"ü\\x{i}.png{sign}{bad}{sign}7" for i in range(3)]
+    catalog = listed(tmp_path, sign.join(["Path", "Label", "Line"]), lines, encoding=encoding)
+    expected = {f"{i}.png": ("train" if i < 8 else "test", 0, None) for i in range(10)}
+    assert rows(catalog) == expected | {f"ü/x{i}.png": ("test", 1, None) for i in range(3)}
+    said = [f"{item.severity}: {item.problem}" for item in catalog.remarks]
+    assert said == [
+        "note: gives no split: 8 good images train; 2 good and 3 bad ones are the test",
+        "note: columns that are not used: Line",
+    ]
+
+
+def test_good_images_alone_all_train_and_a_group_is_not_cut(tmp_path):
+    catalog = listed(tmp_path, "file,label", [f"{i}.png,ok" for i in range(10)])
+    assert len(catalog.split("train")) == 10
+    lines = [f"{i}.png,ok,{i // 6}" for i in range(10)] + ["x.png,ng,9"]
+    catalog = listed(tmp_path, "file,label,group", lines)
+    assert [record.group for record in catalog.split("test")] == ["9"]  # the last two are of the group that trains
+    assert len(catalog.split("train")) == 10
+
+
+def test_what_nobody_labelled_is_not_trained_on_and_is_said(tmp_path):
+    catalog = listed(tmp_path, "file,label", ["a.png,good", "b.png,", "c.png,bad"])
+    assert rows(catalog)["b.png"] == ("test", None, None)
+    assert count_images(catalog) | {"with_mask": 0} == {
+        **dict.fromkeys(("train_anomalous", "calibration_normal", "test_normal", "with_mask"), 0),
+        **dict.fromkeys(("train_normal", "test_anomalous", "test_unknown"), 1),
+    }
+    assert "1 images have no label and are not trained on" in [item.problem for item in catalog.remarks]
+    bad_alone = listed(tmp_path, "file,label", ["a.png,", "b.png,", "c.png,bad"])  # the others are good, then
+    assert [record.label for record in bad_alone.records] == [0, 0, 1]
+
+
+def test_a_kind_of_defect_is_a_label_too(tmp_path):
+    catalog = listed(tmp_path, "image,defect_type,", ["a.png,good", "b.png,scratch"])
+    assert [record.label for record in catalog.records] == [0, 1]
+
+
+def test_a_table_that_says_nothing_of_labels_is_doubted(tmp_path):
+    catalog = listed(tmp_path, "image,quality", ["a.png,3"])
+    assert [item.problem for item in catalog.remarks] == [
+        "has no column label, so all images are taken as good (quality not used)"
+    ]
+
+
+@pytest.mark.parametrize(
+    "name", ["photos/a/x.png", "photos\\a\\x.png", "C:\\Users\\me\\photos\\a\\x.png", "/home/me/photos/a/x.png"]
+)
+def test_a_path_may_begin_with_the_folder_itself_here_or_elsewhere(tmp_path, name):
+    folder = touch(tmp_path / "photos", "a/x.png")
+    assert [r.relative_path for r in load_catalog(manifest(folder, f"path\n{name}\n")).records] == ["a/x.png"]
+
+
+def test_no_other_file_of_the_same_name_is_taken(tmp_path):
+    folder = touch(tmp_path / "photos", "x.png", "a/y.png")
+    catalog = load_catalog(manifest(folder, "path\nx.png\nother/photos/a/y.png\nother/x.png\n"))
+    assert names(catalog, catalog.missing) == ["other/photos/a/y.png", "other/x.png"]
+
+
+def test_a_table_beside_images_is_named_where_the_folder_was_given(tmp_path):
+    touch(tmp_path, "a.png", "b.png")
+    manifest(tmp_path, "date,operator\n1,2\n", name="shifts.csv")
+    manifest(tmp_path, "file;verdict\na.png;ng\n", name="labels.csv")
+    assert [(item.path, item.problem) for item in load_catalog(tmp_path).remarks] == [
+        ("labels.csv", "lists images and is not read")
+    ]

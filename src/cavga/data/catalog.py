@@ -6,7 +6,7 @@ Layouts: "mvtec" (train/good, test/<type>, ground_truth/<type>), "labelled" (goo
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,8 @@ from cavga.data.readers.layouts import (
     load,
     where_to_get,
 )
-from cavga.data.records import Catalog
+from cavga.data.records import Catalog, Finding
+from cavga.data.tables import lists_images
 from cavga.errors import DataError, UsageError, unknown_name
 from cavga.images.walk import passed_over
 
@@ -59,7 +60,16 @@ def load_catalog(
     catalog = load(layout, root, category=category, normal_class=normal_class or category, mask_cut=mask_cut)
     if not LAYOUTS[layout].is_general:  # a published set or a manifest says itself what belongs to it
         return catalog
-    return replace(catalog, passed_over=tuple(passed_over(catalog.root)))
+    remarks = (*catalog.remarks, *_lists_beside(catalog))
+    return replace(catalog, passed_over=tuple(passed_over(catalog.root)), remarks=remarks)
+
+
+def _lists_beside(catalog: Catalog) -> Iterator[Finding]:
+    """Tables in a folder of images that say what those are, and are not read because the folder was given."""
+    for path in sorted(path for path in catalog.root.iterdir() if path.suffix.lower() == ".csv"):
+        if path.is_file() and lists_images(path):
+            problem = "lists images and is not read"
+            yield Finding("warning", path.name, problem, "give its path in place of the folder's to use its labels")
 
 
 def recognise_layout(data: Path, *, has_class: bool = False) -> str:

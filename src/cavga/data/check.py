@@ -125,7 +125,12 @@ def findings_of_reading(catalog: Catalog) -> list[Finding]:
 
 
 def log_findings(catalog: Catalog, split: str) -> None:
-    """Say what `findings_of_reading` found, but of files that training lists itself, in a few lines."""
+    """Say what `findings_of_reading` found, but of files that training lists itself, in a few lines.
+
+    Of notes only those of the reader are said: what it made of what it was given.
+    """
+    for item in (item for item in catalog.remarks if item.severity == "note"):
+        logger.info("%s: %s; %s", printable(item.path), item.problem, item.remedy)
     listed = set(unread(catalog)) if split == "train" else set[Finding]()
     found = [item for item in findings_of_reading(catalog) if item.severity != "note" and item not in listed]
     for item in found[:_MAX_LOGGED]:

@@ -4,6 +4,7 @@ Names are compared without case, accents, digits and signs, so that "i.O.", "IO"
 """
 
 import unicodedata
+from collections.abc import Iterable
 from pathlib import Path
 
 from cavga.images.walk import subfolders
@@ -45,7 +46,9 @@ _MASK = _set(
     "mask masks groundtruth groundtruths gt gts segmentation segmentations binarymask binarymasks truemask truemasks "
     "maske masken masque masques mascara mascaras maschera maschere maskers 掩码 掩膜 标注 マスク 마스크"
 )
-_EITHER = _set("positive positives negative negatives pos neg")  # which of the two is bad differs from set to set
+# Which of the two is bad differs from set to set; so it does of folders 0 and 1.
+_EITHER = _set("positive positives negative negatives pos neg true false yes no ja nein")
+_NUMBERED = frozenset(("0", "1"))
 _LABELS = _set("label labels annotation annotations")  # masks beside good images, but a defect's name elsewhere
 _SPLITS = {
     **{"train": "train", "training": "train", "test": "test", "testing": "test"},
@@ -76,6 +79,11 @@ def hint(name: str) -> str | None:
     return meaning(name) or next(filter(None, (_hint_of(word) for word in _words(name))), None)
 
 
+def are_numbered(names: Iterable[str]) -> bool:
+    """Whether folders side by side are called 0 and 1: good and bad, but nobody knows which is which."""
+    return set(names) == _NUMBERED
+
+
 def _hint_of(word: str) -> str | None:
     found = _meaning_of(word)
     return None if word in _LABELS or found == TEST else found
@@ -101,9 +109,14 @@ def says_mask(name: str) -> bool:
     return "".join(_words(name)) in _MASK
 
 
+def split_of(name: str) -> str | None:
+    """The split that a name says, in any case: train, test, calibration or other words for these."""
+    return _SPLITS.get(name.casefold())
+
+
 def split_folders(root: Path) -> dict[Path, str]:
     """The folders directly in `root` that are named after a split, and which split that is."""
-    found = ((folder, _SPLITS.get(folder.name.casefold())) for folder in subfolders(root))
+    found = ((folder, split_of(folder.name)) for folder in subfolders(root))
     return {folder: split for folder, split in found if split is not None}
 
 

@@ -8,23 +8,33 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from cavga.atomic_files import atomic_write
-from cavga.data.records import ANOMALOUS, NORMAL, SPLITS, Catalog, ImageRecord
+from cavga.data.folder_names import GOOD, meaning, split_of
+from cavga.data.records import (
+    ANOMALOUS,
+    NORMAL,
+    SPLITS,
+    Catalog,
+    Finding,
+    ImageRecord,
+    split_in_words,
+    with_test,
+)
+from cavga.data.tables import HASH_COLUMN, MANIFEST_COLUMNS, Line, Table, label_of, read_table
 from cavga.errors import DataError, UsageError, unknown_name
-from cavga.regular_files import open_regular, read_regular
-
-MANIFEST_COLUMNS = ("image", "label", "mask", "split", "category", "group", "defect_type")
-HASH_COLUMN = "sha256"  # written by every run; accepted and not used when read as data
-_AS_WRITTEN = (["image"], ["mask"])
-_LABELS = {"0": NORMAL, "1": ANOMALOUS, "0.0": NORMAL, "1.0": ANOMALOUS}  # floats: pandas, once one is empty
+from cavga.regular_files import open_regular
 
 
 def load_manifest(path: Path, *, category: str | None) -> Catalog:
     """Read a manifest by the rules of docs; files that do not exist are collected, not raised."""
     root = path.parent
-    listed = [_record(row, root, f"{path}, line {line}") for line, row in _rows(path)]
+    table = read_table(path)
+    is_split, marks_good = _is_split(table.lines), any(label_of(row["label"]) == NORMAL for _, row in table.lines)
+    listed = [_record(row, root, f"{path}, line {line}", marks_good=marks_good) for line, row in table.lines]
     chosen = _one_category(path, listed, category)
     if category is not None:  # asked for: lines without a category are of another one
         listed = [record for record in listed if record.category == category]
+    if not is_split:
+        listed = list(with_test(listed))
     files = {file for record in listed for file in (record.path, *record.mask_paths)}
     absent = {file for file in files if not _is_file(file)}
     missing = tuple(sorted(absent))
@@ -37,7 +47,30 @@ def load_manifest(path: Path, *, category: str | None) -> Catalog:
         records=tuple(listed),
         expects_masks=any(record.mask_paths for record in listed if record.split == "test"),
         missing=missing,
+        remarks=tuple(_remarks(path.name, table, listed, is_split=is_split)),
     )
+
+
+def _is_split(lines: Sequence[Line]) -> bool:
+    """Whether any line says its split; where none does, and no label either, all images are good ones to train on."""
+    return any(row["split"] for _, row in lines) or not any(row["label"] or row["defect_type"] for _, row in lines)
+
+
+def _remarks(name: str, table: Table, records: Sequence[ImageRecord], *, is_split: bool) -> Iterator[Finding]:
+    """What was made of the columns, in a line each."""
+    if not is_split:
+        problem = f"gives no split: {split_in_words(records)}"
+        yield Finding("note", name, problem, "fill in a column split (train, calibration, test) to choose")
+    num_unlabelled = sum(record.label is None for record in records)
+    if not is_split and num_unlabelled:
+        problem = f"{num_unlabelled} images have no label and are not trained on"
+        yield Finding("warning", name, problem, "write good or bad in column label")
+    unused = ", ".join(table.unused)
+    if unused and "label" not in table.columns:
+        problem = f"has no column label, so all images are taken as good ({unused} not used)"
+        yield Finding("warning", name, problem, "call the column label that says good or bad")
+    elif unused:
+        yield Finding("note", name, f"columns that are not used: {unused}", "nothing to do")
 
 
 def write_manifest(path: Path, records: Sequence[ImageRecord], root: Path, hashes: Mapping[str, str]) -> None:
@@ -70,12 +103,12 @@ def write_changed(path: Path, records: Sequence[ImageRecord]) -> None:
 
 def read_manifest_hashes(path: Path) -> dict[str, str]:
     """sha256 -> split of every image that a run's manifest.csv lists."""
-    return {row[HASH_COLUMN]: row["split"] for _, row in _rows(path) if row[HASH_COLUMN]}
+    return {row[HASH_COLUMN]: row["split"] for _, row in read_table(path).lines if row[HASH_COLUMN]}
 
 
 def read_manifest_paths(path: Path) -> list[str]:
     """The path, relative to the data's folder, of every image that a run's manifest.csv lists."""
-    return [row["image"] for _, row in _rows(path)]
+    return [row["image"] for _, row in read_table(path).lines]
 
 
 def sha256_of(path: Path) -> str:
@@ -92,74 +125,20 @@ def relative_to_root(path: Path, root: Path) -> str:
     return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
 
 
-def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """(line number, column -> text) of every line that is not empty; all columns are there.
-
-    Blanks around a text are left out, but for names of files: those may begin and end with them.
-    """
-    text = _text(path)
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=_separator(text))
-    try:
-        columns = [name.strip().lower() for name in next(reader, [])]
-        _check_columns(columns, path)
-        for cells in reader:
-            texts = [cell if columns[i : i + 1] in _AS_WRITTEN else cell.strip() for i, cell in enumerate(cells)]
-            if len(texts) > len(columns) and any(texts[len(columns) :]):
-                raise DataError(
-                    f"{path}, line {reader.line_num}: {len(texts)} cells, but {len(columns)} columns; "
-                    "put a path that has a comma in quotes"
-                )
-            if any(text.strip() for text in texts):
-                row = dict.fromkeys((*MANIFEST_COLUMNS, HASH_COLUMN), "")
-                yield reader.line_num, row | dict(zip(columns, texts, strict=False))
-    except csv.Error as error:
-        raise DataError(f"{path}, line {reader.line_num}: not valid CSV: {error}; mend that line") from error
-
-
-def _text(path: Path) -> str:
-    try:
-        content = read_regular(path)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}; check the path and its rights") from error
-    # What a run wrote names files by their bytes; what a program saved in another encoding does not.
-    is_of_run = HASH_COLUMN.encode() in content.partition(b"\n")[0]
-    try:
-        return content.decode("utf-8-sig", "surrogateescape" if is_of_run else "strict")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 text; save it as 'CSV UTF-8'") from error
-
-
-def _separator(text: str) -> str:
-    """What separates the cells: where a comma is the decimal sign, spreadsheets write semicolons."""
-    head = text.partition("\n")[0]
-    return max(",;\t", key=head.count)
-
-
-def _check_columns(columns: list[str], path: Path) -> None:
-    known = (*MANIFEST_COLUMNS, HASH_COLUMN)
-    for name in columns:
-        if name not in known:
-            raise DataError(
-                f"{path}, line 1: unknown column {name!r}; expected {','.join(known)} (separated by commas)"
-            )
-        if columns.count(name) > 1:
-            raise DataError(f"{path}, line 1: column {name!r} is there twice; remove one")
-    if "image" not in columns:
-        raise DataError(f"{path}, line 1: no column 'image'; the first line must name the columns")
-
-
-def _record(row: Mapping[str, str], root: Path, place: str) -> ImageRecord:
+def _record(row: Mapping[str, str], root: Path, place: str, *, marks_good: bool) -> ImageRecord:
+    """One line; `marks_good`: others are labelled good, so that no label means that nobody knows."""
     if not row["image"].strip():
         raise DataError(f"{place}: no image; give its path or remove the line")
-    split = row["split"] or "train"
-    if split not in SPLITS:
-        raise DataError(f"{place}: unknown split {split!r}; expected one of {', '.join(SPLITS)}")
+    split = split_of(row["split"] or "train")
+    if split is None:
+        raise DataError(f"{place}: unknown split {row['split']!r}; expected one of {', '.join(SPLITS)}")
     path = _named(row["image"], root)
     masks = [row["mask"]] if _is_file(root / row["mask"]) else [text for text in row["mask"].split(";") if text.strip()]
+    label = _label(row, split, place)
     return ImageRecord(
         path=path,
         relative_path=relative_to_root(path, root),
-        label=_label(row["label"], split, place),
+        label=None if label == NORMAL and marks_good and not (row["label"] or row["split"]) else label,
         split=split,
         mask_paths=tuple(_named(text, root) for text in masks),
         category=row["category"] or None,
@@ -168,14 +147,24 @@ def _record(row: Mapping[str, str], root: Path, place: str) -> ImageRecord:
     )
 
 
-def _label(text: str, split: str, place: str) -> int | None:
+def _label(row: Mapping[str, str], split: str, place: str) -> int | None:
+    text, defect = row["label"], row["defect_type"]
+    if not text and defect and not row[HASH_COLUMN]:
+        text = "0" if meaning(defect) == GOOD else "1"
     if not text:
         return None if split == "test" else NORMAL
-    if text not in _LABELS:
-        raise DataError(f"{place}: label {text!r}; expected 0 (normal), 1 (anomalous) or nothing")
-    if split == "calibration" and _LABELS[text] == ANOMALOUS:
-        raise DataError(f"{place}: label 1 in split calibration; thresholds are set on normal images alone")
-    return _LABELS[text]
+    label = label_of(text)
+    if label is None:
+        raise DataError(
+            f"{place}: label {text!r}; expected 0, good or ok (normal), 1, bad or ng (anomalous) or nothing; the kind "
+            "of a defect goes into column defect_type"
+        )
+    if split == "calibration" and label == ANOMALOUS:
+        raise DataError(
+            f"{place}: a bad image (label {text}) in split {row['split']}; thresholds are set on good images alone: "
+            "give it split test"
+        )
+    return label
 
 
 def _absolute(text: str, root: Path) -> Path:
@@ -183,9 +172,19 @@ def _absolute(text: str, root: Path) -> Path:
 
 
 def _named(text: str, root: Path) -> Path:
-    """The file that a cell names: as it is written if there is one, else without blanks at its ends."""
+    """The file that a cell names: as it is written if there is one, else without blanks at its ends.
+
+    Where neither is there, its path may begin with the manifest's folder itself, here or on another machine.
+    """
     as_written = root / text
-    return Path(os.path.normpath(as_written)) if _is_file(as_written) else _absolute(text.strip(), root)
+    path = Path(os.path.normpath(as_written)) if _is_file(as_written) else _absolute(text.strip(), root)
+    if _is_file(path):
+        return path
+    parts = text.strip().replace("\\", "/").split("/")
+    is_elsewhere = parts[0] == "" or parts[0].endswith(":")
+    below = [i + 1 for i, part in enumerate(parts) if part == root.name and (i == 0 or is_elsewhere)]
+    inside = (root.joinpath(*parts[i:]) for i in below)
+    return next(filter(_is_file, inside), path)
 
 
 def _is_file(path: Path) -> bool:

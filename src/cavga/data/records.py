@@ -1,7 +1,8 @@
 """What a data set is to the rest of the package: records of images, with a label, a split and masks."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from cavga.images.walk import PassedOver
 SPLITS = ("train", "calibration", "test")
 NORMAL, ANOMALOUS = 0, 1
 SEVERITIES = ("error", "warning", "note")
+TEST_SHARE = 0.2  # of the good images of each folder, where no split is given and there are bad ones to test with
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,41 @@ class Catalog:
         if name not in SPLITS:
             raise unknown_name("split", name, SPLITS)
         return tuple(record for record in self.records if record.split == name)
+
+
+def last_by_name(paths: Iterable[Path]) -> set[Path]:
+    """TEST_SHARE of the images of each folder, its last ones: copies of one photograph are often neighbours by name."""
+    by_folder: dict[Path, list[Path]] = defaultdict(list)
+    for path in sorted(paths):
+        by_folder[path.parent].append(path)
+    counts = {folder: int(TEST_SHARE * len(found)) for folder, found in by_folder.items()}
+    return {path for folder, found in by_folder.items() for path in found[len(found) - counts[folder] :]}
+
+
+def with_test(records: Sequence[ImageRecord]) -> tuple[ImageRecord, ...]:
+    """Records whose split nobody gave: good ones train, bad and unlabelled ones are the test, with some of the good.
+
+    Without any bad one nothing can be tested, and all good ones train. No group is cut.
+    """
+    good = [record for record in records if record.label == NORMAL]
+    held = last_by_name(record.path for record in good)
+    tied = {record.group for record in good if record.group is not None and record.path not in held}
+    if all(record.label != ANOMALOUS for record in records):
+        held = set()
+    return tuple(
+        replace(record, split="train" if record.label == NORMAL and (record.path not in held or record.group in tied)
+                else "test")
+        for record in records
+    )  # fmt: skip
+
+
+def split_in_words(records: Sequence[ImageRecord]) -> str:
+    """What `with_test` made of records: "24 good images train; 6 good and 10 bad ones are the test"."""
+    counts = Counter((record.split, record.label) for record in records)
+    words = {NORMAL: "good", ANOMALOUS: "bad", None: "unlabelled"}
+    tested = [f"{counts['test', label]} {word}" for label, word in words.items() if counts["test", label]]
+    test = f"{', '.join(tested[:-1])}{' and ' if tested[1:] else ''}{tested[-1]} ones are" if tested else "nothing is"
+    return f"{counts['train', NORMAL]} good images train; {test} the test"
 
 
 def hold_out(

@@ -127,3 +127,23 @@ def test_names_that_hint_at_one_kind_or_at_none_are_no_reason_to_ask(tmp_path, n
 @pytest.mark.parametrize(("good", "bad"), [("clean", "dirty"), ("Uncracked", "Cracked")])
 def test_more_words_for_good_and_bad(tmp_path, good, bad):
     assert load_catalog(touch(tmp_path, *numbered(good), *numbered(bad, 2))).layout == "labelled"
+
+
+@pytest.mark.parametrize(("one", "other"), [("0", "1"), ("true", "false"), ("yes", "no"), ("data/0", "data/1")])
+def test_folders_that_answer_a_question_nobody_knows_are_refused(tmp_path, one, other):
+    root = touch(tmp_path, *numbered(one), *numbered(other, 2))
+    with pytest.raises(DataError, match="not plain which images are good"):
+        load_catalog(root)
+
+
+def test_numbered_cameras_are_good_all_the_same(tmp_path):
+    root = touch(tmp_path, *numbered("0"), *numbered("1"), *numbered("2"))
+    assert load_catalog(root).layout == "folder"
+
+
+@pytest.mark.parametrize(
+    ("good", "bad"), [("OK", "NOK"), ("pass", "fail"), ("Good Parts", "bad_parts"), ("accepted", "rejected")]
+)
+def test_pairs_of_inspection_machines_are_labels(tmp_path, good, bad):
+    catalog = load_catalog(touch(tmp_path, *numbered(good), *numbered(bad, 2)))
+    assert [record.label for record in catalog.records].count(1) == 2

@@ -11,12 +11,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cavga.data.folder_names import BAD, GOOD, MASK, TEST, UNCLEAR, hint, meaning
-from cavga.data.records import ANOMALOUS, NORMAL, Catalog, ImageRecord
+from cavga.data.folder_names import BAD, GOOD, MASK, TEST, UNCLEAR, are_numbered, hint, meaning
+from cavga.data.records import ANOMALOUS, NORMAL, Catalog, ImageRecord, last_by_name
 from cavga.errors import DataError
 from cavga.images.walk import find_images, is_copy
 
-TEST_SHARE = 0.2  # of the good images of each folder, where no folder of theirs says test
 _MASK_ENDINGS = ("", "_mask", "-mask", "_gt", "_label", "_seg")  # of a mask's name, behind its image's
 _MAX_NAMED = 4
 
@@ -130,7 +129,12 @@ def _ask(sides: _Sides, untold: Sequence[Path], root: Path) -> None:
         folders = _folders(path, root)
         hints[folders] = next(filter(None, map(hint, reversed(folders))), None)
     kinds = set(hints.values())
-    is_open = (UNCLEAR in kinds and len(hints) > 1) or (GOOD in kinds and len(kinds) > 1)
+    siblings: dict[_Folder, set[str]] = defaultdict(set)
+    for folders in hints:
+        for depth, name in enumerate(folders):
+            siblings[folders[:depth]].add(name)
+    is_open = any(map(are_numbered, siblings.values()))
+    is_open |= (UNCLEAR in kinds and len(hints) > 1) or (GOOD in kinds and len(kinds) > 1)
     sides.is_asked = is_open or bool(kinds & {BAD, MASK}) or _are_two(untold)
     if sides.is_asked:
         sides.unclear.update("/".join(_folders(path, root)) or "." for path in untold)
@@ -188,15 +192,9 @@ def _others(sides: _Sides) -> str:
 
 
 def _tested(good: Sequence[Path], root: Path) -> set[Path]:
-    """The good images to test with: neighbours by name, since copies of one photograph often are."""
+    """The good images to test with: those in a folder test, else the last ones of each folder."""
     said = {path for path in good if any(meaning(name) == TEST for name in _folders(path, root))}
-    if said:
-        return said
-    by_folder: dict[Path, list[Path]] = defaultdict(list)
-    for path in sorted(good):
-        by_folder[path.parent].append(path)
-    counts = {folder: int(TEST_SHARE * len(paths)) for folder, paths in by_folder.items()}
-    return {path for folder, paths in by_folder.items() for path in paths[len(paths) - counts[folder] :]}
+    return said or last_by_name(good)
 
 
 def _defect_type(path: Path, root: Path) -> str:
