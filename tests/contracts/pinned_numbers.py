@@ -283,6 +283,7 @@ DETAILS: dict[str, dict[str, str]] = {
         "images.opening": "MAX_FILE_BYTES MAX_DECODED_BYTES MAX_PIXELS MAX_SIDE MAX_ASPECT MAX_TIFF_PARTS "
         "MAX_TIFF_PART_PIXELS MAX_JPEG_PIXELS_PER_BYTE",
         "data.readers.idx_cifar10": "MAX_IDX_BYTES",
+        "images.coco_shapes": "_BITS _MORE _SIGN _FIRST _MAX_CHARACTERS _FARTHEST",
         "demo.papers": "PAPER_SIDE",
         "data.readers.labelled": "_MAX_NAMED",
         "data.records": "TEST_SHARE",

@@ -1,8 +1,9 @@
 """A folder or a manifest -> Catalog: which layout it has, and who reads that. No torch.
 
 Layouts: "mvtec" (train/good, test/<type>, ground_truth/<type>), "labelled" (good and bad images side by side), "folder"
-(nothing but good images, in any sub-folders), "manifest" (a .csv), "classes" (train/<class>, test/<class>), "idx" and
-"cifar10" (container files), "lag" and "shanghaitech": cavga.data.readers.layouts is their table.
+(nothing but good images, in any sub-folders), "manifest" (a .csv), "coco" (a COCO file, or the folder of one),
+"classes" (train/<class>, test/<class>), "idx" and "cifar10" (container files), "lag" and "shanghaitech":
+cavga.data.readers.layouts is their table.
 """
 
 import os
@@ -19,6 +20,7 @@ from cavga.data.readers.layouts import (
     find,
     in_order_of_recognition,
     load,
+    of_file,
     where_to_get,
 )
 from cavga.data.records import Catalog, Finding
@@ -75,9 +77,12 @@ def _lists_beside(catalog: Catalog) -> Iterator[Finding]:
 def recognise_layout(data: Path, *, has_class: bool = False) -> str:
     """The layout that `data` has; with a normal class asked for, any train/<name> and test/<name> are classes."""
     if data.is_file():
-        if data.suffix.lower() != ".csv":
-            raise DataError(f"{data}: expected a folder or a manifest .csv, this is another file; check the path")
-        return "manifest"
+        layout = of_file(data)
+        if layout is None:
+            raise DataError(
+                f"{data}: expected a folder, a manifest .csv or a COCO .json, this is another file; check the path"
+            )
+        return layout
     if has_class and is_class_set(data, is_asked_for=True):
         return "classes"
     return next(layout for layout in in_order_of_recognition() if find(layout, data) is not None)
@@ -85,12 +90,12 @@ def recognise_layout(data: Path, *, has_class: bool = False) -> str:
 
 def _root(data: Path, layout: str) -> Path:
     """Where the layout begins; raises what says that it is not there."""
-    if layout == "manifest":
-        if not data.is_file():
-            raise UsageError(f"{data}: layout 'manifest' needs a .csv file, this is a folder")
-        return data
     if data.is_file():
-        raise UsageError(f"{data}: layout {layout!r} needs a folder, this is a file")
+        if not LAYOUTS[layout].suffixes:
+            raise UsageError(f"{data}: layout {layout!r} needs a folder, this is a file")
+        return data
+    if not LAYOUTS[layout].is_of_folders:
+        raise UsageError(f"{data}: layout {layout!r} needs a {LAYOUTS[layout].suffixes[0]} file, this is a folder")
     root = data if LAYOUTS[layout].is_general else find(layout, data)
     if root is None:
         sources = LAYOUTS[layout].sources

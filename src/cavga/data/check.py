@@ -146,7 +146,10 @@ def _unpaired_files(catalog: Catalog) -> Iterator[Finding]:
             remedy = "see that its image was not left behind, or remove it"
         yield Finding("error", relative_to_root(path, catalog.root), "mask without an image", remedy)
     for path in catalog.missing:
-        remedy = alike_by_case(path) or "paths are relative to the manifest's folder; mend the path or remove the line"
+        remedy = (
+            alike_by_case(path)
+            or "paths are relative to the folder of what lists them; mend the path or remove the line"
+        )
         yield Finding("error", relative_to_root(path, catalog.root), "is listed but does not exist", remedy)
 
 

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO
 
 from cavga.atomic_files import atomic_writer
+from cavga.data.readers.annotations import NO_DEFECT, WRITTEN_BY_CAVGA
 from cavga.images.regions import Region
 from cavga.prediction.lines import as_json
 
 CATEGORY = {"id": 1, "name": "anomaly", "supercategory": "anomaly"}
-BELOW_CATEGORY = {"id": 2, "name": "below the image threshold", "supercategory": "anomaly"}
-INFO = {"description": "Regions that cavga marks"}
+BELOW_CATEGORY = {"id": 2, "name": NO_DEFECT, "supercategory": "anomaly"}
+INFO = {"description": WRITTEN_BY_CAVGA}
 
 
 class CocoFile:

@@ -37,6 +37,9 @@ class Layout:
     """One class of several is normal."""
     is_general: bool = False
     """Any folder may have it: its `load_NAME` takes the whole folder, and says what is missing there."""
+    suffixes: tuple[str, ...] = ()
+    """Of the files that have it, in lower case."""
+    is_of_folders: bool = True
     rank: int = 0
     """In recognition; the highest comes first. Below 0: what a known set could be taken for."""
     mask_remedy: str | None = None
@@ -67,7 +70,14 @@ LAYOUTS: dict[str, Layout] = {
         place_remedy="only images below folders called good or bad are; move it there",
     ),
     "folder": Layout("readers.mvtec", is_general=True, rank=-4),
-    "manifest": Layout("manifest", ("category",), mask_remedy="fill in its column mask"),
+    "manifest": Layout(
+        "manifest", ("category",), suffixes=(".csv", ".tsv"), is_of_folders=False,
+        mask_remedy="fill in its column mask",
+    ),
+    "coco": Layout(
+        "readers.annotations", suffixes=(".json",), rank=-1, mask_remedy="annotate it with an outline or a brush, not a box,",
+        place_remedy="the COCO file does not list it; annotate it too, or leave it out",
+    ),
     "classes": Layout("readers.class_folders", ("normal_class",), has_classes=True, is_general=True, rank=-1),
     "idx": Layout(
         "readers.idx_cifar10", ("normal_class",), has_classes=True,
@@ -122,7 +132,13 @@ CLASS_LAYOUTS = tuple(name for name, layout in LAYOUTS.items() if layout.has_cla
 
 def in_order_of_recognition() -> list[str]:
     """The layouts of folders, those first that ask for most."""
-    return sorted((name for name in LAYOUTS if name != "manifest"), key=lambda name: -LAYOUTS[name].rank)
+    of_folders = (name for name, layout in LAYOUTS.items() if layout.is_of_folders)
+    return sorted(of_folders, key=lambda name: -LAYOUTS[name].rank)
+
+
+def of_file(path: Path) -> str | None:
+    """The layout of a file by its suffix; None where no reader takes such files."""
+    return next((name for name, layout in LAYOUTS.items() if path.suffix.lower() in layout.suffixes), None)
 
 
 def find(layout: str, data: Path) -> Path | None:
