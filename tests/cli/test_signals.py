@@ -127,4 +127,4 @@ def test_what_a_stopped_prediction_leaves_is_gone_after_the_next(exported_model,
     done = subprocess.run([*command[:5], paths[0], "--overlays", "--output", output], check=False, capture_output=True)
     assert done.returncode == 0
     found = sorted(path.relative_to(output).as_posix() for path in output.rglob("*"))
-    assert found == ["overlays", "overlays/0.png", "predictions.jsonl"]
+    assert found == ["gallery.html", "overlays", "overlays/0.png", "predictions.csv", "predictions.jsonl"]

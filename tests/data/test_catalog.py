@@ -83,7 +83,7 @@ def test_missing_empty_or_other_data_is_named(tmp_path):
         "nowhere": r"nowhere: does not exist; check the path",
         "empty": r"empty: no images in it; expected good ones",
         "texts": r"texts: no images in it",
-        "photo.png": r"photo.png: expected a folder or a manifest .csv, this is another file",
+        "photo.png": r"photo.png: expected a folder, a manifest .csv or a COCO .json, this is another file",
         "screw": r"screw: no images in train/good or test",
     }.items():
         with pytest.raises(DataError, match=message) as caught:

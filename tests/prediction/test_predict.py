@@ -90,6 +90,9 @@ def lines_of(folder):
     return [json.loads(line) for line in (folder / "predictions.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
+WRITTEN = ["gallery.html", "predictions.csv", "predictions.jsonl"]  # by every run
+
+
 def files_in(folder):
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
@@ -156,10 +159,10 @@ def test_lines_are_written_as_results_come(photographs, tmp_path):
         return prediction((np.indices((32, 32)) % 2 == 0).all(axis=0) * np.float32(2))
 
     predict_to_folder(Told(make), [photographs], tmp_path / "out")
-    assert [len(files) for files in seen] == [1, 1, 1]
+    assert [len(files) for files in seen] == [len(WRITTEN)] * 3
     assert not any(name == "predictions.jsonl" for files in seen for name, _ in files)
-    assert [files[0][1] > 5000 for files in seen] == [False, True, True]
-    assert files_in(tmp_path / "out") == ["predictions.jsonl"]
+    assert [max(size for _, size in files) > 5000 for files in seen] == [False, True, True]
+    assert files_in(tmp_path / "out") == WRITTEN
 
 
 def pictures_of(line):
@@ -187,7 +190,7 @@ def test_a_line_names_no_pictures_that_were_not_asked_for_or_could_not_be_made(p
     failed = Told(lambda path: FailedImage(f"{path.name}: is empty"))
     predict_to_folder(failed, [photographs], tmp_path / "out", outputs=BOTH)
     assert [pictures_of(line) for line in lines_of(tmp_path / "out")] == [[None, None]] * 3
-    assert files_in(tmp_path / "out") == ["coco.json", "predictions.jsonl"]
+    assert files_in(tmp_path / "out") == ["coco.json", *WRITTEN]
 
 
 def test_overlays_show_the_border_of_the_region_of_interest(photographs, tmp_path):
@@ -229,12 +232,12 @@ def test_what_an_earlier_prediction_left_goes_and_what_is_the_users_stays(photog
     predict_to_folder(Told(), [photographs / "sub"], output)
     users = ["maps/sub/mine.tiff", "notes.txt", "overlays/mine.png"]
     (output / "overlays/link").unlink()
-    assert files_in(output) == sorted(["predictions.jsonl", *users])
+    assert files_in(output) == sorted([*WRITTEN, *users])
     assert not (output / "overlays/sub").exists()
     assert (tmp_path / "precious.png").exists()
     (output / "coco.json").write_text('{"info": {"description": "labelled by hand"}}')
     predict_to_folder(Told(), [photographs / "sub"], output, outputs=PredictionOutputs(overlays=True))
-    assert files_in(output) == sorted(["coco.json", "overlays/2.png", "predictions.jsonl", *users])
+    assert files_in(output) == sorted(["coco.json", "overlays/2.png", *WRITTEN, *users])
 
 
 def test_a_stopped_run_leaves_no_lines_that_lie_and_the_next_one_clears_up(photographs, tmp_path):
@@ -250,8 +253,8 @@ def test_a_stopped_run_leaves_no_lines_that_lie_and_the_next_one_clears_up(photo
         predict_to_folder(Told(make), [photographs], output, outputs=BOTH)
     assert files_in(output) == [".unfinished.jsonl", "maps/0.tiff", "overlays/0.png"]
     predict_to_folder(Told(), [photographs / "sub"], output)
-    assert files_in(output) == ["predictions.jsonl"]
-    assert [path.name for path in output.iterdir()] == ["predictions.jsonl"]
+    assert files_in(output) == WRITTEN
+    assert sorted(path.name for path in output.iterdir()) == WRITTEN
 
 
 def test_a_run_that_is_stopped_before_its_first_picture_keeps_the_earlier_one(photographs, tmp_path):
@@ -272,7 +275,7 @@ def test_an_error_or_ctrl_c_half_way_keeps_the_older_files_and_leaves_nothing(ph
     output, outputs = tmp_path / "out", PredictionOutputs(coco=True)
     predict_to_folder(Told(), [photographs], output, outputs=outputs)
     older = {name: (output / name).read_bytes() for name in files_in(output)}
-    assert list(older) == ["coco.json", "predictions.jsonl"]
+    assert list(older) == ["coco.json", *WRITTEN]
 
     def make(path):
         if path.name == "1.png":
@@ -359,7 +362,7 @@ def test_a_name_that_is_not_utf8_can_be_had_back(tmp_path):
     predict_to_folder(Told(), [tmp_path / "photographs"], tmp_path / "out", outputs=PredictionOutputs(coco=True))
     (line,) = lines_of(tmp_path / "out")
     assert line["path"].endswith(name)
-    assert json.loads((tmp_path / "out/coco.json").read_bytes())["images"][0]["file_name"] == line["path"]
+    assert json.loads((tmp_path / "out/coco.json").read_bytes())["images"][0]["file_name"] == name
 
 
 def test_the_coco_file_is_as_the_fields_tools_read_it(photographs, tmp_path):
@@ -378,7 +381,9 @@ def test_the_coco_file_is_as_the_fields_tools_read_it(photographs, tmp_path):
     images = {image["id"]: image for image in coco["images"]}
     assert len(images) == len(coco["images"]) == 2  # the one that could not be read has no size
     assert [image["file_name"] for image in coco["images"]] == [
-        line["path"] for line in lines_of(tmp_path / "out") if not line["error"]
+        line["path"].removeprefix(f"{photographs.as_posix()}/")
+        for line in lines_of(tmp_path / "out")
+        if not line["error"]
     ]
     assert [(image["height"], image["width"]) for image in coco["images"]] == [(64, 96), (32, 32)]
     assert [annotation["id"] for annotation in coco["annotations"]] == [1, 2, 3]
@@ -519,7 +524,7 @@ def test_the_command_writes_what_its_flags_say(run_folder, tmp_path, capsys):
     assert main([*arguments, "--maps", "uint16", "--overlays", "--coco", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["images"] == 2
     pictures = [f"{kind}/{i}.{suffix}" for kind, suffix in (("maps", "tiff"), ("overlays", "png")) for i in range(2)]
-    assert files_in(tmp_path / "out") == sorted(["coco.json", "predictions.jsonl", *pictures])
+    assert files_in(tmp_path / "out") == sorted(["coco.json", *WRITTEN, *pictures])
     with Image.open(tmp_path / "out/maps/0.tiff") as picture:
         assert (picture.mode, picture.size) == ("I;16", (48, 48))
     assert all(line["num_regions"] == len(line["regions"]) for line in lines_of(tmp_path / "out"))

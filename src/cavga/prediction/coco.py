@@ -26,11 +26,15 @@ class CocoFile:
     def add(
         self, file_name: str, image_size: tuple[int, int], regions: Sequence[Region], *, is_anomalous: bool
     ) -> None:
-        """An image (height, width) with its regions, which are below the image threshold where it is not anomalous."""
+        """An image (height, width) with its regions, which are below the image threshold where it is not anomalous.
+
+        `is_anomalous` stands with the image too: an anomalous one without a region has no annotation to say it.
+        """
         category = CATEGORY if is_anomalous else BELOW_CATEGORY
         height, width = image_size
         image_id = self._images.count + 1
-        self._images.add({"id": image_id, "file_name": file_name, "width": width, "height": height})
+        image = {"id": image_id, "file_name": file_name, "width": width, "height": height}
+        self._images.add({**image, "is_anomalous": is_anomalous})
         for region in regions:
             self._annotations.add(
                 {

@@ -12,7 +12,9 @@ from typing import IO, BinaryIO
 
 from cavga.atomic_files import atomic_writer, remove_file
 from cavga.prediction.coco import CocoFile, coco_writer, is_coco_file
-from cavga.prediction.lines import PREDICTIONS_FILE, json_lines, jsonl
+from cavga.prediction.gallery_page import GALLERY_FILE, is_gallery
+from cavga.prediction.lines import PREDICTIONS_FILE, PredictionLine, json_lines, jsonl
+from cavga.prediction.spreadsheet import TABLE_FILE, TableFile, is_table_file, table_writer
 from cavga.regular_files import real_path
 
 COCO_FILE = "coco.json"
@@ -21,12 +23,17 @@ PICTURES = {"overlay": ("overlays", ".png"), "map": ("maps", ".tiff")}  # field 
 
 
 class PredictionFolder:
-    """What a run writes to: `lines`, and `coco` if asked for, which appear when the run ends."""
+    """What a run writes to, which appears when it ends: lines, as JSON and as a table, a page, `coco` if asked for."""
 
-    def __init__(self, folder: Path, lines: BinaryIO, coco: CocoFile | None) -> None:
-        self.lines, self.coco = lines, coco
+    def __init__(self, folder: Path, lines: BinaryIO, table: TableFile, page: BinaryIO, coco: CocoFile | None) -> None:
+        self._lines, self._table, self.page, self.coco = lines, table, page, coco
         self._folder, self._unfinished = folder, folder / UNFINISHED_FILE
         self._list: IO[bytes] | None = None
+
+    def write(self, line: PredictionLine) -> None:
+        """Write what is said of one image."""
+        self._lines.write(jsonl([line.as_dict()]))
+        self._table.add(line)
 
     def picture(self, pictures: Mapping[str, str], field: str) -> Path:
         """Where to write one of the pictures that a line names, relative to the folder, by their fields."""
@@ -37,9 +44,9 @@ class PredictionFolder:
         return self._folder / pictures[field]
 
     def remove_earlier(self) -> None:
-        """Remove the lines of an earlier run, its coco.json and the pictures that it names, and nothing else.
+        """Remove the lines of an earlier run, what it wrote beside them and the pictures that it names, nothing else.
 
-        Lines with nothing beside them are left for the new ones to replace.
+        Lines with no pictures and no coco.json are left for the new ones to replace.
         """
         if self._list is not None:
             return
@@ -48,8 +55,10 @@ class PredictionFolder:
         if lines.is_file() and (has_coco or any(True for _ in _named(lines))):
             # A list that is there already names the same: its run was stopped just after it had written its lines.
             lines.replace(self._unfinished)
-        if has_coco:
-            coco.unlink()
+        table, gallery = self._folder / TABLE_FILE, self._folder / GALLERY_FILE
+        for path, is_ours in ((coco, has_coco), (table, is_table_file(table)), (gallery, is_gallery(gallery))):
+            if is_ours:
+                path.unlink()
         if self._unfinished.is_file():
             for name in _named(self._unfinished):
                 self._remove(name)
@@ -76,15 +85,20 @@ class PredictionFolder:
 
 @contextmanager
 def prediction_folder(folder: Path, *, with_coco: bool) -> Iterator[PredictionFolder]:
-    """A folder to write predictions to; lines and coco.json appear when the block ends, whole or not at all.
+    """A folder to write predictions to; lines, page and coco.json appear when the block ends, whole or not at all.
 
     If the block raises, an earlier run's are still there, unless a picture was written.
     """
     coco_file = coco_writer(folder / COCO_FILE) if with_coco else nullcontext()
     opened, is_done = None, False
     try:
-        with atomic_writer(folder / PREDICTIONS_FILE) as lines, coco_file as coco:
-            opened = PredictionFolder(folder, lines, coco)
+        with (
+            atomic_writer(folder / PREDICTIONS_FILE) as lines,
+            table_writer(folder / TABLE_FILE) as table,
+            atomic_writer(folder / GALLERY_FILE) as page,
+            coco_file as coco,
+        ):
+            opened = PredictionFolder(folder, lines, table, page, coco)
             yield opened
             lines.flush()  # a full disk shows now, while the earlier lines are still there
             opened.remove_earlier()

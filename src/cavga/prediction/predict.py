@@ -1,7 +1,8 @@
-"""Score images and folders into files: predictions.jsonl, and maps, overlays and coco.json if asked for."""
+"""Score images and folders into files: lines, table and gallery, and maps, overlays and coco.json if asked for."""
 
 import logging
 import math
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import tee
@@ -14,6 +15,7 @@ from PIL import Image
 
 from cavga.atomic_files import NotWrittenError, atomic_writer, refuse_file
 from cavga.config.schema import MAP_KINDS
+from cavga.data.manifest import relative_to_root
 from cavga.errors import CavgaError, DataError, UsageError, unknown_name
 from cavga.images.decode import read_image, remarks_lines
 from cavga.images.regions import MAX_REGIONS, Region, count_regions
@@ -23,9 +25,11 @@ from cavga.inference.detector import AnomalyDetector, Prediction
 from cavga.inference.prepare import FailedImage
 from cavga.output_lock import writing_to
 from cavga.prediction.folder import PICTURES, PredictionFolder, prediction_folder
-from cavga.prediction.lines import PredictionLine, jsonl, prediction_line, region_line
+from cavga.prediction.gallery_page import Gallery
+from cavga.prediction.lines import PredictionLine, prediction_line, region_line
 from cavga.prediction.map_files import grey_scale, save_map
 from cavga.prediction.overlays import captioned_overlay
+from cavga.prediction.spreadsheet import TABLE_FILE
 from cavga.regular_files import real_path
 from cavga.rendering.scale import MapScale, picture_scale
 from cavga.runs.model_json import MODEL_FILE
@@ -88,6 +92,7 @@ class PredictionSummary:
 class _Input:
     path: Path
     shown: str  # in predictions.jsonl: as given, or below the given folder
+    file_name: str  # in coco.json: relative to the folder that was given, or to the one above all that was
     pictures: dict[str, str]  # those to write, by their field in predictions.jsonl, relative to the output folder
 
 
@@ -114,19 +119,21 @@ def predict_to_folder(
 ) -> PredictionSummary:
     """Score every image of `inputs` (files, or folders searched recursively) into `output`.
 
+    predictions.csv says the same in a table, and gallery.html shows the highest scores with pictures.
     Results are written as they come, and memory stays flat over any number of images, but for the names of pictures
     that are written. An image that cannot be read gets a line with its error, one whose picture cannot be written a
     line with its score and the error, and the rest is done. Of an earlier prediction into `output` the lines, the
-    pictures that they name and coco.json are removed, before a new picture or the new lines appear. Raises DataError,
-    before anything is written, if an input is missing or holds no image, UsageError if the model has no scale for the
-    maps that are asked for, and BusyError while another command writes to `output`.
+    files beside them and the pictures that they name are removed, before a new picture or the new lines appear.
+    Raises DataError, before anything is written, if an input is missing or holds no image, UsageError if the model has
+    no scale for the maps that are asked for, and BusyError while another command writes to `output`.
     """
     drawing = Drawing(
         detector,
         detector.image_threshold if threshold is None else threshold,
         grey_scale(detector) if outputs.maps == "uint16" else None,
-        picture_scale(detector) if outputs.overlays else None,
+        picture_scale(detector),
     )
+    gallery = Gallery(detector, drawing.colours, drawing.cut)
     for _ in _inputs(inputs, []):
         pass  # what is missing is found now, not after hours of scoring
     folders = [given for given in inputs if given.is_dir()]
@@ -137,7 +144,11 @@ def predict_to_folder(
         prediction_folder(output, with_coco=outputs.coco) as folder,
     ):
         for image, result in _results(detector, inputs, outputs):
-            folder.lines.write(jsonl([_write_image(image, result, drawing, folder, tally).as_dict()]))
+            folder.write(_write_image(image, result, drawing, folder, tally))
+            if isinstance(result, Prediction):
+                gallery.add(image.path, image.shown, result)
+        num_scored = tally.num_images - tally.num_failed
+        folder.page.write(gallery.page(num_scored=num_scored, num_anomalous=tally.num_anomalous, table=TABLE_FILE))
     for line in remarks_lines(tally.remarks):
         logger.warning("%s", line)
     return tally.summary(others)
@@ -150,7 +161,7 @@ class Drawing:
     detector: AnomalyDetector
     cut: float
     greys: MapScale | None
-    colours: MapScale | None
+    colours: MapScale
 
 
 class _Tally:
@@ -196,7 +207,7 @@ def _write_image(
     tally.count(image, result, drawing.cut)
     regions = result.regions()
     if folder.coco:
-        folder.coco.add(image.shown, result.image_size, regions, is_anomalous=result.score >= drawing.cut)
+        folder.coco.add(image.file_name, result.image_size, regions, is_anomalous=result.score >= drawing.cut)
     pictures, errors = dict[str, str | None](image.pictures), []
     for field in image.pictures:
         try:
@@ -216,7 +227,6 @@ def _draw_map(image: _Input, result: Prediction, drawing: Drawing, folder: Predi
 
 
 def _draw_overlay(image: _Input, result: Prediction, drawing: Drawing, folder: PredictionFolder) -> None:
-    assert drawing.colours is not None
     photograph = read_image(image.path, drawing.detector.tiling.pixel_range)
     if photograph.shape[:2] != result.image_size:
         raise DataError(f"{image.path}: was changed after it was scored; predict again")
@@ -240,11 +250,23 @@ def _results(
 def _inputs(paths: Sequence[Path], fields: Sequence[str]) -> Iterator[_Input]:
     """Every image, with the pictures of these fields: where there are any, their names are remembered."""
     names: set[str] = set()
+    above = _folder_above(paths)
     for given in paths:
         for path in images_of([given]):
             stem = (path.relative_to(given) if given.is_dir() else Path(path.name)).with_suffix("").as_posix()
             name = _unique(stem, names) if fields else ""
-            yield _Input(path, path.as_posix(), {field: _picture(field, name) for field in fields})
+            pictures = {field: _picture(field, name) for field in fields}
+            file_name = relative_to_root(Path(os.path.normpath(path.absolute())), above)
+            yield _Input(path, path.as_posix(), file_name, pictures)
+
+
+def _folder_above(paths: Sequence[Path]) -> Path:
+    """The folder that was given, or the deepest one above all that was; where that is none, paths stay whole."""
+    folders = [Path(os.path.normpath((path if path.is_dir() else path.parent).absolute())) for path in paths]
+    try:
+        return Path(os.path.commonpath(folders))
+    except ValueError:  # on several drives
+        return folders[0]
 
 
 def _unique(stem: str, names: set[str]) -> str:

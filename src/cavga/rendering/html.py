@@ -87,14 +87,23 @@ svg .chance { stroke: var(--dim); stroke-dasharray: 2 4; } svg .here { fill: var
 """
 
 
-def legend(scale: MapScale, *, is_any_below: bool = False) -> str:
-    """HTML: what the lines and colours of a case mean; `is_any_below`: a photograph that is not anomalous has marks."""
+def legend(
+    scale: MapScale,
+    *,
+    is_any_below: bool = False,
+    pictures: str = "photograph, overlay, anomaly map",
+    has_masks: bool = True,
+) -> str:
+    """HTML: what the pictures of a case are, and what their lines and colours mean.
+
+    `is_any_below`: a photograph that is not anomalous has marks.
+    """
     lowest = "0" if scale.minimum == 0 else f"{scale.minimum:.3g} and below"
     ticks = (lowest, f"{scale.threshold:.3g} = threshold" if scale.is_known else "", f"{scale.maximum:.3g} and above")
     gradient = ", ".join(_css(colour) for colour in HEAT_COLOURS)
     return (
-        '<div class="legend"><p>Each case: photograph, overlay, anomaly map</p>'
-        f"{_key(TRUTH_COLOUR, 'true defect, from the mask')}"
+        '<div class="legend"><p>Each case: '
+        f"{pictures}</p>{_key(TRUTH_COLOUR, 'true defect, from the mask') if has_masks else ''}"
         f"{_key(MODEL_COLOUR, 'marked by the model: map ≥ threshold') if scale.is_known else ''}"
         f"{_key(BELOW_COLOUR, BELOW_IMAGE) if is_any_below else ''}"
         f'<div class="scale"><div style="background:linear-gradient(to right, {gradient})"></div>'
@@ -148,7 +157,12 @@ class Case:
 
 
 def write_page(path: Path, title: str, header: str, body: str, *, style: str = "") -> None:
-    """Write a page; `title` is escaped here, `header` (below the title) and `body` are HTML already, `style` is CSS."""
+    """Write what `page_of` makes to a file."""
+    atomic_write(path, page_of(title, header, body, style=style))
+
+
+def page_of(title: str, header: str, body: str, *, style: str = "") -> bytes:
+    """A page; `title` is escaped here, `header` (below the title) and `body` are HTML already, `style` is CSS."""
     page = (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -158,7 +172,7 @@ def write_page(path: Path, title: str, header: str, body: str, *, style: str = "
         f"<title>{escape(title)}</title><style>{STYLE}{style}</style></head>\n"
         f"<body><header><h1>{escape(title)}</h1>{header}</header>\n<main>{body}</main></body></html>\n"
     )
-    atomic_write(path, _HARMFUL.sub(lambda found: printable(found[0]), page).encode())
+    return _HARMFUL.sub(lambda found: printable(found[0]), page).encode()
 
 
 def table(caption: str, columns: Sequence[str], rows: Sequence[str]) -> str:

@@ -19,7 +19,7 @@ def test_every_reader_takes_what_the_table_says():
 
 def test_known_sets_are_recognised_before_any_folder():
     assert in_order_of_recognition() == [
-        *("shanghaitech", "lag", "idx", "cifar10", "classes", "mvtec", "labelled", "folder"),
+        *("shanghaitech", "lag", "idx", "cifar10", "coco", "classes", "mvtec", "labelled", "folder"),
     ]
 
 

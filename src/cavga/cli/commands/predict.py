@@ -21,7 +21,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "images", type=Path, nargs="+", metavar="IMAGE_OR_FOLDER", help="folders are searched recursively"
     )
     parser.add_argument(
-        "--output", type=Path, required=True, metavar="DIR", help="folder for predictions.jsonl and pictures"
+        "--output", type=Path, required=True, metavar="DIR", help="folder for scores, a gallery and pictures"
     )
     parser.add_argument(
         "--maps", nargs="?", const=MAP_KINDS[0], type=one_of("kind of maps", MAP_KINDS), metavar="|".join(MAP_KINDS),
@@ -41,8 +41,10 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> Outcome:
     from cavga.inference.detector import AnomalyDetector
+    from cavga.prediction.gallery_page import GALLERY_FILE
     from cavga.prediction.lines import PREDICTIONS_FILE
     from cavga.prediction.predict import PredictionOutputs, check_prediction, predict_to_folder
+    from cavga.prediction.spreadsheet import TABLE_FILE
 
     check_prediction(args.images, args.output, args.threshold)
 
@@ -58,11 +60,12 @@ def run(args: argparse.Namespace) -> Outcome:
     exit_code = DONE if not num_problems else BAD_DATA if summary.num_failed == summary.num_images else IN_PART
     unnamed = num_problems - len(summary.failed)
     more = (f"{unnamed} more, which predictions.jsonl names",) if unnamed else ()
-    lines_file = args.output / PREDICTIONS_FILE
-    return Outcome(_lines(summary, lines_file), _as_json(summary, lines_file), summary.failed + more, exit_code)
+    files = {"predictions": PREDICTIONS_FILE, "table": TABLE_FILE, "gallery": GALLERY_FILE}
+    places = {name: str(args.output / file) for name, file in files.items()}
+    return Outcome(_lines(summary, places), _as_json(summary, places), summary.failed + more, exit_code)
 
 
-def _lines(summary: "PredictionSummary", lines_file: Path) -> list[str]:
+def _lines(summary: "PredictionSummary", places: dict[str, str]) -> list[str]:
     """What is printed."""
     lines = [
         f"{summary.num_images - summary.num_failed} images scored, {summary.num_anomalous} anomalous, "
@@ -70,14 +73,15 @@ def _lines(summary: "PredictionSummary", lines_file: Path) -> list[str]:
     ]
     if summary.num_without_picture:
         lines.append(f"{summary.num_without_picture} images have not all the pictures that were asked for")
-    lines += [*_verdict_lines(summary), f"scores: {lines_file}"]
+    lines += [*_verdict_lines(summary), f"scores: {places['predictions']}, as a table {places['table']}"]
+    lines.append(f"highest scores with pictures: {places['gallery']}")
     if summary.passed_over:
         named = "; ".join(summary.passed_over[:NUM_NAMED])
         lines.append(f"{len(summary.passed_over)} other files were not read: {named}")
     return lines
 
 
-def _as_json(summary: "PredictionSummary", lines_file: Path) -> dict[str, Any]:
+def _as_json(summary: "PredictionSummary", places: dict[str, str]) -> dict[str, Any]:
     return {
         "images": summary.num_images,
         "anomalous": summary.num_anomalous,
@@ -87,7 +91,7 @@ def _as_json(summary: "PredictionSummary", lines_file: Path) -> dict[str, Any]:
         "normal_with_regions": summary.num_below,
         "anomalous_without_regions": summary.num_without_place,
         "passed_over": list(summary.passed_over),
-        "predictions": str(lines_file),
+        **places,
     }
 
 

@@ -75,7 +75,8 @@ LAYOUTS: dict[str, Layout] = {
         mask_remedy="fill in its column mask",
     ),
     "coco": Layout(
-        "readers.annotations", suffixes=(".json",), rank=-1, mask_remedy="annotate it with an outline or a brush, not a box,",
+        "readers.annotations", suffixes=(".json",), rank=-1,
+        mask_remedy="annotate it with an outline or a brush, not a box,",
         place_remedy="the COCO file does not list it; annotate it too, or leave it out",
     ),
     "classes": Layout("readers.class_folders", ("normal_class",), has_classes=True, is_general=True, rank=-1),
