@@ -92,7 +92,9 @@ class PredictionSummary:
 class _Input:
     path: Path
     shown: str  # in predictions.jsonl: as given, or below the given folder
-    file_name: str  # in coco.json: relative to the folder that was given, or to the one above all that was
+    file_name: (
+        str  # in coco.json and in the gallery: relative to the folder that was given, or to the one above all that was
+    )
     pictures: dict[str, str]  # those to write, by their field in predictions.jsonl, relative to the output folder
 
 
@@ -146,7 +148,7 @@ def predict_to_folder(
         for image, result in _results(detector, inputs, outputs):
             folder.write(_write_image(image, result, drawing, folder, tally))
             if isinstance(result, Prediction):
-                gallery.add(image.path, image.shown, result)
+                gallery.add(image.path, image.file_name, result)
         num_scored = tally.num_images - tally.num_failed
         folder.page.write(gallery.page(num_scored=num_scored, num_anomalous=tally.num_anomalous, table=TABLE_FILE))
     for line in remarks_lines(tally.remarks):
