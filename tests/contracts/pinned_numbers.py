@@ -204,6 +204,7 @@ PINNED: dict[str, dict[str, Any]] = {
         "data.records.NORMAL": 0,
         "data.records.ANOMALOUS": 1,
         "prediction.map_files.TOP_GREY": 65535,
+        "prediction.gallery_page.NUM_SHOWN": 60,
         "prediction.coco.CATEGORY": {"id": 1, "name": "anomaly", "supercategory": "anomaly"},
         "prediction.coco.BELOW_CATEGORY": {"id": 2, "name": "below the image threshold", "supercategory": "anomaly"},
     },

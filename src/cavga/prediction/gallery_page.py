@@ -63,7 +63,11 @@ class Gallery:
         count = f"{num_scored} photographs scored, {num_anomalous} anomalous."
         if len(self._shown) < num_scored:
             count += f" Here are the {len(self._shown)} with the highest scores; {table} has all."
-        key = legend(self._scale, pictures="photograph, and what the model marks", has_masks=False)
+        is_any_below = self._scale.is_known and any(
+            not one.is_anomalous and bool((one.anomaly_map >= self._scale.threshold).any()) for one in self._shown
+        )
+        pictures = "photograph, and what the model marks"
+        key = legend(self._scale, is_any_below=is_any_below, pictures=pictures, has_masks=False)
         with thread_pool() as pool:
             figures = list(pool.map(partial(_figure, self._detector, self._scale, self._cut), self._shown))
         body = f'{key}<div class="gallery">{"".join(figures)}</div>' if figures else hint("No photograph was scored.")
