@@ -3,7 +3,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from PIL import Image
 from cavga.cli.main import main
 from cavga.config.backbones import BACKBONES
 from cavga.config.presets import make_config
+from cavga.progress import Silent
 
 # All networks; the widest one with the slow tests.
 TESTED_BACKBONES = [
@@ -65,6 +66,21 @@ def small_config(preset: str = "recommended", variant: str = "r-u", **training):
     )
 
 
+class AfterEachStep(Silent):
+    """Progress that calls something after each step of the training loop, with the epochs that are done by then."""
+
+    def __init__(self, call: Callable[[float], None]) -> None:
+        self._call, self._is_in_loop, self._epochs = call, False, 0.0
+
+    def begin(self, phase, total=None, unit="", *, done=0):
+        self._is_in_loop, self._epochs = unit == "epochs", done
+
+    def advance(self, amount=1):
+        self._epochs += amount
+        if self._is_in_loop:
+            self._call(self._epochs)
+
+
 @contextmanager
 def without_shape_checks() -> Iterator[None]:
     """The checks of tensor shapes under pytest cannot be traced; outside of tests there are none."""
@@ -80,7 +96,7 @@ def without_shape_checks() -> Iterator[None]:
 def without_exports() -> Iterator[None]:
     """Training does not end with an export, which takes as long as a hundred tests; that is tested alone."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("cavga.training.train._export", lambda _run: None)
+        patch.setattr("cavga.training.train._export", lambda _run, progress: None)
         yield
 
 

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import shutil
 import signal
 import struct
@@ -17,9 +18,7 @@ from tests.conftest import cavga, is_one_complaint, run_command, save_image, sma
 
 
 def test_help_and_version_load_no_torch():
-    check = (
-        "import sys; import cavga.cli.main; import cavga; assert not {'torch', 'scipy', 'sklearn'} & set(sys.modules)"
-    )
+    check = "import sys; import cavga.cli.main; import cavga; assert not {'torch', 'numpy', 'rich'} & set(sys.modules)"
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
     shown = cavga("--help")
     assert shown.returncode == 0
@@ -58,12 +57,34 @@ def test_every_verb_has_help_with_an_example(command, capsys):
     )
 
 
+def test_help_shows_the_flags_that_people_need_and_help_all_every_one(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+
+    def shown(*arguments):
+        with pytest.raises(SystemExit):
+            main(list(arguments))
+        text = capsys.readouterr().out
+        assert max(map(len, text.splitlines())) <= 80
+        return text
+
+    help_text, everything = shown("train", "--help"), shown("train", "--help-all")
+    asked_for = {"help", "help-all", "json"}
+    flags = set(re.findall(r"^  (?:-h, )?--([a-z-]+)", help_text, re.MULTILINE)) - asked_for
+    assert len(flags) == 10
+    assert {"output", "resume", "image-size", "tile", "weights", "false-alarm-rate"} <= flags
+    assert "--kl-weight" not in help_text
+    assert "--kl-weight" in everything
+    assert "cavga train --help-all" in help_text
+    assert "--threshold" in shown("predict", "--help")
+    assert shown("--help").count("\n  ") > 10
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ((), "no command given"),
         (("trian", "x"), "expected one of train, pretrain, demo, check, evaluate"),
-        (("xyz",), "expected one of demo, check, train, evaluate, export"),
+        (("xyz",), "expected one of demo, check, train, predict, evaluate"),
         (("train", "DATA"), "--output"),
         (("train", "DATA", "--output", "OUT", "--variant", "r-v"), "expected one of r-s, r-u, r-w, d-s, d-u, d-w"),
         (("train", "DATA", "--output", "OUT", "--image-size", "33"), "multiple of 32"),

@@ -3,7 +3,8 @@ from dataclasses import fields
 
 import pytest
 
-from cavga.cli.flags import OneLineParser, add_config_flags, config_from_flags
+from cavga.cli.flags import add_config_flags, config_from_flags
+from cavga.cli.parser import OneLineParser
 from cavga.config.fields import parse_image_size
 from cavga.config.presets import PRESETS, from_dict, make_config
 from cavga.config.schema import SECTIONS, as_dict

@@ -30,7 +30,7 @@ from cavga.synthetic.strong import STRONG_TYPES
 from cavga.training import fit_patch_classifier
 from cavga.training.fit_latent import whitening_of
 from cavga.training.loop import make_networks, train, training_step
-from tests.conftest import small_config
+from tests.conftest import AfterEachStep, small_config
 from tests.contracts.pinned_numbers import COMPARED, DETAILS, PINNED
 
 PACKAGE = Path(cavga.__file__).parent
@@ -226,7 +226,7 @@ def test_the_rate_is_a_tenth_from_epoch_30_on(tmp_path):  # 0003
     images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
     train(
         networks, TrainingImages(images, 2), config, folder=tmp_path, fingerprint="x",
-        on_step=lambda _progress: rates.append(networks.optimizer.param_groups[0]["lr"]),
+        progress=AfterEachStep(lambda _epochs: rates.append(networks.optimizer.param_groups[0]["lr"])),
     )  # fmt: skip
     assert rates == pytest.approx([1e-3] * 30 + [1e-4])
 

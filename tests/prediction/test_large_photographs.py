@@ -23,7 +23,7 @@ from cavga.images.tiling import Tiling
 from cavga.inference.torch_engine import TorchEngine
 from cavga.training import loop as training
 from cavga.training.train import train
-from tests.conftest import run_command, save_image, without_shape_checks
+from tests.conftest import AfterEachStep, run_command, save_image, without_shape_checks
 
 TILE = 128
 
@@ -192,13 +192,13 @@ def test_the_same_run_again_and_one_that_was_interrupted_end_with_the_same_bits(
     monkeypatch.setattr(training, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     steps = []
 
-    def interrupt(progress):
-        steps.append(progress)
+    def interrupt(epochs):
+        steps.append(epochs)
         if len(steps) == 4:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(data, tmp_path / "stopped", config_of(tile=TILE), on_step=interrupt)
+        train(data, tmp_path / "stopped", config_of(tile=TILE), progress=AfterEachStep(interrupt))
     with pytest.raises(ResumeError):
         train(data, tmp_path / "stopped", config_of(tile=2 * TILE), resume=True)
     resumed = train(data, tmp_path / "stopped", config_of(tile=TILE), resume=True)

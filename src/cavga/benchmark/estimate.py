@@ -18,7 +18,7 @@ from cavga.data.catalog import load_catalog
 from cavga.data.manifest import sha256_of, write_manifest
 from cavga.data.records import ANOMALOUS, NORMAL, Catalog
 from cavga.evaluation.evaluate import evaluate
-from cavga.training.loop import Progress
+from cavga.progress import Silent
 from cavga.training.train import train
 
 NUM_TRAIN, NUM_TEST = 48, 4  # images of the timed experiment; so many good ones and so many bad ones are tested
@@ -146,6 +146,21 @@ def _sizes(
     return known
 
 
+class _Steps(Silent):
+    """When each step of the loop was over."""
+
+    def __init__(self) -> None:
+        self.ends: list[float] = []
+        self._is_in_loop = False
+
+    def begin(self, phase: str, total: int | None = None, unit: str = "", *, done: int = 0) -> None:
+        self._is_in_loop = unit == "epochs"
+
+    def advance(self, amount: float = 1.0) -> None:
+        if self._is_in_loop:
+            self.ends.append(time.monotonic())
+
+
 def _time(experiment: Experiment, catalog: Catalog, place: Path) -> Timing:
     """Train the experiment for one epoch on a few of its images and evaluate it on a few."""
     train_records = [record for record in catalog.split("train") if record.label == NORMAL][:NUM_TRAIN]
@@ -160,18 +175,15 @@ def _time(experiment: Experiment, catalog: Catalog, place: Path) -> Timing:
     overrides = merge(experiment.overrides, {"training": {"epochs": 1, "seed": experiment.seed}})
     data_settings = {"category": None, "normal_class": None, "layout": None}
     config = make_config(experiment.preset, PUBLISHED, merge(overrides, {"data": data_settings}))
-    steps: list[float] = []
-
-    def note(_progress: Progress) -> None:
-        steps.append(time.monotonic())
-
+    steps = _Steps()
     started = time.monotonic()
-    run = train(manifest, place / "run", config, with_export=False, on_step=note)
+    run = train(manifest, place / "run", config, with_export=False, progress=steps)
     evaluate(run, manifest)
     seconds = time.monotonic() - started
     # The first step begins after the features were fitted: the steps between are what an epoch is made of.
-    step = (steps[-1] - steps[0]) / (len(steps) - 1) if len(steps) > 1 else 0.0
-    num_steps = max(1, len(steps))
+    ends = steps.ends
+    step = (ends[-1] - ends[0]) / (len(ends) - 1) if len(ends) > 1 else 0.0
+    num_steps = max(1, len(ends))
     num_seen = images_per_epoch(config.training, len(train_records))
     return Timing(experiment.name, experiment.data, round(seconds, 1), step * num_steps / num_seen,
                   max(0.0, seconds - step * num_steps) / len(records))  # fmt: skip

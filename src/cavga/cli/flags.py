@@ -6,6 +6,7 @@ from dataclasses import Field, fields
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
+from cavga.cli.parser import Rare
 from cavga.config.fields import parse_image_size
 from cavga.config.presets import PRESETS, make_config
 from cavga.config.schema import SECTIONS, RunConfig
@@ -14,13 +15,16 @@ from cavga.data.readers.layouts import LAYOUTS
 from cavga.errors import UsageError, unknown_name
 
 SEPARATOR = ","
+WIDEST = 24  # characters of names to choose from that stand beside a flag
 CHOICES_OF_DATA = {"layout": tuple(LAYOUTS)}  # fields whose names the configuration does not know
 
 
 def add_config_flags(parser: argparse.ArgumentParser, *, leave_out: tuple[str, ...] = ()) -> None:
-    """Add --preset, --config and one flag for every field of every section."""
-    parser.add_argument("--preset", default=None, metavar="NAME", help=f"{' or '.join(PRESETS)}; default recommended")
-    parser.add_argument("--config", type=Path, default=None, metavar="FILE", help="settings from a TOML file")
+    """Add --preset, --config and one flag for every field of every section; --help shows the everyday ones."""
+    parser.add_argument(
+        "--preset", default=None, metavar="NAME", help=Rare(f"{' or '.join(PRESETS)}; default recommended")
+    )
+    parser.add_argument("--config", type=Path, default=None, metavar="FILE", help=Rare("settings from a TOML file"))
     add_setting_flags(parser, lambda name: name not in leave_out)
 
 
@@ -84,6 +88,8 @@ def _add_flag(group: "argparse._ArgumentGroup", item: Field[Any], hint: Any, *, 
     text = item.metadata["help"].replace("%", "%%")
     if default is not None:
         text += f" (default {_show(default)})"
+    if not item.metadata["everyday"]:
+        text = Rare(text)
     if types[0] is bool:
         group.add_argument(flag, action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS, help=text)
         return
@@ -96,7 +102,9 @@ def _add_flag(group: "argparse._ArgumentGroup", item: Field[Any], hint: Any, *, 
         parse = _tuple_parser(get_args(types[0])[0])
     else:
         parse = types[0]
-    metavar = "|".join(choices) if choices else item.name.upper()
+    metavar = "|".join(choices) if choices else item.name.upper().rpartition("_")[2]
+    if len(metavar) > WIDEST:
+        metavar, text = "NAME", type(text)(f"{text}; one of {', '.join(choices or ())}")
     group.add_argument(flag, type=parse, default=argparse.SUPPRESS, metavar=metavar, help=text)
 
 
@@ -114,10 +122,3 @@ def _show(value: Any) -> str:
     if isinstance(value, tuple):
         return SEPARATOR.join(str(part) for part in value)
     return str(value)
-
-
-class OneLineParser(argparse.ArgumentParser):
-    """argparse, but a wrong flag is one line instead of the whole usage."""
-
-    def error(self, message: str) -> Any:
-        raise UsageError(f"{message} (see `{self.prog} --help`)")

@@ -7,33 +7,46 @@ import argparse
 import logging
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 
 from cavga._version import __version__
 from cavga.cli import console
 from cavga.cli.console import safe_streams
-from cavga.cli.flags import OneLineParser
 from cavga.cli.outcome import FAILED, INTERRUPTED, TERMINATED, Outcome
+from cavga.cli.parser import OneLineParser
 from cavga.cli.signals import stoppable
 from cavga.errors import CavgaError, UsageError, unknown_name
 
-COMMANDS = {  # a command is a module of cavga.cli.commands, and one line here
-    "demo": "train and evaluate on the bundled photographs",
-    "check": "list what is in a data set and everything wrong with it",
-    "train": "learn what normal looks like from good images",
-    "evaluate": "measure a trained run, or maps made elsewhere, on labelled test images",
-    "export": "write a trained model as one file for runtimes without torch",
-    "predict": "score images and folders",
-    "bundle": "collect a model and all that predicting needs, for a machine without network",
-    "calibrate": "set the thresholds of a trained model by new photographs of good parts",
-    "compare": "say whether one of two evaluations of the same images is better",
-    "drift": "say whether the scores of now are still like those that set the thresholds",
-    "profile": "measure where the time of a prediction goes",
-    "pretrain": "train the DC-GAN parts on a folder of any images, for --gan-weights",
-    "benchmark": "measure a table of the paper, or one of our own, and write it as a page",
+COMMANDS = {  # a command is a module of cavga.cli.commands, and one line here, under what it is for
+    "to begin": {
+        "demo": "train and evaluate on the bundled photographs",
+        "check": "list what is in a data set and everything wrong with it",
+        "train": "learn what normal looks like from good images",
+        "predict": "score images and folders",
+        "evaluate": "measure a run, or maps made elsewhere, on labelled test images",
+    },
+    "in use": {
+        "calibrate": "set the thresholds anew, by good photographs of now or as given",
+        "drift": "say whether scores are still like those that set the thresholds",
+        "compare": "say whether one of two evaluations of the same images is better",
+        "profile": "measure where the time of a prediction goes",
+    },
+    "on other machines": {
+        "export": "write a trained model as one file for runtimes without torch",
+        "bundle": "collect all that predicting needs on a machine without network",
+    },
+    "the paper": {
+        "benchmark": "measure a table of the paper, or one of our own, as a page",
+        "pretrain": "train the DC-GAN parts on a folder of any images",
+    },
 }
+_EXAMPLE = """example:
+  cavga train photos/ --output runs/photos
+  cavga predict runs/photos new/ --output results --overlays
+
+`cavga COMMAND --help` says more."""
 _EXTRAS = ("torch", "torchvision", "sklearn", "scipy", "jaxtyping", "skimage", "onnx", "onnxscript")
 _HINTS = {  # command -> how an interrupted one goes on
     "train": "; the same command with --resume goes on from the last checkpoint, or from the start if there is none",
@@ -90,20 +103,39 @@ def _explain(error: Exception) -> int:
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     """Read the flags of one command; raises UsageError."""
-    # The paper's tables can be left out of a copy of the package: what is not there is not listed.
-    known = {name: text for name, text in COMMANDS.items() if find_spec(f"cavga.cli.commands.{name}")}
-    parser = OneLineParser(prog="cavga", description="Anomaly detection and localization from good images (CAVGA).")
-    parser.add_argument("--version", action="version", version=f"cavga {__version__}")
-    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=OneLineParser)
+    known = _known()
+    names = {name: text for commands in known.values() for name, text in commands.items()}
+    parser = OneLineParser(
+        prog="cavga", usage="cavga COMMAND ...", description=_overview(known), epilog=_EXAMPLE, add_help=False
+    )
+    parser.add_argument("-h", "--help", action="help", help=argparse.SUPPRESS)
+    parser.add_argument("--version", action="version", version=f"cavga {__version__}", help=argparse.SUPPRESS)
+    subparsers = parser.add_subparsers(dest="command", parser_class=OneLineParser, help=argparse.SUPPRESS)
     words = [word for word in arguments if not word.startswith("-")]
-    if words and words[0] not in known:
-        raise unknown_name("command", words[0], known)
-    for name, help_text in known.items():
-        command = subparsers.add_parser(name, help=help_text, description=f"{help_text.capitalize()}.")
-        command.add_argument("--json", action="store_true", help="print one JSON object on stdout and nothing else")
+    if words and words[0] not in names:
+        raise unknown_name("command", words[0], names)
+    for name in words[:1]:  # the others are not loaded: help would have to wait for them
+        command = subparsers.add_parser(name, prog=f"cavga {name}", description=f"{names[name].capitalize()}.")
         import_module(f"cavga.cli.commands.{name}").add_flags(command)
+        command.add_argument("--json", action="store_true", help="print one JSON object on stdout and nothing else")
+        command.add_help_all()
     args = parser.parse_args(arguments)
     if args.command is None:
         parser.print_help(sys.stderr)
-        raise UsageError(f"no command given: expected one of {', '.join(known)}")
+        raise UsageError(f"no command given: expected one of {', '.join(names)}")
     return args
+
+
+def _known() -> dict[str, dict[str, str]]:
+    """COMMANDS that are there: the paper's tables can be left out of a copy of the package."""
+    return {
+        heading: {name: text for name, text in commands.items() if find_spec(f"cavga.cli.commands.{name}")}
+        for heading, commands in COMMANDS.items()
+    }
+
+
+def _overview(known: Mapping[str, Mapping[str, str]]) -> str:
+    lines = ["Anomaly detection and localization from photographs of what is good (CAVGA)."]
+    for heading, commands in known.items():
+        lines += ["", f"{heading}:", *(f"  {name:<11}{text}" for name, text in commands.items())]
+    return "\n".join(lines)

@@ -10,9 +10,9 @@ from cavga.errors import UsageError, unknown_name
 IMAGE_SIZES = "auto, N or HxW in pixels"
 
 
-def setting(default: Any, help: str, choices: tuple[str, ...] | None = None) -> Any:
-    """A config field with its help text, and the names it may take."""
-    return field(default=default, metadata={"help": help, "choices": choices})
+def setting(default: Any, help: str, choices: tuple[str, ...] | None = None, *, everyday: bool = False) -> Any:
+    """A config field with its help text, the names it may take, and whether people need it every day."""
+    return field(default=default, metadata={"help": help, "choices": choices, "everyday": everyday})
 
 
 def convert(part: type, name: str, value: Any) -> Any:

@@ -29,6 +29,7 @@ class DataConfig:
         AUTO,
         "height and width of the model's input: N, HxW, or auto: about 256 x 256 pixels in the shape of the median "
         "training photograph",
+        everyday=True,
     )
     category: str | None = setting(None, "which category, where the data holds several")
     normal_class: str | None = setting(
@@ -44,10 +45,14 @@ class DataConfig:
     )
     skip_bad: bool = setting(False, "train without the images that cannot be read")
     tile: int | None = setting(
-        None, "cut photographs into square tiles of so many of their pixels, for defects that are small in them"
+        None,
+        "cut photographs into square tiles of so many of their pixels, for defects that are small in them",
+        everyday=True,
     )
     roi: str | None = setting(
-        None, "the part of a photograph that counts: x,y,width,height in its pixels, or a mask image of its size"
+        None,
+        "the part of a photograph that counts: x,y,width,height in its pixels, or a mask image of its size",
+        everyday=True,
     )
     augment: bool = setting(False, "random flips and quarter turns in training")
 
@@ -68,11 +73,15 @@ class ModelConfig:
         "backbone (r: ResNet-18, d: DC-GAN) and supervision (u: good images only, s: and anomalies made on them, "
         "w: and a few images labelled bad)",
         tuple(VARIANTS),
+        everyday=True,
     )
-    encoder: str | None = setting(None, "r: the network of the encoder; default resnet18", tuple(BACKBONES))
+    encoder: str | None = setting(
+        None, "r: the network of the encoder; default resnet18", tuple(BACKBONES), everyday=True
+    )
     weights: str | None = setting(
         None,
         "encoder weights: imagenet, a file, or none, a last resort; default imagenet for r, none for d",
+        everyday=True,
     )
     gan_weights: str | None = setting(None, "file of `cavga pretrain` that DC-GAN's parts start from; default none")
     stages: tuple[int, ...] | None = setting(
@@ -174,7 +183,7 @@ class TrainingConfig:
     )
     batch_size: int = setting(16, "images a step")
     learning_rate: float = setting(1e-3, "Adam's step size")
-    device: str = setting("auto", "where to compute", DEVICES)
+    device: str = setting("auto", "where to compute", DEVICES, everyday=True)
 
 
 @dataclass(frozen=True)
@@ -184,7 +193,7 @@ class CalibrationConfig:
     threshold_rule: str = setting(
         "conformal", "conformal: an order statistic; fixed: the paper's cuts at 0.5", ("conformal", "fixed")
     )
-    false_alarm_rate: float = setting(0.05, "share of normal images that may be predicted anomalous")
+    false_alarm_rate: float = setting(0.05, "share of normal images that may be predicted anomalous", everyday=True)
     mask_false_alarm_rate: float = setting(0.1, "share of normal images whose mask may show anything")
 
 

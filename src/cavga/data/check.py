@@ -20,6 +20,7 @@ from cavga.images.opening import ImageFileError
 from cavga.images.pixel_range import range_of_set
 from cavga.images.walk import is_copy
 from cavga.printable import printable
+from cavga.progress import SILENT, Progress, counted
 from cavga.threads import thread_pool
 
 logger = logging.getLogger("cavga")
@@ -38,12 +39,14 @@ class _Facts(NamedTuple):
     photograph: PhotographFacts | None
 
 
-def check_catalog(catalog: Catalog) -> list[Finding]:
+def check_catalog(catalog: Catalog, progress: Progress = SILENT) -> list[Finding]:
     """Every error, warning and note, errors first, then by path."""
     missing = set(catalog.missing)
     catalog = replace(catalog, records=tuple(r for r in catalog.records if r.path not in missing))
+    progress.begin("reading", len(catalog.records), "images")
     with thread_pool(max(2, min(4, os.cpu_count() or 1))) as pool:
-        facts = list(pool.map(lambda record: _examine(record, catalog, missing), catalog.records))
+        found = pool.map(lambda record: _examine(record, catalog, missing), catalog.records)
+        facts = list(counted(found, progress))
     findings = [finding for fact in facts for finding in fact.findings]
     pairs = [(record, fact.photograph) for record, fact in zip(catalog.records, facts, strict=True) if fact.photograph]
     photographs = [photograph for _, photograph in pairs]

@@ -25,6 +25,7 @@ from cavga.images.prefetch import prefetch
 from cavga.images.resize import resized
 from cavga.images.tiling import Tiling
 from cavga.images.torch_resize import as_images
+from cavga.progress import SILENT, Progress, counted
 from cavga.shapes import Images
 
 MAX_TILES = 1500  # that what holds its images in memory looks at: from there on more of a surface adds little
@@ -38,6 +39,7 @@ def cache_images(
     folder: Path,
     tiling: Tiling | None = None,
     num_tiles: Sequence[int] = (),
+    progress: Progress = SILENT,
 ) -> NDArray[np.uint8]:
     """All images decoded and resized, as a memory-mapped (num_images, height, width, 3) array in `folder`.
 
@@ -53,6 +55,7 @@ def cache_images(
     key = hashlib.sha256(repr(asked_for).encode()).hexdigest()[:16]
     path = folder / f"images-{key}.npy"
     if not path.is_file():
+        progress.begin("resizing", len(records), "photographs")
         known = list(zip(records, hashes, strict=True))
         tiles_of = prefetch(known, partial(_decode, tiling=tiling), most=NUM_DECODE_THREADS)
         # Written, not mapped: a map has room on the disk only once it is filled, and where there is none the process
@@ -60,7 +63,7 @@ def cache_images(
         with atomic_writer(path) as file:
             header = np.lib.format.header_data_from_array_1_0(np.empty((0, *size, 3), dtype=np.uint8))
             np.lib.format.write_array_header_1_0(file, {**header, "shape": (sum(counts), *size, 3)})
-            for count, tiles in zip(counts, tiles_of, strict=True):
+            for count, tiles in zip(counts, counted(tiles_of, progress), strict=True):
                 assert tiles.shape == (count, *size, 3)
                 file.write(tiles.tobytes())
     return np.load(path, mmap_mode="r")

@@ -1,8 +1,8 @@
 """The demo: the bundled photographs, from training to one report."""
 
 import json
+import logging
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,11 @@ from cavga.errors import UsageError
 from cavga.evaluation.evaluate import evaluate
 from cavga.evaluation.report import write_report
 from cavga.output_lock import is_lock, writing_to
-from cavga.training.loop import Progress
+from cavga.progress import SILENT, Progress
 from cavga.training.run_folder import CONFIG_FILE
 from cavga.training.train import train
+
+logger = logging.getLogger("cavga")
 
 TITLE = f"cavga demo: impurities in three papers (photographs: {SOURCE})"
 # Weights that come with the package index, so that nothing is downloaded while training.
@@ -30,8 +32,7 @@ def run_demo(
     output: Path,
     config: RunConfig,
     *,
-    announce: Callable[[str], None] = lambda _paper: None,
-    on_step: Callable[[Progress], None] = lambda _progress: None,
+    progress: Progress = SILENT,
 ) -> dict[str, Any]:
     """Train and evaluate one model per paper; returns paper -> metrics.
 
@@ -40,12 +41,10 @@ def run_demo(
     """
     refuse_file(output)
     with writing_to(output):
-        return _run_demo(output, config, announce, on_step)
+        return _run_demo(output, config, progress)
 
 
-def _run_demo(
-    output: Path, config: RunConfig, announce: Callable[[str], None], on_step: Callable[[Progress], None]
-) -> dict[str, Any]:
+def _run_demo(output: Path, config: RunConfig, progress: Progress) -> dict[str, Any]:
     _refuse_others(output)
     folders = _bundled(output / "data")
     summary, sections = {}, []
@@ -53,9 +52,9 @@ def _run_demo(
     new = temporary_of(output / "runs")
     try:
         for paper in PAPERS:
-            announce(paper)
-            run = train(folders[paper], new / paper, config, on_step=on_step)
-            result = evaluate(run, folders[paper], device=config.training.device)
+            logger.info("%s", paper)
+            run = train(folders[paper], new / paper, config, progress=progress)
+            result = evaluate(run, folders[paper], device=config.training.device, progress=progress)
             summary[paper] = result.metrics
             sections.append(result.section)
         for paper in PAPERS:

@@ -28,6 +28,7 @@ from cavga.inference.detector import AnomalyDetector
 from cavga.inference.torch_engine import TorchEngine
 from cavga.output_lock import writing_to
 from cavga.prediction.lines import PREDICTIONS_FILE, PredictionLine, jsonl, prediction_line
+from cavga.progress import SILENT, Progress
 from cavga.runs.model_json import load_description, used_images
 
 
@@ -51,6 +52,7 @@ def evaluate(
     mask_cut: float | None = None,
     at_original_size: bool = False,
     device: str = "auto",
+    progress: Progress = SILENT,
 ) -> EvaluatedRun:
     """Evaluate a run on the labelled test images of `data`; writes metrics.json, predictions.jsonl, report.html.
 
@@ -85,6 +87,7 @@ def evaluate(
         at_original_size=at_original_size,
         class_attention=_class_attention_of(model, detector),
         data=Path(data) if output is None else None,
+        progress=progress,
     )
 
 
@@ -98,6 +101,7 @@ def evaluate_detector(
     at_original_size: bool = False,
     class_attention: ClassAttentionOf | None = None,
     data: Path | None = None,
+    progress: Progress = SILENT,
 ) -> EvaluatedRun:
     """As `evaluate`, for a detector and a catalog that are already there.
 
@@ -114,10 +118,16 @@ def evaluate_detector(
         output = place_of_results(output, METRICS_FILE, evaluated)
     with writing_to(output), (folder := tempfile.TemporaryDirectory(prefix="cavga-")):
         evaluation = evaluate_records(
-            detector, records, folder=folder, at_original_size=at_original_size, expects_masks=catalog.expects_masks
+            detector,
+            records,
+            folder=folder,
+            at_original_size=at_original_size,
+            expects_masks=catalog.expects_masks,
+            progress=progress,
         )
         metrics = _complete(evaluation, detector, excluded=excluded)
         metrics["provenance"] |= {"without": list(without), "evaluated": evaluated.as_dict()}
+        progress.begin("report")
         section = make_section(catalog.title, metrics, evaluation, detector, class_attention)
         write_evaluation(output, metrics, evaluation, section, hashes)
     return EvaluatedRun(metrics, section, [*evaluation.problems, *section.not_drawn], output)

@@ -23,6 +23,7 @@ from cavga.evaluation.sections import section_of
 from cavga.evaluation.written import METRICS_FILE
 from cavga.output_lock import writing_to
 from cavga.prediction.lines import PREDICTIONS_FILE
+from cavga.progress import SILENT, Progress
 from cavga.regular_files import real_path
 from cavga.runs.model_json import MODEL_FILE, load_description, used_images
 
@@ -48,6 +49,7 @@ def evaluate_maps(
     category: str | None = None,
     without: Sequence[str | Path] = (),
     mask_cut: float | None = None,
+    progress: Progress = SILENT,
 ) -> EvaluatedRun:
     """Evaluate maps on the labelled test images of `data`; writes what `cavga.evaluate` writes.
 
@@ -81,9 +83,11 @@ def evaluate_maps(
             maps=stored,
             at_original_size=size is None,
             expects_masks=catalog.expects_masks,
+            progress=progress,
         )
         metrics = _complete(evaluation, maps, found, excluded=excluded, without=without)
         metrics["provenance"]["evaluated"] = evaluated.as_dict()
+        progress.begin("report")
         section = section_of(catalog.title, metrics, evaluation, thresholds, notes=_notes(maps, metrics))
         write_evaluation(target, metrics, evaluation, section, hashes)
     return EvaluatedRun(metrics, section, [*evaluation.problems, *section.not_drawn], target)

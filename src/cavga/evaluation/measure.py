@@ -24,6 +24,7 @@ from cavga.inference.prepare import FailedImage
 from cavga.metrics.image import auroc_interval, image_metrics, share_interval
 from cavga.metrics.pixel import PerImageCounts, PixelHistogram, pixel_metrics
 from cavga.metrics.registry import BY_TYPE, shown_in
+from cavga.progress import SILENT, Progress, counted
 
 logger = logging.getLogger("cavga")
 
@@ -35,6 +36,7 @@ def evaluate_records(
     folder: tempfile.TemporaryDirectory[str],
     at_original_size: bool,
     expects_masks: bool,
+    progress: Progress = SILENT,
 ) -> Evaluation:
     """Score labelled records and compute every metric that they allow; maps are kept in `folder`."""
     maps = StoredMaps(Path(folder.name), default_shape=detector.image_size)
@@ -45,6 +47,7 @@ def evaluate_records(
         maps=maps,
         at_original_size=at_original_size,
         expects_masks=expects_masks,
+        progress=progress,
     )
     paper_rule = _paper_rule(evaluation, detector.description["calibration"])
     return replace(evaluation, metrics=evaluation.metrics | paper_rule)
@@ -58,10 +61,12 @@ def evaluate_results(
     maps: "StoredMaps",
     at_original_size: bool,
     expects_masks: bool,
+    progress: Progress = SILENT,
 ) -> Evaluation:
     """Every metric of results, one for each record; `maps` is empty, and has their maps afterwards."""
     images = []
-    for i, (record, result) in enumerate(zip(records, results, strict=True)):
+    progress.begin("scoring", len(records), "images")
+    for i, (record, result) in enumerate(counted(zip(records, results, strict=True), progress)):
         if isinstance(result, FailedImage):
             images.append(ScoredImage(record, None, None, None, error=result.error))
             continue
@@ -69,6 +74,7 @@ def evaluate_results(
         images.append(_scored(record, result, thresholds.pixel, expects_masks=expects_masks))
     for line in remarks_lines({image.record.relative_path: image.remarks for image in images}):
         logger.warning("%s", line)
+    progress.begin("measuring")
     metrics, pixel_counts = _all_metrics(images, PixelSource(images, maps, at_original_size), thresholds)
     return Evaluation(metrics, tuple(images), maps, pixel_counts)
 

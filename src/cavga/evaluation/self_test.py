@@ -31,6 +31,7 @@ from cavga.inference.prepare import FailedImage
 from cavga.metrics.image import auroc, auroc_interval, share_interval
 from cavga.metrics.pixel import PixelHistogram
 from cavga.output_lock import writing_to
+from cavga.progress import SILENT, Progress, counted
 from cavga.regular_files import real_path
 from cavga.rendering.html import Case
 from cavga.rendering.scale import picture_scale
@@ -80,6 +81,7 @@ def self_test(
     category: str | None = None,
     max_made: int = MAX_SYNTHETIC,
     device: str = "auto",
+    progress: Progress = SILENT,
 ) -> SelfTest:
     """Score synthetic anomalies on good images; writes self_test.json and self_test.html.
 
@@ -99,10 +101,12 @@ def self_test(
     seed = int(detector.description["provenance"]["seed"])
     plan = _plan(records, seed=seed, max_made=max_made)
     tally = Tally()
-    trials = list(tally.score(detector, plan))
+    progress.begin("scoring", sum(1 + len(anomalies) for _, anomalies in plan), "images")
+    trials = list(counted(tally.score(detector, plan), progress))
     if not trials:
         raise DataError(f"{data}: none of its {len(records)} good images can be read: {tally.problems[0]}")
     result = _result(trials, tally, detector, source=source, per_image=len(plan[0][1]))
+    progress.begin("page")
     cases = [_case(trial, detector) for trial in _worth_showing(trials)]
     scores = [(trial.score, int(trial.anomaly is not None)) for trial in trials]
     evaluated = EvaluatedData.of(Path(data), catalog, (sha256_of(record.path) for record, _ in plan))

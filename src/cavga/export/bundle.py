@@ -27,6 +27,7 @@ from cavga.inference.detector import AnomalyDetector
 from cavga.inference.engine import ExportedEngine
 from cavga.inference.exported_files import export_report_path
 from cavga.output_lock import writing_file
+from cavga.progress import SILENT, Progress
 from cavga.runs.model_json import ONNX_FILE, load_description
 
 SUMS_FILE = "SHA256SUMS"
@@ -81,7 +82,7 @@ def check_bundle(output: Path, platform: str, python: str) -> None:
         raise UsageError(f"--output {output} is there already: choose a new folder")
 
 
-def make_bundle(model: Path, output: Path, *, platform: str, python: str) -> BundleSummary:
+def make_bundle(model: Path, output: Path, *, platform: str, python: str, progress: Progress = SILENT) -> BundleSummary:
     """Write the folder `output`: the exported graph, every wheel that predicting needs, sums and installers.
 
     `model` is an exported `.onnx` or a run folder that holds one. Wheels come from wherever pip is set up to look.
@@ -99,7 +100,11 @@ def make_bundle(model: Path, output: Path, *, platform: str, python: str) -> Bun
             shutil.copyfile(export_report_path(exported), export_report_path(folder / ONNX_FILE))
         if is_calibrated := calibration_path(model).is_file():
             shutil.copyfile(calibration_path(model), calibration_path(folder / ONNX_FILE))
-        _collect(_own_wheel(scratch), wheels, platform, python, scratch)
+        progress.begin("wheel of cavga")
+        own_wheel = _own_wheel(scratch)
+        progress.begin("wheels it needs")
+        _collect(own_wheel, wheels, platform, python, scratch)
+        progress.begin("sums")
         _write_installers(folder, platform, python)
         _write_sums(folder)
         if output.exists():  # and is empty, as `check_bundle` saw: Windows renames onto nothing that is there

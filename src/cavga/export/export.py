@@ -23,6 +23,7 @@ from cavga.inference.graph import InferenceGraph
 from cavga.inference.load_exported import files_of
 from cavga.inference.torch_engine import TorchEngine
 from cavga.output_lock import writing_file, writing_to
+from cavga.progress import SILENT, Progress
 from cavga.runs.model_json import (
     DATA_FILE,
     MANIFEST_FILE,
@@ -47,7 +48,13 @@ class Exported:
 
 
 def export_run(
-    run: Path, output: Path | None = None, *, format: str = "onnx", precision: str = "fp32", data: Path | None = None
+    run: Path,
+    output: Path | None = None,
+    *,
+    format: str = "onnx",
+    precision: str = "fp32",
+    data: Path | None = None,
+    progress: Progress = SILENT,
 ) -> Exported:
     """Write the model of a run folder as one file; `output` defaults to RUN/model with the format's suffix.
 
@@ -68,10 +75,13 @@ def export_run(
         load_description(run)  # says what is wrong with it
     # In its run folder that of a training excludes it, elsewhere other exports are nobody's business.
     with writing_to(run) if target.parent == run and run.is_dir() else writing_file(target):
-        return _export_run(run, target, format=format, precision=precision, data=data)
+        return _export_run(run, target, format=format, precision=precision, data=data, progress=progress)
 
 
-def _export_run(run: Path, target: Path, *, format: str, precision: str, data: Path | None) -> Exported:
+def _export_run(
+    run: Path, target: Path, *, format: str, precision: str, data: Path | None, progress: Progress
+) -> Exported:
+    progress.begin("export")
     detector = AnomalyDetector.load_in_torch(run, device="cpu")
     engine, description = detector.engine, detector.description
     assert isinstance(engine, TorchEngine)
@@ -83,7 +93,8 @@ def _export_run(run: Path, target: Path, *, format: str, precision: str, data: P
         draft = Path(scratch) / target.name
         WRITERS[format](draft, Exportable(engine.graph, description, precision, measured))
         files = files_of(draft)  # ours: no seal and no permission are asked for
-        check = check_parity(engine, FORMATS[format].engine(files, "cpu"), photographs, description["calibration"])
+        exported = FORMATS[format].engine(files, "cpu")
+        check = check_parity(engine, exported, photographs, description["calibration"], progress)
         if precision == "fp32":
             check.require_equality()
         report = {"format": format, "precision": precision, "check": check.as_dict(),

@@ -11,9 +11,11 @@ from cavga.arrays import Photograph
 from cavga.errors import ExportError
 from cavga.images.resize import resized
 from cavga.inference.engine import Engine, EngineOutput
+from cavga.progress import SILENT, Progress, counted
 
 TOLERANCE = 1e-4  # of the threshold
 BATCHES = (1, 2, 7)
+NUM_SIZES = 3  # that all photographs are compared at in batches
 MAX_SIDE = 1024  # px, of the photographs that are compared in batches
 
 
@@ -39,10 +41,25 @@ class ExportCheck:
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
+    def in_words(self) -> str:
+        """What it means for whoever uses the file."""
+        if self.is_equal:
+            return f"it reads the {self.num_photographs} photographs that it was checked on as the model does"
+        return (
+            f"on the {self.num_photographs} photographs that it was checked on scores differ by up to "
+            f"{self.score_difference:.1%} of the threshold, maps by {self.map_difference:.1%}; "
+            f"{self.decisions_changed} verdicts and {self.mask_pixels_changed} mask pixels changed"
+        )
+
+    @property
+    def is_equal(self) -> bool:
+        """Whether no difference is above TOLERANCE and no decision outside the band has changed."""
+        is_within = max(self.score_difference, self.map_difference) <= TOLERANCE
+        return is_within and not self.decisions_changed and not self.mask_pixels_changed
+
     def require_equality(self) -> None:
         """Raise ExportError if a difference is above TOLERANCE or a decision outside the band has changed."""
-        largest = max(self.score_difference, self.map_difference)
-        if not largest <= TOLERANCE or self.decisions_changed or self.mask_pixels_changed:
+        if not self.is_equal:
             raise ExportError(
                 f"the exported graph does not say what the model says: scores differ by {self.score_difference:.1e} "
                 f"and maps by {self.map_difference:.1e} of their thresholds ({TOLERANCE:.0e} is allowed), "
@@ -52,7 +69,11 @@ class ExportCheck:
 
 
 def check_parity(
-    reference: Engine, exported: Engine, photographs: Sequence[Photograph], calibration: Mapping[str, Any]
+    reference: Engine,
+    exported: Engine,
+    photographs: Sequence[Photograph],
+    calibration: Mapping[str, Any],
+    progress: Progress = SILENT,
 ) -> ExportCheck:
     """Score the photographs with both: in batches of 1, 2 and 7, at their own size and at others.
 
@@ -62,7 +83,8 @@ def check_parity(
     ends = (calibration["score_min"], calibration["score_max"])
     score_unit = max(abs(reference.image_threshold), *(abs(end - reference.image_threshold) for end in ends))
     scores, maps, sizes = [], [], []
-    for batch in _batches(photographs):
+    progress.begin("export check", len(photographs) + NUM_SIZES * len(BATCHES), "batches")
+    for batch in counted(_batches(photographs), progress):
         sizes.append(batch[0].shape[:2])
         expected = reference.score([reference.resize(photograph) for photograph in batch])
         found = exported.score(batch)

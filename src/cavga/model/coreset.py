@@ -4,6 +4,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from cavga.progress import SILENT, Progress
+
 POOL_SIZE = 4096  # of the farthest points, among which the next ones are chosen
 CHUNK = 32768  # points whose distances to the new ones are computed at once
 
@@ -11,12 +13,12 @@ Points = Float[Tensor, "points features"]
 Squares = Float[Tensor, " points"]
 
 
-def greedy_coreset(points: Points, num_kept: int, *, first: int) -> Int64[Tensor, " kept"]:
+def greedy_coreset(points: Points, num_kept: int, *, first: int, progress: Progress = SILENT) -> Int64[Tensor, " kept"]:
     """Indices that cover all points: after `first`, always the point farthest from those chosen (k-center).
 
     Distances only fall as points are chosen. So while the farthest of a pool is still as far as the nearest
     of the pool was when it was drawn, it is the farthest of all: the choice is the plain one's, and all points
-    are passed over once a pool instead of once a choice.
+    are passed over once a pool instead of once a choice. `progress` advances by 1 in all.
     """
     norms = points.square().sum(dim=1)
     distances = torch.full_like(norms, torch.inf)  # squared, to the nearest that is chosen
@@ -31,6 +33,7 @@ def greedy_coreset(points: Points, num_kept: int, *, first: int) -> Int64[Tensor
         new = pool[_choose(points[pool], norms[pool], farthest, num_left, bound)]
         chosen.append(new)
         num_left -= len(new)
+        progress.advance(len(new) / num_kept)
     return torch.cat(chosen)
 
 

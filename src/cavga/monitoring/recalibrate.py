@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,6 +32,7 @@ from cavga.images.tiling import Tiling
 from cavga.images.walk import images_of
 from cavga.inference.detector import AnomalyDetector, Prediction
 from cavga.inference.prepare import FailedImage
+from cavga.progress import SILENT, Progress, counted
 from cavga.regular_files import real_path
 from cavga.runs.model_json import MANIFEST_FILE, used_images
 
@@ -64,6 +65,7 @@ def calibrate_model(
     false_alarm_rate: float | None = None,
     mask_false_alarm_rate: float | None = None,
     device: str = "auto",
+    progress: Progress = SILENT,
 ) -> CalibratedModel:
     """Set a model's thresholds by good photographs (files and folders) and write them beside it.
 
@@ -73,16 +75,22 @@ def calibrate_model(
     where, paths = Path(model), list(_good_images(photographs))
     rates = {"false_alarm_rate": false_alarm_rate, "mask_false_alarm_rate": mask_false_alarm_rate}
     with writing_thresholds(where):
-        return _calibrate(where, paths, {name: rate for name, rate in rates.items() if rate is not None}, device)
+        return _calibrate(
+            where, paths, {name: rate for name, rate in rates.items() if rate is not None}, device, progress
+        )
 
 
-def _calibrate(where: Path, paths: Sequence[Path], rates: Mapping[str, float], device: str) -> CalibratedModel:
+def _calibrate(
+    where: Path, paths: Sequence[Path], rates: Mapping[str, float], device: str, progress: Progress
+) -> CalibratedModel:
     detector = AnomalyDetector.load_as_trained(where, device=device)
     old = calibration_in_force(where, detector.description)
     rule = rule_of_scores(where, old, detector.description)
     config = _settings(old, {**rates, "threshold_rule": rule})
     good = _Photographs(_trained_on(where, detector.description))
-    found = list(map(_peak, detector.results(good.pixels(paths, detector.tiling))))
+    progress.begin("scoring", len(paths), "photographs")
+    photographs = good.pixels(counted(paths, progress), detector.tiling)
+    found = list(map(_peak, detector.results(photographs)))
     good.failed += [result.error for result in found if isinstance(result, FailedImage)]
     results, hashes = good.first_of_each(found)
     if len(results) < MIN_PHOTOGRAPHS:
@@ -142,7 +150,7 @@ class _Photographs:
         self.used: dict[str, PhotographFacts] = {}
         """By sha256, in their order."""
 
-    def pixels(self, paths: Sequence[Path], tiling: Tiling) -> Iterator[Array]:
+    def pixels(self, paths: Iterable[Path], tiling: Tiling) -> Iterator[Array]:
         """Those of the photographs that count, read in threads and remembered in `used`."""
 
         def read(path: Path) -> tuple[Array, PhotographFacts] | str:

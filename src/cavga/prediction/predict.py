@@ -30,6 +30,7 @@ from cavga.prediction.lines import PredictionLine, prediction_line, region_line
 from cavga.prediction.map_files import grey_scale, save_map
 from cavga.prediction.overlays import captioned_overlay
 from cavga.prediction.spreadsheet import TABLE_FILE
+from cavga.progress import SILENT, Progress, counted
 from cavga.regular_files import real_path
 from cavga.rendering.scale import MapScale, picture_scale
 from cavga.runs.model_json import MODEL_FILE
@@ -118,6 +119,7 @@ def predict_to_folder(
     *,
     threshold: float | None = None,
     outputs: PredictionOutputs = PredictionOutputs(),
+    progress: Progress = SILENT,
 ) -> PredictionSummary:
     """Score every image of `inputs` (files, or folders searched recursively) into `output`.
 
@@ -136,8 +138,8 @@ def predict_to_folder(
         picture_scale(detector),
     )
     gallery = Gallery(detector, drawing.colours, drawing.cut)
-    for _ in _inputs(inputs, []):
-        pass  # what is missing is found now, not after hours of scoring
+    num_images = sum(1 for _ in _inputs(inputs, []))  # what is missing is found now, not after hours of scoring
+    progress.begin("predicting", num_images, "images")
     folders = [given for given in inputs if given.is_dir()]
     others = tuple(f"{item.path} {item.reason}" for given in folders for item in passed_over(given))
     tally = _Tally()
@@ -145,7 +147,7 @@ def predict_to_folder(
         writing_to(output, below=[folder for folder, _ in PICTURES.values()]),
         prediction_folder(output, with_coco=outputs.coco) as folder,
     ):
-        for image, result in _results(detector, inputs, outputs):
+        for image, result in counted(_results(detector, inputs, outputs), progress):
             folder.write(_write_image(image, result, drawing, folder, tally))
             if isinstance(result, Prediction):
                 gallery.add(image.path, image.file_name, result)

@@ -11,6 +11,7 @@ from cavga.calibration.thresholds import Calibration, decision_warning
 from cavga.inference.detector import AnomalyDetector
 from cavga.inference.graph import ScoringGraph
 from cavga.inference.torch_engine import TorchEngine
+from cavga.progress import SILENT, Progress, counted
 from cavga.training.inputs import TrainingData
 
 NUM_SUSPICIOUS = 5  # training images named for a second look
@@ -43,6 +44,7 @@ def check_training_images(
     device: torch.device,
     *,
     scores: Mapping[int, float],
+    progress: Progress = SILENT,
 ) -> TrainingAudit:
     """Score the training images with the finished model, and log what is worth knowing.
 
@@ -55,7 +57,9 @@ def check_training_images(
         good = [(score, score >= calibration.image_threshold) for score in scores.values()]
         paths = [inputs.train[position].relative_path for position in scores]
     else:
-        good = [(p.score, p.is_anomalous) for p in detector.predict(record.path for record in inputs.train)]
+        progress.begin("training images", len(inputs.train), "images")
+        predictions = detector.predict(record.path for record in inputs.train)
+        good = [(p.score, p.is_anomalous) for p in counted(predictions, progress)]
         paths = [record.relative_path for record in inputs.train]
     highest = sorted(((score, path) for (score, _), path in zip(good, paths, strict=True)), reverse=True)
     bad = [p.is_anomalous for p in detector.predict(record.path for record in inputs.anomalous)]

@@ -8,6 +8,7 @@ from torch import nn
 from cavga.config.schema import RunConfig
 from cavga.data.dataset import TrainingImages, image_batches
 from cavga.model.cavga import Cavga
+from cavga.progress import SILENT, Progress
 from cavga.training.fit_classifier import fit_classifier
 from cavga.training.fit_latent import fit_latent, fit_prior_variance
 from cavga.training.fit_patch_classifier import choose_left_out, fit_patch_classifier
@@ -54,13 +55,15 @@ def fit_classes(
     measured: CrossFitEnergies | None,
     *,
     device: torch.device,
+    progress: Progress = SILENT,
 ) -> None:
     """Fit the classifier of an s or w variant to a latent that is set; `measured` is what `fit_prior` gave."""
     if config.model.supervision == "w":
+        progress.begin("classifier")
         fit_classifier(model, images, config.loss, device=device)
     if config.model.supervision == "s":
         is_left_out, seed = unseen_by_classifier(images, config, measured), config.training.seed
-        fit_patch_classifier(model, images, is_left_out, seed=seed, device=device)
+        fit_patch_classifier(model, images, is_left_out, seed=seed, device=device, progress=progress)
 
 
 def unseen_by_classifier(
@@ -72,7 +75,13 @@ def unseen_by_classifier(
 
 
 def fit_prior(
-    model: Cavga, images: TrainingImages, config: RunConfig, parts: Folds, *, device: torch.device
+    model: Cavga,
+    images: TrainingImages,
+    config: RunConfig,
+    parts: Folds,
+    *,
+    device: torch.device,
+    progress: Progress = SILENT,
 ) -> CrossFitEnergies | None:
     """Fit the prior of a latent that is set, on the normal images; N(0, I) is left as it is.
 
@@ -83,5 +92,5 @@ def fit_prior(
     if config.model.prior == "by_position" or has_classifier:
         fit_prior_variance(model, images.normal, device=device)
     if config.model.prior == "aggregated":
-        return fit_aggregated_prior(model, images, parts, seed=config.training.seed, device=device)
+        return fit_aggregated_prior(model, images, parts, seed=config.training.seed, device=device, progress=progress)
     return None

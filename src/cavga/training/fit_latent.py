@@ -15,8 +15,10 @@ from torch import Tensor
 
 from cavga.config.schema import ModelConfig
 from cavga.data.dataset import image_batches
+from cavga.images.decode import BATCH_SIZE
 from cavga.model.cavga import Cavga
 from cavga.model.latent import LatentHead
+from cavga.progress import SILENT, Progress, counted
 
 # Share of the mean eigenvalue that is added to every eigenvalue of the feature covariance. Few or
 # overlapping training images make the small ones far too small, and whitening divides by them
@@ -70,14 +72,23 @@ def whitening_of(
 
 
 @torch.no_grad()
-def fit_latent(model: Cavga, images: NDArray[np.uint8], settings: ModelConfig, *, device: torch.device) -> None:
+def fit_latent(
+    model: Cavga,
+    images: NDArray[np.uint8],
+    settings: ModelConfig,
+    *,
+    device: torch.device,
+    progress: Progress = SILENT,
+) -> None:
     """Set the mu head by whitening the features of all images."""
     model.eval()
     head = model.mu_head
     assert isinstance(head, LatentHead)  # a flattened z is never whitened: cavga.config.schema refuses it
+    num_batches = -(-len(images) // BATCH_SIZE)
+    progress.begin("features", num_batches * (1 + head.is_log), "batches")
     if head.is_log:
-        _set_scales(head, _encoded(model, images, device))
-    merged = (head.merged(stages) for stages in _encoded(model, images, device))
+        _set_scales(head, counted(_encoded(model, images, device), progress))
+    merged = (head.merged(stages) for stages in counted(_encoded(model, images, device), progress))
     assert settings.whitening is not None  # the configuration is resolved
     whitening = whitening_of(
         merged, power=settings.whitening, spectrum=settings.spectrum, max_channels=settings.latent_channels

@@ -22,6 +22,7 @@ from cavga.model.build import map_size_of
 from cavga.model.cavga import Cavga
 from cavga.model.classifiers import PatchClassifier, top_mean
 from cavga.model.prior import smoothed
+from cavga.progress import SILENT, Progress, counted
 from cavga.shapes import LatentMap
 from cavga.synthetic.subtle import SUBTLE_NAMES, synthesise_subtle_anomaly
 from cavga.training.fit_classifier import or_left_out
@@ -44,19 +45,27 @@ class Examples:
 
 
 def fit_patch_classifier(
-    model: Cavga, images: TrainingImages, is_left_out: NDArray[np.bool_], *, seed: int, device: torch.device
+    model: Cavga,
+    images: TrainingImages,
+    is_left_out: NDArray[np.bool_],
+    *,
+    seed: int,
+    device: torch.device,
+    progress: Progress = SILENT,
 ) -> None:
     """Train the model's PatchClassifier on all but the normal images that are left out; the latent stays as it is."""
     model.eval()
     seen = images.normal_in_memory(~is_left_out if is_left_out.any() else None, seed=seed)
+    progress.begin("synthetic anomalies", num_synthetic(len(seen)), "images")
     normal, anomalous = _latents(model, seen, device), _latents(model, images.anomalous, device)
-    synthetic, labels = _synthetic_batch(model, seen, seed, device)
+    synthetic, labels = _synthetic_batch(model, seen, seed, device, progress)
+    progress.begin("classifier", NUM_STEPS, "steps")
     examples = Examples(normal, synthetic, labels, anomalous)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         classifier = PatchClassifier(latent_channels=normal.shape[1]).to(device)
         classifier.unit.copy_(or_left_out(normal.float().std(dim=(0, 2, 3))))
-        train_patch_classifier(classifier, examples)
+        train_patch_classifier(classifier, examples, progress)
     model.classifier = classifier.eval().requires_grad_(False)
     left_out = images.normal_in_memory(is_left_out if is_left_out.any() else None, seed=seed)
     _set_scales(model, classifier, _latents(model, left_out, device))
@@ -98,13 +107,13 @@ def _set_scales(model: Cavga, classifier: PatchClassifier, left_out: LatentMap) 
             scale.copy_(torch.stack([patches.mean(), patches.std().clamp_min(1e-6)]))
 
 
-def train_patch_classifier(classifier: PatchClassifier, examples: Examples) -> None:
+def train_patch_classifier(classifier: PatchClassifier, examples: Examples, progress: Progress = SILENT) -> None:
     """NUM_STEPS of AdamW on the examples, under a one-cycle schedule."""
     normal, synthetic, anomalous = examples.normal, examples.synthetic, examples.anomalous
     optimizer = torch.optim.AdamW(classifier.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, NUM_STEPS, pct_start=WARM_UP)
     classifier.train()
-    for _ in range(NUM_STEPS):
+    for _ in counted(range(NUM_STEPS), progress):
         some, others = _draw(len(synthetic), NUM_SYNTHETIC), _draw(len(normal), NUM_NORMAL)
         marked = anomalous[_draw(len(anomalous), NUM_LABELLED)] if len(anomalous) else anomalous
         # One pass: batch norm would see images of one label alone as another distribution, and learn its statistics.
@@ -133,11 +142,11 @@ def _latents(model: Cavga, images: NDArray[np.uint8], device: torch.device) -> L
 
 
 def _synthetic_batch(
-    model: Cavga, normal: NDArray[np.uint8], seed: int, device: torch.device
+    model: Cavga, normal: NDArray[np.uint8], seed: int, device: torch.device, progress: Progress
 ) -> tuple[LatentMap, Float[Tensor, "synthetic rows columns"]]:
     """Mu of images with synthetic anomalies, and the share of every patch that is anomalous."""
     maps, labels = [], []
-    synthetic = synthetic_images(normal, seed)
+    synthetic = counted(synthetic_images(normal, seed), progress)
     while part := list(islice(synthetic, BATCH_SIZE)):
         maps.append(_latents(model, np.stack([image for image, _ in part]), device))
         pixels = torch.from_numpy(np.stack([label for _, label in part])).to(device)
@@ -145,9 +154,14 @@ def _synthetic_batch(
     return torch.cat(maps), torch.cat(labels)
 
 
+def num_synthetic(num_normal: int) -> int:
+    """How many synthetic anomalies are made on so many normal images."""
+    return min(SYNTHETIC_PER_IMAGE * num_normal, MAX_SYNTHETIC)
+
+
 def synthetic_images(normal: NDArray[np.uint8], seed: int) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float32]]]:
     """Anomalies on the normal images in turn, every type as often; one that shows nothing is left out."""
-    for number in range(min(SYNTHETIC_PER_IMAGE * len(normal), MAX_SYNTHETIC)):
+    for number in range(num_synthetic(len(normal))):
         rng = np.random.default_rng([seed, number])
         image, other = normal[number % len(normal)], normal[rng.integers(len(normal))]
         anomaly_type = SUBTLE_NAMES[rng.integers(len(SUBTLE_NAMES))]

@@ -22,6 +22,7 @@ from cavga.model.build import map_size_of
 from cavga.model.cavga import Cavga
 from cavga.model.coreset import greedy_coreset
 from cavga.model.prior import SMALLEST_STD, AggregatedPrior, Energies, flattened
+from cavga.progress import SILENT, Progress
 from cavga.shapes import LatentMap
 from cavga.training.factor_model import FactorModel, LeaveOutFactors
 from cavga.training.fit_patch_classifier import MAX_LEFT_OUT
@@ -47,7 +48,13 @@ class CrossFitEnergies:
 
 @torch.no_grad()
 def fit_aggregated_prior(
-    model: Cavga, images: TrainingImages, parts: Folds, *, seed: int, device: torch.device
+    model: Cavga,
+    images: TrainingImages,
+    parts: Folds,
+    *,
+    seed: int,
+    device: torch.device,
+    progress: Progress = SILENT,
 ) -> CrossFitEnergies:
     """Set the model's prior from normal images, which `parts` cuts into folds; the latent stays as it is.
 
@@ -56,6 +63,7 @@ def fit_aggregated_prior(
     """
     model.eval()
     chosen, wanted = draw_images(images, map_size_of(model), seed)
+    progress.begin("prior", len(parts) + 1, "fits")  # of each fold's, and of the one that is kept
     z = _encoded(model, images.normal[chosen], device)
     models = LeaveOutFactors(all_flattened(z))
     measured = []
@@ -72,8 +80,13 @@ def fit_aggregated_prior(
         others = torch.from_numpy(np.isin(chosen, part, invert=True))
         factor_models = [models.without(some & ~some.all()) for some in left_out]
         # An image that is alone is measured by itself.
-        measured.append((positions, measure_fold(z[others | ~others.any()], factor_models, held, groups, seed=seed)))
-    model.prior = fitted_prior(z, models.without(torch.zeros(len(z), dtype=torch.bool)), seed)
+        measured.append(
+            (
+                positions,
+                measure_fold(z[others | ~others.any()], factor_models, held, groups, seed=seed, progress=progress),
+            )
+        )
+    model.prior = fitted_prior(z, models.without(torch.zeros(len(z), dtype=torch.bool)), seed, progress)
     order = np.concatenate([positions for positions, _ in measured]).argsort()
     in_order = Energies.joined([energies for _, energies in measured]).of(torch.from_numpy(order))
     model.prior.set_scales(in_order)
@@ -87,12 +100,13 @@ def measure_fold(
     groups: Sequence[NDArray[np.intp]],
     *,
     seed: int,
+    progress: Progress = SILENT,
 ) -> Energies:
     """The energies of `held`, the images of one fold, in order, by the mixture of the others.
 
     `groups` are positions in `held`; each has a factor model that was fitted without its images.
     """
-    prior = fitted_prior(others, factor_models[0], seed)
+    prior = fitted_prior(others, factor_models[0], seed, progress)
     found = []
     for group, (mean, basis) in zip(groups, factor_models, strict=True):
         prior.flat_mean, prior.flat_basis = mean, basis
@@ -132,11 +146,12 @@ def energies_by(prior: AggregatedPrior, z: LatentMap) -> Energies:
     return Energies.joined([prior.energies(batch.float()) for batch in z.split(BATCH_SIZE)])  # type: ignore[no-untyped-call]  # torch's own
 
 
-def fitted_prior(z: LatentMap, factor_model: FactorModel, seed: int) -> AggregatedPrior:
+def fitted_prior(z: LatentMap, factor_model: FactorModel, seed: int, progress: Progress = SILENT) -> AggregatedPrior:
     """The mixture of these images beside a factor model; the scales are left to `AggregatedPrior.set_scales`."""
     candidates = torch.cat(list(_patches(z, seed)))
     first = int(torch.randint(len(candidates), (), generator=torch.Generator().manual_seed(seed)))
-    centres = candidates[greedy_coreset(candidates, min(NUM_CENTRES, len(candidates)), first=first)]
+    num_centres = min(NUM_CENTRES, len(candidates))
+    centres = candidates[greedy_coreset(candidates, num_centres, first=first, progress=progress)]
     mean, basis = factor_model
     prior = AggregatedPrior(
         num_centres=len(centres),

@@ -16,6 +16,7 @@ from cavga.images.tiling import stitch_results
 from cavga.inference.detector import AnomalyDetector
 from cavga.inference.graph import InferenceGraph, ScoringGraph
 from cavga.inference.torch_engine import TorchEngine
+from cavga.progress import SILENT, Progress, counted
 from cavga.training.fit import NUM_FOLDS, fit_whitened, unseen_by_classifier
 from cavga.training.fit_prior import CrossFitEnergies, Folds
 from cavga.training.inputs import TrainingData
@@ -34,6 +35,7 @@ def calibrate_graph(
     inputs: TrainingData,
     config: RunConfig,
     held_out: CrossFitEnergies | None,
+    progress: Progress = SILENT,
 ) -> tuple[Calibration, dict[int, float]]:
     """Set the graph's thresholds: from the held-out images, or from folds of the training images.
 
@@ -43,13 +45,14 @@ def calibrate_graph(
     """
     device = next(graph.parameters()).device
     if inputs.calibration:
-        return set_thresholds(graph, inputs, config, device), {}
+        return set_thresholds(graph, inputs, config, device, progress), {}
     parts = folds_of(inputs, config)
     if held_out is None:
-        tiles = score_folds(graph, images, images.tiles_of(parts), config)
+        tiles = score_folds(graph, images, images.tiles_of(parts), config, progress)
         positions = [position for part in parts for position in part]
     else:
-        tiles = _scored(graph, images, held_out, config, device)
+        progress.begin("thresholds", len(held_out.images), "images")
+        tiles = counted(_scored(graph, images, held_out, config, device), progress)
         positions = np.unique(images.photograph_of[held_out.images]).tolist()
     sizes = [inputs.sizes[inputs.train[position].relative_path] for position in positions]
     whole = stitch_results(inputs.tiling, sizes, tiles)
@@ -70,14 +73,21 @@ def _apply(graph: ScoringGraph, calibration: Calibration) -> Calibration:
     return calibration
 
 
-def set_thresholds(graph: ScoringGraph, inputs: TrainingData, config: RunConfig, device: torch.device) -> Calibration:
+def set_thresholds(
+    graph: ScoringGraph,
+    inputs: TrainingData,
+    config: RunConfig,
+    device: torch.device,
+    progress: Progress = SILENT,
+) -> Calibration:
     """Calibrate the graph on the held-out normal images."""
     detector = AnomalyDetector(TorchEngine(graph, device), {}, inputs.tiling)
     hashed = zip(inputs.calibration, inputs.hashes_of(inputs.calibration), strict=True)
     predictions = detector.predict(
         read_as_hashed(record.path, sha256, inputs.tiling.pixel_range) for record, sha256 in hashed
     )
-    results = ((p.score, p.anomaly_map) for p in predictions)
+    progress.begin("thresholds", len(inputs.calibration), "photographs")
+    results = ((p.score, p.anomaly_map) for p in counted(predictions, progress))
     image_score, units = config.model.image_score or "map", unit_numbers(inputs.calibration)
     return _apply(graph, calibrate(results, config.calibration, image_score=image_score, units=units))
 
@@ -107,7 +117,11 @@ def _scored(
 
 
 def score_folds(
-    graph: InferenceGraph, images: TrainingImages, parts: Sequence[Sequence[int]], config: RunConfig
+    graph: InferenceGraph,
+    images: TrainingImages,
+    parts: Sequence[Sequence[int]],
+    config: RunConfig,
+    progress: Progress = SILENT,
 ) -> Iterator[ScoreAndMap]:
     """(score, anomaly map) of every normal image, from a latent fitted on the other folds (cross-conformal, Vovk 2015).
 
@@ -115,7 +129,8 @@ def score_folds(
     seen them, so these scores are a little too low then; a frozen one has not.
     """
     device = next(graph.parameters()).device
-    for part in parts:
+    progress.begin("thresholds", len(parts), "folds")
+    for part in counted(parts, progress):
         held = np.array(part, dtype=np.intp)
         rest = np.setdiff1d(np.arange(images.num_normal), held)
         fold = copy.deepcopy(graph)

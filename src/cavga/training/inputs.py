@@ -22,6 +22,7 @@ from cavga.images.input_size import MIXED_REMEDY, mixed_shapes, seen_size, settl
 from cavga.images.pixel_range import PixelRange, range_of_set
 from cavga.images.roi import Roi, load_roi
 from cavga.images.tiling import Tiling
+from cavga.progress import SILENT, Progress, counted
 from cavga.threads import thread_pool
 
 logger = logging.getLogger("cavga")
@@ -48,14 +49,17 @@ class UsableImages:
         return units_of_copies([fact.sha256 for fact in facts], [fact.thumbnail for fact in facts])
 
 
-def read_usable(records: Sequence[ImageRecord], roi: Roi | None, *, skip_bad: bool) -> UsableImages:
+def read_usable(
+    records: Sequence[ImageRecord], roi: Roi | None, *, skip_bad: bool, progress: Progress = SILENT
+) -> UsableImages:
     """Read every image once.
 
     Usable is what can be read and fits the region of interest. Raises DataError, which names those that are not,
     unless `skip_bad`.
     """
+    progress.begin("reading", len(records), "photographs")
     with thread_pool() as pool:
-        read = list(pool.map(lambda record: _examine(record, roi), records))
+        read = list(counted(pool.map(lambda record: _examine(record, roi), records), progress))
     pairs = list(zip(records, read, strict=True))
     found = UsableImages(
         {record.relative_path: item for record, item in pairs if isinstance(item, PhotographFacts)},
@@ -133,7 +137,7 @@ class TrainingData:
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def gather_training_images(data: Path, config: RunConfig) -> TrainingData:
+def gather_training_images(data: Path, config: RunConfig, progress: Progress = SILENT) -> TrainingData:
     """Find, read and split the training images; raises DataError naming every unreadable one."""
     chosen = config.data
     roi = None if chosen.roi is None else load_roi(chosen.roi)
@@ -151,7 +155,7 @@ def gather_training_images(data: Path, config: RunConfig) -> TrainingData:
         where = f"train/{catalog.category}" if catalog.layout in CLASS_LAYOUTS else "train/good"
         raise DataError(f"{data} holds no good images to train on; expected them in {where}")
     bad, is_drawn = _labelled_anomalous(catalog, config)
-    usable = read_usable([*normal, *held, *bad], roi, skip_bad=config.data.skip_bad)
+    usable = read_usable([*normal, *held, *bad], roi, skip_bad=config.data.skip_bad, progress=progress)
     train, calibration, anomalous = (
         tuple(record for record in records if record.relative_path in usable.photographs)
         for records in (normal, held, bad)

@@ -8,7 +8,6 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,11 +20,13 @@ from torch import Tensor, nn, optim
 
 from cavga.atomic_files import atomic_write
 from cavga.config.schema import LossConfig, RunConfig, epochs_of
+from cavga.config.variant import TrainingPlan
 from cavga.data.dataset import TrainingImages, augment, epoch_batches, image_batch
 from cavga.errors import ModelFileError, ResumeError, TrainingError
 from cavga.losses import discriminator_loss, generator_loss, kl_divergence, reconstruction_loss
 from cavga.model.cavga import Cavga
 from cavga.model.discriminator import Discriminator, input_size_for
+from cavga.progress import SILENT, Progress
 from cavga.runs.checkpoint import TENSORS_SUM, flatten_optimizer, load_tensors, restore_optimizer, save_tensors
 from cavga.runs.model_json import LOG_FILE, TRAINING_FOLDER
 from cavga.shapes import Images, Labels, ScoreMap
@@ -52,17 +53,6 @@ class Networks:
     discriminator: Discriminator
     optimizer: optim.Optimizer
     discriminator_optimizer: optim.Optimizer
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What a progress bar shows after each step."""
-
-    epoch: int
-    num_epochs: int
-    step: int
-    num_steps: int
-    losses: dict[str, float]
 
 
 def make_networks(model: Cavga, config: RunConfig, device: torch.device) -> Networks:
@@ -145,7 +135,7 @@ def train(
     folder: Path,
     fingerprint: str,
     resume: bool = False,
-    on_step: Callable[[Progress], None] = lambda _progress: None,
+    progress: Progress = SILENT,
 ) -> None:
     """Train for the configured epochs, logging to folder/log.jsonl, resumable from folder/training.
 
@@ -156,10 +146,12 @@ def train(
     lines = _restore(networks, state_path, fingerprint) if resume and state_path.is_file() else []
     if lines:
         logger.info("resuming after %d of %d epochs", len(lines), num_epochs)
+    is_decoder_alone = config.model.plan is TrainingPlan.WHITENED_FIRST
+    progress.begin("decoder" if is_decoder_alone else "networks", num_epochs, "epochs", done=len(lines))
     atomic_write(log_path, _log(lines))
     last_saved = -math.inf  # the first epoch is saved whatever it takes, so that there is something to resume
     for epoch in range(len(lines), num_epochs):
-        lines.append(_train_epoch(networks, data, config, epoch, on_step))
+        lines.append(_train_epoch(networks, data, config, epoch, progress))
         # A head that is set by whitening is not trained, and its attention means nothing before the prior is fitted;
         # A^cn of synthetic images is known to cover nearly all.
         is_trained = any(parameter.requires_grad for parameter in networks.model.mu_head.parameters())
@@ -178,7 +170,7 @@ def _train_epoch(
     data: TrainingImages | SyntheticImages,
     config: RunConfig,
     epoch: int,
-    on_step: Callable[[Progress], None],
+    progress: Progress,
 ) -> dict[str, Any]:
     started = time.monotonic()
     settings, num_epochs = config.training, epochs_of(config)
@@ -202,7 +194,7 @@ def _train_epoch(
         terms = record.add(losses)
         if not math.isfinite(terms["total"]):
             raise TrainingError(f"the loss is {terms['total']} in epoch {epoch}: try a smaller --learning-rate")
-        on_step(Progress(epoch, num_epochs, step + 1, len(batches), terms))
+        progress.advance(1 / len(batches))
     return record.line(epoch, time.monotonic() - started)
 
 

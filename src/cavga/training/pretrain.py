@@ -5,7 +5,6 @@ The networks of d-u are trained with L + L_adv by the loop that trains everythin
 
 import logging
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,11 +21,12 @@ from cavga.images.tiling import Tiling
 from cavga.inference.torch_engine import choose_device
 from cavga.model.build import build
 from cavga.output_lock import writing_file
+from cavga.progress import SILENT, Progress
 from cavga.runs.model_json import LOG_FILE, TRAINING_FOLDER
 from cavga.structured_files import parse_json
 from cavga.training.gan_weights import write_gan_weights
 from cavga.training.inputs import TrainingData, read_usable
-from cavga.training.loop import Networks, Progress, make_networks
+from cavga.training.loop import Networks, make_networks
 from cavga.training.loop import train as train_networks
 from cavga.training.run_folder import check_output, check_resumable, fingerprint, write_inputs
 from cavga.training.train import deterministic
@@ -54,7 +54,7 @@ def pretrain(
     config: RunConfig,
     *,
     resume: bool = False,
-    on_step: Callable[[Progress], None] = lambda _progress: None,
+    progress: Progress = SILENT,
 ) -> Pretrained:
     """Train encoder, decoder and discriminator of d-u on every image below `folder`; write them to `output`.
 
@@ -64,16 +64,14 @@ def pretrain(
     """
     config = resolve(config)
     with writing_file(output):
-        return _pretrain(folder, output, config, resume=resume, on_step=on_step)
+        return _pretrain(folder, output, config, resume=resume, progress=progress)
 
 
-def _pretrain(
-    folder: Path, output: Path, config: RunConfig, *, resume: bool, on_step: Callable[[Progress], None]
-) -> Pretrained:
+def _pretrain(folder: Path, output: Path, config: RunConfig, *, resume: bool, progress: Progress) -> Pretrained:
     work, log = output.with_suffix(".unfinished"), output.with_suffix(f".{LOG_FILE}")
     _check_output(output, work, config, resume=resume)
     device = choose_device(config.training.device)
-    inputs = _gather(folder, config)
+    inputs = _gather(folder, config, progress)
     config = inputs.settled(config)
     identity = fingerprint(inputs, config)
     check_resumable(work, identity, resume=resume)
@@ -81,10 +79,14 @@ def _pretrain(
         networks = make_networks(build(config.model, image_size=config.data.input_size), config, device)
         write_inputs(work, inputs, config, identity=identity)
         cached = cache_images(
-            inputs.train, inputs.hashes_of(inputs.train), size=config.data.input_size, folder=work / TRAINING_FOLDER
+            inputs.train,
+            inputs.hashes_of(inputs.train),
+            size=config.data.input_size,
+            folder=work / TRAINING_FOLDER,
+            progress=progress,
         )
         images = TrainingImages(cached, num_normal=len(cached))
-        train_networks(networks, images, config, folder=work, fingerprint=identity, resume=resume, on_step=on_step)
+        train_networks(networks, images, config, folder=work, fingerprint=identity, resume=resume, progress=progress)
     origin = _finish(networks, inputs, config, output=output, work=work, log=log)
     del images, cached  # Windows removes no file that is mapped
     shutil.rmtree(work)
@@ -101,10 +103,10 @@ def _check_output(output: Path, work: Path, config: RunConfig, *, resume: bool) 
     check_output(work, resume=resume)
 
 
-def _gather(folder: Path, config: RunConfig) -> TrainingData:
+def _gather(folder: Path, config: RunConfig, progress: Progress) -> TrainingData:
     """Every image below the folder, whatever its layout; raises DataError naming every unreadable one."""
     catalog = load_catalog(folder, layout="folder")
-    usable = read_usable(catalog.records, None, skip_bad=config.data.skip_bad)
+    usable = read_usable(catalog.records, None, skip_bad=config.data.skip_bad, progress=progress)
     copies = [f"{path} was passed over: a copy by name" for path in catalog.skipped]
     return TrainingData(
         catalog,

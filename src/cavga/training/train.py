@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,18 +29,20 @@ from cavga.model.build import build
 from cavga.model.cavga import Cavga
 from cavga.model.pretrained import load_encoder_weights
 from cavga.output_lock import writing_to
+from cavga.progress import SILENT, Progress, in_words
 from cavga.runs.checkpoint import save_model
 from cavga.runs.map_unit import MAP_UNIT_KEY, map_unit
 from cavga.runs.model_json import MANIFEST_FILE, ONNX_FILE, TRAINING_FOLDER
 from cavga.synthetic.crops import SyntheticImages, synthesise_images
 from cavga.training.audit import check_training_images
+from cavga.training.duration import expected_seconds
 from cavga.training.fit import fit_classes, fit_decoder_statistics, fit_prior
 from cavga.training.fit_latent import fit_latent
 from cavga.training.fit_prior import CrossFitEnergies
 from cavga.training.fit_thresholds import calibrate_graph, folds_of
 from cavga.training.gan_weights import GanWeights, gan_weights_for
 from cavga.training.inputs import TrainingData, gather_training_images
-from cavga.training.loop import STATE_FILE, Progress, make_networks
+from cavga.training.loop import STATE_FILE, make_networks
 from cavga.training.loop import train as train_networks
 from cavga.training.pca_filters import init_filters_by_pca
 from cavga.training.run_folder import check_output, check_resumable, fingerprint, provenance, write_inputs
@@ -64,7 +66,7 @@ def train(
     *,
     resume: bool = False,
     with_export: bool = True,
-    on_step: Callable[[Progress], None] = lambda _progress: None,
+    progress: Progress = SILENT,
 ) -> Path:
     """Train on the good images of `data` and write a run folder to `output`; returns its path.
 
@@ -79,7 +81,7 @@ def train(
     run = Path(output)
     refuse_file(run)
     with writing_to(run, below=[TRAINING_FOLDER]):
-        return _train(Path(data), run, config, resume=resume, with_export=with_export, on_step=on_step)
+        return _train(Path(data), run, config, resume=resume, with_export=with_export, progress=progress)
 
 
 def _train(
@@ -89,12 +91,12 @@ def _train(
     *,
     resume: bool,
     with_export: bool,
-    on_step: Callable[[Progress], None],
+    progress: Progress,
 ) -> Path:
     started = time.monotonic()
     check_output(run, resume=resume)
     device = choose_device(config.training.device)
-    inputs = gather_training_images(data, config)
+    inputs = gather_training_images(data, config, progress)
     config = inputs.settled(config)
     gan_weights = gan_weights_for(config)
     identity = fingerprint(inputs, config)
@@ -108,12 +110,13 @@ def _train(
             gan_weights.start_model(model)
         model.to(device)
         write_inputs(run, inputs, config, identity=identity)
-        images = _cache(inputs, config, run)
+        images = _cache(inputs, config, run, progress)
         start = Start(gan_weights, fingerprint=identity, resume=resume)
-        held_out = _fit(model, images, inputs, config, run, start, on_step)
+        _announce(expected_seconds(model, images, config, with_export=with_export), progress)
+        held_out = _fit(model, images, inputs, config, run, start, progress)
         graph = graph_of(model, config)
-        calibration, scores = calibrate_graph(graph, images, inputs, config, held_out)
-        check = check_training_images(graph, inputs, calibration, device, scores=scores)
+        calibration, scores = calibrate_graph(graph, images, inputs, config, held_out, progress)
+        check = check_training_images(graph, inputs, calibration, device, scores=scores, progress=progress)
     for sentence in calibration.guarantees():
         logger.info("%s", sentence)
     seconds, known = time.monotonic() - started, None if gan_weights is None else gan_weights.provenance()
@@ -126,23 +129,28 @@ def _train(
     for cache in (run / TRAINING_FOLDER).glob("images-*"):
         cache.unlink()
     if with_export:
-        _export(run)
+        _export(run, progress=progress)
     return run
 
 
-def _export(run: Path) -> None:
+def _announce(seconds: dict[str, float], progress: Progress) -> None:
+    """Say beforehand about how long it will take."""
+    progress.plan(seconds)
+    logger.info("training takes about %s here", in_words(sum(seconds.values())))
+
+
+def _export(run: Path, *, progress: Progress) -> None:
     """Write RUN/model.onnx; a run without it is still a run."""
     (run / ONNX_FILE).unlink(missing_ok=True)  # of an earlier training
     try:
-        exported = export_run(run)
+        exported = export_run(run, progress=progress)
     except CavgaError as error:
         logger.warning("%s is not written, so predicting from this run takes torch: %s", ONNX_FILE, error)
     else:
-        difference = max(exported.check.score_difference, exported.check.map_difference)
-        logger.info("%s: differs from PyTorch by %.0e of the thresholds", ONNX_FILE, difference)
+        logger.info("%s predicts without torch; %s", ONNX_FILE, exported.check.in_words())
 
 
-def _cache(inputs: TrainingData, config: RunConfig, run: Path) -> TrainingImages:
+def _cache(inputs: TrainingData, config: RunConfig, run: Path, progress: Progress) -> TrainingImages:
     """Every training image, or tile of one, at the model's input size, the normal ones first."""
     records = [*inputs.train, *inputs.anomalous]
     images = cache_images(
@@ -152,6 +160,7 @@ def _cache(inputs: TrainingData, config: RunConfig, run: Path) -> TrainingImages
         folder=run / TRAINING_FOLDER,
         tiling=inputs.tiling,
         num_tiles=inputs.num_tiles(records),
+        progress=progress,
     )
     counts = inputs.num_tiles(inputs.train)
     photographs = None if config.data.tile is None else np.repeat(np.arange(len(counts)), counts)
@@ -166,7 +175,7 @@ def _fit(
     config: RunConfig,
     run: Path,
     start: Start,
-    on_step: Callable[[Progress], None],
+    progress: Progress,
 ) -> CrossFitEnergies | None:
     """Set the latent, train, and fit what stands on the latent; what an aggregated prior measured comes back.
 
@@ -175,7 +184,7 @@ def _fit(
     settings, device = config.model, next(model.parameters()).device
     is_resumed = start.resume and (run / TRAINING_FOLDER / STATE_FILE).is_file()  # what is fitted is in the checkpoint
     if settings.plan is TrainingPlan.WHITENED_FIRST and not is_resumed:
-        fit_latent(model, images.normal, settings, device=device)
+        fit_latent(model, images.normal, settings, device=device, progress=progress)
     networks = make_networks(model, config, device)
     if start.gan_weights is not None:
         start.gan_weights.start_discriminator(networks.discriminator)
@@ -183,15 +192,16 @@ def _fit(
         init_filters_by_pca(model.encoder, images.normal, device=device)
     train_networks(
         networks, _seen_by_the_loop(images, config), config, folder=run, fingerprint=start.fingerprint,
-        resume=start.resume, on_step=on_step,
+        resume=start.resume, progress=progress,
     )  # fmt: skip
     if settings.image_score == "residual":
         fit_decoder_statistics(model, images.normal, device=device)
     if settings.plan is TrainingPlan.WHITENED_AFTER:
-        fit_latent(model, images.normal, settings, device=device)
-    held_out = fit_prior(model, images, config, images.tiles_of(folds_of(inputs, config)), device=device)
+        fit_latent(model, images.normal, settings, device=device, progress=progress)
+    parts = images.tiles_of(folds_of(inputs, config))
+    held_out = fit_prior(model, images, config, parts, device=device, progress=progress)
     if settings.plan.is_whitened:
-        fit_classes(model, images, config, held_out, device=device)
+        fit_classes(model, images, config, held_out, device=device, progress=progress)
     return held_out
 
 

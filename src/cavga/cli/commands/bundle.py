@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from cavga.cli.outcome import DONE, Outcome
+from cavga.cli.waiting import waiting_told
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +20,8 @@ def run(args: argparse.Namespace) -> Outcome:
     from cavga.export.bundle import make_bundle, this_python
 
     python = args.python or this_python()
-    summary = make_bundle(args.model, args.output, platform=args.platform, python=python)
+    with waiting_told(enabled=not args.json) as progress:
+        summary = make_bundle(args.model, args.output, platform=args.platform, python=python, progress=progress)
     thresholds = "those of `cavga calibrate`" if summary.is_calibrated else "those that model.onnx was exported with"
     lines = [
         f"{args.output}: model.onnx and {summary.num_wheels} wheels for {args.platform} and Python {python}, "

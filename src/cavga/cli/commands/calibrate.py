@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from cavga.cli.flags import one_of
 from cavga.cli.outcome import DONE, IN_PART, Outcome
+from cavga.cli.waiting import waiting_told
 from cavga.config.schema import DEVICES
 from cavga.errors import UsageError
 from cavga.runs.model_json import ONNX_FILE
@@ -33,7 +34,10 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help="call images anomalous from this score on; it guarantees no false alarm rate, and takes no photographs",
     )  # fmt: skip
     parser.add_argument("--reset", action="store_true", help="go back to the model's own thresholds")
-    parser.add_argument("--device", type=one_of("device", DEVICES), default="auto", metavar="|".join(DEVICES))
+    parser.add_argument(
+        "--device", type=one_of("device", DEVICES), default="auto", metavar="|".join(DEVICES),
+        help="where to compute (default auto)",
+    )  # fmt: skip
     parser.set_defaults(run=run)
 
 
@@ -66,13 +70,15 @@ def _without_photographs(args: argparse.Namespace) -> Outcome:
 def _by_photographs(args: argparse.Namespace) -> Outcome:
     from cavga.monitoring.recalibrate import calibrate_model
 
-    done = calibrate_model(
-        args.model,
-        args.photographs,
-        false_alarm_rate=args.false_alarm_rate,
-        mask_false_alarm_rate=args.mask_false_alarm_rate,
-        device=args.device,
-    )
+    with waiting_told(enabled=not args.json) as progress:
+        done = calibrate_model(
+            args.model,
+            args.photographs,
+            false_alarm_rate=args.false_alarm_rate,
+            mask_false_alarm_rate=args.mask_false_alarm_rate,
+            device=args.device,
+            progress=progress,
+        )
     count, before = done.new.num_images, done.num_predicted_anomalous_before
     lines = [f"{count} photographs of good parts{_left_out(done.num_trained_on, done.num_copies)}"]
     if done.num_trained_on is None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from cavga.cli.flags import of_text, one_of
 from cavga.cli.outcome import BAD_DATA, DONE, Outcome
+from cavga.cli.waiting import waiting_told
 from cavga.config.fields import parse_image_size
 from cavga.config.schema import DataConfig
 from cavga.data.readers.layouts import CLASS_LAYOUTS, LAYOUTS
@@ -41,7 +42,8 @@ def run(args: argparse.Namespace) -> Outcome:
 
     settings = make_config("recommended", {"data": {"image_size": args.image_size, "tile": args.tile}}).data
     catalog = load_catalog(args.data, layout=args.layout, category=args.category, normal_class=args.normal_class)
-    counts, findings = count_images(catalog), check_catalog(catalog)
+    with waiting_told(enabled=not args.json) as progress:
+        counts, findings = count_images(catalog), check_catalog(catalog, progress)
     what = "normal class" if catalog.layout in CLASS_LAYOUTS else "category"
     lines = [f"{args.data}: layout {catalog.layout}" + (f", {what} {catalog.category}" if catalog.category else "")]
     lines += [f"  {name}: {count}" for name, count in counts.items()]

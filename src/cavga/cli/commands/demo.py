@@ -6,6 +6,7 @@ from pathlib import Path
 from cavga.cli.flags import add_config_flags, config_from_flags
 from cavga.cli.outcome import Outcome
 from cavga.cli.printing import table_line
+from cavga.cli.waiting import waiting_told
 
 _NOT_FOR_THE_DEMO = (
     *("category", "normal_class", "mask_cut", "layout", "calibration_fraction", "weights", "encoder", "tile", "roi"),
@@ -21,12 +22,11 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> Outcome:
-    from cavga.cli.progress import training_progress
     from cavga.demo.run import DEMO_SETTINGS, run_demo
 
     config = config_from_flags(args, lambda _preset: DEMO_SETTINGS)
-    with training_progress(enabled=not args.json) as bar:
-        summary = run_demo(args.output, config, announce=bar.announce, on_step=bar.step)
+    with waiting_told(enabled=not args.json) as progress:
+        summary = run_demo(args.output, config, progress=progress)
     lines = [table_line("paper", None)]
     lines += [table_line(paper, metrics) for paper, metrics in summary.items()]
     lines.append(f"report: {args.output / 'report.html'}")

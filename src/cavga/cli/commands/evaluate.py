@@ -6,7 +6,9 @@ from typing import Any
 
 from cavga.cli.flags import of_text, one_of
 from cavga.cli.outcome import DONE, IN_PART, Outcome
+from cavga.cli.parser import Rare
 from cavga.cli.printing import self_test_lines, table_line
+from cavga.cli.waiting import waiting_told
 from cavga.config.fields import parse_size
 from cavga.config.schema import DEVICES
 from cavga.errors import UsageError
@@ -37,7 +39,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=None,
         metavar="X",
-        help="LAG: share of an attention map's maximum from which on it is mask; default: the run's",
+        help=Rare("LAG: share of an attention map's maximum from which on it is mask; default: the run's"),
     )
     parser.add_argument(
         "--without", type=Path, action="append", default=[], metavar="RUN",
@@ -52,7 +54,10 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--self-test", action="store_true",
         help="good images are enough: make anomalies on them and say which are found (self_test.json, self_test.html)",
     )  # fmt: skip
-    parser.add_argument("--device", type=one_of("device", DEVICES), default="auto", metavar="|".join(DEVICES))
+    parser.add_argument(
+        "--device", type=one_of("device", DEVICES), default="auto", metavar="|".join(DEVICES),
+        help="where to compute (default auto)",
+    )  # fmt: skip
     parser.set_defaults(run=run)
 
 
@@ -76,8 +81,12 @@ def _add_map_flags(parser: argparse.ArgumentParser, data: argparse.Action) -> No
         "--scores", type=Path, default=None, metavar="FILE",
         help=".csv with columns image,score (and is_anomalous), or a predictions.jsonl; default: a map's maximum",
     )  # fmt: skip
-    group.add_argument("--threshold", type=float, default=None, metavar="X", help="images are anomalous from here on")
-    group.add_argument("--pixel-threshold", type=float, default=None, metavar="X", help="pixels of a map likewise")
+    group.add_argument(
+        "--threshold", type=float, default=None, metavar="X", help=Rare("images are anomalous from here on")
+    )
+    group.add_argument(
+        "--pixel-threshold", type=float, default=None, metavar="X", help=Rare("pixels of a map likewise")
+    )
 
 
 def _evaluation_size(text: str) -> str | tuple[int, int]:
@@ -97,16 +106,18 @@ def run(args: argparse.Namespace) -> Outcome:
         raise UsageError("--evaluation-size of a run is input or original; a size in pixels goes with --maps")
     from cavga.evaluation.evaluate import evaluate as evaluate_run
 
-    result = evaluate_run(
-        args.run_folder,
-        args.data,
-        args.output,
-        category=args.category,
-        without=args.without,
-        mask_cut=args.mask_cut,
-        at_original_size=args.evaluation_size == "original",
-        device=args.device,
-    )
+    with waiting_told(enabled=not args.json) as progress:
+        result = evaluate_run(
+            args.run_folder,
+            args.data,
+            args.output,
+            category=args.category,
+            without=args.without,
+            mask_cut=args.mask_cut,
+            at_original_size=args.evaluation_size == "original",
+            device=args.device,
+            progress=progress,
+        )
     name = args.run_folder.name or str(args.run_folder)
     lines = [table_line("run", None), table_line(name, result.metrics)]
     lines.append(f"report: {result.folder / 'report.html'}{_beside(args, result.folder, args.run_folder)}")
@@ -120,15 +131,17 @@ def _evaluate_maps(args: argparse.Namespace) -> Outcome:
         raise UsageError("--maps takes neither --self-test, --device nor --evaluation-size input: there is no model")
     from cavga.evaluation.external_maps import ExternalMaps, evaluate_maps
 
-    result = evaluate_maps(
-        ExternalMaps(args.maps, args.scores, args.threshold, args.pixel_threshold),
-        args.run_folder,  # the one place that was filled
-        args.output,
-        size=args.evaluation_size if isinstance(args.evaluation_size, tuple) else None,
-        category=args.category,
-        without=args.without,
-        mask_cut=args.mask_cut,
-    )
+    with waiting_told(enabled=not args.json) as progress:
+        result = evaluate_maps(
+            ExternalMaps(args.maps, args.scores, args.threshold, args.pixel_threshold),
+            args.run_folder,  # the one place that was filled
+            args.output,
+            size=args.evaluation_size if isinstance(args.evaluation_size, tuple) else None,
+            category=args.category,
+            without=args.without,
+            mask_cut=args.mask_cut,
+            progress=progress,
+        )
     name = args.maps.name or str(args.maps)
     lines = [table_line("maps", None), table_line(name, result.metrics)]
     lines.append(f"an image's score: {result.metrics['provenance']['image_score']}")
@@ -141,7 +154,10 @@ def _self_test(args: argparse.Namespace) -> Outcome:
         raise UsageError("--self-test takes neither --without nor --evaluation-size: leave them out")
     from cavga.evaluation.self_test import self_test
 
-    test = self_test(args.run_folder, args.data, args.output, category=args.category, device=args.device)
+    with waiting_told(enabled=not args.json) as progress:
+        test = self_test(
+            args.run_folder, args.data, args.output, category=args.category, device=args.device, progress=progress
+        )
     page = f"page: {test.folder / 'self_test.html'}{_beside(args, test.folder, args.run_folder)}"
     lines = [*self_test_lines(test.result), page]
     return Outcome(lines, test.result, test.problems, IN_PART if test.problems else DONE)

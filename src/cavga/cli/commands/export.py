@@ -9,6 +9,7 @@ from cavga.calibration.rules import GIVEN
 from cavga.calibration.stored import NEW_THRESHOLDS_KEY, calibration_path
 from cavga.cli.flags import one_of
 from cavga.cli.outcome import Outcome
+from cavga.cli.waiting import waiting_told
 from cavga.inference.exported_formats import FORMATS, LISTED_SUFFIXES, PRECISIONS
 
 if TYPE_CHECKING:
@@ -40,7 +41,15 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> Outcome:
     from cavga.export.export import export_run
 
-    exported = export_run(args.run_folder, args.output, format=args.format, precision=args.precision, data=args.data)
+    with waiting_told(enabled=not args.json) as progress:
+        exported = export_run(
+            args.run_folder,
+            args.output,
+            format=args.format,
+            precision=args.precision,
+            data=args.data,
+            progress=progress,
+        )
     check = exported.check
     tiles = "tiles" if "tile" in exported.description["preprocessing"] else "photographs"
     lines = [

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from cavga.cli.flags import one_of
 from cavga.cli.outcome import BAD_DATA, DONE, IN_PART, Outcome
+from cavga.cli.parser import Rare
+from cavga.cli.waiting import waiting_told
 from cavga.config.schema import DEVICES, MAP_KINDS
 
 if TYPE_CHECKING:
@@ -31,10 +33,13 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overlays", action="store_true", help="write the photographs with the anomaly drawn in")
     parser.add_argument("--coco", action="store_true", help="write the regions as a COCO file (coco.json)")
     parser.add_argument("--threshold", type=float, default=None, help="call images anomalous from this score on")
-    parser.add_argument("--device", type=one_of("device", DEVICES), default="auto", metavar="|".join(DEVICES))
+    parser.add_argument(
+        "--device", type=one_of("device", DEVICES), default="auto", metavar="|".join(DEVICES),
+        help="where to compute (default auto)",
+    )  # fmt: skip
     parser.add_argument(
         "--allow-pt2-which-runs-code", action="store_true",
-        help="read a .pt2 file, which can run any program that was put into it: only for one that you made yourself",
+        help=Rare("read a .pt2 file, which can run any program that was put into it: only for one you made yourself"),
     )  # fmt: skip
     parser.set_defaults(run=run)
 
@@ -49,13 +54,15 @@ def run(args: argparse.Namespace) -> Outcome:
     check_prediction(args.images, args.output, args.threshold)
 
     detector = AnomalyDetector.load(args.model, device=args.device, runs_code=args.allow_pt2_which_runs_code)
-    summary = predict_to_folder(
-        detector,
-        args.images,
-        args.output,
-        threshold=args.threshold,
-        outputs=PredictionOutputs(args.maps, args.overlays, args.coco),
-    )
+    with waiting_told(enabled=not args.json) as progress:
+        summary = predict_to_folder(
+            detector,
+            args.images,
+            args.output,
+            threshold=args.threshold,
+            outputs=PredictionOutputs(args.maps, args.overlays, args.coco),
+            progress=progress,
+        )
     num_problems = summary.num_failed + summary.num_without_picture
     exit_code = DONE if not num_problems else BAD_DATA if summary.num_failed == summary.num_images else IN_PART
     unnamed = num_problems - len(summary.failed)

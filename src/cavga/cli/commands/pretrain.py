@@ -5,6 +5,7 @@ from pathlib import Path
 
 from cavga.cli.flags import add_setting_flags, config_from_flags, one_of
 from cavga.cli.outcome import DONE, IN_PART, Outcome
+from cavga.cli.waiting import waiting_told
 from cavga.config.presets import PRESETS, PRETRAINING, make_config
 
 SETTINGS = (
@@ -28,11 +29,10 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> Outcome:
     config = config_from_flags(args, lambda _preset: PRETRAINING)
-    from cavga.cli.progress import training_progress
     from cavga.training.pretrain import pretrain
 
-    with training_progress(enabled=not args.json) as bar:
-        done = pretrain(args.folder, args.output, config, resume=args.resume, on_step=bar.step)
+    with waiting_told(enabled=not args.json) as progress:
+        done = pretrain(args.folder, args.output, config, resume=args.resume, progress=progress)
     origin, path = done.origin, done.path
     lines = [
         f"trained encoder, decoder and discriminator of DC-GAN on {origin['images']} images of {origin['data']}, "

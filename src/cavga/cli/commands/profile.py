@@ -27,7 +27,10 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--repeats", type=_at_least_one, default=100, metavar="N", help="predictions to time (default 100)"
     )
     parser.add_argument("--output", type=Path, default=None, metavar="FILE", help="write what --json prints to a file")
-    parser.add_argument("--device", type=one_of("device", DEVICES), default="auto", metavar="|".join(DEVICES))
+    parser.add_argument(
+        "--device", type=one_of("device", DEVICES), default="auto", metavar="|".join(DEVICES),
+        help="where to compute (default auto)",
+    )  # fmt: skip
     parser.set_defaults(run=run)
 
 

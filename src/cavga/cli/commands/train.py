@@ -5,6 +5,8 @@ from pathlib import Path
 
 from cavga.cli.flags import add_config_flags, config_from_flags
 from cavga.cli.outcome import DONE, IN_PART, Outcome
+from cavga.cli.parser import Rare
+from cavga.cli.waiting import waiting_told
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +21,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in RUN")
     parser.add_argument(
         "--export", action=argparse.BooleanOptionalAction, default=True,
-        help="end by writing RUN/model.onnx, which predicts without torch (default)",
+        help=Rare("end by writing RUN/model.onnx, which predicts without torch (default)"),
     )  # fmt: skip
     add_config_flags(parser)
     parser.set_defaults(run=run)
@@ -29,12 +31,11 @@ def run(args: argparse.Namespace) -> Outcome:
     config = config_from_flags(args)
     from cavga.calibration.advice import calibration_advice
     from cavga.calibration.thresholds import Calibration
-    from cavga.cli.progress import training_progress
     from cavga.runs.model_json import load_description
     from cavga.training.train import train as train_run
 
-    with training_progress(enabled=not args.json) as bar:
-        run = train_run(args.data, args.output, config, resume=args.resume, with_export=args.export, on_step=bar.step)
+    with waiting_told(enabled=not args.json) as progress:
+        run = train_run(args.data, args.output, config, resume=args.resume, with_export=args.export, progress=progress)
     description = load_description(run)
     origin = description["provenance"]
     labelled = f" and {origin['train_anomalous']} labelled bad" if origin["train_anomalous"] else ""
