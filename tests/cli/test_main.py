@@ -133,8 +133,8 @@ def test_train_evaluate_predict(category, capsys, tmp_path):
     run = tmp_path / "mein lauf"
     code, out, err = run_command(capsys, "train", category, "--output", run, "--config", tmp_path / "c.toml")
     assert code == 0, err
-    assert "trained r-u" in out
-    assert "on 12 good images of layout mvtec" in out
+    assert "trained on" in out
+    assert "on 12 good images (layout mvtec) in" in out
     advice = out.splitlines()[-1]
     assert advice.startswith(f"19 more good photographs through `cavga calibrate {run} FOLDER` would guarantee")
     code, out, _ = run_command(capsys, "evaluate", run, category)
@@ -168,7 +168,7 @@ def test_train_says_which_labelled_bad_images_were_drawn(run_folder, capsys, mon
     monkeypatch.setattr("cavga.runs.model_json.load_description", lambda _run: description)
     code, out, _ = run_command(capsys, "train", "DATA", "--output", "RUN")
     assert code == 0
-    assert "on 12 good and 2 labelled bad images of layout" in out
+    assert "on 12 good and 2 labelled bad images (layout" in out
     assert "drawn from the test set: test/cut/007.png, test/hole/001.png" in out.splitlines()[1]
 
 

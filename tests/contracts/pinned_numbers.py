@@ -250,6 +250,12 @@ COMPARED = {
 
 # why no test has to hold it -> module -> names
 DETAILS: dict[str, dict[str, str]] = {
+    "what whoever waits is told: no result depends on it": {
+        "cli.waiting": "SECONDS_BETWEEN_LINES REFRESHES BAR_WIDTH NAME_WIDTH COUNT_WIDTH SHORT EARLY",
+        "cli.flags": "WIDEST",
+        "cli.parser": "HELP_POSITION",
+        "training.duration": "NUM_TIMED NUM_CHOSEN NUM_REPEATS BACKWARD EXPORT_SECONDS CHECKED",
+    },
     "a guard against division by zero, or the floor of a logarithm": {
         "model.classifiers": "LOG_FLOOR",
         "model.prior": "SMALLEST_STD",
@@ -272,7 +278,7 @@ DETAILS: dict[str, dict[str, str]] = {
         "training.loop": "SECONDS_BETWEEN_CHECKPOINTS",
         "data.readers.unpack": "SECONDS_BETWEEN_LINES",
         "metrics.significance": "NUM_HALVINGS NUM_TERMS",
-        "export.parity": "MAX_SIDE",
+        "export.parity": "MAX_SIDE NUM_SIZES",
         "export.trace": "OPSET TRACED_SHAPE",
         "inference.onnx_engine": "QUIET",
         "inference.detector": "AHEAD",

@@ -25,7 +25,7 @@ def test_one_class_of_mnist_from_check_to_predict(tmp_path, capsys, settings):
     assert "MNIST with normal class 7 has 6265 normal training images, here 6" in out
     code, out, err = run_command(capsys, "train", data, "--output", run, "--config", settings, "--normal-class", "7")
     assert code == 0, err
-    assert "on 6 good images of layout idx" in out
+    assert "on 6 good images (layout idx)" in out
     rows = (run / "manifest.csv").read_text().splitlines()
     assert len(rows) == 1 + 6
     assert all("/train/7/" in row for row in rows[1:])

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 SECONDS_BETWEEN_LINES = 10.0  # where there is no terminal
 REFRESHES = 4  # a second, on a terminal
-BAR_WIDTH, NAME_WIDTH, COUNT_WIDTH = 20, 22, 14  # characters: what a row shows fits into 80
+BAR_WIDTH, NAME_WIDTH, COUNT_WIDTH = 20, 19, 12  # characters: a row fits into 80
 SHORT = 1.0  # s; a phase that took less is not worth a line of its own
 EARLY = 0.05  # share of a phase before which its own speed says little
 

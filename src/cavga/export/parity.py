@@ -41,14 +41,14 @@ class ExportCheck:
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
-    def in_words(self) -> str:
-        """What it means for whoever uses the file."""
+    def in_words(self, images: str = "photographs") -> str:
+        """What it means for whoever uses the file; `images` says what was compared."""
         if self.is_equal:
-            return f"it reads the {self.num_photographs} photographs that it was checked on as the model does"
+            return f"{self.num_photographs} {images} read the same in the exported file as in the model"
         return (
-            f"on the {self.num_photographs} photographs that it was checked on scores differ by up to "
+            f"{self.num_photographs} {images} read otherwise in the exported file: scores by up to "
             f"{self.score_difference:.1%} of the threshold, maps by {self.map_difference:.1%}; "
-            f"{self.decisions_changed} verdicts and {self.mask_pixels_changed} mask pixels changed"
+            f"{self.decisions_changed} verdicts and {self.mask_pixels_changed} pixels of masks changed"
         )
 
     @property

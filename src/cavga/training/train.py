@@ -147,7 +147,7 @@ def _export(run: Path, *, progress: Progress) -> None:
     except CavgaError as error:
         logger.warning("%s is not written, so predicting from this run takes torch: %s", ONNX_FILE, error)
     else:
-        logger.info("%s predicts without torch; %s", ONNX_FILE, exported.check.in_words())
+        logger.info("%s predicts without torch: %s", ONNX_FILE, exported.check.in_words())
 
 
 def _cache(inputs: TrainingData, config: RunConfig, run: Path, progress: Progress) -> TrainingImages:

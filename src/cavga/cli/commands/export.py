@@ -53,10 +53,8 @@ def run(args: argparse.Namespace) -> Outcome:
     check = exported.check
     tiles = "tiles" if "tile" in exported.description["preprocessing"] else "photographs"
     lines = [
-        f"{exported.path}: {exported.format} {exported.precision}, checked on {check.num_photographs} {tiles} "
-        "against PyTorch",
-        f"scores differ by at most {check.score_difference:.1e}, maps by {check.map_difference:.1e} "
-        f"of their thresholds; {check.decisions_changed} decisions and {check.mask_pixels_changed} mask pixels changed",
+        f"{exported.path}: {exported.format} {exported.precision}",
+        check.in_words(tiles),
         *threshold_lines(exported),
     ]
     result = {

@@ -7,6 +7,7 @@ from cavga.cli.flags import add_config_flags, config_from_flags
 from cavga.cli.outcome import DONE, IN_PART, Outcome
 from cavga.cli.parser import Rare
 from cavga.cli.waiting import waiting_told
+from cavga.progress import in_words
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -40,8 +41,9 @@ def run(args: argparse.Namespace) -> Outcome:
     origin = description["provenance"]
     labelled = f" and {origin['train_anomalous']} labelled bad" if origin["train_anomalous"] else ""
     lines = [
-        f"trained {description['variant']} ({description['preset']}; {origin['encoder']}) on {origin['train']} good"
-        f"{labelled} images of layout {origin['layout']} in {origin['training_seconds']} s"
+        f"trained on {origin['train']} good{labelled} images (layout {origin['layout']}) in "
+        f"{in_words(origin['training_seconds'])}: "
+        f"{description['variant']}, preset {description['preset']}; encoder {origin['encoder']}"
     ]
     if origin["drawn"]:
         lines.append(f"labelled bad images drawn from the test set: {', '.join(origin['drawn'])}")
