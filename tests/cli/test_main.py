@@ -83,7 +83,7 @@ def test_help_shows_the_flags_that_people_need_and_help_all_every_one(capsys, mo
     ("arguments", "message"),
     [
         ((), "no command given"),
-        (("trian", "x"), "expected one of train, pretrain, demo, check, evaluate"),
+        (("trian", "x"), "expected one of train, pretrain, demo, check, predict"),
         (("xyz",), "expected one of demo, check, train, predict, evaluate"),
         (("train", "DATA"), "--output"),
         (("train", "DATA", "--output", "OUT", "--variant", "r-v"), "expected one of r-s, r-u, r-w, d-s, d-u, d-w"),

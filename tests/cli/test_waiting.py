@@ -20,6 +20,7 @@ WIDTH = 80
 QUICK = ("--encoder", "efficientnet_lite0", "--image-size", "32", "--device", "cpu", "--no-export")
 PROGRAM = (
     "import sys; from cavga.cli import waiting; from cavga.cli.main import main; "
+    "from cavga.training import fit_patch_classifier; fit_patch_classifier.NUM_STEPS = 300; "
     "waiting.SECONDS_BETWEEN_LINES = 0.5; sys.exit(main(sys.argv[1:]))"
 )
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")

@@ -9,7 +9,7 @@ from typing import Any, get_args, get_type_hints
 from cavga.cli.parser import Rare
 from cavga.config.fields import parse_image_size
 from cavga.config.presets import PRESETS, make_config
-from cavga.config.schema import SECTIONS, RunConfig
+from cavga.config.schema import DEVICES, SECTIONS, RunConfig
 from cavga.config.toml import read_toml
 from cavga.data.readers.layouts import LAYOUTS
 from cavga.errors import UsageError, unknown_name
@@ -57,6 +57,14 @@ def config_from_flags(
     }
     preset = args.preset or file_preset or "recommended"
     return make_config(preset, defaults(preset), file_overrides, given)
+
+
+def add_device_flag(parser: argparse.ArgumentParser) -> None:
+    """Add --device."""
+    parser.add_argument(
+        "--device", type=one_of("device", DEVICES), default="auto", metavar="|".join(DEVICES),
+        help="where to compute (default auto)",
+    )  # fmt: skip
 
 
 def of_text(parse: Callable[[str], Any]) -> Callable[[str], Any]:

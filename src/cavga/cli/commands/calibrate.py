@@ -4,10 +4,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cavga.cli.flags import one_of
+from cavga.cli.flags import add_device_flag
 from cavga.cli.outcome import DONE, IN_PART, Outcome
 from cavga.cli.waiting import waiting_told
-from cavga.config.schema import DEVICES
 from cavga.errors import UsageError
 from cavga.runs.model_json import ONNX_FILE
 
@@ -34,10 +33,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help="call images anomalous from this score on; it guarantees no false alarm rate, and takes no photographs",
     )  # fmt: skip
     parser.add_argument("--reset", action="store_true", help="go back to the model's own thresholds")
-    parser.add_argument(
-        "--device", type=one_of("device", DEVICES), default="auto", metavar="|".join(DEVICES),
-        help="where to compute (default auto)",
-    )  # fmt: skip
+    add_device_flag(parser)
     parser.set_defaults(run=run)
 
 

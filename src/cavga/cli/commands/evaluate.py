@@ -4,13 +4,12 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from cavga.cli.flags import of_text, one_of
+from cavga.cli.flags import add_device_flag, of_text, one_of
 from cavga.cli.outcome import DONE, IN_PART, Outcome
 from cavga.cli.parser import Rare
 from cavga.cli.printing import self_test_lines, table_line
 from cavga.cli.waiting import waiting_told
 from cavga.config.fields import parse_size
-from cavga.config.schema import DEVICES
 from cavga.errors import UsageError
 
 SIZES = ("input", "original")
@@ -54,10 +53,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--self-test", action="store_true",
         help="good images are enough: make anomalies on them and say which are found (self_test.json, self_test.html)",
     )  # fmt: skip
-    parser.add_argument(
-        "--device", type=one_of("device", DEVICES), default="auto", metavar="|".join(DEVICES),
-        help="where to compute (default auto)",
-    )  # fmt: skip
+    add_device_flag(parser)
     parser.set_defaults(run=run)
 
 

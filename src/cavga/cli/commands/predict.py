@@ -4,11 +4,11 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cavga.cli.flags import one_of
+from cavga.cli.flags import add_device_flag, one_of
 from cavga.cli.outcome import BAD_DATA, DONE, IN_PART, Outcome
 from cavga.cli.parser import Rare
 from cavga.cli.waiting import waiting_told
-from cavga.config.schema import DEVICES, MAP_KINDS
+from cavga.config.schema import MAP_KINDS
 
 if TYPE_CHECKING:
     from cavga.prediction.predict import PredictionSummary
@@ -33,10 +33,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overlays", action="store_true", help="write the photographs with the anomaly drawn in")
     parser.add_argument("--coco", action="store_true", help="write the regions as a COCO file (coco.json)")
     parser.add_argument("--threshold", type=float, default=None, help="call images anomalous from this score on")
-    parser.add_argument(
-        "--device", type=one_of("device", DEVICES), default="auto", metavar="|".join(DEVICES),
-        help="where to compute (default auto)",
-    )  # fmt: skip
+    add_device_flag(parser)
     parser.add_argument(
         "--allow-pt2-which-runs-code", action="store_true",
         help=Rare("read a .pt2 file, which can run any program that was put into it: only for one you made yourself"),

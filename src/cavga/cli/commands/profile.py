@@ -7,9 +7,8 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from cavga.cli.flags import one_of
+from cavga.cli.flags import add_device_flag
 from cavga.cli.outcome import Outcome
-from cavga.config.schema import DEVICES
 from cavga.errors import UsageError
 
 
@@ -27,10 +26,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--repeats", type=_at_least_one, default=100, metavar="N", help="predictions to time (default 100)"
     )
     parser.add_argument("--output", type=Path, default=None, metavar="FILE", help="write what --json prints to a file")
-    parser.add_argument(
-        "--device", type=one_of("device", DEVICES), default="auto", metavar="|".join(DEVICES),
-        help="where to compute (default auto)",
-    )  # fmt: skip
+    add_device_flag(parser)
     parser.set_defaults(run=run)
 
 
