@@ -121,6 +121,7 @@ def test_the_share_of_the_whole_never_falls():
     clock.now += 1
     before = tracker.whole_share()
     clock.now += 50  # much slower than planned
+    assert tracker.seconds_left is None
     tracker.begin("prior", 6, "fits")
     assert tracker.whole_share() >= before
 

@@ -75,12 +75,13 @@ class Tracker:
 
     @property
     def seconds_left(self) -> float | None:
-        """Of the phase: by its own speed, or by the plan where that says little yet."""
+        """Of the phase: by its own speed, or by the plan where that says little yet; None where nobody knows."""
         share, planned = self.share, self._planned.get(self.phase)
         new = 0.0 if share is None or self.total is None else (self.done - self._done_before) / self.total
         if share is not None and (new >= EARLY or (new > 0 and planned is None)):
             return self.seconds * (1 - share) / new
-        return None if planned is None else max(0.0, planned * self._pace - self.seconds)
+        left = 0.0 if planned is None else planned * self._pace - self.seconds
+        return left if left > 0 else None  # where a plan was too short, nobody knows any more
 
     @property
     def is_planned(self) -> bool:
@@ -96,7 +97,7 @@ class Tracker:
     def whole_share(self) -> float:
         """How much of the plan is done."""
         gone = self._clock() - self._planned_at
-        self._shown = max(self._shown, gone / max(gone + self.all_left, 1e-9))
+        self._shown = max(self._shown, min(0.99, gone / max(gone + self.all_left, 1e-9)))
         return self._shown
 
     def count(self) -> str:

@@ -27,7 +27,7 @@ from cavga.training.fit_prior import MAX_CANDIDATES, MAX_PATCHES, NUM_CENTRES
 NUM_TIMED, NUM_CHOSEN = 8192, 128  # patches, and centres that are chosen of them, to time the prior by
 NUM_REPEATS = 3  # the quickest counts: the first one warms up
 BACKWARD = 3.0  # a step forward and backward, of the time of the step forward
-EXPORT_SECONDS = 15.0  # most of it is spent on the graph, whatever the data
+EXPORT_SECONDS = 20.0  # most of it is spent on the graph, whatever the data
 CHECKED = 44  # images that the check of an export scores, by both
 
 
