@@ -10,13 +10,13 @@ from cavga.demo.run import DEMO_SETTINGS, run_demo
 from cavga.errors import UsageError
 
 
-def test_the_demo_gives_a_run_for_each_paper_one_summary_one_report(tmp_path):
+def test_the_demo_gives_a_run_for_each_paper_one_summary_one_report(tmp_path, caplog):
     small = {"data": {"image_size": (32, 32)}, "model": {"weights": "none", "latent_channels": 8}}
     config = make_config("recommended", DEMO_SETTINGS, small, {"training": {"epochs": 1}})
-    seen: list[str] = []
-    run_demo(tmp_path / "demo", config, announce=seen.append)
+    caplog.set_level("INFO", logger="cavga")
+    run_demo(tmp_path / "demo", config)
     summary = json.loads((tmp_path / "demo/summary.json").read_text())
-    assert list(summary) == seen == list(PAPERS)
+    assert list(summary) == [text for text in caplog.messages if text in PAPERS] == list(PAPERS)
     for paper, metrics in summary.items():
         folder: Path = tmp_path / "demo" / paper
         assert json.loads((folder / "metrics.json").read_text()).items() >= metrics.items()
@@ -41,7 +41,11 @@ def contents(folder):
 
 
 def test_a_demo_that_is_stopped_half_way_leaves_the_earlier_one_whole(tmp_path, monkeypatch):
+    stops = False
+
     def train(_data, run, _config, **_options):
+        if stops and run.name == PAPERS[-1]:
+            raise KeyboardInterrupt
         run.mkdir(parents=True)
         (run / "config.toml").write_text(f"of demo {count}")
         return run
@@ -55,13 +59,10 @@ def test_a_demo_that_is_stopped_half_way_leaves_the_earlier_one_whole(tmp_path, 
     run_demo(output, config)
     before = contents(output)
     count = 2
-
-    def stop(paper):
-        if paper == PAPERS[-1]:
-            raise KeyboardInterrupt
-
+    stops = True
     with pytest.raises(KeyboardInterrupt):
-        run_demo(output, config, announce=stop)
+        run_demo(output, config)
+    stops = False
     assert contents(output) == before
     run_demo(output, config)
     assert {(output / paper / "config.toml").read_text() for paper in PAPERS} == {"of demo 2"}

@@ -376,7 +376,7 @@ def test_an_image_that_is_replaced_after_it_was_hashed_is_named(tmp_path, monkey
     for i in range(4):
         save_image(tmp_path / f"photos/{i}.png", texture(i))
 
-    def gather_and_replace(data, config):
+    def gather_and_replace(data, config, _progress):
         inputs = gather_training_images(data, config)
         save_image(tmp_path / "photos/2.png", texture(9))
         return inputs
