@@ -41,7 +41,7 @@ def test_every_documented_command_parses(document, line):
 
 @pytest.mark.usefixtures("with_exports", "few_synthetic")
 def test_the_readmes_commands_and_its_python_run_as_they_stand(tmp_path, monkeypatch, capsys):
-    """All but the defaults, which are cut to an epoch at 64 px: fewer patches than directions would be whitened noise."""
+    """All but the defaults: an epoch at 64 px; with fewer patches than directions whitening enlarges rounding."""
     small = replace(PRESETS["recommended"], data=DataConfig(image_size=(64, 64)), training=TrainingConfig(epochs=1))
     monkeypatch.setitem(PRESETS, "recommended", small)
     monkeypatch.chdir(tmp_path)
