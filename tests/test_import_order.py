@@ -7,7 +7,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "cavga"
 PACKAGES = [
     "_version", "printable", "errors", "regular_files", "structured_files", "atomic_files", "output_lock", "threads",
     "progress", "arrays", "shapes", "config", "images", "data", "synthetic", "attention", "losses", "model", "runs",
-    "calibration", "metrics", "inference", "export", "training", "rendering", "prediction", "evaluation", "monitoring",
+    "calibration", "metrics", "rendering", "inference", "export", "training", "prediction", "evaluation", "monitoring",
     "demo", "benchmark", "cli", "__main__",
 ]  # fmt: skip
 MODULES = [path for path in sorted(SOURCE.rglob("*.py")) if path != SOURCE / "__init__.py"]

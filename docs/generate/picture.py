@@ -33,7 +33,7 @@ def paper_panels(demo: Path, paper: str) -> list[np.ndarray]:
     """The three panels of the paper's defective image of median score."""
     detector = AnomalyDetector.load(demo / paper)
     records = [r for r in load_catalog(demo / "data" / paper).split("test") if r.label == ANOMALOUS]
-    predictions = list(detector.predict(record.path for record in records))
+    predictions = list(detector.predict([record.path for record in records]))
     chosen = int(np.argsort([p.score for p in predictions])[len(predictions) // 2])
     record, prediction = records[chosen], predictions[chosen]
     photograph, mask = read_image(record.path), read_mask(record.mask_paths)

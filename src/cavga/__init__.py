@@ -13,13 +13,14 @@ if TYPE_CHECKING:
     from cavga.errors import CavgaError
     from cavga.evaluation.evaluate import evaluate
     from cavga.evaluation.self_test import self_test
-    from cavga.inference.detector import AnomalyDetector, Prediction
+    from cavga.inference.detector import AnomalyDetector
+    from cavga.inference.prediction import Prediction
     from cavga.training.train import train
 
 _HOMES = {
     "AnomalyDetector": "cavga.inference.detector",
     "CavgaError": "cavga.errors",
-    "Prediction": "cavga.inference.detector",
+    "Prediction": "cavga.inference.prediction",
     "RunConfig": "cavga.config.schema",
     "evaluate": "cavga.evaluation.evaluate",
     "make_config": "cavga.config.presets",

@@ -281,7 +281,7 @@ DETAILS: dict[str, dict[str, str]] = {
         "export.parity": "MAX_SIDE NUM_SIZES",
         "export.trace": "OPSET TRACED_SHAPE",
         "inference.onnx_engine": "QUIET",
-        "inference.detector": "AHEAD",
+        "inference.sources": "AHEAD",
         "data.copies": "AT_ONCE _STEPS",
     },
     "what an image or a set has to be to be taken, tested where it is refused": {
@@ -315,6 +315,7 @@ DETAILS: dict[str, dict[str, str]] = {
     "of a file format that others defined": {
         "data.readers.idx_cifar10": "_CIFAR10_FILES _RECORD",
         "data.readers.published": "MNIST_CLASSES SHANGHAITECH_SCENES",
+        "images.as_photograph": "CHANNELS _BATCH_DIMENSIONS",
         "images.decode": "_ORIENTATION_TAG _UPRIGHT _PHOTOMETRIC_TAG _MAX_SAMPLE_TAG _BITS_TAG",
         "images.opening": "_WIDTH _HEIGHT _BITS _COMPRESSION _SAMPLES _PLANAR _STRIP_OFFSETS _ROWS_PER_STRIP "
         "_STRIP_BYTES _TILE_WIDTH _TILE_HEIGHT _TILE_OFFSETS _TILE_BYTES",
@@ -348,8 +349,9 @@ DETAILS: dict[str, dict[str, str]] = {
         "benchmark.tables.curve": "WIDTH HEIGHT LEFT RIGHT TOP BOTTOM MAX_LINES",
         "benchmark.tables.html": "MOST_SHADE",
         "evaluation.attention_rows": "SCALE",
-        "prediction.overlays": "ROI_COLOUR GROUND INK DECISION_COLOURS SMALLEST_FONT PIXELS_PER_FONT_SIZE "
+        "rendering.overlays": "ROI_COLOUR GROUND INK DECISION_COLOURS SMALLEST_FONT PIXELS_PER_FONT_SIZE "
         "PIXELS_PER_BORDER",
+        "inference.prediction": "NOTEBOOK_SIDE",
         "rendering.charts": "PLOT_WIDTH ROW_HEIGHT LEFT TOP NUM_BINS NAMES CSS_CLASSES",
         "rendering.rate_curves": "WIDTH HEIGHT LEFT RIGHT TOP BOTTOM SHARE_TICKS",
         "rendering.heatmaps": "HEAT_COLOURS MODEL_COLOUR BELOW_COLOUR CASING_COLOUR TRUTH_COLOUR TINT_START MAX_TINT "

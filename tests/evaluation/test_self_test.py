@@ -21,7 +21,8 @@ from cavga.evaluation.evaluate import evaluate
 from cavga.evaluation.self_test import Anomaly, Tally, Trial, _plan, _result, _worth_showing, self_test
 from cavga.images.decode import read_image
 from cavga.images.tiling import Tiling
-from cavga.inference.detector import AnomalyDetector, Prediction
+from cavga.inference.detector import AnomalyDetector
+from cavga.inference.prediction import Prediction
 from cavga.synthetic.controlled import CONTRASTS, CONTROLLED_NAMES, SIZES
 from cavga.training.train import train
 from tests.conftest import save_image, small_config, texture, write_category
@@ -68,7 +69,7 @@ class Knowing(AnomalyDetector):
         self.description["calibration"] = {"false_alarm_rate": 0.05}
         self.description["config"] = as_dict(make_config("recommended"))
 
-    def results(self, sources):
+    def results(self, sources, *, ahead=None):
         for pixels in sources:
             change = np.abs(pixels - self.untouched).max(axis=2).astype(np.float32)
             score = float(change.max())

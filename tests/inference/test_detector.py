@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import cavga
 from cavga.errors import DataError, ModelFileError, UsageError
@@ -27,7 +28,9 @@ def test_arrays_paths_folders_and_iterables(detector, category):
     paths = sorted(folder.iterdir())
     from_folder = [p.score for p in detector.predict(folder)]
     assert from_folder == [p.score for p in detector.predict(paths)]
-    assert from_folder == [p.score for p in detector.predict(str(path) for path in paths)]
+    assert from_folder == [p.score for p in detector.predict((str(path) for path in paths), ahead=47)]
+    one_by_one = [p.score for p in detector.predict(str(path) for path in paths)]
+    assert one_by_one == pytest.approx(from_folder, abs=1e-5)
     arrays = photographs(2)
     assert [p.score for p in detector.predict(arrays)] == [p.score for p in detector.predict(np.stack(arrays))]
     assert next(detector.predict(arrays[0])).score == pytest.approx(next(detector.predict(arrays)).score, abs=1e-5)
@@ -93,10 +96,70 @@ def test_predictions_and_failures_say_which_file_they_are_of(detector, tmp_path,
     assert [result.path for result in detector.results([photographs(1)[0], np.zeros((4, 4), np.uint8)])] == [None, None]
 
 
-@pytest.mark.parametrize("array", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((0, 4, 3), np.uint8)])
+@pytest.mark.parametrize(
+    "array", [np.zeros((4, 4, 2), np.uint8), np.full((4, 4, 3), 2.0), np.zeros((0, 4, 3), np.uint8)]
+)
 def test_arrays_that_are_no_photographs(detector, array):
-    with pytest.raises(DataError, match=r"uint8 array of shape \(height, width, 3\)"):
+    with pytest.raises(DataError, match=r"an image \(ndarray\): expected .*"):
         list(detector.predict([array]))
+    with pytest.raises(DataError, match="expected"):
+        detector(array)
+
+
+def test_one_photograph_has_the_same_score_in_every_form(detector, tmp_path):
+    import torch
+
+    pixels = photographs(1)[0]
+    Image.fromarray(pixels).save(tmp_path / "photo.png")
+    forms = {
+        "array": pixels,
+        "grey": pixels[..., 0],
+        "RGBA": np.dstack([pixels, np.zeros_like(pixels[..., :1])]),
+        "float": pixels / 255,
+        "Pillow": Image.fromarray(pixels),
+        "Pillow, grey": Image.fromarray(pixels[..., 0]),
+        "tensor": torch.from_numpy(pixels).permute(2, 0, 1),
+        "path": tmp_path / "photo.png",
+        "text": str(tmp_path / "photo.png"),
+    }
+    scores = {name: detector(form).score for name, form in forms.items()}
+    assert set(scores.values()) == {next(detector.predict(pixels, ahead=0)).score}
+    batch = torch.stack([forms["tensor"]] * 2)
+    assert [p.score for p in detector.predict(batch)] == pytest.approx([scores["array"]] * 2, abs=1e-5)
+
+
+@pytest.mark.parametrize("several", [[], [np.zeros((4, 4), np.uint8)], np.zeros((2, 4, 4, 3), np.uint8), "", ".", None])
+def test_a_call_takes_one_image(detector, several):
+    with pytest.raises(UsageError, match="expected one image"):
+        detector(several)
+
+
+def test_a_slow_camera_gets_each_result_before_its_next_frame_is_asked_for(detector):
+    asked, scored = [], []
+
+    def camera():
+        for i in range(4):
+            asked.append(i)
+            assert len(scored) == i
+            time.sleep(0.05)
+            yield photographs(1)[0]
+
+    for prediction in detector.predict(camera()):
+        scored.append(prediction.score)
+        assert len(asked) == len(scored)
+    assert len(scored) == 4
+
+
+def test_a_camera_may_reuse_its_buffer(detector):
+    buffer = np.zeros((40, 40, 3), np.uint8)
+
+    def camera():
+        for level in (50, 200):
+            buffer[:] = level
+            yield buffer
+
+    kept = [prediction.display.pixels for prediction in detector.predict(camera())]
+    assert [pixels.max() for pixels in kept] == [50, 200]
 
 
 @pytest.mark.parametrize("item", [None, 5, [None], object()])

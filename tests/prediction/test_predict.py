@@ -23,7 +23,8 @@ from cavga.config.schema import as_dict
 from cavga.errors import CavgaError, DataError, UsageError
 from cavga.images.roi import Roi
 from cavga.images.tiling import Tiling
-from cavga.inference.detector import AnomalyDetector, Prediction
+from cavga.inference.detector import AnomalyDetector
+from cavga.inference.prediction import Prediction
 from cavga.inference.prepare import FailedImage
 from cavga.prediction.map_files import grey_scale, greys, scale_text
 from cavga.prediction.predict import PredictionOutputs, predict_to_folder

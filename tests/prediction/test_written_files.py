@@ -10,9 +10,9 @@ import pytest
 from cavga.data.catalog import load_catalog
 from cavga.errors import DataError
 from cavga.images.masks import read_mask
+from cavga.inference.lines import prediction_line
 from cavga.inference.prepare import FailedImage
 from cavga.prediction.gallery_page import NUM_SHOWN, Gallery
-from cavga.prediction.lines import prediction_line
 from cavga.prediction.predict import PredictionOutputs, predict_to_folder
 from cavga.prediction.spreadsheet import COLUMNS, table_writer
 from cavga.rendering.scale import picture_scale

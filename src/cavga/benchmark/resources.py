@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 
 from cavga._version import __version__
-from cavga.prediction.lines import read_predictions
+from cavga.inference.lines import read_predictions
 
 _SELF = Path("/proc/self")
 _PEAK_ONLY = "5"  # proc_pid_clear_refs(5): the peak alone is reset

@@ -30,7 +30,7 @@ from cavga.data.manifest import sha256_of
 from cavga.data.readers.layouts import where_to_get
 from cavga.errors import CavgaError, DataError, ModelFileError, UsageError
 from cavga.evaluation.evaluate import evaluate
-from cavga.prediction.lines import PREDICTIONS_FILE
+from cavga.inference.lines import PREDICTIONS_FILE
 from cavga.regular_files import NotRegularError, read_regular
 from cavga.runs.model_json import LOG_FILE
 from cavga.structured_files import StructureError, parse_json

@@ -25,9 +25,9 @@ from cavga.evaluation.results import Evaluation, ScoredImage, has_known_mask
 from cavga.evaluation.sections import ClassAttentionOf, make_section
 from cavga.evaluation.written import METRICS_FILE, PIXEL_COUNTS_FILE, PixelCounts, save_pixel_counts
 from cavga.inference.detector import AnomalyDetector
+from cavga.inference.lines import PREDICTIONS_FILE, PredictionLine, jsonl, prediction_line
 from cavga.inference.torch_engine import TorchEngine
 from cavga.output_lock import writing_to
-from cavga.prediction.lines import PREDICTIONS_FILE, PredictionLine, jsonl, prediction_line
 from cavga.progress import SILENT, Progress
 from cavga.runs.model_json import load_description, used_images
 

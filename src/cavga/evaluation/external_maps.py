@@ -21,8 +21,8 @@ from cavga.evaluation.results import Evaluation, StoredMaps, Thresholds
 from cavga.evaluation.score_file import ScoreRow, read_scores
 from cavga.evaluation.sections import section_of
 from cavga.evaluation.written import METRICS_FILE
+from cavga.inference.lines import PREDICTIONS_FILE
 from cavga.output_lock import writing_to
-from cavga.prediction.lines import PREDICTIONS_FILE
 from cavga.progress import SILENT, Progress
 from cavga.regular_files import real_path
 from cavga.runs.model_json import MODEL_FILE, load_description, used_images

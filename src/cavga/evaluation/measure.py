@@ -41,7 +41,7 @@ def evaluate_records(
     """Score labelled records and compute every metric that they allow; maps are kept in `folder`."""
     maps = StoredMaps(Path(folder.name), default_shape=detector.image_size)
     evaluation = evaluate_results(
-        detector.results(record.path for record in records),
+        detector.results([record.path for record in records]),
         records,
         Thresholds(detector.image_threshold, detector.pixel_threshold),
         maps=maps,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cavga.errors import DataError, UsageError
-from cavga.prediction.lines import read_predictions
+from cavga.inference.lines import read_predictions
 
 COLUMNS = ("image", "score", "is_anomalous")  # the last need not be there; others are passed over
 _DECISIONS = {"0": False, "1": True, "false": False, "true": True, "0.0": False, "1.0": True}

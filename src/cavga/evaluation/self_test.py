@@ -152,7 +152,7 @@ class Tally:
         pictures = self._pictures(plan, detector.tiling)
         num_at_once = BATCH_SIZE if detector.tiling.tile is None else 1  # large photographs
         while batch := list(islice(pictures, num_at_once)):
-            results = detector.results(pixels for _, _, pixels, _ in batch)
+            results = detector.results([pixels for _, _, pixels, _ in batch])
             for (record, anomaly, _, mask), result in zip(batch, results, strict=True):
                 if isinstance(result, FailedImage):
                     raise DataError(f"{record.path}: {result.error}")
@@ -286,7 +286,7 @@ def _case(trial: Trial, detector: AnomalyDetector) -> Case:
     assert trial.anomaly is not None
     synthetic = trial.anomaly.put_on(read_image(trial.record.path, detector.tiling.pixel_range), detector.tiling)
     assert synthetic is not None
-    (prediction,) = detector.predict(synthetic[0])
+    prediction = detector(synthetic[0])
     is_touched = touches(prediction.anomaly_map, detector.pixel_threshold, synthetic[1])
     return Case(
         path=trial.record.relative_path,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from cavga.atomic_files import atomic_write
 from cavga.data.manifest import sha256_of
 from cavga.errors import DataError
-from cavga.prediction.lines import PREDICTIONS_FILE, PredictionLine, damaged_line, read_predictions
+from cavga.inference.lines import PREDICTIONS_FILE, PredictionLine, damaged_line, read_predictions
 from cavga.regular_files import NotRegularError, read_regular
 from cavga.structured_files import StructureError, parse_arrays, parse_json
 

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,6 +84,32 @@ def decode_photograph(content: bytes, path: Path, pixel_range: PixelRange | None
     pixels, depth = to_rgb(image, path, bit_depth=used.bit_depth), grey_depth(image)
     remarks = [_pages_remark(facts_of(image).num_pages), used.remark(depth)]
     return Photograph(pixels, tuple(text for text in remarks if text), image.mode, depth)
+
+
+def decode_picture(picture: Image.Image, name: str, pixel_range: PixelRange) -> Photograph:
+    """As `read_photograph`, of a picture that Pillow has opened or made; it stays as it is."""
+    with naming(Path(name)):
+        if 0 in picture.size:
+            raise image_error(Path(name), f"has {picture.width} x {picture.height} px", "give one with pixels")
+        own = picture.copy()
+        own.info[_FACTS] = FileFacts(picture.format or "", is_inverted=_is_inverted(picture))
+        orientation = _orientation(picture)
+        own = own.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else own
+    pixels, depth = to_rgb(own, Path(name), bit_depth=pixel_range.bit_depth), grey_depth(own)
+    remark = pixel_range.remark(depth)
+    return Photograph(pixels, () if remark is None else (remark,), own.mode, depth)
+
+
+def decode_array(pixels: NDArray[np.uint8] | NDArray[np.uint16], pixel_range: PixelRange) -> Photograph:
+    """As `read_photograph`, of height x width x 1 (grey), 3 (RGB) or 4 (and alpha); the result is a copy."""
+    has_16_bits, is_grey = pixels.dtype.itemsize > 1, pixels.shape[2] == 1
+    depth = depth_in_use(int(pixels.max())) if has_16_bits and is_grey else None
+    colours: NDArray[Any] = pixels[..., :3]
+    if has_16_bits:
+        colours = _scaled(colours, pixel_range.bit_depth) if is_grey else colours >> 8
+    remark = pixel_range.remark(depth)
+    rgb = np.repeat(colours, 3, axis=2) if is_grey else np.array(colours)
+    return Photograph(rgb.astype(np.uint8, copy=False), () if remark is None else (remark,), "", depth)
 
 
 def read_for_display(path: Path) -> NDArray[np.uint8]:
@@ -175,6 +202,11 @@ def _sixteen_to_eight_bits(grey: NDArray[np.integer], path: Path, bit_depth: int
             f"has 32-bit pixels from {lowest} to {highest}, expected 0 to 65535",
             "save it with 8 or 16 bits per channel",
         )
+    return _scaled(grey, bit_depth)
+
+
+def _scaled(grey: NDArray[np.integer], bit_depth: int) -> NDArray[np.uint8]:
+    """Greys of 0 to 65535, 2 ** `bit_depth` - 1 and above being white."""
     largest = 2**bit_depth - 1
     scaled = (grey.astype(np.uint32) * 255 + largest // 2) // largest
     return np.minimum(scaled, 255).astype(np.uint8)
@@ -185,10 +217,14 @@ def _facts(image: Image.Image, content: bytes) -> FileFacts:
     is_lossy = name in ("JPEG", "AVIF") or (name == "WEBP" and b"VP8L" not in content[:64])
     pages = _num_pages(image, content)
     if isinstance(image, TiffImagePlugin.TiffImageFile):
-        tags = image.tag_v2
-        is_inverted = image.mode.startswith("I") and tags.get(_PHOTOMETRIC_TAG) == 0
-        return FileFacts(name, is_lossy, is_inverted, _declared_by_tiff(tags), pages)
+        return FileFacts(name, is_lossy, _is_inverted(image), _declared_by_tiff(image.tag_v2), pages)
     return FileFacts(name, is_lossy, False, _significant_bits(content) if name == "PNG" else None, pages)
+
+
+def _is_inverted(image: Image.Image) -> bool:
+    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+        return False
+    return image.mode.startswith("I") and image.tag_v2.get(_PHOTOMETRIC_TAG) == 0
 
 
 def _num_pages(image: Image.Image, content: bytes) -> int:

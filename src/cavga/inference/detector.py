@@ -4,7 +4,7 @@ import shutil
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
 from itertools import islice
@@ -14,70 +14,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cavga.arrays import Array
 from cavga.calibration.normal_scores import NormalScores
 from cavga.calibration.stored import load_thresholds
 from cavga.calibration.thresholds import Calibration
 from cavga.config.schema import DEVICES
 from cavga.errors import DataError, MissingExtraError, ModelFileError, UsageError, unknown_name
+from cavga.images.as_photograph import Held
 from cavga.images.decode import BATCH_SIZE, NUM_DECODE_THREADS
 from cavga.images.prefetch import prefetch
-from cavga.images.regions import Region, find_regions
 from cavga.images.tiling import Tiling, tiling_of
-from cavga.images.walk import images_in
 from cavga.inference.engine import Engine
 from cavga.inference.exported_formats import LISTED_SUFFIXES, format_of
 from cavga.inference.load_exported import load_exported
+from cavga.inference.prediction import Display, Prediction
 from cavga.inference.prepare import DecodedImage, FailedImage, prepare, read, too_large
-from cavga.regular_files import is_file, is_folder
+from cavga.inference.sources import Source, ahead_of, one_image, single_images
+from cavga.regular_files import is_file
+from cavga.rendering.scale import picture_scale
 from cavga.runs.model_json import ONNX_FILE, load_description
 from cavga.threads import thread_pool
-
-Source = Array | str | Path
-AHEAD = 3 * BATCH_SIZE - 1  # images: one batch is scored while two are decoded
-
-
-@dataclass(frozen=True, eq=False)
-class Prediction:
-    """What the model says of one image.
-
-    `score` is raw: compare it with `threshold`, not with 1. `anomaly_map` (float32) and `mask` (bool)
-    have the model's input size; `image_size` is the photograph's own height and width. Of a model with tiles or a
-    region of interest they have the frame of the whole photograph, as many pixels for each of its as in a tile
-    (cavga.images.tiling); outside the region the map is as low as inside, at most 0, and nothing is masked. `path` is
-    the photograph's file, None for an array.
-    """
-
-    score: float
-    threshold: float
-    is_anomalous: bool
-    anomaly_map: NDArray[np.float32]
-    mask: NDArray[np.bool_]
-    image_size: tuple[int, int]
-    milliseconds: float
-    path: Path | None = None
-    remarks: tuple[str, ...] = ()
-    """What is to be said of how the file was read: further pages, another range of greys."""
-    normal_scores: NormalScores | None = field(default=None, repr=False)
-    """Those of the good photographs that set the threshold; None of a model that did not keep them."""
-
-    @property
-    def p_value(self) -> float | None:
-        """How rare such a score is among good photographs, 0 to 1: see `NormalScores.p_value`; None where not known."""
-        return None if self.normal_scores is None else self.normal_scores.p_value(self.score)
-
-    @property
-    def p_value_in_words(self) -> str | None:
-        """The same for a person: "1 in 340 good ones scores this high"."""
-        return None if self.normal_scores is None else self.normal_scores.in_words(self.score)
-
-    def regions(self) -> list[Region]:
-        """The regions of the mask in pixels of the photograph, the largest score first; found anew at each call.
-
-        The mask has a threshold of its own: regions of a photograph that is not anomalous are below the image
-        threshold, and an anomalous one may have none.
-        """
-        return find_regions(self.mask, self.anomaly_map, self.image_size)
 
 
 class AnomalyDetector:
@@ -129,6 +84,19 @@ class AnomalyDetector:
         thresholds = (self.image_threshold, self.pixel_threshold)
         return _load_again, (self._source, *thresholds), {"description": self.description}
 
+    def __repr__(self) -> str:
+        model = self.description.get("config", {}).get("model", {})
+        names = (self.description.get("variant"), model.get("encoder"))
+        height, width = self.image_size
+        parts = [
+            " ".join(str(name) for name in names if name),
+            f"input {height} x {width}",
+            f"image threshold {self.image_threshold:.6g}",
+            f"mask threshold {self.pixel_threshold:.6g}",
+            *([] if self._source is None else [f"from {self._source.path}"]),
+        ]
+        return f"AnomalyDetector({', '.join(part for part in parts if part)})"
+
     @property
     def image_size(self) -> tuple[int, int]:
         """Height and width of the model's input, and of maps and masks without tiles or a region of interest."""
@@ -148,13 +116,22 @@ class AnomalyDetector:
         found = self.description.get("calibration")  # a graph that is being calibrated has none yet
         return None if found is None else NormalScores.of(Calibration.from_dict(found))
 
-    def predict(self, images: Iterable[Source] | Source, *, ahead: int = AHEAD) -> Iterator[Prediction]:
+    def __call__(self, image: Source) -> Prediction:
+        """The prediction of one image: as `predict`, which takes several."""
+        (prediction,) = self.predict([one_image(image)], ahead=0)
+        return prediction
+
+    def predict(self, images: Iterable[Source] | Source, *, ahead: int | None = None) -> Iterator[Prediction]:
         """One prediction per image, in order.
 
-        Takes uint8 arrays (height, width, 3) in RGB, paths, a folder (searched recursively), or any
-        iterable of them, and holds no more than a few batches of it: `ahead` as for `results`. An image that cannot
-        be read raises DataError and ends the iteration: for folders of which that may be so take `results`, which goes
-        on.
+        Takes paths, a folder (searched recursively), arrays, torch tensors and Pillow images (what their numbers mean:
+        cavga.images.as_photograph), or any iterable of them, and holds no more than a few batches of it.
+
+        Of a list or a folder, images are read ahead and scored together. Of a generator, or any other iterator, which
+        may be a camera, each image is scored before the next one is asked for; `ahead` as for `results`.
+
+        An image that cannot be read raises DataError and ends the iteration: for folders of which that may be so take
+        `results`, which goes on.
         """
         for result in self.results(images, ahead=ahead):
             if isinstance(result, FailedImage):
@@ -164,7 +141,7 @@ class AnomalyDetector:
     def class_attention(self, photograph: Source) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """A^cn and A^ca, the attention of the normal and of the anomalous class, in [0, 1] at the input size.
 
-        Takes one uint8 array (height, width, 3) in RGB or a path; of a region of interest they are its rectangle's.
+        Takes one image as `predict` does; of a region of interest they are its rectangle's.
         Raises UsageError for a model without classifier, for one with tiles, and for an exported graph, which does
         not hold them.
         """
@@ -173,20 +150,21 @@ class AnomalyDetector:
         explain = getattr(self.engine, "class_attention", None)
         if explain is None:
             raise UsageError("an exported graph holds no class attention: use AnomalyDetector.load_in_torch(RUN)")
-        ready = prepare(next(_flatten(photograph)), self.engine, self.tiling)
+        ready = prepare(one_image(photograph), self.engine, self.tiling)
         if isinstance(ready, FailedImage):
             raise DataError(ready.error)
         return explain(ready.photograph)
 
-    def results(self, images: Iterable[Source] | Source, *, ahead: int = AHEAD) -> Iterator[Prediction | FailedImage]:
+    def results(
+        self, images: Iterable[Source] | Source, *, ahead: int | None = None
+    ) -> Iterator[Prediction | FailedImage]:
         """As `predict`, with a FailedImage (`error`, `path`) in the place of an image that cannot be read.
 
         `ahead` is how many images are taken before the result of an earlier one is given, so that they can be decoded
-        meanwhile and scored together. For a camera take 0: then a frame is scored before the next one is asked for.
+        meanwhile and scored together. With 0 each is scored before the next one is asked for, as a camera needs it:
+        that is the default for an iterator. `ahead=47` is what lists and folders have, for a generator of files.
         """
-        if ahead < 0:
-            raise UsageError(f"ahead: expected a number of images from 0 on, got {ahead}")
-        sources = _flatten(images)
+        ahead, sources = ahead_of(images, ahead), single_images(images)
         if self.tiling.tile is not None:
             yield from self._results_of_tiles(sources, ahead=min(ahead, 1))
             return
@@ -200,7 +178,7 @@ class AnomalyDetector:
                 batch = []
         yield from self._score(batch)
 
-    def _results_of_tiles(self, sources: Iterable[Array | Path], *, ahead: int) -> Iterator[Prediction | FailedImage]:
+    def _results_of_tiles(self, sources: Iterable[Held | Path], *, ahead: int) -> Iterator[Prediction | FailedImage]:
         """One photograph after the other, the next one decoded meanwhile: large ones do not fit in dozens."""
         with thread_pool(NUM_DECODE_THREADS) as pool:
             for item in prefetch(sources, partial(read, tiling=self.tiling), most=ahead):
@@ -232,8 +210,14 @@ class AnomalyDetector:
         is_anomalous, size, path = score >= threshold, photograph.size, photograph.path
         return Prediction(
             score, threshold, is_anomalous, anomaly_map, mask, size, milliseconds, path, photograph.remarks,
-            self.normal_scores,
+            self.normal_scores, _with_pixels(self._display(), photograph),
         )  # fmt: skip
+
+    def _display(self) -> Display | None:
+        """What pictures are drawn with; None of a graph that is not calibrated yet."""
+        if "calibration" not in self.description:
+            return None
+        return Display(picture_scale(self), self.tiling.pixel_range, self.tiling.roi)
 
     def _score(self, batch: list[DecodedImage | FailedImage]) -> Iterator[Prediction | FailedImage]:
         ready = [item for item in batch if isinstance(item, DecodedImage)]
@@ -243,7 +227,8 @@ class AnomalyDetector:
         started = time.perf_counter()
         scored = self.engine.score([item.photograph for item in ready])
         milliseconds = (time.perf_counter() - started) * 1000 / len(ready)
-        position, threshold, normal_scores = 0, self.image_threshold, self.normal_scores
+        threshold, normal_scores, display = self.image_threshold, self.normal_scores, self._display()
+        position = 0
         for item in batch:
             if isinstance(item, FailedImage):
                 yield item
@@ -269,6 +254,7 @@ class AnomalyDetector:
                 path=item.path,
                 remarks=item.remarks,
                 normal_scores=normal_scores,
+                display=_with_pixels(display, item),
             )
 
 
@@ -295,6 +281,10 @@ def _load_again(source: _Source, image_threshold: float, pixel_threshold: float)
         detector = AnomalyDetector.load_as_trained(source.path, device=source.device, runs_code=source.runs_code)
     detector.engine.image_threshold, detector.engine.pixel_threshold = image_threshold, pixel_threshold
     return detector
+
+
+def _with_pixels(display: Display | None, image: DecodedImage) -> Display | None:
+    return display if display is None or image.given is None else replace(display, pixels=image.given)
 
 
 def _is_finite(score: Any, anomaly_map: NDArray[np.float32]) -> bool:
@@ -353,28 +343,3 @@ def _may_use_gpu(device: str) -> bool:
     """Whether it is worth the seconds that it takes to load torch and ask."""
     has_gpu = shutil.which("nvidia-smi") is not None
     return device == "cuda" or (device == "auto" and has_gpu and find_spec("torch") is not None)
-
-
-def _flatten(images: Iterable[Source] | Source) -> Iterator[Array | Path]:
-    if isinstance(images, np.ndarray):
-        images = list(images) if images.ndim == 4 else [images]
-    elif isinstance(images, str | Path):
-        images = [images]
-    elif not isinstance(images, Iterable):
-        raise _not_an_image(images)
-    for item in images:
-        if isinstance(item, np.ndarray):
-            yield item
-        elif not isinstance(item, str | Path) or not str(item):
-            raise _not_an_image(item)
-        elif is_folder(Path(item)):
-            yield from images_in(Path(item))
-        else:
-            yield Path(item)
-
-
-def _not_an_image(item: object) -> UsageError:
-    return UsageError(
-        f"expected uint8 arrays of shape (height, width, 3), paths, a folder, or an iterable of them; "
-        f"got {'an empty text' if item == '' else type(item).__name__}"
-    )

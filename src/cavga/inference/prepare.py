@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cavga.arrays import Array
+from cavga.arrays import Photograph
 from cavga.errors import DataError
+from cavga.images.as_photograph import Held, as_photograph
 from cavga.images.decode import read_photograph
 from cavga.images.tiling import Tiling
 from cavga.inference.engine import Engine
@@ -31,9 +32,11 @@ class DecodedImage:
     milliseconds: float
     path: Path | None = None
     remarks: tuple[str, ...] = ()
+    given: Photograph | None = None
+    """The whole photograph where it was no file, which could be read again."""
 
 
-def prepare(source: Array | Path, engine: Engine, tiling: Tiling) -> DecodedImage | FailedImage:
+def prepare(source: Held | Path, engine: Engine, tiling: Tiling) -> DecodedImage | FailedImage:
     """The one tile that a model without tiles sees of a photograph, at its input size."""
     whole = read(source, tiling)
     if isinstance(whole, FailedImage):
@@ -53,22 +56,19 @@ def too_large(photograph: DecodedImage) -> FailedImage:
     return FailedImage(f"{named}: {width} x {height} px take more memory than there is; scale it down", photograph.path)
 
 
-def read(source: Array | Path, tiling: Tiling) -> DecodedImage | FailedImage:
+def read(source: Held | Path, tiling: Tiling) -> DecodedImage | FailedImage:
     """A photograph as it is, which has to fit the region of interest."""
     started = time.perf_counter()
-    if isinstance(source, np.ndarray):
-        if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3 or 0 in source.shape:
-            return FailedImage(f"expected a uint8 array of shape (height, width, 3), got {source.dtype} {source.shape}")
-        photograph, name, path, remarks = source, "an array", None, tuple[str, ...]()
-    else:
-        try:
-            found = read_photograph(source, tiling.pixel_range)
-            photograph, name, path, remarks = found.pixels, str(source), source, found.remarks
-        except DataError as error:
-            return FailedImage(str(error), source)
-    height, width = photograph.shape[:2]
+    path = source if isinstance(source, Path) else None
+    name = str(source) if isinstance(source, Path) else f"an image ({type(source).__name__})"
     try:
+        if isinstance(source, Path):
+            found = read_photograph(source, tiling.pixel_range)
+        else:
+            found = as_photograph(source, name, tiling.pixel_range)
+        height, width = found.pixels.shape[:2]
         tiling.check_fit((height, width), name)
     except DataError as error:
         return FailedImage(str(error), path)
-    return DecodedImage(photograph, (height, width), (time.perf_counter() - started) * 1000, path, remarks)
+    milliseconds, given = (time.perf_counter() - started) * 1000, None if path is not None else found.pixels
+    return DecodedImage(found.pixels, (height, width), milliseconds, path, found.remarks, given)

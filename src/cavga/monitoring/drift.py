@@ -20,8 +20,8 @@ from cavga.calibration.stored import calibration_in_force, load_thresholds
 from cavga.calibration.thresholds import Calibration, rounded
 from cavga.errors import DataError, ModelFileError
 from cavga.inference.detector import AnomalyDetector
+from cavga.inference.lines import PREDICTIONS_FILE, damaged_line, read_predictions
 from cavga.metrics.significance import KolmogorovSmirnov, clopper_pearson, exceedance_p_value, kolmogorov_smirnov
-from cavga.prediction.lines import PREDICTIONS_FILE, damaged_line, read_predictions
 from cavga.runs.model_json import load_description
 
 LEVEL = 0.01  # of the whole verdict: how often it says drift where there is none

@@ -26,8 +26,8 @@ from cavga.images.resize import resize_map
 from cavga.images.tiling import Tiling
 from cavga.inference.detector import AnomalyDetector
 from cavga.inference.engine import ResizedPhotograph
+from cavga.inference.lines import PREDICTIONS_FILE, jsonl, prediction_line
 from cavga.inference.prepare import DecodedImage, FailedImage, read
-from cavga.prediction.lines import PREDICTIONS_FILE, jsonl, prediction_line
 from cavga.threads import thread_pool
 
 STEPS = ("decode", "resize", "forward", "postprocess", "write")

@@ -30,8 +30,10 @@ from cavga.images.decode import BATCH_SIZE
 from cavga.images.prefetch import prefetch
 from cavga.images.tiling import Tiling
 from cavga.images.walk import images_of
-from cavga.inference.detector import AnomalyDetector, Prediction
+from cavga.inference.detector import AnomalyDetector
+from cavga.inference.prediction import Prediction
 from cavga.inference.prepare import FailedImage
+from cavga.inference.sources import AHEAD
 from cavga.progress import SILENT, Progress, counted
 from cavga.regular_files import real_path
 from cavga.runs.model_json import MANIFEST_FILE, used_images
@@ -90,7 +92,7 @@ def _calibrate(
     good = _Photographs(_trained_on(where, detector.description))
     progress.begin("scoring", len(paths), "photographs")
     photographs = good.pixels(counted(paths, progress), detector.tiling)
-    found = list(map(_peak, detector.results(photographs)))
+    found = list(map(_peak, detector.results(photographs, ahead=AHEAD)))
     good.failed += [result.error for result in found if isinstance(result, FailedImage)]
     results, hashes = good.first_of_each(found)
     if len(results) < MIN_PHOTOGRAPHS:

@@ -10,7 +10,7 @@ from typing import IO, Any, BinaryIO
 from cavga.atomic_files import atomic_writer
 from cavga.data.readers.annotations import NO_DEFECT, WRITTEN_BY_CAVGA
 from cavga.images.regions import Region
-from cavga.prediction.lines import as_json
+from cavga.inference.lines import as_json
 
 CATEGORY = {"id": 1, "name": "anomaly", "supercategory": "anomaly"}
 BELOW_CATEGORY = {"id": 2, "name": NO_DEFECT, "supercategory": "anomaly"}

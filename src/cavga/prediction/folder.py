@@ -11,9 +11,9 @@ from pathlib import Path, PurePosixPath
 from typing import IO, BinaryIO
 
 from cavga.atomic_files import atomic_writer, remove_file
+from cavga.inference.lines import PREDICTIONS_FILE, PredictionLine, json_lines, jsonl
 from cavga.prediction.coco import CocoFile, coco_writer, is_coco_file
 from cavga.prediction.gallery_page import GALLERY_FILE, is_gallery
-from cavga.prediction.lines import PREDICTIONS_FILE, PredictionLine, json_lines, jsonl
 from cavga.prediction.spreadsheet import TABLE_FILE, TableFile, is_table_file, table_writer
 from cavga.regular_files import real_path
 

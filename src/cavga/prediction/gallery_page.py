@@ -14,7 +14,8 @@ from cavga.arrays import AnomalyMap
 from cavga.errors import DataError
 from cavga.images.decode import read_image
 from cavga.images.resize import resize_map
-from cavga.inference.detector import AnomalyDetector, Prediction
+from cavga.inference.detector import AnomalyDetector
+from cavga.inference.prediction import Prediction
 from cavga.rendering.heatmaps import panels
 from cavga.rendering.html import PANEL_SIDE, hint, legend, page_of, picture_row
 from cavga.rendering.scale import MapScale

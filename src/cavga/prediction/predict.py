@@ -3,7 +3,7 @@
 import logging
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import tee
 from pathlib import Path
@@ -16,19 +16,19 @@ from PIL import Image
 from cavga.atomic_files import NotWrittenError, atomic_writer, refuse_file
 from cavga.config.schema import MAP_KINDS
 from cavga.data.manifest import relative_to_root
-from cavga.errors import CavgaError, DataError, UsageError, unknown_name
-from cavga.images.decode import read_image, remarks_lines
-from cavga.images.regions import MAX_REGIONS, Region, count_regions
+from cavga.errors import CavgaError, UsageError, unknown_name
+from cavga.images.decode import remarks_lines
 from cavga.images.resize import resize_map
 from cavga.images.walk import images_of, passed_over
-from cavga.inference.detector import AnomalyDetector, Prediction
+from cavga.inference.detector import AnomalyDetector
+from cavga.inference.lines import PredictionLine, prediction_line
+from cavga.inference.prediction import Prediction
 from cavga.inference.prepare import FailedImage
+from cavga.inference.sources import AHEAD
 from cavga.output_lock import writing_to
 from cavga.prediction.folder import PICTURES, PredictionFolder, prediction_folder
 from cavga.prediction.gallery_page import Gallery
-from cavga.prediction.lines import PredictionLine, prediction_line, region_line
 from cavga.prediction.map_files import grey_scale, save_map
-from cavga.prediction.overlays import captioned_overlay
 from cavga.prediction.spreadsheet import TABLE_FILE
 from cavga.progress import SILENT, Progress, counted
 from cavga.regular_files import real_path
@@ -132,12 +132,10 @@ def predict_to_folder(
     no scale for the maps that are asked for, and BusyError while another command writes to `output`.
     """
     drawing = Drawing(
-        detector,
         detector.image_threshold if threshold is None else threshold,
         grey_scale(detector) if outputs.maps == "uint16" else None,
-        picture_scale(detector),
     )
-    gallery = Gallery(detector, drawing.colours, drawing.cut)
+    gallery = Gallery(detector, picture_scale(detector), drawing.cut)
     num_images = sum(1 for _ in _inputs(inputs, []))  # what is missing is found now, not after hours of scoring
     progress.begin("predicting", num_images, "images")
     folders = [given for given in inputs if given.is_dir()]
@@ -160,12 +158,10 @@ def predict_to_folder(
 
 @dataclass(frozen=True)
 class Drawing:
-    """What pictures are made with: the threshold of the decision, the scale of greys and that of overlays."""
+    """What pictures are made with: the threshold of the decision, and the scale of greys."""
 
-    detector: AnomalyDetector
     cut: float
     greys: MapScale | None
-    colours: MapScale
 
 
 class _Tally:
@@ -223,7 +219,7 @@ def _write_image(
             errors.append(str(error))
     tally.num_without_picture += bool(errors)
     tally.name(errors)
-    return _line(image, result, drawing.cut, regions, pictures, "; ".join(errors) or None)
+    return result.line(image.shown, drawing.cut, regions, error="; ".join(errors) or None, **pictures)
 
 
 def _draw_map(image: _Input, result: Prediction, drawing: Drawing, folder: PredictionFolder) -> None:
@@ -231,13 +227,8 @@ def _draw_map(image: _Input, result: Prediction, drawing: Drawing, folder: Predi
 
 
 def _draw_overlay(image: _Input, result: Prediction, drawing: Drawing, folder: PredictionFolder) -> None:
-    photograph = read_image(image.path, drawing.detector.tiling.pixel_range)
-    if photograph.shape[:2] != result.image_size:
-        raise DataError(f"{image.path}: was changed after it was scored; predict again")
-    roi = drawing.detector.tiling.roi
-    marked = None if roi is None else roi.marked(result.image_size)
-    picture = captioned_overlay(photograph, result, drawing.cut, drawing.colours, marked)
-    save_picture(folder.picture(image.pictures, "overlay"), picture)
+    picture = result.overlay(threshold=drawing.cut)
+    save_picture(folder.picture(image.pictures, "overlay"), np.asarray(picture))
 
 
 _draw = {"overlay": _draw_overlay, "map": _draw_map}  # by the fields of PICTURES
@@ -248,7 +239,7 @@ def _results(
 ) -> Iterator[tuple[_Input, Prediction | FailedImage]]:
     # The detector reads a few batches ahead of what it gives, and `tee` holds those.
     images, ahead = tee(_inputs(inputs, outputs.pictures))
-    return zip(images, detector.results(image.path for image in ahead), strict=True)
+    return zip(images, detector.results((image.path for image in ahead), ahead=AHEAD), strict=True)
 
 
 def _inputs(paths: Sequence[Path], fields: Sequence[str]) -> Iterator[_Input]:
@@ -286,24 +277,6 @@ def _unique(stem: str, names: set[str]) -> str:
 def _picture(field: str, name: str) -> str:
     subfolder, suffix = PICTURES[field]
     return f"{subfolder}/{name}{suffix}"
-
-
-def _line(
-    image: _Input,
-    result: Prediction,
-    threshold: float,
-    regions: list[Region],
-    pictures: Mapping[str, str | None],
-    error: str | None,
-) -> PredictionLine:
-    count = len(regions) if len(regions) < MAX_REGIONS else count_regions(result.mask)
-    described = [region_line(region, is_anomalous=result.score >= threshold) for region in regions]
-    more: dict[str, Any] = {"num_regions": count, "regions": described, **pictures}
-    more |= {"remarks": list(result.remarks)} if result.remarks else {}
-    return prediction_line(
-        image.shown, score=result.score, threshold=threshold, p_value=result.p_value, error=error,
-        milliseconds=result.milliseconds, **more,
-    )  # fmt: skip
 
 
 def _failed_line(image: _Input, result: FailedImage, threshold: float) -> PredictionLine:

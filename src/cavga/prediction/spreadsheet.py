@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from cavga.atomic_files import atomic_writer
-from cavga.prediction.lines import PredictionLine
+from cavga.inference.lines import PredictionLine
 
 TABLE_FILE = "predictions.csv"
 COLUMNS = ("path", "verdict", "score", "threshold", "p_value", "num_regions", "overlay", "map", "error")

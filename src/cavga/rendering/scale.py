@@ -1,16 +1,28 @@
 """The scale on which a model's maps are drawn: one for all of its images. No torch."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cavga.arrays import AnomalyMap
 from cavga.calibration.thresholds import Calibration
-from cavga.inference.detector import AnomalyDetector
 from cavga.runs.map_unit import LOG_ODDS, map_unit_of
+
+
+@runtime_checkable
+class ScaledModel(Protocol):
+    """What a scale follows from: a detector is one."""
+
+    @property
+    def description(self) -> Mapping[str, Any]: ...
+
+    @property
+    def pixel_threshold(self) -> float: ...
+
 
 LOG_ODDS_REACH = 8.0  # of a classifier's map: 3000 to 1 for and against, and 16-bit steps of 0.0002
 
@@ -43,27 +55,27 @@ class MapScale:
         return np.clip(np.where(np.isnan(share), 1.0, share), 0, 1)
 
 
-def has_log_odds(detector: AnomalyDetector) -> bool:
+def has_log_odds(model: ScaledModel) -> bool:
     """Whether a model's map is its classifier's log-odds, which have no natural 0."""
-    return map_unit_of(detector.description) == LOG_ODDS
+    return map_unit_of(model.description) == LOG_ODDS
 
 
-def has_natural_scale(detector: AnomalyDetector) -> bool:
+def has_natural_scale(model: ScaledModel) -> bool:
     """Whether 0 of a model's map means "as normal as can be", and its threshold lies above that."""
-    return not has_log_odds(detector) and 0 < detector.pixel_threshold < math.inf
+    return not has_log_odds(model) and 0 < model.pixel_threshold < math.inf
 
 
-def picture_scale(detector: AnomalyDetector) -> MapScale:
+def picture_scale(model: ScaledModel) -> MapScale:
     """The scale of overlays and heatmaps: 0 to twice the pixel threshold, where the map has a natural 0.
 
     Else twice as far to both sides of the threshold as a typical good image lies below it: the median of the scores
     that set the thresholds, each the mean of a map's highest 1 %. That is then at a quarter of the scale. Where scores
     are not of the map, or above its threshold: LOG_ODDS_REACH to both sides.
     """
-    threshold = detector.pixel_threshold
-    if has_natural_scale(detector):
+    threshold = model.pixel_threshold
+    if has_natural_scale(model):
         return MapScale(threshold, threshold)
-    calibration = Calibration.from_dict(detector.description["calibration"])
+    calibration = Calibration.from_dict(model.description["calibration"])
     scores = calibration.scores or (calibration.score_min, calibration.score_max)
     reach = 2 * (threshold - float(np.median(scores)))
     is_usable = calibration.image_score == "map" and 0 < reach < math.inf

@@ -58,11 +58,11 @@ def check_training_images(
         paths = [inputs.train[position].relative_path for position in scores]
     else:
         progress.begin("training images", len(inputs.train), "images")
-        predictions = detector.predict(record.path for record in inputs.train)
+        predictions = detector.predict([record.path for record in inputs.train])
         good = [(p.score, p.is_anomalous) for p in counted(predictions, progress)]
         paths = [record.relative_path for record in inputs.train]
     highest = sorted(((score, path) for (score, _), path in zip(good, paths, strict=True)), reverse=True)
-    bad = [p.is_anomalous for p in detector.predict(record.path for record in inputs.anomalous)]
+    bad = [p.is_anomalous for p in detector.predict([record.path for record in inputs.anomalous])]
     check = TrainingAudit(
         suspicious=[{"path": path, "score": score} for score, path in highest[:NUM_SUSPICIOUS]],
         num_good=len(good),

@@ -15,6 +15,7 @@ from cavga.data.records import folds, unit_numbers
 from cavga.images.tiling import stitch_results
 from cavga.inference.detector import AnomalyDetector
 from cavga.inference.graph import InferenceGraph, ScoringGraph
+from cavga.inference.sources import AHEAD
 from cavga.inference.torch_engine import TorchEngine
 from cavga.progress import SILENT, Progress, counted
 from cavga.training.fit import NUM_FOLDS, fit_whitened, unseen_by_classifier
@@ -84,7 +85,7 @@ def set_thresholds(
     detector = AnomalyDetector(TorchEngine(graph, device), {}, inputs.tiling)
     hashed = zip(inputs.calibration, inputs.hashes_of(inputs.calibration), strict=True)
     predictions = detector.predict(
-        read_as_hashed(record.path, sha256, inputs.tiling.pixel_range) for record, sha256 in hashed
+        (read_as_hashed(record.path, sha256, inputs.tiling.pixel_range) for record, sha256 in hashed), ahead=AHEAD
     )
     progress.begin("thresholds", len(inputs.calibration), "photographs")
     results = ((p.score, p.anomaly_map) for p in counted(predictions, progress))

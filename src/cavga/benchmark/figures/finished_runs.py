@@ -95,7 +95,7 @@ def median_of_each_type(runs: Sequence[FinishedRun]) -> list[ScoredImage]:
 
 def maps_of(detector: AnomalyDetector, images: Sequence[ScoredImage]) -> Iterator[NDArray[np.float32]]:
     """The anomaly map of each image, in order."""
-    for prediction in detector.predict(image.record.path for image in images):
+    for prediction in detector.predict([image.record.path for image in images]):
         yield prediction.anomaly_map
 
 

@@ -43,8 +43,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> Outcome:
     from cavga.inference.detector import AnomalyDetector
+    from cavga.inference.lines import PREDICTIONS_FILE
     from cavga.prediction.gallery_page import GALLERY_FILE
-    from cavga.prediction.lines import PREDICTIONS_FILE
     from cavga.prediction.predict import PredictionOutputs, check_prediction, predict_to_folder
     from cavga.prediction.spreadsheet import TABLE_FILE
 

@@ -1,13 +1,12 @@
-"""Overlays as `cavga predict` writes them: with the border of the region of interest and a caption below. No torch."""
+"""Captioned overlays, as `cavga predict` writes them and `Prediction.overlay` gives them. No torch."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from cavga.arrays import Picture
-from cavga.inference.detector import Prediction
+from cavga.arrays import AnomalyMap, Mask, Photograph, Picture
 from cavga.rendering.heatmaps import BELOW, outer_line, overlay
 from cavga.rendering.scale import MapScale
 
@@ -23,30 +22,38 @@ GAP = "   "
 NO_PLACE = "no single place stands out"  # of an anomalous photograph without any region
 
 
+@dataclass(frozen=True)
+class Verdict:
+    """What a caption says: the score, the threshold of the decision, how rare the score is, if a region is marked."""
+
+    score: float
+    threshold: float
+    rarity: str | None
+    has_region: bool
+
+
 def captioned_overlay(
-    photograph: Picture, prediction: Prediction, threshold: float, scale: MapScale, roi: NDArray[np.bool_] | None
+    photograph: Photograph, anomaly_map: AnomalyMap, verdict: Verdict, scale: MapScale, roi: Mask | None
 ) -> Picture:
     """The overlay with the border of the region of interest (True in `roi`, at the photograph's size), and a caption.
 
-    `threshold` is that of the decision, which the outline follows: of a normal photograph it is pale and dashed. The
-    caption lies below the photograph, whose pixels keep their places; a photograph too narrow for the caption gets a
-    margin at its right.
+    The outline follows the verdict: of a normal photograph it is pale and dashed. The caption lies below the
+    photograph, whose pixels keep their places; a photograph too narrow for the caption gets a margin at its right.
     """
-    is_anomalous, has_outline = prediction.score >= threshold, bool(prediction.mask.any())
-    picture = overlay(photograph, np.asarray(prediction.anomaly_map), scale, is_anomalous=is_anomalous)
+    is_anomalous = verdict.score >= verdict.threshold
+    picture = overlay(photograph, np.asarray(anomaly_map), scale, is_anomalous=is_anomalous)
     if roi is not None:
         picture[outer_line(roi, max(1, round(max(roi.shape) / PIXELS_PER_BORDER)))] = ROI_COLOUR
-    rarity = prediction.p_value_in_words
-    parts = ["anomalous" if is_anomalous else "normal", *([] if rarity is None else [rarity])]
-    parts += _different("score", prediction.score, "threshold", threshold)
-    if has_outline:
+    parts = ["anomalous" if is_anomalous else "normal", *([] if verdict.rarity is None else [verdict.rarity])]
+    parts += different("score", verdict.score, "threshold", verdict.threshold)
+    if verdict.has_region:
         parts.append(f"outline from {scale.threshold:.3g}" if is_anomalous else f"dashed: {BELOW}")
     elif is_anomalous:
         parts.append(NO_PLACE)
     return _with_caption(picture, parts, DECISION_COLOURS[is_anomalous])
 
 
-def _different(name: str, value: float, other_name: str, other: float) -> list[str]:
+def different(name: str, value: float, other_name: str, other: float) -> list[str]:
     """Two numbers in as many digits as it takes to tell them apart."""
     digits = next((n for n in range(4, 10) if f"{value:.{n}g}" != f"{other:.{n}g}"), 4)
     return [f"{name} {value:.{digits}g}", f"{other_name} {other:.{digits}g}"]

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from cavga.errors import DataError
-from cavga.prediction.lines import PredictionLine, jsonl, prediction_line, read_predictions
+from cavga.inference.lines import PredictionLine, jsonl, prediction_line, read_predictions
 
 
 def test_what_is_written_is_read_again(tmp_path):

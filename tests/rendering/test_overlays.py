@@ -3,19 +3,18 @@ import pytest
 from PIL import ImageDraw
 
 from cavga.calibration.normal_scores import NormalScores
-from cavga.inference.detector import Prediction
-from cavga.prediction.overlays import ROI_COLOUR, captioned_overlay
 from cavga.rendering.heatmaps import BELOW_COLOUR, MODEL_COLOUR, overlay
+from cavga.rendering.overlays import ROI_COLOUR, Verdict, captioned_overlay
 from cavga.rendering.scale import MapScale
 from tests.rendering.test_heatmaps import has_colour, square_map
 
 
 def captioned(score, *, width=64, marked=True, roi=None, normal_scores=None):
-    anomaly_map = square_map() * marked
-    prediction = Prediction(
-        score, 9.0, False, anomaly_map, anomaly_map >= 0.5, (60, width), 0.0, normal_scores=normal_scores
+    rarity = None if normal_scores is None else normal_scores.in_words(score)
+    verdict = Verdict(score, 1.2, rarity, has_region=marked)
+    return captioned_overlay(
+        np.full((60, width, 3), 90, np.uint8), square_map() * marked, verdict, MapScale(0.5, 0.5), roi
     )
-    return captioned_overlay(np.full((60, width, 3), 90, np.uint8), prediction, 1.2, MapScale(0.5, 0.5), roi)
 
 
 @pytest.mark.parametrize("width", [8, 64, 256, 2000])
@@ -32,7 +31,7 @@ def test_a_caption_says_score_threshold_and_decision_below_the_photograph(width,
     monkeypatch.setattr(ImageDraw.ImageDraw, "text", note)
     picture = captioned(1.2, width=width)
     words = " ".join(written).split()
-    assert " ".join(words[: words.index("outline")]) == "anomalous score 1.2 threshold 1.2"  # its own is 9
+    assert " ".join(words[: words.index("outline")]) == "anomalous score 1.2 threshold 1.2"
     plain = overlay(np.full((60, width, 3), 90, np.uint8), square_map(), MapScale(0.5, 0.5), is_anomalous=True)
     np.testing.assert_array_equal(picture[:60, :width], plain)
     written.clear()
@@ -44,7 +43,7 @@ def test_a_caption_says_score_threshold_and_decision_below_the_photograph(width,
 def words_of(monkeypatch, *arguments, **options):
     written = []
     monkeypatch.setattr(
-        "cavga.prediction.overlays._with_caption", lambda picture, parts, _: written.extend(parts) or picture
+        "cavga.rendering.overlays._with_caption", lambda picture, parts, _: written.extend(parts) or picture
     )
     captioned(*arguments, **options)
     return written
@@ -60,7 +59,7 @@ def test_the_caption_names_what_does_not_go_with_the_verdict(monkeypatch):
     assert words_of(monkeypatch, 0.9, marked=False)[-1] == "threshold 1.2"
 
 
-def test_the_line_of_a_normal_photograph_is_dashed_whatever_the_model_itself_decided():
+def test_the_line_of_a_normal_photograph_is_dashed():
     assert has_colour(captioned(1.2), MODEL_COLOUR).any()
     assert not has_colour(captioned(1.1), MODEL_COLOUR).any()
     assert has_colour(captioned(1.1), BELOW_COLOUR).any()
