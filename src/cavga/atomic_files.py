@@ -92,7 +92,7 @@ def written_together() -> Iterator[FilesTogether]:
 def refuse_file(output: Path) -> None:
     """Raise UsageError where a folder is to be written to and there is a file, or anything else that is none."""
     if output.exists() and not output.is_dir():
-        raise UsageError(f"--output {output} is {kind_of(output.stat().st_mode)}: expected a folder")
+        raise UsageError(f"output {output} is {kind_of(output.stat().st_mode)}: expected a folder")
 
 
 def atomic_write(path: Path, content: bytes) -> None:

@@ -311,7 +311,7 @@ def test_a_manifests_missing_images(category, run_folder, tmp_path):
 
 
 def test_a_loss_that_is_not_finite_stops_training(category, tmp_path):
-    with pytest.raises(TrainingError, match="smaller --learning-rate"):
+    with pytest.raises(TrainingError, match=r"smaller learning_rate \(--learning-rate\)"):
         train(category, tmp_path / "run", small_config("paper", learning_rate=1e30, epochs=50))
 
 

@@ -52,7 +52,8 @@ def load_catalog(
     layout = layout or recognise_layout(data, has_class=normal_class is not None)
     if normal_class is not None and layout not in CLASS_LAYOUTS:
         raise UsageError(
-            f"--normal-class {normal_class}: {data} has layout {layout}, not several classes in train/<class> and "
+            f"normal_class (--normal-class) {normal_class}: "
+            f"{data} has layout {layout}, not several classes in train/<class> and "
             "test/<class>; leave it out"
         )
     root = _root(data, layout)

@@ -199,6 +199,8 @@ def _decode(known: tuple[ImageRecord, str], tiling: Tiling) -> NDArray[np.uint8]
         photograph = read_as_hashed(record.path, sha256, tiling.pixel_range)
         return np.stack([resized(tile, tiling.image_size) for tile in tiling.tiles(photograph)])
     except MemoryError:
-        raise DataError(f"{record.path}: takes more memory than there is (--skip-bad trains without it)") from None
+        raise DataError(
+            f"{record.path}: takes more memory than there is; skip_bad (--skip-bad) trains without it"
+        ) from None
     except DataError as error:
-        raise DataError(f"{error} (--skip-bad trains without it)") from None
+        raise DataError(f"{error}; skip_bad (--skip-bad) trains without it") from None

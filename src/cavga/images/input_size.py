@@ -17,7 +17,7 @@ MOST_ELONGATED = 4  # times as long as wide; longer photographs are shortened to
 # Shapes are mixed where more than MIXED_SHARE of the photographs have height / width off the median by this factor.
 MIXED_FACTOR = 1.25
 MIXED_SHARE = 0.1
-MIXED_REMEDY = "train one run for each shape, or --tile N to cut them all into squares"
+MIXED_REMEDY = "train one run for each shape, or tile (--tile N) to cut them all into squares"
 
 
 def seen_size(size: Size, *, tile: int | None = None, roi: Roi | None = None) -> Size:

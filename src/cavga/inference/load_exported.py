@@ -22,13 +22,13 @@ def load_exported(path: Path, device: str, *, runs_code: bool = False) -> Export
     if not found.runs_on_gpu and device == "cuda":
         suffixes = " or ".join(other.suffix for other in FORMATS.values() if other.runs_on_gpu)
         raise UsageError(
-            f"--device cuda: a {found.suffix} file runs on the processor here; use the run folder or an {suffixes} file"
+            f"device cuda: a {found.suffix} file runs on the processor here; use the run folder or an {suffixes} file"
         )
     if found.runs_code and not runs_code:
         safe = " or ".join(other.suffix for other in FORMATS.values() if not other.runs_code)
         raise ModelFileError(
             f"{path} is not read, because a {found.suffix} file can run any program: use the run folder or an {safe} "
-            f"file; of your own making, `cavga predict --allow-pt2-which-runs-code` reads it"
+            f"file; of your own making, runs_code=True (`cavga predict --allow-pt2-which-runs-code`) reads it"
         )
     files = files_of(path)
     is_checked = check_exported(files)

@@ -37,7 +37,7 @@ class OnnxEngine(ExportedEngine):
 def _session(files: ExportedFiles, device: str) -> onnxruntime.InferenceSession:
     available = onnxruntime.get_available_providers()
     if device == "cuda" and CUDA not in available:
-        raise UsageError("--device cuda: this ONNX Runtime has no CUDA: use --device cpu, or install onnxruntime-gpu")
+        raise UsageError("device cuda: this ONNX Runtime has no CUDA: use device cpu, or install onnxruntime-gpu")
     providers = [CUDA, CPU] if CUDA in available and device != "cpu" else [CPU]
     options = onnxruntime.SessionOptions()
     options.log_severity_level = QUIET

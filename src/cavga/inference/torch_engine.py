@@ -120,7 +120,7 @@ def choose_device(name: str) -> torch.device:
     if name not in DEVICES:
         raise unknown_name("device", name, DEVICES)
     if name == "cuda" and not torch.cuda.is_available():
-        raise UsageError("--device cuda: no CUDA device was found; use --device cpu")
+        raise UsageError("device cuda: no CUDA device was found; use device cpu")
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(name)

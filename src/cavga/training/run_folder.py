@@ -45,9 +45,9 @@ def fingerprint(data: TrainingData, config: RunConfig) -> str:
 def check_output(run: Path, *, resume: bool) -> None:
     """Refuse an output that is a file, or that holds a run which is not resumed."""
     if run.is_file():
-        raise UsageError(f"--output {run} is a file: expected a folder to write the run to")
+        raise UsageError(f"output {run} is a file: expected a folder to write the run to")
     if not resume and (run / CONFIG_FILE).exists():
-        raise UsageError(f"{run} already holds a run: go on with --resume, or choose another --output")
+        raise UsageError(f"{run} already holds a run: go on with resume (--resume), or choose another output")
 
 
 def check_resumable(run: Path, current: str, *, resume: bool) -> None:
@@ -56,13 +56,13 @@ def check_resumable(run: Path, current: str, *, resume: bool) -> None:
     if not resume:
         return
     if not path.is_file() and (run / CONFIG_FILE).exists():
-        raise ResumeError(f"{run} holds a run that cannot be resumed: choose another --output")
+        raise ResumeError(f"{run} holds a run that cannot be resumed: choose another output")
     if not path.is_file():
         logger.warning("there is nothing to resume in %s: starting anew", run)
     elif path.read_text(encoding="utf-8").strip() != current:
         raise ResumeError(
             f"{run} was started with other images or settings, so it cannot go on: "
-            "use the same ones, or choose another --output without --resume"
+            "use the same ones, or choose another output without resume (--resume)"
         )
 
 

@@ -29,19 +29,19 @@ def test_a_class_is_named_or_numbered(tmp_path, given, expected):
 def test_numbers_as_names_are_names_and_sorted_as_numbers(tmp_path):
     classes(tmp_path, ("1", "2", "10"))
     assert load_catalog(tmp_path, normal_class="2").category == "2"
-    with pytest.raises(UsageError, match=r"--normal-class: 1, 2, 10 \(or its number, 0 to 2\)"):
+    with pytest.raises(UsageError, match=r"--normal-class\): 1, 2, 10 \(or its number, 0 to 2\)"):
         load_catalog(tmp_path)
     assert load_catalog(tmp_path, normal_class="0").category == "1"
 
 
 def test_several_classes_need_a_choice_and_only_they(tmp_path):
     root = classes(tmp_path / "set", ("bird", "cat"))
-    with pytest.raises(UsageError, match=r"several classes, choose the normal one with --normal-class: bird, cat"):
+    with pytest.raises(UsageError, match=r"choose the normal one with normal_class \(--normal-class\): bird, cat"):
         load_catalog(root)
     with pytest.raises(UsageError, match="unknown class 'cats': expected one of cat, bird"):
         load_catalog(root, normal_class="cats")
     put(tmp_path / "screw/train/good/0.png", noise(0, 8, 8))
-    with pytest.raises(UsageError, match=r"--normal-class cat: .*screw has layout mvtec, not several classes"):
+    with pytest.raises(UsageError, match=r"--normal-class\) cat: .*screw has layout mvtec, not several classes"):
         load_catalog(tmp_path / "screw", normal_class="cat")
     with pytest.raises(DataError, match="expected train/<class> and test/<class>"):
         load_catalog(tmp_path, layout="classes", normal_class="cat")

@@ -132,7 +132,7 @@ def test_the_labels_of_one_set_in_the_folder_of_the_other_are_refused(tmp_path, 
 
 def test_a_class_has_to_be_chosen_and_to_exist(tmp_path):
     idx(tmp_path / "MNIST/raw")
-    with pytest.raises(UsageError, match=r"--normal-class: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 \(or its number") as caught:
+    with pytest.raises(UsageError, match=r"--normal-class\): 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 \(or its number") as caught:
         load_catalog(tmp_path / "MNIST")
     assert caught.value.exit_code == 2
     assert not list((tmp_path / "MNIST").glob("unpacked-*"))  # found before anything is written

@@ -88,7 +88,7 @@ def choose_class(wanted: str | None, names: Sequence[str], data: Path) -> str:
     if wanted is None:
         listed = ", ".join(names)
         raise UsageError(
-            f"{data} holds several classes, choose the normal one with --normal-class: {listed} "
+            f"{data} holds several classes, choose the normal one with normal_class (--normal-class): {listed} "
             f"(or its number, 0 to {len(names) - 1})"
         )
     if wanted in names:
