@@ -21,7 +21,7 @@ from PIL import Image
 
 import cavga
 from benchmarks.result_files import write_result
-from cavga.export.trace import onnx_model
+from cavga.exporting.trace import onnx_model
 from cavga.inference.torch_engine import load_run
 from cavga.runs.model_json import ONNX_FILE
 

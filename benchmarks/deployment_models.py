@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from cavga.config.presets import make_config
 from cavga.data.catalog import load_catalog
 from cavga.data.dataset import TrainingImages
-from cavga.export.export import export_run
-from cavga.export.trace import OPSET, onnx_model
+from cavga.exporting.export import export_run
+from cavga.exporting.trace import OPSET, onnx_model
 from cavga.images.decode import read_image
 from cavga.images.torch_resize import as_images
 from cavga.inference.exported_formats import FORMATS

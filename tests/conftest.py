@@ -103,7 +103,7 @@ def without_exports() -> Iterator[None]:
 @pytest.fixture
 def with_exports(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Training ends with an export, as outside of tests."""
-    from cavga.export.export import export_run
+    from cavga.exporting.export import export_run
 
     monkeypatch.setattr("cavga.training.train._export", export_run)
     with without_shape_checks():
@@ -134,7 +134,7 @@ def run_folder(category: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 def exported_run(category: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of the smallest variant with its model.onnx, shared: copy it before changing it."""
 
-    from cavga.export.trace import onnx_model
+    from cavga.exporting.trace import onnx_model
     from cavga.inference.seal import sealed_onnx
     from cavga.inference.torch_engine import load_run
     from cavga.training.train import train

@@ -12,6 +12,17 @@ def test_every_public_name_is_there(name):
     assert getattr(cavga, name) is not None
 
 
+def test_a_shell_lists_the_public_names_and_no_others():
+    assert dir(cavga) == sorted(cavga.__all__)
+
+
+def test_a_package_does_not_take_the_place_of_a_function():
+    import cavga.exporting.export
+    import cavga.library
+
+    assert all(callable(getattr(cavga, name)) for name in cavga.__all__ if name != "__version__")
+
+
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = cavga.nothing

@@ -31,7 +31,7 @@ CAPABILITY_VERSION = 0x20080522  # linux/capability.h, version 3
 WITHOUT_TORCH = ("cavga.cli.commands.check", "cavga.cli.commands.predict", "cavga.inference.detector",
                  "cavga.prediction.predict", "cavga.monitoring.drift", "cavga.monitoring.recalibrate",
                  "cavga.monitoring.profile", "cavga.data.check", "cavga.evaluation.compare")  # fmt: skip
-WITH_TORCH = (*WITHOUT_TORCH, "cavga.training.train", "cavga.evaluation.evaluate", "cavga.export.export", "onnx",
+WITH_TORCH = (*WITHOUT_TORCH, "cavga.training.train", "cavga.evaluation.evaluate", "cavga.exporting.export", "onnx",
               "cavga.cli.commands.train", "cavga.cli.commands.evaluate", "cavga.cli.commands.export")  # fmt: skip
 
 

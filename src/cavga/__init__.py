@@ -3,30 +3,39 @@
 Importing this loads no torch; the names below load what they need when they are first used.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 from cavga._version import __version__
 
-if TYPE_CHECKING:
+if _TYPE_CHECKING:
     from cavga.config.presets import make_config
     from cavga.config.schema import RunConfig
+    from cavga.data.checked import check
     from cavga.errors import CavgaError
     from cavga.evaluation.evaluate import evaluate
     from cavga.evaluation.self_test import self_test
+    from cavga.exporting.export import export_run as export
     from cavga.inference.detector import AnomalyDetector
     from cavga.inference.prediction import Prediction
-    from cavga.training.train import train
+    from cavga.library import calibrate, compare, drift, profile, train
 
 _HOMES = {
     "AnomalyDetector": "cavga.inference.detector",
     "CavgaError": "cavga.errors",
     "Prediction": "cavga.inference.prediction",
     "RunConfig": "cavga.config.schema",
+    "calibrate": "cavga.library",
+    "check": "cavga.data.checked",
+    "compare": "cavga.library",
+    "drift": "cavga.library",
     "evaluate": "cavga.evaluation.evaluate",
+    "export": "cavga.exporting.export",
     "make_config": "cavga.config.presets",
+    "profile": "cavga.library",
     "self_test": "cavga.evaluation.self_test",
-    "train": "cavga.training.train",
+    "train": "cavga.library",
 }
+_NAMES_THERE = {"export": "export_run"}  # where it is not the same
 
 __all__ = [
     "AnomalyDetector",
@@ -34,20 +43,30 @@ __all__ = [
     "Prediction",
     "RunConfig",
     "__version__",
+    "calibrate",
+    "check",
+    "compare",
+    "drift",
     "evaluate",
+    "export",
     "make_config",
+    "profile",
     "self_test",
     "train",
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __dir__() -> list[str]:
+    return __all__
+
+
+def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module 'cavga' has no attribute {name!r}")
     from importlib import import_module
 
     try:
-        return getattr(import_module(_HOMES[name]), name)
+        return getattr(import_module(_HOMES[name]), _NAMES_THERE.get(name, name))
     except ModuleNotFoundError as error:
         if error.name == "torch":
             from cavga.errors import MissingExtraError

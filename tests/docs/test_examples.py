@@ -1,4 +1,4 @@
-"""The samples in other languages say of a photograph what cavga says of it."""
+"""The samples in other languages say of a photograph what cavga says of it; the notebook runs."""
 
 import json
 import os
@@ -13,6 +13,7 @@ from PIL import Image
 import cavga
 from tests.conftest import texture
 
+MOST_OF_PICTURES = 300_000  # bytes, of a notebook that is in the repository
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
@@ -150,3 +151,25 @@ def test_samples_are_short():
     for path in EXAMPLES.glob("*/predict.*"):
         lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
         assert len([line for line in lines if line and not line.startswith("//")]) <= 60, path
+
+
+def outputs_of(notebook):
+    return [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+
+
+def test_the_notebook_runs_from_start_to_end_and_is_kept_with_small_outputs(tmp_path):
+    import nbformat
+    from nbclient import NotebookClient
+
+    notebook = nbformat.read(EXAMPLES / "first_look.ipynb", as_version=4)
+    kept = outputs_of(notebook)
+    pictures = [content for output in kept for name, content in output.get("data", {}).items() if "image" in name]
+    assert 0 < sum(map(len, pictures)) < MOST_OF_PICTURES
+    assert all(cell.execution_count for cell in notebook.cells if cell.cell_type == "code")
+    assert str(Path.home()) not in json.dumps(kept)
+    assert "/tmp" not in json.dumps(kept)
+    client = NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": tmp_path}})
+    client.execute()
+    again = outputs_of(notebook)
+    assert [output.output_type for output in again] == [output.output_type for output in kept]
+    assert not [output for output in again if output.output_type == "error" or output.get("name") == "stderr"]

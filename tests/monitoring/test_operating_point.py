@@ -11,8 +11,8 @@ from cavga import AnomalyDetector
 from cavga.calibration.thresholds import Calibration, calibrate
 from cavga.config.schema import CalibrationConfig
 from cavga.errors import ModelFileError, UsageError
-from cavga.export import bundle
-from cavga.export.export import export_run
+from cavga.exporting import bundle
+from cavga.exporting.export import export_run
 from cavga.monitoring.operating_point import set_operating_point
 from cavga.runs.model_json import load_description, save_description
 from cavga.training.train import train

@@ -15,8 +15,8 @@ from cavga.config.presets import make_config
 from cavga.errors import DataError, ResumeError
 from cavga.evaluation.evaluate import evaluate
 from cavga.evaluation.self_test import self_test
-from cavga.export import export as export_run_module
-from cavga.export.export import export_run
+from cavga.exporting import export as export_run_module
+from cavga.exporting.export import export_run
 from cavga.images.decode import read_image
 from cavga.images.roi import Roi
 from cavga.images.tiling import Tiling

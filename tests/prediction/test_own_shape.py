@@ -10,7 +10,7 @@ import cavga
 from cavga.config.presets import make_config
 from cavga.config.toml import read_toml
 from cavga.evaluation.evaluate import evaluate
-from cavga.export.export import export_run
+from cavga.exporting.export import export_run
 from cavga.inference.exported_formats import FORMATS
 from cavga.inference.torch_engine import load_run
 from cavga.runs.model_json import load_description

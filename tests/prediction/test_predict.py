@@ -24,7 +24,7 @@ from cavga.errors import CavgaError, DataError, UsageError
 from cavga.images.roi import Roi
 from cavga.images.tiling import Tiling
 from cavga.inference.detector import AnomalyDetector
-from cavga.inference.prediction import Prediction
+from cavga.inference.prediction import Display, Prediction
 from cavga.inference.prepare import FailedImage
 from cavga.prediction.map_files import grey_scale, greys, scale_text
 from cavga.prediction.predict import PredictionOutputs, predict_to_folder
@@ -76,8 +76,12 @@ class Told(AnomalyDetector):
         super().__init__(NoEngine(pixel_threshold), {"config": as_dict(config)})
         self.make = make
 
-    def results(self, sources):
-        return (self.make(path) for path in sources)
+    def results(self, sources, *, ahead=None):
+        for path in sources:
+            made = self.make(path)
+            is_made = isinstance(made, Prediction)
+            display = Display(picture_scale(self), self.tiling.pixel_range, self.tiling.roi)
+            yield replace(made, path=path, display=display) if is_made else made
 
 
 @pytest.fixture
@@ -143,7 +147,7 @@ def test_more_regions_than_are_written_are_counted(photographs, tmp_path, monkey
 
 def test_in_the_library_regions_cost_nothing_until_they_are_asked_for(run_folder, monkeypatch):
     calls = []
-    monkeypatch.setattr("cavga.inference.detector.find_regions", lambda *arguments: calls.append(arguments) or [])
+    monkeypatch.setattr("cavga.inference.prediction.find_regions", lambda *arguments: calls.append(arguments) or [])
     (result,) = AnomalyDetector.load(run_folder, device="cpu").predict(np.zeros((40, 48, 3), dtype=np.uint8))
     assert not calls
     assert result.regions() == []

@@ -56,6 +56,13 @@ class Calibration:
         kept = {name: tuple(values.get(name, ())) for name in KEPT}
         return cls(**{**content, **kept})
 
+    def changes_from(self, old: "Calibration") -> str:
+        """Both thresholds, before and now, in words."""
+        return (
+            f"image threshold {old.image_threshold:.6g} -> {self.image_threshold:.6g}, "
+            f"mask threshold {old.pixel_threshold:.6g} -> {self.pixel_threshold:.6g}"
+        )
+
     def as_dict(self) -> dict[str, Any]:
         """As files hold it."""
         return {FILE_KEYS.get(field, field): value for field, value in asdict(self).items()}

@@ -32,7 +32,7 @@ from cavga.progress import SILENT, Progress
 from cavga.runs.model_json import load_description, used_images
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class EvaluatedRun:
     """What `evaluate` found: the content of metrics.json, the report's section, files left out, where all of it is."""
 
@@ -40,6 +40,15 @@ class EvaluatedRun:
     section: Section
     problems: list[str]
     folder: Path
+
+    def __repr__(self) -> str:
+        counts = self.metrics["counts"]
+        parts = [f"{counts['test_normal']} good and {counts['test_anomalous']} bad photographs"]
+        for level in ("image", "pixel"):
+            auroc = self.metrics[level].get("auroc")
+            parts += [] if auroc is None else [f"{level} AUROC {auroc:.3f}"]
+        parts += [f"{len(self.problems)} left out"] if self.problems else []
+        return f"EvaluatedRun({self.section.title}: {', '.join(parts)}; {self.folder})"
 
 
 def evaluate(
@@ -67,7 +76,7 @@ def evaluate(
     if output is not None:
         refuse_file(Path(output))
     if output is None and Path(run).is_file():
-        raise UsageError(f"{run} is a file: say with --output which folder the results go to")
+        raise UsageError(f"{run} is a file: say with output (--output) which folder the results go to")
     model = Path(run)
     detector = AnomalyDetector.load(model, device=device)
     used = used_images(model, detector.description) if model.is_dir() else {}

@@ -101,9 +101,11 @@ def _check(maps: ExternalMaps, output: Path, size: tuple[int, int] | None) -> No
         raise UsageError(f"evaluation size: expected at least 1 x 1 pixels, got {size[0]} x {size[1]}")
     refuse_file(output)
     if (output / MODEL_FILE).exists():
-        raise UsageError(f"{output} is a run folder and holds its own results: choose another folder with --output")
+        raise UsageError(
+            f"{output} is a run folder and holds its own results: choose another folder as output (--output)"
+        )
     if maps.scores is not None and real_path(output / PREDICTIONS_FILE) == real_path(maps.scores):
-        raise UsageError(f"--scores {maps.scores} would be overwritten: choose another folder with --output")
+        raise UsageError(f"--scores {maps.scores} would be overwritten: choose another folder as output (--output)")
 
 
 def _scores(

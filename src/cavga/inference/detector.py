@@ -93,7 +93,7 @@ class AnomalyDetector:
             f"input {height} x {width}",
             f"image threshold {self.image_threshold:.6g}",
             f"mask threshold {self.pixel_threshold:.6g}",
-            *([] if self._source is None else [f"from {self._source.path}"]),
+            *([] if self._source is None else [f"from {self._source.shown}"]),
         ]
         return f"AnomalyDetector({', '.join(part for part in parts if part)})"
 
@@ -266,6 +266,11 @@ class _Source:
     device: str
     in_torch: bool = False
     runs_code: bool = False
+
+    @property
+    def shown(self) -> Path:
+        """The path as short as it can be said here."""
+        return self.path.relative_to(Path.cwd()) if self.path.is_relative_to(Path.cwd()) else self.path
 
 
 def _loaded(detector: AnomalyDetector, source: _Source) -> AnomalyDetector:

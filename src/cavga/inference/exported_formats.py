@@ -1,6 +1,6 @@
 """One table of the formats of exported files: name, suffix, precisions, and the engine that runs them. No torch.
 
-What writes each is in `cavga.export.writers`, for exporting takes torch and running need not.
+What writes each is in `cavga.exporting.writers`, for exporting takes torch and running need not.
 """
 
 from collections.abc import Callable

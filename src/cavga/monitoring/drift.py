@@ -7,7 +7,7 @@ what lies below one is a sample of the truncated distribution. Conformal p-value
 same cut, and all of them depend on the same few good images: the two-sample test takes that into account.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -21,6 +21,7 @@ from cavga.calibration.thresholds import Calibration, rounded
 from cavga.errors import DataError, ModelFileError
 from cavga.inference.detector import AnomalyDetector
 from cavga.inference.lines import PREDICTIONS_FILE, damaged_line, read_predictions
+from cavga.inference.prediction import Prediction
 from cavga.metrics.significance import KolmogorovSmirnov, clopper_pearson, exceedance_p_value, kolmogorov_smirnov
 from cavga.runs.model_json import load_description
 
@@ -97,6 +98,15 @@ def predictions_of(path: Path) -> Predictions:
     if not scores:
         raise DataError(f"{file} holds no scores ({num_unreadable} images could not be read)")
     return Predictions(rounded(np.array(scores)), num_unreadable, frozenset(thresholds))
+
+
+def scores_of(predictions: Iterable[Prediction]) -> Predictions:
+    """The scores of predictions in their order, none of them unreadable; raises DataError without any."""
+    found = [(prediction.score, prediction.threshold) for prediction in predictions]
+    if not found:
+        raise DataError("no predictions given: expected those of photographs, in the order in which they were taken")
+    scores, thresholds = zip(*found, strict=True)
+    return Predictions(rounded(np.array(scores)), 0, frozenset(thresholds))
 
 
 def calibration_of(model: Path) -> Calibration:

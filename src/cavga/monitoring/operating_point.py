@@ -27,13 +27,16 @@ from cavga.monitoring.recalibrate import rule_of_scores
 from cavga.runs.model_json import load_description
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class OperatingPoint:
     """What `set_operating_point` did."""
 
     old: Calibration
     new: Calibration
     path: Path
+
+    def __repr__(self) -> str:
+        return f"OperatingPoint({self.new.changes_from(self.old)}; {self.path})"
 
 
 def set_operating_point(

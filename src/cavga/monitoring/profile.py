@@ -20,10 +20,11 @@ from PIL import Image
 
 from cavga._version import __version__
 from cavga.arrays import Size
-from cavga.errors import DataError
+from cavga.errors import DataError, UsageError
 from cavga.images.decode import BATCH_SIZE, NUM_DECODE_THREADS
 from cavga.images.resize import resize_map
 from cavga.images.tiling import Tiling
+from cavga.images.walk import images_of
 from cavga.inference.detector import AnomalyDetector
 from cavga.inference.engine import ResizedPhotograph
 from cavga.inference.lines import PREDICTIONS_FILE, jsonl, prediction_line
@@ -100,6 +101,25 @@ def profile(detector: AnomalyDetector, paths: Sequence[Path], *, batch_sizes: Se
     ready = list(islice(_tiles(detector, paths), max(batch_sizes)))
     batches = tuple(_batch_speed(detector, ready, size, repeats) for size in sorted(set(batch_sizes)))
     return Profile(milliseconds, tuple(num_tiles for _, num_tiles in timed), batches, machine(detector))
+
+
+def profile_model(
+    model: str | Path, images: Sequence[Path], *, batch_sizes: Sequence[int], repeats: int, device: str
+) -> dict[str, Any]:
+    """As `profile`, of a model's files and of photographs (files and folders), or of noise; plain values.
+
+    Raises UsageError for a number below 1.
+    """
+    if repeats < 1 or not batch_sizes or min(batch_sizes) < 1:
+        raise UsageError("repeats and batch sizes: expected whole numbers from 1 on")
+    given = list(images_of(images))
+    detector = AnomalyDetector.load(model, device=device)
+    size = None if given else noise_size(detector.tiling)
+    with tempfile.TemporaryDirectory(prefix="cavga-") as folder:
+        paths = given if size is None else make_noise(Path(folder), size)
+        measured = profile(detector, paths, batch_sizes=batch_sizes, repeats=repeats)
+    about = {"images": len(paths), "is_noise": size is not None, "noise_size": None if size is None else list(size)}
+    return {**measured.as_dict(), **about}
 
 
 def noise_size(tiling: Tiling) -> Size:

@@ -43,7 +43,7 @@ MIN_PHOTOGRAPHS = 2
 _ScoreAndPeak = tuple[float, AnomalyMap]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class CalibratedModel:
     """What `calibrate_model` did."""
 
@@ -58,6 +58,9 @@ class CalibratedModel:
     failed: tuple[str, ...]
     """Photographs that cannot be read, and why."""
     path: Path
+
+    def __repr__(self) -> str:
+        return f"CalibratedModel({self.new.changes_from(self.old)}; {self.new.num_images} photographs; {self.path})"
 
 
 def calibrate_model(
@@ -207,7 +210,7 @@ def rule_of_scores(model: Path, in_force: Calibration, description: Mapping[str,
     if not RULES[name].follows_scores:
         raise UsageError(
             f"{model} has the paper's fixed cuts (threshold_rule {name}, preset paper): photographs do "
-            "not set them; train with --threshold-rule conformal for thresholds that can be calibrated"
+            "not set them; train with threshold_rule (--threshold-rule) conformal for thresholds that can be calibrated"
         )
     return name
 

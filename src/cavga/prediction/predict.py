@@ -104,12 +104,12 @@ def check_prediction(inputs: Sequence[Path], output: Path, threshold: float | No
     target = real_path(output)
     refuse_file(output)
     if (target / MODEL_FILE).exists():
-        raise UsageError(f"--output {output} is a run folder and holds its own predictions: choose another folder")
+        raise UsageError(f"output {output} is a run folder and holds its own predictions: choose another folder")
     inside = [path for path in inputs if path.is_dir() and target.is_relative_to(real_path(path))]
     if inside:
-        raise UsageError(f"--output {output} lies inside {inside[0]}: its pictures would be scored the next time")
+        raise UsageError(f"output {output} lies inside {inside[0]}: its pictures would be scored the next time")
     if threshold is not None and not math.isfinite(threshold):
-        raise UsageError(f"--threshold must be a finite number, got {threshold}")
+        raise UsageError(f"threshold must be a finite number, got {threshold}")
 
 
 def predict_to_folder(

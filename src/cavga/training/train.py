@@ -20,7 +20,7 @@ from cavga.config.variant import TrainingPlan
 from cavga.data.dataset import TrainingImages, cache_images
 from cavga.data.manifest import sha256_of
 from cavga.errors import CavgaError, UsageError
-from cavga.export.export import export_run
+from cavga.exporting.export import export_run
 from cavga.images.tiling import Tiling
 from cavga.inference.graph import graph_of
 from cavga.inference.torch_engine import choose_device, is_needed

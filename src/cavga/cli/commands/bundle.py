@@ -17,7 +17,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> Outcome:
-    from cavga.export.bundle import make_bundle, this_python
+    from cavga.exporting.bundle import make_bundle, this_python
 
     python = args.python or this_python()
     with waiting_told(enabled=not args.json) as progress:

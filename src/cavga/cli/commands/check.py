@@ -31,29 +31,18 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> Outcome:
-    from dataclasses import asdict
+    from cavga.data.checked import check
 
-    from cavga.config.presets import make_config
-    from cavga.data.catalog import load_catalog
-    from cavga.data.check import check_catalog, count_images
-    from cavga.data.records import Finding
-    from cavga.data.visibility import visibility_of
-    from cavga.images.input_size import MIXED_REMEDY
-
-    settings = make_config("recommended", {"data": {"image_size": args.image_size, "tile": args.tile}}).data
-    catalog = load_catalog(args.data, layout=args.layout, category=args.category, normal_class=args.normal_class)
     with waiting_told(enabled=not args.json) as progress:
-        counts, findings = count_images(catalog), check_catalog(catalog, progress)
+        found = check(
+            args.data, layout=args.layout, category=args.category, normal_class=args.normal_class,
+            image_size=args.image_size, tile=args.tile, progress=progress,
+        )  # fmt: skip
+    catalog = found.catalog
     what = "normal class" if catalog.layout in CLASS_LAYOUTS else "category"
     lines = [f"{args.data}: layout {catalog.layout}" + (f", {what} {catalog.category}" if catalog.category else "")]
-    lines += [f"  {name}: {count}" for name, count in counts.items()]
-    visible = visibility_of(catalog, settings)
-    if visible is not None:
-        lines += [f"  {line}" for line in visible.lines()]
-        findings += [Finding("warning", ".", visible.mixed, MIXED_REMEDY)] if visible.mixed else []
-    lines += [f"{item.severity}: {item.path}: {item.problem}; {item.remedy}" for item in findings]
-    num_errors = sum(item.severity == "error" for item in findings)
-    lines.append(f"{num_errors} errors, {sum(item.severity == 'warning' for item in findings)} warnings")
-    result = {"layout": catalog.layout, "counts": counts, "findings": [asdict(item) for item in findings],
-              "visibility": visible and asdict(visible)}  # fmt: skip
-    return Outcome(lines, result, exit_code=BAD_DATA if num_errors else DONE)
+    lines += [f"  {name}: {count}" for name, count in found.counts.items()]
+    lines += [] if found.visibility is None else [f"  {line}" for line in found.visibility.lines()]
+    lines += [f"{item.severity}: {item.path}: {item.problem}; {item.remedy}" for item in found.findings]
+    lines.append(f"{found.num_errors} errors, {found.num_warnings} warnings")
+    return Outcome(lines, found.to_dict(), exit_code=BAD_DATA if found.num_errors else DONE)

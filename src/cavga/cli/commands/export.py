@@ -13,7 +13,7 @@ from cavga.cli.waiting import waiting_told
 from cavga.inference.exported_formats import FORMATS, LISTED_SUFFIXES, PRECISIONS
 
 if TYPE_CHECKING:
-    from cavga.export.export import Exported
+    from cavga.exporting.export import Exported
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -39,7 +39,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> Outcome:
-    from cavga.export.export import export_run
+    from cavga.exporting.export import export_run
 
     with waiting_told(enabled=not args.json) as progress:
         exported = export_run(

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import tempfile
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -41,18 +40,11 @@ def run(args: argparse.Namespace) -> Outcome:
 
 def _profile(args: argparse.Namespace) -> Outcome:
     from cavga.atomic_files import atomic_write
-    from cavga.images.walk import images_of
-    from cavga.inference.detector import AnomalyDetector
-    from cavga.monitoring.profile import make_noise, noise_size, profile
+    from cavga.monitoring.profile import profile_model
 
-    given = list(images_of(args.images))
-    detector = AnomalyDetector.load(args.model, device=args.device)
-    size = None if given else noise_size(detector.tiling)
-    with tempfile.TemporaryDirectory(prefix="cavga-") as folder:
-        paths = given if size is None else make_noise(Path(folder), size)
-        measured = profile(detector, paths, batch_sizes=args.batch_sizes, repeats=args.repeats)
-    images = {"images": len(paths), "is_noise": size is not None, "noise_size": None if size is None else list(size)}
-    result = {**measured.as_dict(), **images}
+    result = profile_model(
+        args.model, args.images, batch_sizes=args.batch_sizes, repeats=args.repeats, device=args.device
+    )
     if args.output is not None:
         atomic_write(args.output, (json.dumps(result, indent=2) + "\n").encode())
     return Outcome(_lines(result), result)

@@ -11,7 +11,7 @@ import onnx
 
 from cavga.arrays import Photograph
 from cavga.errors import MissingExtraError
-from cavga.export.trace import onnx_model, torch_program
+from cavga.exporting.trace import onnx_model, torch_program
 from cavga.inference.graph import InferenceGraph
 from cavga.inference.seal import sealed_onnx, sealed_xml
 from cavga.runs.model_json import METADATA_KEY, ONNX_FILE
@@ -31,7 +31,7 @@ def _as_onnx(model: Exportable) -> onnx.ModelProto:
     written = onnx_model(model.graph, model.description, in_half=model.precision == "fp16")
     if model.precision != "int8":
         return written
-    from cavga.export.quantize import quantized
+    from cavga.exporting.quantize import quantized
 
     return quantized(written, model.measured)
 

@@ -20,8 +20,8 @@ from cavga.calibration.stored import StoredCalibration, save_thresholds
 from cavga.calibration.thresholds import Calibration
 from cavga.cli.main import main
 from cavga.data.manifest import sha256_of
-from cavga.export import bundle
-from cavga.export.bundle_files import INSTALL_BAT, INSTALL_SH
+from cavga.exporting import bundle
+from cavga.exporting.bundle_files import INSTALL_BAT, INSTALL_SH
 from cavga.inference.seal import sealed_onnx
 from cavga.output_lock import writing_file
 from cavga.runs.model_json import METADATA_KEY, load_description, save_description
@@ -294,7 +294,7 @@ def test_a_bundle_for_windows_is_collected(exported_run, tmp_path):
 INTERRUPTED = """
 import subprocess, sys, threading
 from pathlib import Path
-import cavga.export.bundle as bundle
+import cavga.exporting.bundle as bundle
 from cavga.__main__ import run
 slow = "import subprocess, sys, tempfile, time; tempfile.mkdtemp(prefix='pip-'); " \\
     "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(300) # of-this-test']); time.sleep(300)"

@@ -21,11 +21,11 @@ from cavga.cli.main import main as command_line
 from cavga.config.presets import make_config
 from cavga.data.manifest import sha256_of
 from cavga.errors import DataError, ExportError, MissingExtraError, ModelFileError, UsageError
-from cavga.export import writers
-from cavga.export.export import Exported, export_run
-from cavga.export.parity import check_parity
-from cavga.export.trace import onnx_model
-from cavga.export.writers import WRITERS
+from cavga.exporting import writers
+from cavga.exporting.export import Exported, export_run
+from cavga.exporting.parity import check_parity
+from cavga.exporting.trace import onnx_model
+from cavga.exporting.writers import WRITERS
 from cavga.images.decode import read_image
 from cavga.inference.exported_files import check_exported
 from cavga.inference.exported_formats import FORMATS
@@ -63,7 +63,7 @@ def traced_once() -> Iterator[None]:
         return onnx.ModelProto.FromString(models[key])
 
     with without_shape_checks(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr("cavga.export.writers.onnx_model", remembered)
+        patch.setattr("cavga.exporting.writers.onnx_model", remembered)
         yield
 
 
@@ -315,7 +315,7 @@ def test_a_graph_that_says_something_else_is_refused_and_nothing_is_left(run, tm
                 tensor.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float32), tensor.name))
         return model
 
-    monkeypatch.setattr("cavga.export.writers.onnx_model", wrong)
+    monkeypatch.setattr("cavga.exporting.writers.onnx_model", wrong)
     with pytest.raises(ExportError, match="nothing was written"):
         export_run(run, tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())

@@ -22,7 +22,7 @@ from cavga.atomic_files import temporary_of
 from cavga.calibration.stored import calibration_path
 from cavga.data.manifest import sha256_of
 from cavga.errors import CavgaError, ModelFileError, UsageError, unknown_name
-from cavga.export.bundle_files import CHECK, INSTALL_BAT, INSTALL_SH, README
+from cavga.exporting.bundle_files import CHECK, INSTALL_BAT, INSTALL_SH, README
 from cavga.inference.detector import AnomalyDetector
 from cavga.inference.engine import ExportedEngine
 from cavga.inference.exported_files import export_report_path

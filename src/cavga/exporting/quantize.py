@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 
 from cavga.arrays import Photograph
-from cavga.export.trace import quiet
+from cavga.exporting.trace import quiet
 
 ENCODER = "scoring.model.encoder."  # what the names of its weights begin with
 QUANTIZED = ("Conv", "MaxPool", "Add")

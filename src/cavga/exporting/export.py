@@ -4,7 +4,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,8 @@ from cavga.arrays import Photograph
 from cavga.atomic_files import atomic_write, written_together
 from cavga.data.manifest import read_manifest_paths
 from cavga.errors import DataError, UsageError
-from cavga.export.parity import ExportCheck, check_parity
-from cavga.export.writers import WRITERS, Exportable
+from cavga.exporting.parity import ExportCheck, check_parity
+from cavga.exporting.writers import WRITERS, Exportable
 from cavga.images.decode import read_image
 from cavga.images.tiling import Tiling
 from cavga.inference.detector import AnomalyDetector
@@ -44,16 +44,16 @@ class Exported:
     format: str
     precision: str
     check: ExportCheck
-    description: Mapping[str, Any]
+    description: Mapping[str, Any] = field(repr=False)
 
 
 def export_run(
-    run: Path,
-    output: Path | None = None,
+    run: str | Path,
+    output: str | Path | None = None,
     *,
     format: str = "onnx",
     precision: str = "fp32",
-    data: Path | None = None,
+    data: str | Path | None = None,
     progress: Progress = SILENT,
 ) -> Exported:
     """Write the model of a run folder as one file; `output` defaults to RUN/model with the format's suffix.
@@ -68,14 +68,16 @@ def export_run(
         pairs = ", ".join(f"{name} {one}" for name, known in FORMATS.items() for one in known.precisions)
         raise UsageError(f"cannot export as {format} {precision}: expected one of {pairs}")
     suffix, stem = FORMATS[format].suffix, "model" if precision == "fp32" else f"model-{precision}"
-    target = output or run / f"{stem}{suffix}"
+    run = Path(run)
+    target = run / f"{stem}{suffix}" if output is None else Path(output)
     if target.suffix.lower() != suffix:
-        raise UsageError(f"--output {target}: expected a name that ends in {suffix}")
+        raise UsageError(f"output {target}: expected a name that ends in {suffix}")
     if not run.is_dir():
         load_description(run)  # says what is wrong with it
     # In its run folder that of a training excludes it, elsewhere other exports are nobody's business.
     with writing_to(run) if target.parent == run and run.is_dir() else writing_file(target):
-        return _export_run(run, target, format=format, precision=precision, data=data, progress=progress)
+        where = None if data is None else Path(data)
+        return _export_run(run, target, format=format, precision=precision, data=where, progress=progress)
 
 
 def _export_run(
@@ -113,7 +115,7 @@ def _data_folder(run: Path, data: Path | None) -> Path:
     if folder is None or not folder.is_dir():
         raise DataError(
             f"the photographs that {run} was trained on are needed to check the export, and are not at {folder}: "
-            "say with --data which folder they are in now"
+            "say with data (--data) which folder they are in now"
         )
     return folder
 
@@ -127,7 +129,7 @@ def _seen(run: Path, folder: Path, tiling: Tiling, count: int) -> Iterator[Photo
     found = [path for path in paths if path.is_file()]
     if not found:
         raise DataError(f"{folder} holds none of the {len(paths)} photographs in {run / MANIFEST_FILE}: "
-                        "say with --data which folder they are in now")  # fmt: skip
+                        "say with data (--data) which folder they are in now")  # fmt: skip
     chosen = found[:: max(1, len(found) // count)][:count]
     for i, path in enumerate(chosen):
         photograph = read_image(path, tiling.pixel_range)
