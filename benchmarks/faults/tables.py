@@ -39,7 +39,7 @@ def _written_manifests(text: str) -> Iterator[tuple[str, bytes, tuple[int, ...],
     yield "other letters in capitals", text.replace("img/", "IMG/").encode(), (3,), ""
     yield "one picture in train and test", (text + "./img/000.png,0,,test,part,,\n").encode(), (0, 3), "img/000.png"
     yield "a null byte", text.encode().replace(b"000", b"0\0000"), (3,), ""
-    yield "UTF-16", text.encode("utf-16"), (3,), ""
+    yield "UTF-16", text.encode("utf-16"), (0,), ""
     yield "a cell of 200 kB", text.encode() + b"x" * 200_000 + b",0\n", (3,), ""
     yield "an open quote", text.encode() + b'"img/000.png,0\n', (3,), ""
     yield "label 2", text.replace(",0,", ",2,", 1).encode(), (3,), "label"

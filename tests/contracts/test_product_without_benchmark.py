@@ -14,7 +14,7 @@ import sys
 import cavga.training.train
 from cavga.cli.main import main
 
-cavga.training.train._export = lambda _run: None  # it is done below, once
+cavga.training.train._export = lambda _run, **_named: None  # it is done below, once
 data, run, output = sys.argv[1:]
 small = ["--variant", "d-u", "--image-size", "32", "--decoder-width", "8", "--latent-channels", "8", "--device", "cpu"]
 for command in (

@@ -45,11 +45,12 @@ def test_the_readmes_commands_and_its_python_run_as_they_stand(tmp_path, monkeyp
     small = replace(PRESETS["recommended"], data=DataConfig(image_size=(64, 64)), training=TrainingConfig(epochs=1))
     monkeypatch.setitem(PRESETS, "recommended", small)
     monkeypatch.chdir(tmp_path)
-    for i in range(4):
+    for i in range(12):
         save_image(tmp_path / f"photos/{i}.png", texture(i))
+    for i in range(4):
         save_image(tmp_path / f"new_photos/{i}.png", texture(50 + i))
     for folder in ("data/screw", "labelled"):
-        write_category(tmp_path / folder, num_train=4, num_good=2, num_bad=2)
+        write_category(tmp_path / folder, num_train=12, num_good=2, num_bad=2)
     snippet = re.search(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S | re.M)
     assert snippet is not None
     exec(compile(snippet[1], "README.md", "exec"), {})

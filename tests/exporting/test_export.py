@@ -255,7 +255,7 @@ def test_a_program_in_a_pt2_file_does_not_run(tmp_path, capsys):
 
 def test_a_format_that_runs_code_is_named_so_by_the_flag(capsys):
     with pytest.raises(SystemExit):
-        command_line(["predict", "--help"])
+        command_line(["predict", "--help-all"])
     assert "--allow-pt2-which-runs-code" in capsys.readouterr().out
     assert [name for name, found in FORMATS.items() if found.runs_code] == ["torch"]
 

@@ -41,7 +41,7 @@ def test_evaluation_writes_its_three_files(run_folder, category, tmp_path):
     metrics = json.loads((tmp_path / "out/metrics.json").read_text())
     assert set(metrics.pop("files")) == {"predictions.jsonl", "pixel_counts.npz", "report.html"}
     assert metrics == result.metrics
-    assert set(metrics) == {"image", "pixel", "by_defect_type", "intervals", "counts", "provenance"}
+    assert set(metrics) == {"image", "pixel", "by_defect_type", "intervals", "decisions", "counts", "provenance"}
     assert metrics["counts"] == {
         "train": 12, "train_anomalous": 0, "calibration": 12, "test_normal": 4, "test_anomalous": 4,
         "with_mask": 4, "excluded": 0, "unreadable": 0,
