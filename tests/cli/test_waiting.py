@@ -207,3 +207,15 @@ def test_json_tells_nothing(category, tmp_path):
     arguments = [sys.executable, "-c", PROGRAM, "check", category, "--json"]
     done = subprocess.run(list(map(str, arguments)), capture_output=True, text=True, check=True)
     assert done.stderr == ""
+
+
+def test_what_was_not_planned_does_not_count_as_done():
+    clock = Clock()
+    tracker = Tracker(clock)
+    tracker.begin("resizing", 2, "photographs")
+    assert "of all" not in tracker.line()
+    tracker.plan({"features": 10.0, "prior": 90.0})
+    tracker.begin("features", 4, "batches")
+    clock.now += 10.0
+    tracker.advance(4)
+    assert tracker.line().endswith("; 10 % of all, about 2 minutes left")

@@ -40,6 +40,7 @@ class Tracker:
         """The phases that follow, and about how long each takes."""
         self._end_phase()
         self._planned, self._planned_at, self._begun = dict(seconds), self._clock(), self._clock()
+        self._shown = 0.0
 
     def begin(self, phase: str, total: int | None = None, unit: str = "", *, done: int = 0) -> None:
         """End the phase before, and begin another."""
@@ -112,8 +113,9 @@ class Tracker:
         parts += [f"{self.share:.0%}"[:-1] + " %"] if self.share is not None else [f"for {in_words(self.seconds)} now"]
         left = self.seconds_left
         parts += [] if left is None else [f"about {in_words(left)} left"]
-        whole = f"; {100 * self.whole_share():.0f} % of all, about {in_words(self.all_left)} left"
-        return f"{self.phase}: {', '.join(parts)}{whole if self.is_planned else ''}"
+        if self.is_planned:
+            parts[-1] += f"; {100 * self.whole_share():.0f} % of all, about {in_words(self.all_left)} left"
+        return f"{self.phase}: {', '.join(parts)}"
 
 
 def clock_time(seconds: float) -> str:
