@@ -217,5 +217,5 @@ def test_what_was_not_planned_does_not_count_as_done():
     tracker.plan({"features": 10.0, "prior": 90.0})
     tracker.begin("features", 4, "batches")
     clock.now += 10.0
-    tracker.advance(4)
+    tracker.advance(4.0)
     assert tracker.line().endswith("; 10 % of all, about 2 minutes left")
