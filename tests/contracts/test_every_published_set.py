@@ -84,7 +84,7 @@ def test_a_scene_of_shanghaitech_is_trained_and_evaluated(tmp_path, capsys, sett
 @pytest.mark.parametrize(
     ("make", "flags", "code", "message"),
     [
-        (lambda root: idx(root / "raw"), (), 2, "choose the normal one with --normal-class: 0, 1, 2"),
+        (lambda root: idx(root / "raw"), (), 2, "choose the normal one with normal_class (--normal-class): 0, 1, 2"),
         (lambda root: classes(root, ("cat", "dog")), ("--normal-class", "cta"), 2, "expected one of cat, dog"),
         (shanghaitech, (), 2, "choose one: 01, 02, 13"),
         (lag, ("--normal-class", "0"), 2, "has layout lag, not several classes"),
