@@ -16,6 +16,11 @@ from cavga.cli.main import main
 from cavga.config.toml import write_toml
 from tests.conftest import cavga, is_one_complaint, run_command, save_image, small_config, texture
 
+COMMAND_NAMES = (
+    *("demo", "check", "train", "evaluate", "export", "predict", "bundle"),
+    *("calibrate", "compare", "drift", "profile", "pretrain", "benchmark"),
+)
+
 
 def test_help_and_version_load_no_torch():
     check = "import sys; import cavga.cli.main; import cavga; assert not {'torch', 'numpy', 'rich'} & set(sys.modules)"
@@ -28,24 +33,7 @@ def test_help_and_version_load_no_torch():
     assert cavga("--version").stdout.startswith("cavga 0.")
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        "demo",
-        "check",
-        "train",
-        "evaluate",
-        "export",
-        "predict",
-        "bundle",
-        "calibrate",
-        "compare",
-        "drift",
-        "profile",
-        "pretrain",
-        "benchmark",
-    ],
-)
+@pytest.mark.parametrize("command", COMMAND_NAMES)
 def test_every_verb_has_help_with_an_example(command, capsys):
     with pytest.raises(SystemExit) as caught:
         main([command, "--help"])
@@ -77,6 +65,19 @@ def test_help_shows_the_flags_that_people_need_and_help_all_every_one(capsys, mo
     assert "cavga train --help-all" in help_text
     assert "--threshold" in shown("predict", "--help")
     assert shown("--help").count("\n  ") > 10
+    assert shown("--help-all") == shown("--help")
+
+
+@pytest.mark.parametrize("command", COMMAND_NAMES)
+def test_every_command_takes_help_all_and_fits_80_columns(capsys, monkeypatch, command):
+    monkeypatch.setenv("COLUMNS", "80")
+    for flag in ("--help", "--help-all"):
+        with pytest.raises(SystemExit) as caught:
+            main([command, flag])
+        text = capsys.readouterr().out
+        assert caught.value.code == 0
+        assert "\nflags:" in text
+        assert max(map(len, text.splitlines())) <= 80, flag
 
 
 @pytest.mark.parametrize(

@@ -109,6 +109,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         prog="cavga", usage="cavga COMMAND ...", description=_overview(known), epilog=_EXAMPLE, add_help=False
     )
     parser.add_argument("-h", "--help", action="help", help=argparse.SUPPRESS)
+    parser.add_help_all()
     parser.add_argument("--version", action="version", version=f"cavga {__version__}", help=argparse.SUPPRESS)
     subparsers = parser.add_subparsers(dest="command", parser_class=OneLineParser, help=argparse.SUPPRESS)
     words = [word for word in arguments if not word.startswith("-")]

@@ -30,15 +30,16 @@ class OneLineParser(argparse.ArgumentParser):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings, formatter_class=Formatter)
+        self._positionals.title, self._optionals.title = "arguments", "flags"
 
     def error(self, message: str) -> Any:
         """Raise UsageError."""
         raise UsageError(f"{message} (see `{self.prog} --help`)")
 
     def add_help_all(self) -> None:
-        """Add --help-all, if there is a rare flag."""
-        if self._rare():
-            self.add_argument("--help-all", action=_HelpAll, help="show every flag, and exit")
+        """Add --help-all; without a rare flag it is as --help, and not named there."""
+        text = "show every flag, and exit" if self._rare() else argparse.SUPPRESS
+        self.add_argument("--help-all", action=_HelpAll, help=text)
 
     def format_help(self) -> str:
         """The help without rare flags."""

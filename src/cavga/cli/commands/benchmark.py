@@ -30,7 +30,7 @@ ROOT = f"folder that holds mvtec_ad/<category>, {', '.join(known_folders())}, ma
 
 # fmt: off
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    parser.epilog = "example: cavga benchmark table3 --data data --output runs/tables --categories screw --epochs 5"
+    parser.epilog = "example: cavga benchmark table3 --data data --output runs/tables --epochs 5"
     parser.add_argument("table", metavar="TABLE", help=TABLES)
     parser.add_argument("--data", type=Path, default=None, metavar="ROOT", help=ROOT)
     parser.add_argument("--output", type=Path, required=True, metavar="DIR",

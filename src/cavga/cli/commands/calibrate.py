@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    parser.epilog = "example: cavga calibrate runs/screw new_lamp/; cavga calibrate runs/screw --false-alarm-rate 0.1"
+    parser.epilog = (
+        "example: cavga calibrate runs/screw new_lamp/\n         cavga calibrate runs/screw --false-alarm-rate 0.1"
+    )
     parser.add_argument("model", type=Path, metavar="MODEL", help="run folder or exported file; it is left as it is")
     parser.add_argument(
         "photographs", type=Path, nargs="*", metavar="GOOD_PHOTOS",

@@ -14,7 +14,10 @@ from cavga.data.readers.layouts import CLASS_LAYOUTS, LAYOUTS
 def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "example: cavga check photos/"
     parser.add_argument("data", type=Path, metavar="DATA", help="folder or manifest")
-    parser.add_argument("--layout", type=one_of("layout", tuple(LAYOUTS)), default=None, metavar="|".join(LAYOUTS))
+    parser.add_argument(
+        "--layout", type=one_of("layout", tuple(LAYOUTS)), default=None, metavar="NAME",
+        help=f"how the folder is laid out, where it is not recognised: one of {', '.join(LAYOUTS)}",
+    )  # fmt: skip
     parser.add_argument("--category", default=None, help="which category, where there are several")
     parser.add_argument(
         "--normal-class", default=None, metavar="NAME", help="which class is normal, by name or number, of several"
