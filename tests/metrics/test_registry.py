@@ -31,6 +31,11 @@ def test_what_is_compared_can_be_resampled_and_what_is_reported_has_a_meaning():
     assert len(set(names)) == len(names)
 
 
+def test_the_table_that_commands_print_fits_80_columns():
+    assert len(table_line("run", None)) <= 80
+    assert len(table_line("run", {"image": {"auroc": 0.5}, "pixel": {}})) == len(table_line("run", None))
+
+
 @pytest.fixture
 def added(monkeypatch):
     places = frozenset({REPORT, BY_TYPE, CONSOLE, COMPARED})

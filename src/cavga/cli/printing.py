@@ -11,8 +11,18 @@ def table_line(name: str, metrics: dict[str, Any] | None) -> str:
     for metric in shown_in(CONSOLE):
         value = metric.title if metrics is None else metric.of(metrics)
         text = value if isinstance(value, str) else "-" if value is None else f"{value:.3f}"
-        cells.append(f"{text:>12}")
-    return " ".join(cells)
+        cells.append(f"{text:>{max(len(metric.title), 7) + 2}}")
+    return "".join(cells)
+
+
+def left_out_lines(counts: dict[str, int]) -> list[str]:
+    """Why an evaluation has fewer images than the data, and no figure where good or bad ones are missing."""
+    lines = []
+    if counts["excluded"]:
+        lines.append(f"{counts['excluded']} of the labelled images are left out: training or the thresholds used them")
+    missing = [word for word, key in (("good", "test_normal"), ("bad", "test_anomalous")) if not counts[key]]
+    lines += [f"no {word} images are left to test: what needs them is shown as -" for word in missing]
+    return lines
 
 
 def self_test_lines(result: dict[str, Any]) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 from cavga.cli.flags import add_device_flag, of_text, one_of
 from cavga.cli.outcome import DONE, IN_PART, Outcome
 from cavga.cli.parser import Rare
-from cavga.cli.printing import self_test_lines, table_line
+from cavga.cli.printing import left_out_lines, self_test_lines, table_line
 from cavga.cli.waiting import waiting_told
 from cavga.config.fields import parse_size
 from cavga.errors import UsageError
@@ -115,7 +115,7 @@ def run(args: argparse.Namespace) -> Outcome:
             progress=progress,
         )
     name = args.run_folder.name or str(args.run_folder)
-    lines = [table_line("run", None), table_line(name, result.metrics)]
+    lines = [table_line("run", None), table_line(name, result.metrics), *left_out_lines(result.metrics["counts"])]
     lines.append(f"report: {result.folder / 'report.html'}{_beside(args, result.folder, args.run_folder)}")
     return Outcome(lines, result.metrics, result.problems, IN_PART if result.problems else DONE)
 
@@ -139,7 +139,7 @@ def _evaluate_maps(args: argparse.Namespace) -> Outcome:
             progress=progress,
         )
     name = args.maps.name or str(args.maps)
-    lines = [table_line("maps", None), table_line(name, result.metrics)]
+    lines = [table_line("maps", None), table_line(name, result.metrics), *left_out_lines(result.metrics["counts"])]
     lines.append(f"an image's score: {result.metrics['provenance']['image_score']}")
     lines.append(f"report: {result.folder / 'report.html'}{_beside(args, result.folder, args.maps)}")
     return Outcome(lines, result.metrics, result.problems, IN_PART if result.problems else DONE)
