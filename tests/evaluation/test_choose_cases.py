@@ -42,9 +42,8 @@ def test_never_more_cases_than_the_maximum_and_none_twice(maximum):
     assert choose_cases([], maximum=maximum) == []
 
 
-def test_the_first_six_are_spread_over_the_scores_of_what_was_called():
+def test_the_first_six_are_spread_over_the_scores():
     scored = [(float(i), "found") for i in range(40)] + [(-float(i), "correctly passed") for i in range(10)]
-    scored += [(100.0, "false alarm"), (-100.0, "missed")]
     # The middles of four quarters of 40 and of two halves of 10, the highest score first.
     assert [scored[i] for i in choose_first(scored)] == [
         *((score, "found") for score in (34.0, 24.0, 14.0, 4.0)),
@@ -57,3 +56,8 @@ def test_where_one_kind_is_rare_the_other_fills_the_screen(found, passed, shown)
     scored = [(1.0 + i, "found") for i in range(found)] + [(-float(i), "correctly passed") for i in range(passed)]
     chosen = choose_first(scored)
     assert len(chosen) == len(set(chosen)) == shown
+
+
+def test_the_first_six_hide_neither_missed_defects_nor_false_alarms():
+    scored = [(1.0, "found")] + [(i / 100, "missed") for i in range(40)] + [(2.0 + i, "false alarm") for i in range(9)]
+    assert {scored[i][1] for i in choose_first(scored)} == {"missed", "false alarm"}

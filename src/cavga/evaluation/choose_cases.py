@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from cavga.evaluation.verdicts import (
-    CALLED_DEFECTS,
     ELSEWHERE,
     FALSE_ALARM,
     FOUND,
@@ -47,15 +46,15 @@ def choose_cases(scored: Sequence[tuple[float, str]], *, maximum: int = MAX_CASE
 
 
 def choose_first(scored: Sequence[tuple[float, str]]) -> list[int]:
-    """Which (score, verdict) to show at first sight: called defects from the clearest to the faintest, then good ones.
+    """Which (score, verdict) to show at first sight: defective images from the clearest to the faintest, then good ones.
 
-    They are spread evenly over the scores, so that they are neither the best nor the worst of the set.
+    They are spread evenly over the scores, whatever was called of them: neither the best nor the worst of the set.
     """
-    called = [i for i, (_, verdict) in enumerate(scored) if verdict in CALLED_DEFECTS]
-    passed = [i for i, (_, verdict) in enumerate(scored) if verdict == PASSED]
-    num_passed = min(len(passed), max(NUM_FIRST_GOOD, NUM_FIRST - len(called)))
+    defective = [i for i, (_, verdict) in enumerate(scored) if verdict not in (PASSED, FALSE_ALARM)]
+    good = [i for i, (_, verdict) in enumerate(scored) if verdict in (PASSED, FALSE_ALARM)]
+    num_good = min(len(good), max(NUM_FIRST_GOOD, NUM_FIRST - len(defective)))
     chosen = []
-    for members, count in ((called, NUM_FIRST - num_passed), (passed, num_passed)):
+    for members, count in ((defective, NUM_FIRST - num_good), (good, num_good)):
         in_order = sorted(members, key=lambda i: -scored[i][0])
         # In the middle of as many equal parts, so neither the highest score nor the lowest.
         places = (np.arange(min(count, len(members))) + 0.5) * len(members) / max(1, min(count, len(members)))

@@ -42,7 +42,7 @@ def alarm_line(metrics: Mapping[str, Any], calibration: Calibration | None) -> s
     )
     if low <= expected:
         return f"{text} With so few photographs that can be chance: the rate lies between {low:.1%} and {high:.1%}."
-    return f"{text} They are not like those that set the threshold: set it again with `cavga calibrate`."
+    return f"{text} They may not be like those that set the threshold: `cavga calibrate` sets it by others."
 
 
 def learnt_sentence(metrics: Mapping[str, Any]) -> str:

@@ -12,8 +12,6 @@ ELSEWHERE, PLACE_UNKNOWN = "called, elsewhere", "called, place unknown"
 VERDICTS = (MISSED, ELSEWHERE, FALSE_ALARM, FOUND, PLACE_UNKNOWN, PASSED)
 """All of them, in the order in which a reader wants to see them: what went wrong comes first."""
 WRONG = (MISSED, ELSEWHERE, FALSE_ALARM)
-CALLED_DEFECTS = (FOUND, ELSEWHERE, PLACE_UNKNOWN)
-"""Of defective images that were called anomalous: with the mark on the defect, beside it, and without a known mask."""
 
 
 def verdict_of(label: int, *, is_anomalous: bool, touches: bool | None = None) -> str:
