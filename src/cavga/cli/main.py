@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 bad data, 4 done in part, 130 int
 
 import argparse
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
@@ -47,6 +48,7 @@ _EXAMPLE = """example:
   cavga predict runs/photos new/ --output results --overlays
 
 `cavga COMMAND --help` says more."""
+SPIN_COUNT = "10000"  # of libgomp, whose own is 30 times as high; on idle cores either is as fast
 _EXTRAS = ("torch", "torchvision", "sklearn", "scipy", "jaxtyping", "skimage", "onnx", "onnxscript")
 _HINTS = {  # command -> how an interrupted one goes on
     "train": "; the same command with --resume goes on from the last checkpoint, or from the start if there is none",
@@ -58,6 +60,8 @@ _HINTS = {  # command -> how an interrupted one goes on
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    # Threads of torch wait for one another by spinning. Where others compute too that takes the cores from all.
+    os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
     warnings.filterwarnings("ignore", module=r"PIL\.")  # what is wrong with a picture is said by its own line
     with safe_streams(), stoppable() as stop:
         try:

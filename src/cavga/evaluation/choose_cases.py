@@ -46,7 +46,7 @@ def choose_cases(scored: Sequence[tuple[float, str]], *, maximum: int = MAX_CASE
 
 
 def choose_first(scored: Sequence[tuple[float, str]]) -> list[int]:
-    """Which (score, verdict) to show at first sight: defective images from the clearest to the faintest, then good ones.
+    """Which (score, verdict) to show at first sight: defective images from the clearest to the faintest, then good.
 
     They are spread evenly over the scores, whatever was called of them: neither the best nor the worst of the set.
     """
