@@ -42,7 +42,7 @@ def test_presets_differ_in_every_field_that_is_not_for_a_study():
     # A field on which both presets agree must be a user's choice or belong to a recorded study.
     choices = {
         *("normal_class", "mask_cut"),
-        *("category", "layout", "calibration_fraction", "anomalous_fraction", "skip_bad"),
+        *("category", "layout", "calibration_fraction", "anomalous_fraction", "skip_bad", "drop_suspicious"),
         *("tile", "roi"),
         *("variant", "encoder", "weights", "gan_weights", "spectrum", "map_cell"),
         *("seed", "steps_per_epoch", "batch_size", "device", "false_alarm_rate", "mask_false_alarm_rate"),

@@ -304,6 +304,7 @@ DETAILS: dict[str, dict[str, str]] = {
         "monitoring.recalibrate": "MIN_PHOTOGRAPHS",
         "data.check": "FEW_IMAGES",
         "calibration.advice": "FEW_FOR_FOLDS",
+        "training.suspicious": "FAR_OUT BATCH_SIZE",
         "evaluation.compare": "FEW",
         "exporting.bundle": "OLDEST_PYTHON",
         "errors": "ALIKE",

@@ -44,6 +44,9 @@ class DataConfig:
         0.02, "w: share of the test's anomalous images to train on, where none is labelled for training"
     )
     skip_bad: bool = setting(False, "train without the images that cannot be read")
+    drop_suspicious: bool = setting(
+        False, "train without the good images that score far above all others, as models say that had not seen them"
+    )
     tile: int | None = setting(
         None,
         "cut photographs into square tiles of so many of their pixels, for defects that are small in them",

@@ -114,11 +114,19 @@ class TrainingData:
     tiling: Tiling
     sizes: dict[str, tuple[int, int]]
     """Height and width of every photograph, by its relative path."""
+    dropped: tuple[str, ...] = ()
+    """The relative paths of good photographs that are not trained on because they score far above all others."""
 
     @property
     def units(self) -> list[int]:
         """Which unit each of `train` is of, counted from 0: copies of one photograph are one, and so is a group."""
         return unit_numbers(self.train)
+
+    def without(self, positions: Sequence[int]) -> "TrainingData":
+        """The same without some of `train`, which are then `dropped`."""
+        dropped = tuple(self.train[position].relative_path for position in positions)
+        kept = tuple(record for record in self.train if record.relative_path not in dropped)
+        return replace(self, train=kept, dropped=dropped)
 
     def settled(self, config: RunConfig) -> RunConfig:
         """The configuration with the input size that these images have."""

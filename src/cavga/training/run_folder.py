@@ -116,6 +116,7 @@ def provenance(
         "drawn": list(data.drawn),
         "calibration": len(data.calibration),
         "left_out": list(data.left_out),
+        **({"dropped": list(data.dropped)} if config.data.drop_suspicious else {}),
         "device": device,
         "threads": torch.get_num_threads(),
         "training_seconds": round(seconds, 1),

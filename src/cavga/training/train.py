@@ -46,6 +46,7 @@ from cavga.training.loop import STATE_FILE, make_networks
 from cavga.training.loop import train as train_networks
 from cavga.training.pca_filters import init_filters_by_pca
 from cavga.training.run_folder import check_output, check_resumable, fingerprint, provenance, write_inputs
+from cavga.training.suspicious import check_that_photographs_can_be_judged, suspicious_photographs
 
 logger = logging.getLogger("cavga")
 
@@ -78,6 +79,8 @@ def train(
     if config is not None and not isinstance(config, RunConfig):
         raise UsageError(f"config: expected a RunConfig (see cavga.make_config), got {type(config).__name__}")
     config = make_config("recommended") if config is None else resolve(config)
+    if config.data.drop_suspicious:
+        check_that_photographs_can_be_judged(config)
     run = Path(output)
     refuse_file(run)
     with writing_to(run, below=[TRAINING_FOLDER]):
@@ -109,8 +112,10 @@ def _train(
         if gan_weights is not None:
             gan_weights.start_model(model)
         model.to(device)
-        write_inputs(run, inputs, config, identity=identity)
-        images = _cache(inputs, config, run, progress)
+        images = _cached(inputs, config, run, identity, progress)
+        inputs = _without_suspicious(model, images, inputs, config, progress)
+        if inputs.dropped:
+            images = _cached(inputs, config, run, identity, progress)
         start = Start(gan_weights, fingerprint=identity, resume=resume)
         _announce(expected_seconds(model, images, config, with_export=with_export), progress)
         held_out = _fit(model, images, inputs, config, run, start, progress)
@@ -133,6 +138,21 @@ def _train(
     return run
 
 
+def _without_suspicious(
+    model: Cavga, images: TrainingImages, inputs: TrainingData, config: RunConfig, progress: Progress
+) -> TrainingData:
+    """The inputs without the photographs that score far above all others, where that is asked for; says which."""
+    if not config.data.drop_suspicious:
+        return inputs
+    found = suspicious_photographs(model, images, config, folds_of(inputs, config), progress)
+    if not found:
+        logger.info("no photograph scores far above the others: none is left out")
+        return inputs
+    named = ", ".join(f"{inputs.train[position].relative_path} ({score:.3g})" for position, score in found)
+    logger.info("left out, because they score far above the others: %s", named)
+    return inputs.without([position for position, _ in found])
+
+
 def _announce(seconds: dict[str, float], progress: Progress) -> None:
     """Say beforehand about how long it will take."""
     progress.plan(seconds)
@@ -150,8 +170,9 @@ def _export(run: Path, *, progress: Progress) -> None:
         logger.info("%s predicts without torch: %s", ONNX_FILE, exported.check.in_words())
 
 
-def _cache(inputs: TrainingData, config: RunConfig, run: Path, progress: Progress) -> TrainingImages:
-    """Every training image, or tile of one, at the model's input size, the normal ones first."""
+def _cached(inputs: TrainingData, config: RunConfig, run: Path, identity: str, progress: Progress) -> TrainingImages:
+    """Every training image, or tile of one, at the model's input size, the normal ones first; the run says which."""
+    write_inputs(run, inputs, config, identity=identity)
     records = [*inputs.train, *inputs.anomalous]
     images = cache_images(
         records,

@@ -45,6 +45,8 @@ def run(args: argparse.Namespace) -> Outcome:
         f"{in_words(origin['training_seconds'])}: "
         f"{description['variant']}, preset {description['preset']}; encoder {origin['encoder']}"
     ]
+    if origin.get("dropped"):
+        lines.append(f"good images left out because they score far above the others: {', '.join(origin['dropped'])}")
     if origin["drawn"]:
         lines.append(f"labelled bad images drawn from the test set: {', '.join(origin['drawn'])}")
     lines.append(f"run folder: {run} (`cavga predict {run} IMAGES --output DIR` uses it)")
