@@ -414,7 +414,8 @@ def test_a_calibrated_run_is_exported_with_its_new_thresholds_and_the_command_sa
     code, out, _ = run_command(capsys, "calibrate", copy, tmp_path / "new lamp")
     assert (code, f"{copy / 'model.onnx'}, used by itself" in out) == (0, True)
     code, out, err = run_command(capsys, "export", copy)
-    assert (code, err) == (0, "")
+    assert code == 0
+    assert all(line.startswith("cavga: export") for line in err.splitlines())  # how far it is, where it takes long
     calibrated, exported = cavga.AnomalyDetector.load(copy), cavga.AnomalyDetector.load(copy / "model.onnx")
     new = calibrated.image_threshold
     assert new != trained.image_threshold

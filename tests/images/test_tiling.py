@@ -105,7 +105,7 @@ def test_tiles_are_scored_a_batch_at_a_time_and_results_stay_in_order(tmp_path):
     assert last.score == resized(small, (TILE, TILE))[..., 0].max()
 
 
-def test_a_large_photograph_takes_the_memory_of_its_map_and_a_few_batches():
+def test_a_large_photograph_takes_the_memory_of_its_map_its_pixels_and_a_few_batches():
     photograph = np.full((4096, 4096, 3), 100, dtype=np.uint8)
     detector = detector_of(Tiling((256, 256), tile=512))
     tracemalloc.start()
@@ -114,7 +114,8 @@ def test_a_large_photograph_takes_the_memory_of_its_map_and_a_few_batches():
     tracemalloc.stop()
     assert result.anomaly_map.shape == (2048, 2048)
     batch = 16 * 256 * 256 * 3
-    assert peak < result.anomaly_map.nbytes + result.mask.nbytes + 15 * batch < photograph.nbytes + 20e6
+    kept = result.anomaly_map.nbytes + result.mask.nbytes + photograph.nbytes  # of an array, for its overlay
+    assert peak < kept + 15 * batch < 2 * photograph.nbytes + 20e6
 
 
 # --- a region of interest ---

@@ -98,7 +98,7 @@ def test_imagenet_without_a_network_says_what_to_do(tmp_path, monkeypatch):
         raise OSError("no network")
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", fail)
-    message = r"save https://\S+resnet18\S+ as \S+resnet18.*--encoder efficientnet_lite0 needs no download"
+    message = r"save https://\S+resnet18\S+ as \S+resnet18.*encoder \(--encoder\) efficientnet_lite0 needs no download"
     with pytest.raises(ModelFileError, match=message) as caught:
         pretrained.load_encoder_weights(encoder(), "imagenet")
     assert "\n" not in str(caught.value)

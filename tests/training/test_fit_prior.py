@@ -14,6 +14,7 @@ from cavga.training.factor_model import factors
 from cavga.training.fit_latent import fit_latent
 from cavga.training.fit_patch_classifier import choose_left_out
 from cavga.training.fit_prior import SHRINKAGE, draw_images, fit_aggregated_prior, leave_outs
+from cavga.training.train import train
 from tests.conftest import AfterEachStep, small_config, texture
 from tests.model.test_prior import AGGREGATED, CPU
 
@@ -196,6 +197,6 @@ def test_an_interrupted_run_with_it_goes_on_to_the_same_bits(category, tmp_path)
             raise StoppedError
 
     with pytest.raises(StoppedError):
-        cavga.train(category, tmp_path / "part", config, progress=AfterEachStep(stop))
+        train(category, tmp_path / "part", config, progress=AfterEachStep(stop))
     part = cavga.train(category, tmp_path / "part", config, resume=True)
     assert (part / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()

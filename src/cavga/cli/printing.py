@@ -1,5 +1,6 @@
 """The tables that commands print."""
 
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -15,7 +16,7 @@ def table_line(name: str, metrics: dict[str, Any] | None) -> str:
     return "".join(cells)
 
 
-def left_out_lines(counts: dict[str, int]) -> list[str]:
+def left_out_lines(counts: Mapping[str, int | None]) -> list[str]:
     """Why an evaluation has fewer images than the data, and no figure where good or bad ones are missing."""
     lines = []
     if counts["excluded"]:
