@@ -354,7 +354,7 @@ DETAILS: dict[str, dict[str, str]] = {
         "PIXELS_PER_BORDER",
         "inference.prediction": "NOTEBOOK_SIDE",
         "rendering.charts": "PLOT_WIDTH ROW_HEIGHT LEFT TOP NUM_BINS NAMES CSS_CLASSES",
-        "rendering.rate_curves": "WIDTH HEIGHT LEFT RIGHT TOP BOTTOM SHARE_TICKS",
+        "rendering.rate_curves": "HEIGHT LEFT RIGHT TOP BOTTOM SHARE_TICKS",
         "rendering.heatmaps": "HEAT_COLOURS MODEL_COLOUR BELOW_COLOUR CASING_COLOUR TRUTH_COLOUR TINT_START MAX_TINT "
         "PIXELS_PER_LINE_WIDTH DASH GAP _TABLE",
         "rendering.html": "JPEG_QUALITY NUM_NOTES PAIR_HEIGHT PANEL_SIDE",

@@ -27,7 +27,9 @@ def score_histogram(
     everything = [value for values in rows.values() for value in values] + ([] if cut is None else [cut])
     edges = np.linspace(*padded_range(everything), NUM_BINS + 1)
     bottom = TOP + ROW_HEIGHT * len(rows)
-    parts = [] if cut is None else [_threshold_line(cut, edges, bottom)]  # first, so that texts lie above it
+    parts = (
+        [] if cut is None else [threshold_line(cut, _position(cut, edges), top=TOP, bottom=bottom)]
+    )  # first, so that texts lie above it
     for i, (label, values) in enumerate(rows.items()):
         parts.append(_row(names[label], CSS_CLASSES[label], values, edges, TOP + ROW_HEIGHT * i))
     parts += _score_axis(edges, bottom)
@@ -56,11 +58,11 @@ def _row(name: str, css_class: str, values: Sequence[float], edges: NDArray[np.f
     )
 
 
-def _threshold_line(threshold: float, edges: NDArray[np.float64], bottom: int) -> str:
-    x = _position(threshold, edges)
+def threshold_line(threshold: float, x: float, *, top: int, bottom: int) -> str:
+    """The threshold as a line at `x` of a picture of PLOT_WIDTH, with its value above."""
     anchor = "start" if x < PLOT_WIDTH / 3 else "end" if x > PLOT_WIDTH * 2 / 3 else "middle"
     return (
-        f'<line class="threshold" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{bottom}"/>'
+        f'<line class="threshold" x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{bottom}"/>'
         f'<text x="{x:.1f}" y="12" text-anchor="{anchor}">threshold {threshold:.4g}</text>'
     )
 

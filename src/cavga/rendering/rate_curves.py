@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cavga.rendering.charts import padded_range, round_ticks, tick_anchor
+from cavga.rendering.charts import PLOT_WIDTH, padded_range, round_ticks, threshold_line, tick_anchor
 
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 440, 240, 54, 12, 24, 40  # of a picture, in units of its view box
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = PLOT_WIDTH, 240, 54, 12, 24, 40  # of a picture, in units of its view box
 SHARE_TICKS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 Values = NDArray[np.float64]
@@ -49,22 +49,16 @@ class Rates:
 def rates_chart(rates: Rates, threshold: float | None) -> str:
     """Inline SVG: the share of defective and of good images called anomalous, by threshold."""
     low, high = _range(rates.thresholds, threshold)
-    places = LEFT + (rates.thresholds - low) / (high - low) * (WIDTH - LEFT - RIGHT)
+    scale = (WIDTH - LEFT - RIGHT) / (high - low)
+    places = LEFT + (rates.thresholds - low) * scale
     lines = "".join(
         f'<path class="line {name}" d="{_steps(np.concatenate([[LEFT], places]), np.concatenate([[1.0], shares]))}"/>'
         for name, shares in (("normal", rates.false_alarm_rates), ("anomalous", rates.recalls))
     )
     cut = ""
     if threshold is not None and math.isfinite(threshold):
-        x = LEFT + (threshold - low) / (high - low) * (WIDTH - LEFT - RIGHT)
-        anchor = "start" if x < WIDTH / 3 else "end" if x > WIDTH * 2 / 3 else "middle"
-        cut = (
-            f'<line class="threshold" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>'
-            f'<text x="{x:.1f}" y="14" text-anchor="{anchor}">threshold {threshold:.4g}</text>'
-        )
-    ticks = [
-        (LEFT + (tick - low) / (high - low) * (WIDTH - LEFT - RIGHT), f"{tick:.6g}") for tick in round_ticks(low, high)
-    ]
+        cut = threshold_line(threshold, LEFT + (threshold - low) * scale, top=TOP, bottom=HEIGHT - BOTTOM)
+    ticks = [(LEFT + (tick - low) * scale, f"{tick:.6g}") for tick in round_ticks(low, high)]
     return _picture(
         "Share of good and of defective images called anomalous, by threshold", cut + lines, ticks, "threshold"
     )
