@@ -169,8 +169,8 @@ def test_training_tells_its_phases_on_a_terminal_of_80_columns(category, tmp_pat
     assert shown.process.wait() == 0, text
     rows = rows_of(text)
     assert max(map(len, rows)) <= WIDTH
-    for phase in ("prior", "classifier"):
-        assert any(re.match(rf"{phase} .* \d+ of \d+ .*\d+ % .*\d:\d\d left", row) for row in rows), phase
+    # the classifier alone takes long enough on any machine to be drawn in the middle
+    assert any(re.match(r"classifier .* \d+ of \d+ .*\d+ % .*\d:\d\d left", row) for row in rows)
     assert any(re.match(r"all of it .*\d+ % .*\d:\d\d left", row) for row in rows)
     assert "training takes about" in " ".join(rows)
     assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l")  # the cursor is there again
