@@ -21,7 +21,7 @@ from cavga.benchmark.textures import TEXTURES, write_textures
 from cavga.synthetic import strong
 from cavga.synthetic.strong import STRONG_TYPES
 from cavga.synthetic.subtle import SUBTLE_TYPES
-from cavga.training import fit_patch_classifier
+from cavga.training import fit_guided_head
 from studies.rows import write_rows
 
 RESULT = "ablation"
@@ -105,7 +105,7 @@ def left_out(kind: str | None) -> Iterator[None]:
     with (
         patch.object(strong, "STRONG_NAMES", tuple(bold)),
         patch.object(strong, "SHARES", strong.SHARES if kind is None else shares),
-        patch.object(fit_patch_classifier, "SUBTLE_NAMES", kinds),
+        patch.object(fit_guided_head, "SUBTLE_NAMES", kinds),
     ):
         yield
 

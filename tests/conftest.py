@@ -114,7 +114,7 @@ def with_exports(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def few_synthetic(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hardly any training on synthetic anomalies, where it does not matter how well it goes."""
     monkeypatch.setattr("cavga.synthetic.crops.SYNTHETIC_PER_IMAGE", 1)
-    monkeypatch.setattr("cavga.training.fit_patch_classifier.NUM_STEPS", 20)
+    monkeypatch.setattr("cavga.training.fit_guided_head.NUM_STEPS", 20)
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,20 @@ of 0.01 would be a ten-millionth of the objective (docs/decisions/0001).
 import torch
 from torch.nn import functional
 
-from cavga.shapes import AttentionMap, ClassLogits, Images, Labels, LatentMap, Logits, Scalar, ScoreMap
+from cavga.shapes import (
+    AttentionMap,
+    ClassLogits,
+    Images,
+    Labels,
+    LatentMap,
+    Logits,
+    PatchFlags,
+    PatchScores,
+    Scalar,
+    ScoreMap,
+)
+
+SMALLEST_HALF_ENERGY = 1e-6  # below it A is 1 in float32, and the logarithm of 1 - A has no end
 
 
 def reconstruction_loss(reconstruction_logits: Images, images: Images) -> Scalar:
@@ -116,3 +129,24 @@ def region_guided_attention_loss(logits: ScoreMap, labels: ScoreMap) -> Scalar:
     distance = (labels - logits.sigmoid()).abs().detach()
     cross_entropy = functional.binary_cross_entropy_with_logits(logits, labels, reduction="none")
     return 10 * (distance * cross_entropy).mean()
+
+
+def attention_bound_loss(attention: PatchScores, is_normal: PatchFlags, *, least: float) -> Scalar:
+    """L_ae of Eq. 3 as a bound: what the mean of A over the normal patches of an image lacks of `least`.
+
+    L_ae itself has its minimum where A is 1 everywhere, on anomalies too; from `least` on this one asks for no more
+    (the inequality of Silva-Rodriguez et al., MedIA 2022).
+    """
+    covered = (attention * is_normal).sum(dim=1) / is_normal.sum(dim=1).clamp_min(1)
+    return (least - covered).clamp_min(0).mean()
+
+
+def attention_shrinking_loss(energy: PatchScores, shares: PatchScores) -> Scalar:
+    """The complement of L_ae, as A^ca in Eq. 5, where the place is known: -log(1 - A) of anomalous patches.
+
+    A = exp(-energy / 2), and `shares` are in [0, 1]: how much of a patch is anomalous. Each counts by how high A still
+    is (the focal loss of Lin et al. 2017 with exponent 1).
+    """
+    half = (energy / 2).clamp_min(SMALLEST_HALF_ENERGY)
+    each = (-half).exp().detach() * shares * -torch.log(-torch.expm1(-half))
+    return each.sum() / shares.sum().clamp_min(1)

@@ -25,3 +25,5 @@ Labels = Int64[Tensor, " batch"]  # 0 normal, 1 anomalous
 Scores = Float[Tensor, " batch"]
 Masks = Bool[Tensor, "batch rows columns"]
 Scalar = Float[Tensor, ""]
+PatchScores = Float[Tensor, "images patches"]  # of some patches of each image
+PatchFlags = Bool[Tensor, "images patches"]

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cavga.model.classifiers import MAP_WEIGHT, PatchClassifier
+from cavga.model.classifiers import MAP_WEIGHT, GuidedHead
 from cavga.model.prior import smoothed
 from cavga.synthetic.primitives import cut_to_area, perlin
-from cavga.training.fit_patch_classifier import SYNTHETIC_PER_IMAGE, Examples, train_patch_classifier
+from cavga.training.fit_guided_head import SYNTHETIC_PER_IMAGE, Examples, train_guided_head
 from studies.factors.energies import PARTS, Maps
 
 SIGMAS, AREAS = (0.5, 4.0), (0.005, 0.25)  # standard deviations of a channel; shares of the image
@@ -64,9 +64,9 @@ def classified(x: Maps, energy: Maps, trained: tuple[Tensor, Tensor]) -> Maps:
     """The energy plus, as in r-s, the map of a C that is trained on the made ones; held-out images give its scale."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        classifier = PatchClassifier(latent_channels=x["fit"].shape[1])
+        classifier = GuidedHead(latent_channels=x["fit"].shape[1])
         classifier.unit.copy_(x["fit"].float().std(dim=(0, 2, 3)).clamp_min(1e-6))
-        train_patch_classifier(classifier, Examples(x["fit"], *trained, torch.zeros(0)))
+        train_guided_head(classifier, Examples(x["fit"], *trained, torch.zeros(0)))
     classifier.eval().requires_grad_(False)
     maps = {part: torch.cat([classifier.cam(z.float()) for z in x[part].split(16)]) for part in PARTS}
     held = smoothed(maps["held"])

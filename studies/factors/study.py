@@ -34,7 +34,7 @@ from cavga.model.build import build
 from cavga.model.pretrained import load_encoder_weights
 from cavga.model.prior import largest_mean, smoothed
 from cavga.synthetic.controlled import CONTROLLED_NAMES, synthesise_controlled_anomaly
-from cavga.training.fit_patch_classifier import synthetic_images
+from cavga.training.fit_guided_head import synthetic_images
 from studies.factors.borders import SCALINGS, by_border
 from studies.factors.energies import PARTS, Maps, energies, factors, projected, unit
 from studies.factors.feature_decoder import decoded

@@ -20,7 +20,7 @@ WIDTH = 80
 QUICK = ("--encoder", "efficientnet_lite0", "--image-size", "32", "--device", "cpu", "--no-export")
 PROGRAM = (
     "import sys; from cavga.cli import waiting; from cavga.cli.main import main; "
-    "from cavga.training import fit_patch_classifier; fit_patch_classifier.NUM_STEPS = 300; "
+    "from cavga.training import fit_guided_head; fit_guided_head.NUM_STEPS = 300; "
     "waiting.SECONDS_BETWEEN_LINES = 0.5; sys.exit(main(sys.argv[1:]))"
 )
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -169,8 +169,8 @@ def test_training_tells_its_phases_on_a_terminal_of_80_columns(category, tmp_pat
     assert shown.process.wait() == 0, text
     rows = rows_of(text)
     assert max(map(len, rows)) <= WIDTH
-    # the classifier alone takes long enough on any machine to be drawn in the middle
-    assert any(re.match(r"classifier .* \d+ of \d+ .*\d+ % .*\d:\d\d left", row) for row in rows)
+    # the attention alone takes long enough on any machine to be drawn in the middle
+    assert any(re.match(r"attention .* \d+ of \d+ .*\d+ % .*\d:\d\d left", row) for row in rows)
     assert any(re.match(r"all of it .*\d+ % .*\d:\d\d left", row) for row in rows)
     assert "training takes about" in " ".join(rows)
     assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l")  # the cursor is there again
@@ -185,7 +185,7 @@ def test_training_writes_a_line_every_few_seconds_into_a_pipe(category, tmp_path
     lines = [(time.monotonic(), line) for line in process.stderr]
     process.stderr.close()
     assert process.wait() == 0
-    told = [(at, line) for at, line in lines if re.search(r"classifier: \d+ of \d+ steps, \d+ %", line)]
+    told = [(at, line) for at, line in lines if re.search(r"attention: \d+ of \d+ steps, \d+ %", line)]
     assert told
     assert "% of all, about" in told[0][1]
     gaps = [after - before for (before, _), (after, _) in pairwise(told)]
@@ -194,7 +194,7 @@ def test_training_writes_a_line_every_few_seconds_into_a_pipe(category, tmp_path
 
 def test_ctrl_c_leaves_the_terminal_as_it_was(category, tmp_path, terminal):
     shown = terminal("train", category, "--output", tmp_path / "run", *QUICK)
-    shown.read(until="classifier")
+    shown.read(until="attention")
     shown.process.send_signal(signal.SIGINT)
     text = shown.read()
     assert shown.process.wait() == 130, text

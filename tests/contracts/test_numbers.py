@@ -24,10 +24,10 @@ from cavga.data.dataset import TrainingImages
 from cavga.data.readers import published
 from cavga.losses import unsupervised_objective, vae_loss, weakly_supervised_objective
 from cavga.model.build import build
-from cavga.model.classifiers import PatchClassifier
+from cavga.model.classifiers import GuidedHead
 from cavga.model.encoder import TorchvisionEncoder
 from cavga.synthetic.strong import STRONG_TYPES
-from cavga.training import fit_patch_classifier
+from cavga.training import fit_guided_head
 from cavga.training.fit_latent import whitening_of
 from cavga.training.loop import make_networks, train, training_step
 from tests.conftest import AfterEachStep, small_config
@@ -241,14 +241,14 @@ def test_the_eigenvalue_floor_is_added_before_the_root():  # 0005
     assert whitening.matrix.norm(dim=1).tolist() == pytest.approx(expected.tolist(), rel=1e-4)
 
 
-def test_half_of_cs_map_is_added_to_the_energys():  # 0012
-    classifier = PatchClassifier(latent_channels=2).eval()
-    classifier.cam = lambda z: torch.full((len(z), 8, 8), 3.0)
-    found = classifier.anomaly_map(torch.full((1, 8, 8), 10.0), torch.zeros(1, 2, 8, 8))
+def test_half_of_the_guided_distance_is_added_to_the_energys():  # 0029
+    head = GuidedHead(latent_channels=2).eval()
+    head.distance = lambda z: torch.full((len(z), 8, 8), 3.0)
+    found = head.anomaly_map(torch.full((1, 8, 8), 10.0), torch.zeros(1, 2, 8, 8))
     assert found.flatten().tolist() == pytest.approx([10.0 + 0.5 * 3.0] * 64)
 
 
-def test_c_is_trained_by_adamw_with_its_rate_and_decay(monkeypatch):  # 0012
+def test_the_guided_head_is_trained_by_adamw_with_its_rate_and_decay(monkeypatch):  # 0029
     class SeenError(Exception):
         pass
 
@@ -257,9 +257,9 @@ def test_c_is_trained_by_adamw_with_its_rate_and_decay(monkeypatch):  # 0012
 
     monkeypatch.setattr(torch.optim, "AdamW", seen)
     some = torch.zeros(4, 2, 8, 8)
-    examples = fit_patch_classifier.Examples(some, some, torch.zeros(4, 8, 8), some[:0])
+    examples = fit_guided_head.Examples(some, some, torch.zeros(4, 8, 8), some[:0])
     with pytest.raises(SeenError) as caught:
-        fit_patch_classifier.train_patch_classifier(PatchClassifier(latent_channels=2), examples)
+        fit_guided_head.train_guided_head(GuidedHead(latent_channels=2), examples)
     assert caught.value.args == (2e-3, 1e-3)
 
 

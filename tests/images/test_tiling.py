@@ -12,7 +12,7 @@ from cavga.images.tiling import Tiling, stitch_results, tiling_of
 from cavga.inference.detector import AnomalyDetector
 from cavga.inference.engine import EngineOutput
 from cavga.inference.prepare import FailedImage
-from cavga.training.fit_patch_classifier import choose_left_out
+from cavga.training.fit_guided_head import choose_left_out
 from tests.conftest import save_image
 
 TILE = 32

@@ -162,7 +162,7 @@ def test_evaluation_overlays_and_self_test_take_the_blended_map(data, tiled, tmp
 def test_every_way_to_thresholds_keeps_the_tiles_of_a_photograph_together(
     variant, prior, data, tmp_path, monkeypatch, caplog
 ):
-    monkeypatch.setattr("cavga.training.fit_patch_classifier.NUM_STEPS", 5)
+    monkeypatch.setattr("cavga.training.fit_guided_head.NUM_STEPS", 5)
     save_image(tmp_path / "data/train/dent/0.png", surface(*SIZE, 900))
     shutil.copytree(data / "train/good", tmp_path / "data/train/good")
     model = {"prior": prior, "train_encoder": False, "latent": "whitened"}

@@ -11,8 +11,8 @@ from cavga.model.build import build
 from cavga.model.prior import CLOSEST, AggregatedPrior, flattened
 from cavga.training import fit_prior
 from cavga.training.factor_model import factors
+from cavga.training.fit_guided_head import choose_left_out
 from cavga.training.fit_latent import fit_latent
-from cavga.training.fit_patch_classifier import choose_left_out
 from cavga.training.fit_prior import SHRINKAGE, draw_images, fit_aggregated_prior, leave_outs
 from cavga.training.train import train
 from tests.conftest import AfterEachStep, small_config, texture

@@ -11,9 +11,9 @@ from cavga.data.dataset import TrainingImages
 from cavga.data.records import ImageRecord, folds
 from cavga.inference.graph import InferenceGraph
 from cavga.model.build import build
-from cavga.training import fit_patch_classifier, fit_prior, fit_thresholds
+from cavga.training import fit_guided_head, fit_prior, fit_thresholds
+from cavga.training.fit_guided_head import choose_left_out
 from cavga.training.fit_latent import fit_latent, fit_prior_variance
-from cavga.training.fit_patch_classifier import choose_left_out
 from cavga.training.fit_thresholds import score_folds
 from cavga.training.train import train
 from tests.conftest import small_config, write_category
@@ -114,7 +114,7 @@ def test_what_a_classifier_has_seen_sets_no_mask_threshold(most_measured, tmp_pa
         return calibrate(results, *args, **kwargs)
 
     monkeypatch.setattr(fit_thresholds, "calibrate", spy)
-    monkeypatch.setattr(fit_patch_classifier, "NUM_STEPS", 5)
+    monkeypatch.setattr(fit_guided_head, "NUM_STEPS", 5)
     run = train(write_category(tmp_path / "data", num_train=20), tmp_path / "run", aggregated("r-s"))
     assert len(maps[0]) == most_measured
     assert sum(maps[0]) == 4  # as many as are left out of 20, however few are measured

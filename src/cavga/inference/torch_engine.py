@@ -28,6 +28,8 @@ from cavga.shapes import Images
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=partial(torch.set_num_threads, 1))
 
+FORMER_CLASSIFIER = "model.classifier.layers.2.running_mean"  # of r-s and d-s before decision 0029
+
 
 class TorchEngine:
     """A scoring graph on a device."""
@@ -86,6 +88,11 @@ class TorchEngine:
 def load_run(run: Path, device: str) -> tuple[TorchEngine, dict[str, Any]]:
     """The model of a run folder and its model.json; raises ModelFileError."""
     tensors, description = load_model(run)
+    if FORMER_CLASSIFIER in tensors:
+        raise ModelFileError(
+            f"{run}: its attention is that of an earlier version, which this one reads no more; "
+            "use its exported model (model.onnx), or train it again"
+        )
     try:
         graph = make_graph(from_dict(description["config"]), tensors)
     except (KeyError, TypeError, RuntimeError, CavgaError) as error:

@@ -10,7 +10,7 @@ from cavga.config.schema import ModelConfig
 from cavga.config.variant import TrainingPlan
 from cavga.errors import UsageError
 from cavga.model.cavga import AnyClassifier, Cavga, Decoder, Head
-from cavga.model.classifiers import Classifier, EndToEndPatchClassifier, EnergyClassifier, PatchClassifier
+from cavga.model.classifiers import Classifier, EndToEndPatchClassifier, EnergyClassifier, GuidedHead
 from cavga.model.decoder import DcganDecoder, FlattenedDecoder, ResidualDecoder
 from cavga.model.encoder import DcganEncoder, Encoder, TorchvisionEncoder
 from cavga.model.latent import FlattenedHead, LatentHead
@@ -101,7 +101,7 @@ def _classifier(config: ModelConfig, mu_channels: int, map_size: tuple[int, int]
         case "s" if config.plan is TrainingPlan.END_TO_END:
             return EndToEndPatchClassifier(latent_channels=mu_channels)
         case "s":
-            return PatchClassifier(latent_channels=mu_channels).requires_grad_(False)  # trained apart, once z is fixed
+            return GuidedHead(latent_channels=mu_channels).requires_grad_(False)  # trained apart, once z is fixed
     if config.plan.is_whitened:
         return EnergyClassifier(latent_channels=mu_channels)
     score: Literal["logit", "probability"] = "logit" if config.class_score == "logit" else "probability"

@@ -15,7 +15,7 @@ from cavga.attention import (
     probability_cams,
     sigmoid_attention,
 )
-from cavga.model.classifiers import Classifier, EndToEndPatchClassifier, EnergyClassifier, PatchClassifier
+from cavga.model.classifiers import Classifier, EndToEndPatchClassifier, EnergyClassifier, GuidedHead
 from cavga.model.decoder import DcganDecoder, FlattenedDecoder, ResidualDecoder
 from cavga.model.encoder import Encoder
 from cavga.model.latent import FlattenedHead, LatentHead
@@ -33,7 +33,7 @@ from cavga.shapes import (
 )
 
 Head = LatentHead | FlattenedHead
-AnyClassifier = Classifier | EnergyClassifier | PatchClassifier | EndToEndPatchClassifier
+AnyClassifier = Classifier | EnergyClassifier | GuidedHead | EndToEndPatchClassifier
 Decoder = ResidualDecoder | DcganDecoder | FlattenedDecoder
 
 
@@ -159,7 +159,7 @@ class Cavga(nn.Module):
         classifier = self.classifier
         if classifier is None:
             raise ValueError("this model has no classifier: only the s and w variants have one")
-        if isinstance(classifier, PatchClassifier | EndToEndPatchClassifier):
+        if isinstance(classifier, GuidedHead | EndToEndPatchClassifier):
             anomalous = classifier.cam(z).sigmoid()
             return torch.stack([1 - anomalous, anomalous], dim=1)
         if isinstance(classifier, EnergyClassifier):
@@ -199,7 +199,7 @@ class Cavga(nn.Module):
         match self.classifier:
             case EnergyClassifier():
                 return self.classifier.anomaly_map(patches, self.energies(mu))
-            case PatchClassifier():
+            case GuidedHead():
                 return self.classifier.anomaly_map(patches, mu)
             case _:
                 return patches

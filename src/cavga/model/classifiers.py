@@ -1,4 +1,4 @@
-"""The classifiers C: of the paper (z flattened), of w (energies), of s (patches), of s trained end to end.
+"""The classifiers C: of the paper (z flattened), of w (energies), of s (its trained attention), of s end to end.
 
 Each reads z, or what stands for it, and gives the logits of normal and anomalous.
 """
@@ -10,8 +10,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from cavga.losses import SMALLEST_HALF_ENERGY
 from cavga.model.prior import smoothed
-from cavga.shapes import ClassLogits, LatentMap, ScoreMap, Scores
+from cavga.shapes import AttentionMap, ClassLogits, LatentMap, ScoreMap, Scores
 
 TOP_SHARE = 1 / 32  # of the patches, those of most energy, that the second half of the features looks at
 CAM_WEIGHT = 0.3  # of C's map beside the energy's, both in standard deviations of normal patches (docs/decisions/0008)
@@ -118,18 +119,20 @@ def _scaled(values: Tensor, scale: Tensor) -> Tensor:
 
 
 CONTEXT_PATCHES = 4  # a side, averaged for what is around a patch
-PATCH_HIDDEN = 128
+GUIDED_CHANNELS = 16  # of y
+GUIDED_HIDDEN = 128
 DROPOUT = 0.3  # of the inputs, in training
 PATCH_TOP_SHARE = 1 / 32  # of the patches, whose mean logit is the image's
-MAP_WEIGHT = 0.5  # of C's map beside the prior's, both in standard deviations of normal images (docs/decisions/0012)
+MAP_WEIGHT = 0.5  # of ||y|| in the map beside the energy, both in standard deviations (docs/decisions/0029)
 
 
-class PatchClassifier(nn.Module):
-    """A readout of 1x1 convolutions on z, on what is around each patch and on the mean of the image.
+class GuidedHead(nn.Module):
+    """y, the channels of z whose attention is trained: of z, of what is around each patch and of the image's mean.
 
-    Its map of logits is the class activation map of the anomalous class (Zhou et al. 2016): what it is
-    averaged from. The logits of the classes are opposite, (-q/2, q/2), so that A^cn = 1 - A^ca.
-    `scale` holds the mean and standard deviation of the smoothed map on normal images that C was not trained on,
+    Their prior is N(0, I), so that the normality score of y is -||y||^2 / 2. Its element-wise Grad-CAM at y is
+    -||y||^2 (`cavga.attention.normality_cam`), and A = exp(-||y||^2 / 2). That is C's probability of normal: its logits
+    (-q/2, q/2) have q = log((1 - A) / A), so that A^cn = A and A^ca = 1 - A.
+    `scale` holds the mean and standard deviation of the smoothed ||y|| on normal images that it was not trained on,
     `unit` the standard deviation of each channel of z.
     """
 
@@ -143,28 +146,50 @@ class PatchClassifier(nn.Module):
         self.register_buffer("scale", torch.tensor([0.0, 1.0]))
         # Of a prior whose energy is not in standard deviations by itself.
         self.register_buffer("energy_scale", torch.tensor([0.0, 1.0]))
+        # No batch norm: of the patches that it is trained on half are anomalous, of a photograph's few are.
         self.layers = nn.Sequential(
             nn.Dropout(DROPOUT),
-            nn.Conv2d(3 * latent_channels, PATCH_HIDDEN, 1),
-            nn.BatchNorm2d(PATCH_HIDDEN),
+            nn.Conv2d(3 * latent_channels, GUIDED_HIDDEN, 1),
             nn.ReLU(),
-            nn.Conv2d(PATCH_HIDDEN, PATCH_HIDDEN, 1),
+            nn.Conv2d(GUIDED_HIDDEN, GUIDED_HIDDEN, 1),
             nn.ReLU(),
-            nn.Conv2d(PATCH_HIDDEN, 1, 1),
+            nn.Conv2d(GUIDED_HIDDEN, GUIDED_CHANNELS, 1),
         )
 
+    def context(self, z: LatentMap) -> Float[Tensor, "batch context rows columns"]:
+        """What y is computed from."""
+        return with_context(z / self.unit.view(1, -1, 1, 1))
+
+    def guided(self, z: LatentMap) -> Float[Tensor, "batch guided rows columns"]:
+        """Y at every patch."""
+        y: Tensor = self.layers(self.context(z))
+        return y
+
+    def energy(self, z: LatentMap) -> ScoreMap:
+        """||y||^2 of every patch."""
+        return self.guided(z).square().sum(dim=1)
+
+    def attention(self, z: LatentMap) -> AttentionMap:
+        """A in [0, 1] of normality."""
+        return (-self.energy(z) / 2).exp()
+
     def cam(self, z: LatentMap) -> ScoreMap:
-        """The logit of every patch, anomalous against normal."""
-        return self.layers(with_context(z / self.unit.view(1, -1, 1, 1)))[:, 0]
+        """The logit of every patch, anomalous against normal: log((1 - A) / A)."""
+        half = (self.energy(z) / 2).clamp_min(SMALLEST_HALF_ENERGY)
+        return half + torch.log(-torch.expm1(-half))
 
     def forward(self, z: LatentMap) -> ClassLogits:
         """The logits of the image: those of its most anomalous patches."""
         q = top_mean(self.cam(z))
         return torch.stack([-q / 2, q / 2], dim=1)
 
+    def distance(self, z: LatentMap) -> ScoreMap:
+        """||y|| of every patch, smoothed as the map is."""
+        return smoothed(self.energy(z).sqrt())
+
     def anomaly_map(self, energy: ScoreMap, z: LatentMap) -> ScoreMap:
-        """The energy plus a share of the map of logits, each in standard deviations of normal patches."""
-        patches = (smoothed(self.cam(z)) - self.scale[0]) / self.scale[1]
+        """The prior's energy plus a share of ||y||, each in standard deviations of normal patches."""
+        patches = (self.distance(z) - self.scale[0]) / self.scale[1]
         return (energy - self.energy_scale[0]) / self.energy_scale[1] + MAP_WEIGHT * patches
 
 
@@ -190,7 +215,7 @@ FIRST_LOGIT = -2.0  # most patches are normal: without it the first steps learn 
 class EndToEndPatchClassifier(nn.Module):
     """Two 3x3 convolutions on z and a 1x1, whose map of logits is the class activation map of the anomalous class.
 
-    As with `PatchClassifier` the logits of the classes are opposite, (-q/2, q/2), so that A^cn = 1 - A^ca; but z is
+    As with `GuidedHead` the logits of the classes are opposite, (-q/2, q/2), so that A^cn = 1 - A^ca; but z is
     not given to it, it learns what z is to be.
     """
 

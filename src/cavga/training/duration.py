@@ -12,13 +12,14 @@ from cavga.data.dataset import TrainingImages, image_batch
 from cavga.images.decode import BATCH_SIZE
 from cavga.model.build import map_size_of
 from cavga.model.cavga import Cavga
-from cavga.model.classifiers import PatchClassifier
+from cavga.model.classifiers import GuidedHead
 from cavga.model.coreset import greedy_coreset
 from cavga.training.fit import NUM_FOLDS
-from cavga.training.fit_patch_classifier import (
+from cavga.training.fit_guided_head import (
     NUM_NORMAL,
     NUM_STEPS,
     NUM_SYNTHETIC,
+    drawn_patches,
     num_synthetic,
     synthetic_images,
 )
@@ -54,7 +55,7 @@ def _expected(
     if config.model.prior == "aggregated":
         planned["prior"] = one_batch * num_batches + (NUM_FOLDS + 1) * _seconds_of_a_fit(model, images, device)
     if config.model.plan.is_whitened and config.model.supervision == "s":
-        planned |= _of_the_classifier(model, images, one_batch, device)
+        planned |= _of_the_guided_head(model, images, one_batch, device)
     if config.model.plan.is_whitened and config.model.supervision == "w":
         planned["classifier"] = one_batch * num_batches * 6
     planned["thresholds"] = one_batch * num_batches
@@ -94,19 +95,20 @@ def _seconds_of_a_fit(model: Cavga, images: TrainingImages, device: torch.device
     return seconds * min(NUM_CENTRES, num_patches) / chosen * max(1.0, num_patches / NUM_TIMED) ** 0.5
 
 
-def _of_the_classifier(
+def _of_the_guided_head(
     model: Cavga, images: TrainingImages, one_batch: float, device: torch.device
 ) -> dict[str, float]:
     """Of the anomalies that are made, and of the training on them."""
     some = images.normal[: min(4, images.num_normal)]
     makes_one = _seconds(lambda: list(synthetic_images(some, 0))) / num_synthetic(len(some))
     count = num_synthetic(images.num_normal)
-    classifier = PatchClassifier(latent_channels=model.mu_head.num_channels).to(device)
+    head = GuidedHead(latent_channels=model.mu_head.num_channels).to(device)
     z = torch.rand(NUM_SYNTHETIC + NUM_NORMAL, model.mu_head.num_channels, *map_size_of(model), device=device)
 
     def step() -> None:
-        classifier.cam(z).mean().backward()  # type: ignore[no-untyped-call]  # torch's own signature
+        patches, _ = drawn_patches(head, z, torch.zeros_like(z[:, 0]))
+        head.layers(patches[:, :, None, None]).mean().backward()
 
     one_step = min(_seconds(step) for _ in range(NUM_REPEATS))
     through = (images.num_normal + count) / BATCH_SIZE
-    return {"synthetic anomalies": makes_one * count + one_batch * through, "classifier": one_step * NUM_STEPS}
+    return {"synthetic anomalies": makes_one * count + one_batch * through, "attention": one_step * NUM_STEPS}

@@ -10,8 +10,8 @@ from cavga.data.dataset import TrainingImages, image_batches
 from cavga.model.cavga import Cavga
 from cavga.progress import SILENT, Progress
 from cavga.training.fit_classifier import fit_classifier
+from cavga.training.fit_guided_head import choose_left_out, fit_guided_head
 from cavga.training.fit_latent import fit_latent, fit_prior_variance
-from cavga.training.fit_patch_classifier import choose_left_out, fit_patch_classifier
 from cavga.training.fit_prior import CrossFitEnergies, Folds, fit_aggregated_prior
 
 NUM_FOLDS = 5
@@ -62,14 +62,14 @@ def fit_classes(
         progress.begin("classifier")
         fit_classifier(model, images, config.loss, device=device)
     if config.model.supervision == "s":
-        is_left_out, seed = unseen_by_classifier(images, config, measured), config.training.seed
-        fit_patch_classifier(model, images, is_left_out, seed=seed, device=device, progress=progress)
+        is_left_out, seed = unseen_by_guided_head(images, config, measured), config.training.seed
+        fit_guided_head(model, images, is_left_out, seed=seed, device=device, progress=progress)
 
 
-def unseen_by_classifier(
+def unseen_by_guided_head(
     images: TrainingImages, config: RunConfig, measured: CrossFitEnergies | None
 ) -> NDArray[np.bool_]:
-    """Which of the normal images C of an s variant does not see: some of those that an aggregated prior measured."""
+    """Which normal images an s variant's guided head does not see: some of those that an aggregated prior measured."""
     among = None if measured is None else measured.images
     return choose_left_out(images.num_normal, config.training.seed, photographs=images.unit_of, measured=among)
 

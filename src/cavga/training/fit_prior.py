@@ -25,7 +25,7 @@ from cavga.model.prior import SMALLEST_STD, AggregatedPrior, Energies, flattened
 from cavga.progress import SILENT, Progress
 from cavga.shapes import LatentMap
 from cavga.training.factor_model import FactorModel, LeaveOutFactors
-from cavga.training.fit_patch_classifier import MAX_LEFT_OUT
+from cavga.training.fit_guided_head import MAX_LEFT_OUT
 
 NUM_CENTRES = 4000
 MAX_CANDIDATES = 524288  # patches, as many from every image, that the centres are chosen from
@@ -126,8 +126,8 @@ def draw_images(
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Positions of the normal images that the prior is fitted to, and of those that are measured.
 
-    Measured are the same ones, but never fewer than C leaves out: both together set the mask's threshold. Of tiles
-    they are those of whole photographs.
+    Measured are the same ones, but never fewer than the guided head leaves out: both together set the mask's threshold.
+    Of tiles they are those of whole photographs.
     """
     order = np.random.default_rng(seed).permutation(images.num_normal)
     most = max(1, MAX_PATCHES // (map_size[0] * map_size[1]))

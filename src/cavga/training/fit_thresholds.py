@@ -18,7 +18,7 @@ from cavga.inference.graph import InferenceGraph, ScoringGraph
 from cavga.inference.sources import AHEAD
 from cavga.inference.torch_engine import TorchEngine
 from cavga.progress import SILENT, Progress, counted
-from cavga.training.fit import NUM_FOLDS, fit_whitened, unseen_by_classifier
+from cavga.training.fit import NUM_FOLDS, fit_whitened, unseen_by_guided_head
 from cavga.training.fit_prior import CrossFitEnergies, Folds
 from cavga.training.inputs import TrainingData
 
@@ -98,11 +98,11 @@ def _scored(
 ) -> Iterator[ScoreAndMap]:
     """Score and map of every image that folds of an aggregated prior measured, as the graph would give them.
 
-    C of an s variant has seen most of the images, and its map is in the graph's: only those that it has not seen
-    get a map. C of a w variant has seen all of them. What no map and no score reads is not encoded again.
+    The guided head of an s variant has seen most of the images, and its map is in the graph's: only those that it has
+    not seen get a map. C of a w variant has seen all of them. What no map and no score reads is not encoded again.
     """
     normal, has_classifier = images.normal, graph.model.classifier is not None
-    is_unseen = unseen_by_classifier(images, config, held_out)
+    is_unseen = unseen_by_guided_head(images, config, held_out)
     for i, position in enumerate(held_out.images):
         has_map = config.model.supervision != "s" or bool(is_unseen[position])
         with torch.inference_mode():

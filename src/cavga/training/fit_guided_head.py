@@ -1,7 +1,8 @@
-"""The self-supervised variants: C trained on anomalies that are made on the normal images, their place known.
+"""The self-supervised variants: attention trained on anomalies that are made on the normal images, their place known.
 
-Once the latent is fixed its maps of the synthetic images are computed once and kept, so that C is trained in a
-minute or two. Images labelled bad, where there are some, join in with their label alone.
+Once the latent is fixed its maps of the synthetic images are computed once and kept, and a step takes some patches of
+some images, so that the head is trained in well under a minute. Images labelled bad, where there are some, join in with
+their label alone.
 """
 
 from collections.abc import Iterator
@@ -17,26 +18,27 @@ from torch.nn import functional
 
 from cavga.data.dataset import TrainingImages, image_batches
 from cavga.images.decode import BATCH_SIZE
-from cavga.losses import region_guided_attention_loss
+from cavga.losses import attention_bound_loss, attention_shrinking_loss
 from cavga.model.build import map_size_of
 from cavga.model.cavga import Cavga
-from cavga.model.classifiers import PatchClassifier, top_mean
-from cavga.model.prior import smoothed
+from cavga.model.classifiers import GuidedHead, top_mean
 from cavga.progress import SILENT, Progress, counted
-from cavga.shapes import LatentMap
+from cavga.shapes import LatentMap, PatchScores, Scalar, ScoreMap
 from cavga.synthetic.subtle import SUBTLE_NAMES, synthesise_subtle_anomaly
 from cavga.training.fit_classifier import or_left_out
 
 SYNTHETIC_PER_IMAGE, MAX_SYNTHETIC = 2, 1500  # the maps of z are held in memory: 256 KB each at 256 px
-SHARE_LEFT_OUT, MAX_LEFT_OUT = 0.2, 64  # normal images that C does not see, for the scale of its map
-NUM_STEPS = 1000
+SHARE_LEFT_OUT, MAX_LEFT_OUT = 0.2, 64  # normal images that the head does not see, for the scale of its map
+NUM_STEPS = 400
 NUM_SYNTHETIC, NUM_NORMAL, NUM_LABELLED = 8, 4, 2  # of a step
+PATCHES_DRAWN = 256  # of an image, a step
+LEAST_COVERAGE, COVERAGE_WEIGHT = 0.9, 3.0  # of the mean of A on the normal patches of an image, and of its loss
 LEARNING_RATE, WEIGHT_DECAY, WARM_UP = 2e-3, 1e-3, 0.1
 
 
 @dataclass(frozen=True)
 class Examples:
-    """What C is trained on: maps of z in half precision, and of the synthetic ones the share that is anomalous."""
+    """What the head is trained on: maps of z in half precision, and how much of the synthetic ones is anomalous."""
 
     normal: Float[Tensor, "normals latent rows columns"]
     synthetic: Float[Tensor, "synthetic latent rows columns"]
@@ -44,7 +46,7 @@ class Examples:
     anomalous: Float[Tensor, "anomalies latent rows columns"]
 
 
-def fit_patch_classifier(
+def fit_guided_head(
     model: Cavga,
     images: TrainingImages,
     is_left_out: NDArray[np.bool_],
@@ -53,22 +55,22 @@ def fit_patch_classifier(
     device: torch.device,
     progress: Progress = SILENT,
 ) -> None:
-    """Train the model's PatchClassifier on all but the normal images that are left out; the latent stays as it is."""
+    """Train the model's GuidedHead on all but the normal images that are left out; the rest of z stays as it is."""
     model.eval()
     seen = images.normal_in_memory(~is_left_out if is_left_out.any() else None, seed=seed)
     progress.begin("synthetic anomalies", num_synthetic(len(seen)), "images")
     normal, anomalous = _latents(model, seen, device), _latents(model, images.anomalous, device)
     synthetic, labels = _synthetic_batch(model, seen, seed, device, progress)
-    progress.begin("classifier", NUM_STEPS, "steps")
+    progress.begin("attention", NUM_STEPS, "steps")
     examples = Examples(normal, synthetic, labels, anomalous)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
-        classifier = PatchClassifier(latent_channels=normal.shape[1]).to(device)
-        classifier.unit.copy_(or_left_out(normal.float().std(dim=(0, 2, 3))))
-        train_patch_classifier(classifier, examples, progress)
-    model.classifier = classifier.eval().requires_grad_(False)
+        head = GuidedHead(latent_channels=normal.shape[1]).to(device)
+        head.unit.copy_(or_left_out(normal.float().std(dim=(0, 2, 3))))
+        train_guided_head(head, examples, progress)
+    model.classifier = head.eval().requires_grad_(False)
     left_out = images.normal_in_memory(is_left_out if is_left_out.any() else None, seed=seed)
-    _set_scales(model, classifier, _latents(model, left_out, device))
+    _set_scales(model, head, _latents(model, left_out, device))
 
 
 def choose_left_out(
@@ -78,10 +80,11 @@ def choose_left_out(
     photographs: NDArray[np.intp] | None = None,
     measured: NDArray[np.intp] | None = None,
 ) -> NDArray[np.bool_]:
-    """Which of the normal images C does not see; none of one. Of tiles and copies all those of some `photographs`.
+    """Which of the normal images the head does not see; none of one.
 
-    They are drawn among those that the prior `measured` (all by default): where many are not, two independent draws
-    would hardly meet, and only an image of both sets the mask's threshold.
+    Of tiles and copies all those of some `photographs`. They are drawn among those that the prior `measured` (all by
+    default): where many are not, two independent draws would hardly meet, and only an image of both sets the mask's
+    threshold.
     """
     if photographs is not None:
         known = None if measured is None else np.unique(photographs[measured])
@@ -95,35 +98,32 @@ def choose_left_out(
 
 
 @torch.no_grad()
-def _set_scales(model: Cavga, classifier: PatchClassifier, left_out: LatentMap) -> None:
-    """Mean and standard deviation on normal images that C was not trained on, of its map and of the energy's."""
+def _set_scales(model: Cavga, head: GuidedHead, left_out: LatentMap) -> None:
+    """Mean and standard deviation on normal images that the head was not trained on, of its map and of the energy's."""
     parts = [part.float() for part in left_out.split(BATCH_SIZE)]  # type: ignore[no-untyped-call]  # torch's own
     for scale, maps in (
-        (classifier.scale, [smoothed(classifier.cam(z)) for z in parts]),
-        (classifier.energy_scale, [model.energy(z).patches for z in parts] if model.prior is None else []),
+        (head.scale, [head.distance(z) for z in parts]),
+        (head.energy_scale, [model.energy(z).patches for z in parts] if model.prior is None else []),
     ):
         if maps:
             patches = torch.cat(maps)
             scale.copy_(torch.stack([patches.mean(), patches.std().clamp_min(1e-6)]))
 
 
-def train_patch_classifier(classifier: PatchClassifier, examples: Examples, progress: Progress = SILENT) -> None:
+def train_guided_head(head: GuidedHead, examples: Examples, progress: Progress = SILENT) -> None:
     """NUM_STEPS of AdamW on the examples, under a one-cycle schedule."""
-    normal, synthetic, anomalous = examples.normal, examples.synthetic, examples.anomalous
-    optimizer = torch.optim.AdamW(classifier.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    optimizer = torch.optim.AdamW(head.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, NUM_STEPS, pct_start=WARM_UP)
-    classifier.train()
+    head.train()
     for _ in counted(range(NUM_STEPS), progress):
-        some, others = _draw(len(synthetic), NUM_SYNTHETIC), _draw(len(normal), NUM_NORMAL)
-        marked = anomalous[_draw(len(anomalous), NUM_LABELLED)] if len(anomalous) else anomalous
-        # One pass: batch norm would see images of one label alone as another distribution, and learn its statistics.
-        cam = classifier.cam(torch.cat([synthetic[some], normal[others], marked]).float())
-        known, unknown = cam[: len(cam) - len(marked)], cam[len(cam) - len(marked) :]
-        labels = torch.cat([examples.labels[some], torch.zeros_like(normal[others, 0], dtype=torch.float32)])
-        loss = region_guided_attention_loss(known, labels)
-        if len(marked):
-            # Where the anomaly is, nobody knows: the image's own most anomalous patches are to be called so.
-            loss = loss + functional.softplus(-top_mean(unknown)).mean() / NUM_SYNTHETIC
+        some, others = _draw(len(examples.synthetic), NUM_SYNTHETIC), _draw(len(examples.normal), NUM_NORMAL)
+        maps = torch.cat([examples.synthetic[some], examples.normal[others]])
+        normal_shares = torch.zeros_like(examples.normal[others, 0], dtype=torch.float32)
+        patches, shares = drawn_patches(head, maps, torch.cat([examples.labels[some], normal_shares]))
+        energy = head.layers(patches[:, :, None, None])[:, :, 0, 0].square().sum(dim=1).view(len(maps), -1)
+        loss = guided_loss(energy, shares)
+        if len(examples.anomalous):
+            loss = loss + _of_labelled(head, examples.anomalous[_draw(len(examples.anomalous), NUM_LABELLED)])
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch's own signature
         optimizer.step()
@@ -132,6 +132,37 @@ def train_patch_classifier(classifier: PatchClassifier, examples: Examples, prog
 
 def _draw(num_images: int, num_drawn: int) -> Tensor:
     return torch.randint(num_images, (num_drawn,))
+
+
+def guided_loss(energy: PatchScores, shares: PatchScores) -> Scalar:
+    """L_ae as a bound where it is normal, its complement where it is not."""
+    covering = attention_bound_loss((-energy / 2).exp(), shares == 0, least=LEAST_COVERAGE)
+    return COVERAGE_WEIGHT * covering + attention_shrinking_loss(energy, shares)
+
+
+def drawn_patches(
+    head: GuidedHead, z: LatentMap, shares: ScoreMap
+) -> tuple[Float[Tensor, "drawn context"], PatchScores]:
+    """PATCHES_DRAWN patches of each image with their surroundings, half of them anomalous where there are as many.
+
+    Also how much of each is anomalous. In a small image patches are drawn more than once.
+    """
+    context, shares = head.context(z.float()).flatten(2), shares.flatten(1)
+    repeats = -(-PATCHES_DRAWN // context.shape[2])
+    columns = []
+    for image in range(len(z)):
+        order = torch.randperm(context.shape[2], device=z.device).repeat(repeats)
+        is_bad = shares[image, order] > 0
+        bad = order[is_bad][: PATCHES_DRAWN // 2]
+        columns.append(torch.cat([bad, order[~is_bad], order[is_bad]])[:PATCHES_DRAWN])
+    drawn = torch.stack(columns)
+    patches = context.gather(2, drawn[:, None].expand(-1, context.shape[1], -1)).transpose(1, 2).flatten(0, 1)
+    return patches, shares.gather(1, drawn)
+
+
+def _of_labelled(head: GuidedHead, z: LatentMap) -> Scalar:
+    """Where the anomaly is, nobody knows: the image's own most anomalous patches are to be called so."""
+    return functional.softplus(-top_mean(head.cam(z.float()))).mean() / NUM_SYNTHETIC
 
 
 @torch.no_grad()

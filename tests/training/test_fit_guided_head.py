@@ -5,23 +5,24 @@ import pytest
 import torch
 
 import cavga
+from cavga.attention import grad_cam
 from cavga.config.presets import make_config
 from cavga.config.variant import TrainingPlan
 from cavga.data.dataset import TrainingImages
 from cavga.errors import UsageError
 from cavga.losses import region_guided_attention_loss
 from cavga.model.build import build
-from cavga.model.classifiers import PatchClassifier, top_mean, with_context
+from cavga.model.classifiers import GuidedHead, top_mean, with_context
 from cavga.training.fit import fit_whitened
 from cavga.training.fit_classifier import SMALLEST_STD
-from cavga.training.fit_patch_classifier import (
-    NUM_LABELLED,
-    NUM_NORMAL,
-    NUM_SYNTHETIC,
+from cavga.training.fit_guided_head import (
+    PATCHES_DRAWN,
     Examples,
     choose_left_out,
+    drawn_patches,
+    guided_loss,
     synthetic_images,
-    train_patch_classifier,
+    train_guided_head,
 )
 from cavga.training.loop import make_networks, one_cycle, training_step
 from tests.conftest import small_config, texture, write_category
@@ -37,6 +38,23 @@ def test_loss_by_hand():
     assert region_guided_attention_loss(logits, labels).item() == pytest.approx(10 * (first + second) / 2, rel=1e-5)
 
 
+def test_losses_of_guided_attention_by_hand():
+    energy, shares = torch.tensor([[0.0, 2.0, 4.0]]), torch.tensor([[0.0, 0.0, 0.5]])
+    attention = np.exp([0.0, -1.0, -2.0])
+    covering = max(0.0, 0.9 - attention[:2].mean())
+    shrinking = attention[2] * 0.5 * -np.log(1 - attention[2]) / 1  # fewer than one patch in all counts as one
+    assert guided_loss(energy, shares).item() == pytest.approx(3 * covering + shrinking, rel=1e-5)
+    assert guided_loss(torch.zeros(1, 3), torch.zeros(1, 3)).item() == 0  # all is normal, and A is 1
+
+
+def test_the_attention_is_the_grad_cam_of_the_normality_score():
+    head, z = GuidedHead(latent_channels=2).eval(), torch.randn(3, 2, 8, 8)
+    y = head.guided(z).detach().requires_grad_()
+    cam = grad_cam(-y.square().sum() / 2, y, weighting="elementwise")
+    assert torch.allclose((cam / 2).exp(), head.attention(z), atol=1e-6)
+    assert torch.allclose(1 - head.cam(z).sigmoid(), head.attention(z), atol=1e-5)
+
+
 def test_a_cell_sees_itself_its_surroundings_and_the_whole_image():
     z = torch.zeros(1, 1, 8, 8)
     z[0, 0, 0, 0] = 64.0
@@ -50,7 +68,7 @@ def test_the_images_logit_is_the_mean_of_its_highest_patches():
     cam = torch.zeros(1, 8, 8)
     cam[0, 0, :2] = torch.tensor([4.0, 2.0])
     assert top_mean(cam).item() == 3.0  # a thirty-second of 64 patches
-    classifier = PatchClassifier(latent_channels=2).eval()
+    classifier = GuidedHead(latent_channels=2).eval()
     z = torch.randn(3, 2, 8, 8)
     logits = classifier(z)
     assert torch.equal(logits[:, 0], -logits[:, 1])
@@ -77,7 +95,7 @@ def squares(count, start):
 
 
 def test_c_finds_what_it_has_not_seen_and_attends_to_the_place(monkeypatch):
-    monkeypatch.setattr("cavga.training.fit_patch_classifier.NUM_STEPS", 400)
+    monkeypatch.setattr("cavga.training.fit_guided_head.NUM_STEPS", 400)
     model = fitted(textures(24), 24)
     with torch.no_grad():
         good, bad = (
@@ -93,7 +111,7 @@ def test_c_finds_what_it_has_not_seen_and_attends_to_the_place(monkeypatch):
 
 
 def test_labelled_bad_images_join_in_without_masks(category, tmp_path, monkeypatch):
-    monkeypatch.setattr("cavga.training.fit_patch_classifier.NUM_STEPS", 20)
+    monkeypatch.setattr("cavga.training.fit_guided_head.NUM_STEPS", 20)
     few = write_category(tmp_path / "data", num_labelled=2)
     config = make_config(
         "recommended",
@@ -200,19 +218,42 @@ def test_the_left_out_are_a_fifth_by_seed_and_none_of_one():
     assert choose_left_out(5000, 0).sum() == 64
 
 
-def test_batch_norm_sees_labelled_bad_images_together_with_the_others(monkeypatch):
-    monkeypatch.setattr("cavga.training.fit_patch_classifier.NUM_STEPS", 3)
-    sizes, cam = [], PatchClassifier.cam
-    monkeypatch.setattr(PatchClassifier, "cam", lambda self, z: (sizes.append(len(z)), cam(self, z))[1])
-    examples = Examples(torch.rand(6, 4, 8, 8), torch.rand(9, 4, 8, 8), torch.rand(9, 8, 8), torch.rand(3, 4, 8, 8))
-    classifier = PatchClassifier(latent_channels=4)
-    train_patch_classifier(classifier, examples)
-    assert sizes == [NUM_SYNTHETIC + NUM_NORMAL + NUM_LABELLED] * 3
-    assert classifier.layers[2].num_batches_tracked == 3
+def test_half_of_what_is_drawn_is_anomalous_where_there_is_as_much():
+    head, shares = GuidedHead(latent_channels=2), torch.zeros(3, 32, 32)
+    shares[0], shares[1, 0, :5] = 0.7, 0.7  # all of it, five patches, none
+    patches, drawn = drawn_patches(head, torch.rand(3, 2, 32, 32), shares)
+    assert patches.shape == (3 * PATCHES_DRAWN, 6)
+    assert (drawn > 0).sum(dim=1).tolist() == [PATCHES_DRAWN, 5, 0]
+    half = torch.zeros(1, 32, 32)
+    half[:, :16] = 0.7
+    assert (drawn_patches(head, torch.rand(1, 2, 32, 32), half)[1] > 0).sum() == PATCHES_DRAWN // 2
+
+
+def test_a_patch_that_is_drawn_is_read_with_its_surroundings():
+    head, z = GuidedHead(latent_channels=2), torch.rand(1, 2, 4, 4)  # small: every patch is drawn again and again
+    patches, _ = drawn_patches(head, z, torch.zeros(1, 4, 4))
+    there = head.context(z)[0].flatten(1).T
+    assert torch.equal(torch.unique(patches, dim=0), torch.unique(there, dim=0))
+
+
+def test_labelled_bad_images_are_taught_by_their_highest_patches(monkeypatch):
+    monkeypatch.setattr("cavga.training.fit_guided_head.NUM_STEPS", 60)
+    torch.manual_seed(0)
+    normal, bad = 0.1 * torch.randn(6, 4, 8, 8), 0.1 * torch.randn(3, 4, 8, 8)
+    bad[:, 0, :2, :2] = 3.0  # what the synthetic anomalies do not show
+    synthetic, labels = 0.1 * torch.randn(9, 4, 8, 8), torch.zeros(9, 8, 8)
+    synthetic[:, 1, 6:, 6:], labels[:, 6:, 6:] = 3.0, 1.0
+    attention = []
+    for labelled in (bad[:0], bad):
+        torch.manual_seed(0)
+        head = GuidedHead(latent_channels=4)
+        train_guided_head(head, Examples(normal, synthetic, labels, labelled))
+        attention.append(head.eval().attention(bad)[:, :2, :2].mean().item())
+    assert attention[1] < attention[0] - 0.2
 
 
 def test_a_channel_of_z_that_never_varies_tells_c_nothing(monkeypatch):
-    monkeypatch.setattr("cavga.training.fit_patch_classifier.NUM_STEPS", 2)
+    monkeypatch.setattr("cavga.training.fit_guided_head.NUM_STEPS", 2)
     model = fitted(np.repeat(textures(24)[:1], 24, axis=0), 24)  # one photograph: few directions of z vary
     unit = model.classifier.unit
     assert unit.isinf().any()
