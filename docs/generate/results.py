@@ -9,6 +9,7 @@ from pathlib import Path
 from docs.generate import own_tables
 from docs.generate.deployment import deployment_page
 from docs.generate.figures import figures
+from docs.generate.guided_attention import guided_attention
 from docs.generate.own_shape import own_shape
 from docs.generate.paper_tables import one_class_normal, paper_tables
 from docs.generate.studies import factors, map_limits, training_data
@@ -20,6 +21,7 @@ PAGES: dict[str, Callable[[], Page]] = {
     "real-sets": own_tables.real_sets,
     "textures": own_tables.textures,
     "what-each-part-adds": own_tables.parts,
+    "guided-attention": guided_attention,
     "encoders": own_tables.encoders,
     "own-shape": own_shape,
     "thresholds": thresholds,

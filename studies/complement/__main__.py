@@ -46,28 +46,26 @@ def main() -> None:
             if not missing:
                 continue
             latents = latents_of(load_pixels(args.root, name, args.weights, args.cache), seed, args.cache)
+            said: dict[str, Said] = {}  # by the ways that are over, for one that joins two of them
             for way in missing:
                 start = time.monotonic()
-                found = of_way(way, latents, seed)
+                found = of_way(way, latents, seed, said)
                 header = {"data": name, "way": way, "seed": seed, "seconds": round(time.monotonic() - start)}
                 rows += [header | row for row in found]
                 write_result(RESULT, {"table": RESULT, "machine": platform.machine(), "rows": rows})
                 print(header, flush=True)
 
 
-def of_way(way: str, latents: Latents, seed: int) -> list[Row]:
+def of_way(way: str, latents: Latents, seed: int, said: dict[str, Said]) -> list[Row]:
     """Both parts; of a head at every weight that it may have beside the energy."""
+    if way == NONE:
+        return figures(latents, seed)
     if way.startswith("z moved: "):
         return figures(latents, seed, moved=energies_of_moved(way.removeprefix("z moved: "), latents, seed))
-    return figures(latents, seed, said=_said(way, latents, seed))
-
-
-def _said(way: str, latents: Latents, seed: int) -> Said | None:
-    if way.startswith("y: "):
-        return said_by_guided_head(way.removeprefix("y: "), latents, seed)
-    if way == C:
-        return said_by_c(latents, seed)
-    return said_by_c(latents, seed) + said_by_guided_head(CHOSEN, latents, seed) if way == BOTH else None
+    for part in (C, f"y: {CHOSEN}") if way == BOTH else (way,):
+        if part not in said:
+            said[part] = said_by_c(latents, seed) if part == C else said_by_guided_head(part[3:], latents, seed)
+    return figures(latents, seed, said=said[C] + said[f"y: {CHOSEN}"] if way == BOTH else said[way])
 
 
 if __name__ == "__main__":

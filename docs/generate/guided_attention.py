@@ -1,0 +1,123 @@
+"""The page about attention that is trained with its complement, from benchmarks/results/complement.jsonl."""
+
+from collections.abc import Sequence
+from statistics import mean
+from typing import Any
+
+from benchmarks.result_files import read_result
+from docs.generate.tables import Page, markdown
+
+PAPERS, TEXTURES = "piped_paper", ("brick", "grass", "gravel")
+NONE, CHOSEN, C, BOTH = "energy alone", "y: bound 0.9 and complement", "C", "C and y"
+WEIGHT = 0.5
+METRICS = {"pixel_auroc": "pixel AUROC", "pixel_ap": "AP", "pixel_f1": "F1", "aupro": "AUPRO"}
+SCORES = {"added": "added", "largest": "as one more maximum", "patches": "added to the patches"}
+TEXT = """
+`python -m studies.complement`: ResNet-18 with ImageNet weights, frozen, 256 px (textures and papers of PIPED 128 px),
+seed 0. The energy is that of `r-u`. What a head says of a patch is added to the map at half weight, both in standard
+deviations of normal patches. Columns are means over sets: papers of PIPED count as one set, the three textures too.
+
+- **Made**: anomalies of the self-test's kinds on normal images that neither head nor prior had seen. Settings are chosen
+  on these, and on the textures. **Test**: the real test photographs, which decide nothing (of the textures: synthetic
+  ones).
+- **y** is what `r-s` trains: 16 more channels of z, through A = exp(-||y||^2 / 2), the Grad-CAM of their own normality
+  score. **L_ae alone** has A on normal images alone. **The complement** lowers A where an anomaly was made. With a
+  **bound** L_ae asks for no more than a mean of A on an image's normal patches.
+- **C** is the supervised classifier of patches that `r-s` had before, with its own loss and 1000 steps.
+- **z moved**: instead of channels beside z, z itself is moved by a head that is trained through the attention of the
+  mixture's energy, and the prior is fitted to what comes out. Its map is that energy alone, and so is its score.
+"""
+SCORES_TEXT = """
+Image AUROC when what a head says (`y: bound 0.9 and complement`, half weight) has a say in the image's score. "As one
+more maximum": beside the prior's two, "added to the patches": of the local energy, before its maximum is taken.
+"""
+
+
+def guided_attention() -> Page:
+    """The page of studies.complement."""
+    rows: list[dict[str, Any]] = read_result("complement")["rows"]
+    made, test = (
+        {way: _mean(rows, way, part, "pixel_auroc") for way in (NONE, C, CHOSEN)} for part in ("made", "test")
+    )
+    return Page(
+        "Attention that is trained",
+        "What does attention that is trained, on normal patches and on made anomalies, add to the energy of the prior?",
+        f"Pixel AUROC, in the mean over sets, goes from {made[NONE]:.3f} to {made[CHOSEN]:.3f} on made anomalies and from "
+        f"{test[NONE]:.3f} to {test[CHOSEN]:.3f} on test photographs; with the classifier that it took the place of, to "
+        f"{made[C]:.3f} and {test[C]:.3f}. L_ae alone adds nothing, and no way of giving it a say in the image's score "
+        "is better than none.",
+        (
+            f"## The map\n{TEXT}{_ways(rows)}",
+            f"## By set\n\n{_by_set(rows)}",
+            f"## The score\n{SCORES_TEXT}\n{_scores(rows)}",
+        ),
+    )
+
+
+def _chosen(rows: Sequence[dict[str, Any]], way: str, part: str) -> list[dict[str, Any]]:
+    return [row for row in rows if (row["way"], row["part"]) == (way, part) and row["weight"] in (0.0, WEIGHT)]
+
+
+def _group(data: str) -> str:
+    if data in TEXTURES:
+        return "textures"
+    return PAPERS if data.startswith(PAPERS) else data
+
+
+def _by_group(rows: Sequence[dict[str, Any]], way: str, part: str, key: str) -> dict[str, float]:
+    found: dict[str, list[float]] = {}
+    for row in _chosen(rows, way, part):
+        if row.get(key) is not None:
+            found.setdefault(_group(row["data"]), []).append(row[key])
+    return {group: mean(values) for group, values in found.items()}
+
+
+def _mean(rows: Sequence[dict[str, Any]], way: str, part: str, key: str) -> float:
+    return mean(_by_group(rows, way, part, key).values())
+
+
+def _complete(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """The ways that have a row for every set that the energy alone has one for."""
+    sets = {row["data"] for row in rows if row["way"] == NONE}
+    ways = dict.fromkeys(row["way"] for row in rows)
+    return [way for way in ways if {row["data"] for row in rows if row["way"] == way} == sets]
+
+
+def _ways(rows: Sequence[dict[str, Any]]) -> str:
+    head = [
+        "",
+        *(f"{name}, {part}" for part in ("made", "test") for name in METRICS.values()),
+        "image AUROC, made",
+        "test",
+    ]
+    lines = []
+    for way in _complete(rows):
+        cells = [f"{_mean(rows, way, part, key):.3f}" for part in ("made", "test") for key in METRICS]
+        source = way if way.startswith("z moved") else NONE  # of the others the score is the energy's
+        cells += [f"{_mean(rows, source, part, 'image_auroc'):.3f}" for part in ("made", "test")]
+        lines.append([f"**{way}**" if way == CHOSEN else way, *cells])
+    return markdown(head, lines)
+
+
+def _by_set(rows: Sequence[dict[str, Any]]) -> str:
+    ways = (NONE, C, CHOSEN)
+    head = ["test photographs", *(f"{name}, {way}" for name in ("pixel AUROC", "AP", "F1") for way in ways)]
+    found = {
+        (way, key): _by_group(rows, way, "test", key) for way in ways for key in ("pixel_auroc", "pixel_ap", "pixel_f1")
+    }
+    lines = [
+        [group, *(f"{found[way, key][group]:.3f}" for key in ("pixel_auroc", "pixel_ap", "pixel_f1") for way in ways)]
+        for group in found[NONE, "pixel_auroc"]
+    ]
+    return markdown(head, lines)
+
+
+def _scores(rows: Sequence[dict[str, Any]]) -> str:
+    names = ["the energy's, as it is", *SCORES.values()]
+    lines = []
+    for part in ("made", "test"):
+        columns = [_by_group(rows, NONE, part, "image_auroc")]
+        columns += [_by_group(rows, CHOSEN, part, f"image_auroc_{name}") for name in SCORES]
+        lines += [[f"{group}, {part}", *(f"{column[group]:.3f}" for column in columns)] for group in columns[0]]
+        lines.append([f"mean, {part}", *(f"{mean(column.values()):.3f}" for column in columns)])
+    return markdown(["", *names], lines)
