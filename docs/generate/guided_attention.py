@@ -17,9 +17,9 @@ TEXT = """
 seed 0. The energy is that of `r-u`. What a head says of a patch is added to the map at half weight, both in standard
 deviations of normal patches. Columns are means over sets: papers of PIPED count as one set, the three textures too.
 
-- **Made**: anomalies of the self-test's kinds on normal images that neither head nor prior had seen. Settings are chosen
-  on these, and on the textures. **Test**: the real test photographs, which decide nothing (of the textures: synthetic
-  ones).
+- **Made**: anomalies of the self-test's kinds on normal images that neither head nor prior had seen. Settings are
+  chosen on these, and on the textures. **Test**: the real test photographs, which decide nothing (of the textures:
+  synthetic ones).
 - **y** is what `r-s` trains: 16 more channels of z, through A = exp(-||y||^2 / 2), the Grad-CAM of their own normality
   score. **L_ae alone** has A on normal images alone. **The complement** lowers A where an anomaly was made. With a
   **bound** L_ae asks for no more than a mean of A on an image's normal patches.
@@ -41,13 +41,12 @@ def guided_attention() -> Page:
     )
     return Page(
         "Attention that is trained",
-        "What does attention that is trained, on normal patches and on made anomalies, add to the energy of the prior?",
-        f"Pixel AUROC, in the mean over sets, goes from {made[NONE]:.3f} to {made[CHOSEN]:.3f} on made anomalies and from "
-        f"{test[NONE]:.3f} to {test[CHOSEN]:.3f} on test photographs; with the classifier that it took the place of, to "
-        f"{made[C]:.3f} and {test[C]:.3f}. L_ae alone adds nothing, and no way of giving it a say in the image's score "
-        "is better than none.",
+        "What does attention that is trained, on normal patches and on made anomalies, add to the prior's energy?",
+        f"Pixel AUROC, in the mean over sets, goes from {made[NONE]:.3f} to {made[CHOSEN]:.3f} on made anomalies and "
+        f"from {test[NONE]:.3f} to {test[CHOSEN]:.3f} on test photographs; with the classifier that it took the place "
+        f"of, to {made[C]:.3f} and {test[C]:.3f}. L_ae alone adds nothing.",
         (
-            f"## The map\n{TEXT}{_ways(rows)}",
+            f"## The map\n{TEXT}\n{_ways(rows)}",
             f"## By set\n\n{_by_set(rows)}",
             f"## The score\n{SCORES_TEXT}\n{_scores(rows)}",
         ),
