@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -27,7 +27,7 @@ from cavga.inference.engine import Engine
 from cavga.inference.exported_formats import LISTED_SUFFIXES, format_of
 from cavga.inference.load_exported import load_exported
 from cavga.inference.prediction import Display, Prediction
-from cavga.inference.prepare import DecodedImage, FailedImage, prepare, read, too_large
+from cavga.inference.prepare import DecodedImage, FailedImage, FileContent, prepare, read, too_large
 from cavga.inference.sources import Source, ahead_of, one_image, single_images
 from cavga.regular_files import is_file
 from cavga.rendering.scale import picture_scale
@@ -178,17 +178,35 @@ class AnomalyDetector:
                 batch = []
         yield from self._score(batch)
 
+    def prepare(self, source: Held | Path | FileContent) -> DecodedImage | FailedImage:
+        """One image made ready for `score`: what can be done in any thread, while another batch is scored."""
+        if self.tiling.tile is not None:
+            return read(source, self.tiling)
+        return prepare(source, self.engine, self.tiling)
+
+    def score(self, batch: Sequence[DecodedImage | FailedImage]) -> Iterator[Prediction | FailedImage]:
+        """The predictions of images that `prepare` made ready, in order; at most a batch is scored at once.
+
+        For who brings threads and batches of its own, as a server does: `predict` and `results` need neither.
+        """
+        if self.tiling.tile is None:
+            yield from self._score(list(batch))
+            return
+        with thread_pool(NUM_DECODE_THREADS) as pool:
+            for item in batch:
+                yield item if isinstance(item, FailedImage) else self._score_tiles_or_fail(item, pool)
+
     def _results_of_tiles(self, sources: Iterable[Held | Path], *, ahead: int) -> Iterator[Prediction | FailedImage]:
         """One photograph after the other, the next one decoded meanwhile: large ones do not fit in dozens."""
         with thread_pool(NUM_DECODE_THREADS) as pool:
             for item in prefetch(sources, partial(read, tiling=self.tiling), most=ahead):
-                if isinstance(item, FailedImage):
-                    yield item
-                    continue
-                try:
-                    yield self._score_tiles(item, pool)
-                except MemoryError:
-                    yield too_large(item)
+                yield item if isinstance(item, FailedImage) else self._score_tiles_or_fail(item, pool)
+
+    def _score_tiles_or_fail(self, photograph: DecodedImage, pool: ThreadPoolExecutor) -> Prediction | FailedImage:
+        try:
+            return self._score_tiles(photograph, pool)
+        except MemoryError:
+            return too_large(photograph)
 
     def _score_tiles(self, photograph: DecodedImage, pool: ThreadPoolExecutor) -> Prediction | FailedImage:
         """Cut, resize and score a batch of tiles at a time; the map grows as they come."""

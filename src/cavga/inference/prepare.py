@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from cavga.arrays import Photograph
 from cavga.errors import DataError
 from cavga.images.as_photograph import Held, as_photograph
-from cavga.images.decode import read_photograph
+from cavga.images.decode import decode_photograph, read_photograph
 from cavga.images.tiling import Tiling
 from cavga.inference.engine import Engine
 
@@ -36,7 +36,15 @@ class DecodedImage:
     """The whole photograph where it was no file, which could be read again."""
 
 
-def prepare(source: Held | Path, engine: Engine, tiling: Tiling) -> DecodedImage | FailedImage:
+@dataclass(frozen=True, eq=False)
+class FileContent:
+    """The bytes of an image file that lies on no disk here; `name` is what messages call it."""
+
+    content: bytes
+    name: str
+
+
+def prepare(source: Held | Path | FileContent, engine: Engine, tiling: Tiling) -> DecodedImage | FailedImage:
     """The one tile that a model without tiles sees of a photograph, at its input size."""
     whole = read(source, tiling)
     if isinstance(whole, FailedImage):
@@ -56,16 +64,19 @@ def too_large(photograph: DecodedImage) -> FailedImage:
     return FailedImage(f"{named}: {width} x {height} px take more memory than there is; scale it down", photograph.path)
 
 
-def read(source: Held | Path, tiling: Tiling) -> DecodedImage | FailedImage:
+def read(source: Held | Path | FileContent, tiling: Tiling) -> DecodedImage | FailedImage:
     """A photograph as it is, which has to fit the region of interest."""
     started = time.perf_counter()
     path = source if isinstance(source, Path) else None
-    name = str(source) if isinstance(source, Path) else f"an image ({type(source).__name__})"
     try:
-        if isinstance(source, Path):
-            found = read_photograph(source, tiling.pixel_range)
-        else:
-            found = as_photograph(source, name, tiling.pixel_range)
+        match source:
+            case Path():
+                name, found = str(source), read_photograph(source, tiling.pixel_range)
+            case FileContent(name=name):
+                found = decode_photograph(source.content, Path(name), tiling.pixel_range)
+            case _:
+                name = f"an image ({type(source).__name__})"
+                found = as_photograph(source, name, tiling.pixel_range)
         height, width = found.pixels.shape[:2]
         tiling.check_fit((height, width), name)
     except DataError as error:
