@@ -319,6 +319,23 @@ DETAILS: dict[str, dict[str, str]] = {
         "regular_files": "_NO_WAIT",
         "runs.model_json": "PositiveInt",
     },
+    "what a server takes before it refuses, tested where it does; no score depends on it": {
+        "service.settings": "MIN_TOKEN_CHARACTERS MIB",
+        "service.doors": "BODIES_HELD SECONDS_OF_DISCARDING",
+        "service.server": "BACKLOG MAX_CONNECTIONS MAX_HEADER_BYTES",
+        "service.refusals": "RETRY_AFTER",
+        "service.uploads": "_MAX_FIELDS _LONGEST_NAME",
+        "service.tensors": "MAX_IMAGES",
+    },
+    "how a server batches and what it measures: scores are the same": {
+        "inference.onnx_engine": "MOST_CONCURRENT",
+        "service.batching": "BATCH_WAIT",
+        "service.live_drift": "WATCHED MIN_WATCHED",
+        "service.meters": "SECONDS SIZES DIRECTIONS",
+        "service.routes": "_ANSWERS",
+        "service.schemas": "BOX_EXAMPLE PREDICTION_EXAMPLE PREDICT_BODY _PROBLEMS",
+        "service.open_inference": "_BODY",
+    },
     "how a process ends when it is told to": {"__main__": "_STOPPED", "cli.signals": "_AGAIN_AFTER"},
     "of a file format that others defined": {
         "data.readers.idx_cifar10": "_CIFAR10_FILES _RECORD",

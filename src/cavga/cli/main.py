@@ -33,6 +33,7 @@ COMMANDS = {  # a command is a module of cavga.cli.commands, and one line here, 
         "drift": "say whether scores are still like those that set the thresholds",
         "compare": "say whether one of two evaluations of the same images is better",
         "profile": "measure where the time of a prediction goes",
+        "serve": "score photographs that come over HTTP",
     },
     "on other machines": {
         "export": "write a trained model as one file for runtimes without torch",

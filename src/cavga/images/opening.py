@@ -49,6 +49,11 @@ class ImageFileError(DataError):
         self.problem = problem
         self.remedy = remedy
 
+    @property
+    def is_too_large(self) -> bool:
+        """Whether it may be sound, but takes more than is spent on one."""
+        return self.remedy == _SMALLER
+
 
 def image_error(path: Path, problem: str, remedy: str) -> ImageFileError:
     """The error of one file."""

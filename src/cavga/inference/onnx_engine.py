@@ -14,6 +14,7 @@ from cavga.runs.model_json import METADATA_KEY
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 QUIET = 4  # log fatal messages only: what is wrong is raised too
+MOST_CONCURRENT = 4
 _imported_in = os.getpid()
 
 
@@ -24,6 +25,11 @@ class OnnxEngine(ExportedEngine):
         self._session = _session(files, device)
         stated = self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
         super().__init__(files.path, description_of(stated, files.path, "an ONNX model"))
+
+    @property
+    def concurrent_batches(self) -> int:
+        """How many batches are worth being scored at once: a processor's cores are not all busy with one."""
+        return 1 if CUDA in self._session.get_providers() else MOST_CONCURRENT
 
     def _run(self, photographs: NDArray[np.uint8]) -> EngineOutput:
         inputs: dict[str, NDArray[Any]] = {
@@ -41,6 +47,8 @@ def _session(files: ExportedFiles, device: str) -> onnxruntime.InferenceSession:
     providers = [CUDA, CPU] if CUDA in available and device != "cpu" else [CPU]
     options = onnxruntime.SessionOptions()
     options.log_severity_level = QUIET
+    # Threads that wait by spinning take the cores from those that decode.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if os.getpid() != _imported_in:  # forked: a second thread would wait for what only the parent has
         options.intra_op_num_threads = 1
     try:
