@@ -52,8 +52,7 @@ class Doors:
             else:
                 await self._app(scope, receive, answer)
         except RefusedError as refused:
-            await incoming.discard()
-            await refusal_response(refused, scope)(scope, receive, answer)
+            await self._refuse(refused, scope, incoming, answer)
         except Exception as error:
             logger.error("request %s: %s: %s", visit.id, type(error).__name__, error, exc_info=error)
             if not answer.status:
@@ -121,6 +120,15 @@ class Doors:
                 raise unusable(f"the body did not come within {seconds:g} s", "slow_request", 408) from None
             raise
 
+    async def _refuse(self, refused: RefusedError, scope: Scope, incoming: "_Incoming", answer: "_Answer") -> None:
+        """Answer a request whose body may still be coming; what does not end is cut off."""
+        if refused.status != 408:
+            await incoming.discard()
+        response = refusal_response(refused, scope)
+        if not incoming.is_over:
+            response.headers["connection"] = "close"
+        await response(scope, incoming.receive, answer)
+
     def _note(self, scope: Scope, visit: Visit, status: int) -> None:
         seconds = asyncio.get_running_loop().time() - visit.started
         self._meters.requests.labels(visit.model, str(status)).inc()
@@ -149,24 +157,24 @@ class _Incoming:
     """A request's body as it comes; knows whether all of it was taken."""
 
     def __init__(self, receive: Receive, headers: Headers) -> None:
-        self._receive = receive
-        # Whoever asks before sending sends nothing when refused.
-        self._is_over = headers.get("expect", "").lower() == "100-continue"
+        self.receive = receive
+        self.is_over = not ("content-length" in headers or "transfer-encoding" in headers)
+        self._is_asked_for = headers.get("expect", "").lower() == "100-continue"
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Its pieces; a sender that has gone ends them as a refusal that nobody hears."""
         while True:
-            message = await self._receive()
-            self._is_over = not message.get("more_body", False)
+            message = await self.receive()
+            self.is_over = not message.get("more_body", False)
             if message["type"] == "http.disconnect":
                 raise unusable("the sender has gone", "disconnected", 400)
             yield message.get("body", b"")
-            if self._is_over:
+            if self.is_over:
                 return
 
     async def discard(self) -> None:
         """Take what is left without keeping it: who is still sending would not hear the answer."""
-        if self._is_over:
+        if self.is_over or self._is_asked_for:  # who asks before sending sends nothing once refused
             return
         try:
             async with asyncio.timeout(SECONDS_OF_DISCARDING):
@@ -180,7 +188,7 @@ class _Incoming:
         waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
         async def given() -> Message:
-            return waiting.pop() if waiting else await self._receive()
+            return waiting.pop() if waiting else await self.receive()
 
         return given
 

@@ -13,7 +13,7 @@ import msgspec
 from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from cavga.images.opening import ImageFileError, open_image
+from cavga.images.opening import ImageFileError, naming, open_image
 from cavga.inference.prepare import FileContent
 from cavga.service.refusals import unusable
 from cavga.structured_files import StructureError, parse_json
@@ -72,19 +72,17 @@ def json_upload(body: bytes) -> Upload:
 
 def check_size(content: bytes, name: str, max_pixels: int) -> None:
     """Refuse what is no image, by its header alone, or has more pixels than are taken here."""
+    path = Path(name)
     try:
-        width, height = open_image(BytesIO(content), Path(name)).size
+        with naming(path):
+            width, height = open_image(BytesIO(content), path).size
     except ImageFileError as error:
-        raise (too_many_pixels(str(error)) if error.is_too_large else unusable(str(error), "image")) from None
-    except Exception:  # decoders raise anything on broken bytes
-        raise unusable(f"{name}: cannot be read as an image", "image") from None
+        if error.is_too_large:
+            raise unusable(str(error), "pixels", 413) from None
+        raise unusable(str(error), "image") from None
     if width * height > max_pixels:
-        raise too_many_pixels(f"{name}: has {width} x {height} px, more than {max_pixels / 1e6:g} million")
-
-
-def too_many_pixels(message: str) -> Exception:
-    """A photograph that is too large, whatever its file's size."""
-    return unusable(message, "pixels", 413)
+        message = f"{name}: has {width} x {height} px, more than {max_pixels / 1e6:g} million"
+        raise unusable(message, "pixels", 413)
 
 
 def decoded_base64(text: str, what: str) -> bytes:
