@@ -330,6 +330,7 @@ DETAILS: dict[str, dict[str, str]] = {
     "how a server batches and what it measures: scores are the same": {
         "inference.onnx_engine": "MOST_CONCURRENT",
         "service.batching": "BATCH_WAIT",
+        "service.scoring": "SHORT",
         "service.live_drift": "WATCHED MIN_WATCHED",
         "service.meters": "SECONDS SIZES DIRECTIONS",
         "service.routes": "_ANSWERS",

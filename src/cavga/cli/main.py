@@ -50,6 +50,9 @@ _EXAMPLE = """example:
 
 `cavga COMMAND --help` says more."""
 SPIN_COUNT = "10000"  # of libgomp, whose own is 30 times as high; on idle cores either is as fast
+# They resize photographs in threads of their own. Those of NumPy's OpenBLAS, which each of them would start, wait for
+# one another, on busy cores by half a second a photograph.
+DECODING = (["predict"], ["serve"])
 _EXTRAS = ("torch", "torchvision", "sklearn", "scipy", "jaxtyping", "skimage", "onnx", "onnxscript")
 _HINTS = {  # command -> how an interrupted one goes on
     "train": "; the same command with --resume goes on from the last checkpoint, or from the start if there is none",
@@ -63,6 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     # Threads of torch wait for one another by spinning. Where others compute too that takes the cores from all.
     os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
+    if arguments[:1] in DECODING:
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     warnings.filterwarnings("ignore", module=r"PIL\.")  # what is wrong with a picture is said by its own line
     with safe_streams(), stoppable() as stop:
         try:

@@ -16,7 +16,7 @@ from PIL import Image
 from cavga.arrays import AnomalyMap, Mask
 
 ONE = 2**14  # a weight of 1; 255 * ONE is below 2^24
-OUTPUTS_AT_ONCE = 32  # rows or columns whose inputs are taken together: most weights of a large photograph are 0
+OUTPUTS_AT_ONCE = 16  # rows or columns whose inputs are taken together: most weights of a large photograph are 0
 
 
 def resized(photograph: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:

@@ -3,8 +3,10 @@
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass, field
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
 
 from cavga.errors import CavgaError, ModelFileError
 from cavga.images.decode import BATCH_SIZE
@@ -15,10 +17,11 @@ Result = Prediction | FailedImage
 BATCH_WAIT = 0.002  # s: how long a batch that is not full waits for images that are being decoded
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class _Waiting:
     image: DecodedImage
-    future: "Future[Result]" = field(default_factory=Future)
+    future: "Future[Any]"
+    finish: Callable[[Result], Any]
 
 
 class Batcher:
@@ -51,15 +54,13 @@ class Batcher:
         with self._change:
             self._expected += change
 
-    def submit(self, image: DecodedImage) -> "Future[Result]":
-        """Let one image be scored; a future that is cancelled before its turn is left out."""
-        waiting = _Waiting(image)
+    def submit(self, image: DecodedImage, future: "Future[Any]", finish: Callable[[Result], Any]) -> None:
+        """Let one image be scored; what `finish` makes of it becomes the future's, unless that is cancelled before."""
         with self._change:
             if not self._is_open:
                 raise RuntimeError("the queue is closed")
-            self._queue.append(waiting)
+            self._queue.append(_Waiting(image, future, finish))
             self._change.notify()
-        return waiting.future
 
     def close(self) -> None:
         """Score what waits, and end the threads."""
@@ -94,7 +95,20 @@ class Batcher:
         except Exception as error:  # a batch that fails must not end the thread
             known = error if isinstance(error, CavgaError) else ModelFileError(f"cannot be scored: {error!r}")
             for waiting in batch:
-                waiting.future.set_exception(known)
+                fail(waiting.future, known)
             return
         for waiting, result in zip(batch, results, strict=True):
-            waiting.future.set_result(result)
+            _finish(waiting, result)
+
+
+def fail(future: "Future[Any]", error: Exception) -> None:
+    """Let a future fail, unless nobody waits for it any more."""
+    with suppress(InvalidStateError):
+        future.set_exception(error)
+
+
+def _finish(waiting: _Waiting, result: Result) -> None:
+    try:
+        waiting.future.set_result(waiting.finish(result))
+    except Exception as error:
+        fail(waiting.future, error)

@@ -15,7 +15,7 @@ from cavga.inference.prediction import Prediction
 from cavga.inference.prepare import FileContent
 from cavga.service.refusals import unusable
 from cavga.service.schemas import ProtocolProblem, problems
-from cavga.service.scoring import Scorer
+from cavga.service.scoring import SHORT, Scorer
 from cavga.service.tensors import FILES, LENGTH_HEADER, OUTPUTS, PHOTOGRAPHS, InferRequest, answer_body, read_request
 
 VERSION = "1"  # of every model: a new one has a new name
@@ -100,11 +100,15 @@ def _metadata(name: str) -> dict[str, Any]:
 
 async def _infer(scorer: Scorer, request: Request, name: str) -> Response:
     body, length = await request.body(), request.headers.get(LENGTH_HEADER)
-    asked = await scorer.in_thread(partial(read_request, body, length, scorer.settings.max_pixels))
+    read = partial(read_request, body, length, scorer.settings.max_pixels)
+    is_short = length is not None or len(body) <= SHORT  # what is binary is not parsed
+    asked = read() if is_short else await scorer.in_thread(read)
     sources: list[FileContent | NDArray[np.uint8]] = [*asked.photographs]
     sources += (FileContent(content, f"{FILES} {i}") for i, content in enumerate(asked.files))
     predictions = await scorer.predictions(name, sources, request.scope["visit"])
-    content, headers, media_type = await scorer.in_thread(_answer, asked, name, predictions)
+    answer = partial(_answer, asked, name, predictions)
+    has_maps = not {"anomaly_map", "mask"}.isdisjoint(asked.outputs)
+    content, headers, media_type = await scorer.in_thread(answer) if has_maps else answer()
     return Response(content, headers=headers, media_type=media_type)
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import replace
 from typing import TypeVar
@@ -16,6 +16,7 @@ from cavga.images.decode import NUM_DECODE_THREADS
 from cavga.inference.prediction import Prediction
 from cavga.inference.prepare import DecodedImage, FailedImage, FileContent
 from cavga.service.answers import Wanted, prediction_answer
+from cavga.service.batching import fail
 from cavga.service.refusals import RefusedError, Visit, too_late, unusable
 from cavga.service.settings import ServiceSettings
 from cavga.service.shelf import Served, Shelf
@@ -32,6 +33,7 @@ from cavga.service.uploads import (
 
 logger = logging.getLogger("cavga")
 
+SHORT = 2**16  # bytes of JSON that are read sooner than another thread is woken
 Result = TypeVar("Result")
 
 
@@ -50,28 +52,28 @@ class Scorer:
     async def answer(self, name: str, upload: Upload, wanted: Wanted, visit: Visit) -> bytes:
         """The body of the answer to one photograph; raises RefusedError."""
         async with self._working(name, visit, needs_pixels=wanted.needs_pixels) as served:
-            (prediction,) = await self._predictions(served, [file_content(upload)], keep_pixels=wanted.needs_pixels)
 
-            def described() -> bytes:
+            def described(prediction: Prediction) -> bytes:
                 more = {"model": name, "request_id": visit.id, "path": upload.name}
                 return prediction_answer(served.detector, prediction, wanted, threshold=upload.threshold, **more)
 
-            return await self.in_thread(described)
+            source = file_content(upload)
+            return await self._scored(served, source, described, keep_pixels=wanted.needs_pixels)
 
     async def predictions(
         self, name: str, sources: Sequence[FileContent | Photograph], visit: Visit
     ) -> list[Prediction]:
         """The predictions of several photographs of one request; raises RefusedError."""
         async with self._working(name, visit, needs_pixels=False) as served:
-            return await self._predictions(served, sources, keep_pixels=False)
+            return await _all([self._scored(served, source, lambda found: found) for source in sources])
 
     async def upload(self, headers: Headers, body: bytes) -> Upload:
-        """The photograph of a body; JSON is read in a thread, for it may be long."""
+        """The photograph of a body; long JSON is read in a thread."""
         kind = content_type(headers)
         if kind == "multipart/form-data":
             return await form_upload(headers, body)
         if kind == "application/json":
-            return await self.in_thread(json_upload, body)
+            return json_upload(body) if len(body) <= SHORT else await self.in_thread(json_upload, body)
         raise unusable(
             f"content type {kind[:80]!r}: expected multipart/form-data with the field {FIELD!r}, or application/json",
             "content_type", 415,
@@ -96,19 +98,32 @@ class Scorer:
             logger.error("request %s: model %s: %s", visit.id, name, error)
             raise RefusedError(503, "model_unavailable", f"model {name} cannot be run now") from None
 
-    async def _predictions(
-        self, served: Served, sources: Sequence[FileContent | Photograph], *, keep_pixels: bool
-    ) -> list[Prediction]:
-        served.batcher.expect(len(sources))
-        try:
-            ready = [self.in_thread(self._prepared, served, source, keep_pixels) for source in sources]
-            images = await _all(ready)
-        finally:
-            served.batcher.expect(-len(sources))
-        found = await _all([asyncio.wrap_future(served.batcher.submit(image)) for image in images])
-        return [self._judged(served, result) for result in found]
+    def _scored(
+        self,
+        served: Served,
+        source: FileContent | Photograph,
+        finish: Callable[[Prediction], Result],
+        *,
+        keep_pixels: bool = False,
+    ) -> "asyncio.Future[Result]":
+        """What `finish` makes of a prediction. From thread to thread, and to the event loop only with the result."""
+        found: Future[Result] = Future()
+        served.batcher.expect(1)
 
-    def _prepared(self, served: Served, source: FileContent | Photograph, keep_pixels: bool) -> DecodedImage:
+        def prepare() -> None:
+            try:
+                if not found.cancelled():
+                    image = self._prepared(served, source, keep_pixels=keep_pixels)
+                    served.batcher.submit(image, found, lambda result: finish(self._judged(served, result)))
+            except Exception as error:
+                fail(found, error)
+            finally:
+                served.batcher.expect(-1)
+
+        self._threads.submit(prepare)
+        return asyncio.wrap_future(found)
+
+    def _prepared(self, served: Served, source: FileContent | Photograph, *, keep_pixels: bool) -> DecodedImage:
         """One image as the model takes it; the whole photograph is let go, unless it is drawn on."""
         if isinstance(source, FileContent):
             check_size(source.content, shown_name(source.name), self.settings.max_pixels)

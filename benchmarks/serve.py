@@ -1,0 +1,232 @@
+"""What serving costs: requests a second of `cavga serve` beside the bare graph, written to results/serve.jsonl.
+
+python -m benchmarks.serve RUN PHOTOGRAPHS            # about two minutes
+python -m benchmarks.serve RUN PHOTOGRAPHS --keep     # and writes the file
+
+RUN holds model.onnx. Both sides take turns of a few seconds, so that what else the machine does falls on both. The bare
+graph is ONNX Runtime's session as cavga makes it, called from as many threads as there are clients. With decoding it is
+given files, as the server is; without, pixels at its input size (the server: as a binary tensor of /v2).
+"""
+
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as `cavga serve` sets it, for both sides
+
+import argparse
+import http.client
+import json
+import platform
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from PIL import Image
+
+from benchmarks.result_files import write_result
+from cavga._version import __version__
+from cavga.inference.detector import AnomalyDetector
+from cavga.inference.prepare import FileContent
+
+RESULT = "serve"
+CLIENTS = (1, 4)
+SIDE = 1024  # px of the photographs that are sent, which are those given, enlarged
+NUM_PHOTOGRAPHS = 16
+GOAL = 0.9  # of the bare graph's rate, at 4 clients
+BOUNDARY = "cavga-benchmark"
+
+METHOD = (
+    "both sides in turn; ratio of the rates of each pair of turns, its median, lowest and highest; cpu_ms: of the "
+    "server's process, and of the bare one, for each call; clients: threads of one process on the same machine, each "
+    "with a connection that stays"
+)
+
+Call = Callable[[int], object]
+
+
+def main() -> int:
+    """Measure, print, and with --keep write the file; returns 1 where the goal is missed."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("run", type=Path, metavar="RUN")
+    parser.add_argument("photographs", type=Path, metavar="PHOTOGRAPHS")
+    parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--seconds", type=float, default=3.0, help="of each turn")
+    parser.add_argument("--keep", action="store_true", help=f"write benchmarks/results/{RESULT}.jsonl")
+    args = parser.parse_args()
+    files = photographs(args.photographs)
+    detector = AnomalyDetector.load(args.run, device="cpu")
+    pixels = [detector.prepare(FileContent(content, "photograph")).photograph[None] for content in files]
+    rows = []
+    with serving(args.run) as (address, process):
+        for what, bare, body, headers, path in sides(detector, files, pixels):
+            for clients in CLIENTS:
+                served = senders(address, path, body, headers, clients)
+                both = Side([bare] * clients, time.process_time), Side(served, lambda: cpu_seconds(process))
+                rows.append(compared(what, both, args.rounds, args.seconds))
+                print(json.dumps(rows[-1]), flush=True)
+    content = {"machine": machine(), "method": METHOD, "model": described(args.run), "rows": rows}
+    if args.keep:
+        print(write_result(RESULT, content))
+    return int(any(row["ratio"] < GOAL for row in rows if row["clients"] == max(CLIENTS)))
+
+
+def photographs(folder: Path) -> list[bytes]:
+    """JPEG files of one size, made of those in a folder."""
+    paths = sorted(path for path in folder.rglob("*") if path.suffix in (".jpg", ".png"))[:NUM_PHOTOGRAPHS]
+    made = []
+    for path in paths:
+        file = BytesIO()
+        Image.open(path).convert("RGB").resize((SIDE, SIDE), Image.Resampling.BICUBIC).save(file, "JPEG", quality=92)
+        made.append(file.getvalue())
+    return made
+
+
+def sides(
+    detector: AnomalyDetector, files: Sequence[bytes], pixels: Sequence[np.ndarray]
+) -> list[tuple[str, Call, list[bytes], dict[str, str], str]]:
+    """What is measured: its name, the bare call, and what is sent to the server instead."""
+    engine = detector.engine
+
+    def bare_of_files(i: int) -> object:
+        ready = detector.prepare(FileContent(files[i % len(files)], "photograph"))
+        return engine.score([ready.photograph])
+
+    def bare_of_pixels(i: int) -> object:
+        return engine.score(list(pixels[i % len(pixels)]))
+
+    form = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
+    tensors = [tensor(values) for values in pixels]
+    binary = {"Inference-Header-Content-Length": str(tensors[0][0]), "Content-Type": "application/octet-stream"}
+    return [
+        ("files, decoding included", bare_of_files, [multipart(content) for content in files], form, "/predict"),
+        ("pixels, no decoding", bare_of_pixels, [body for _, body in tensors], binary, "/v2/models/model/infer"),
+    ]
+
+
+def multipart(content: bytes) -> bytes:
+    """A form with one file."""
+    head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="image"; filename="part.jpg"\r\n\r\n'
+    return head.encode() + content + f"\r\n--{BOUNDARY}--\r\n".encode()
+
+
+def tensor(values: np.ndarray) -> tuple[int, bytes]:
+    """A request of /v2 with one binary tensor: bytes of its JSON, and all of it."""
+    entry = {"name": "photographs", "datatype": "UINT8", "shape": list(values.shape),
+             "parameters": {"binary_data_size": values.nbytes}}  # fmt: skip
+    text = json.dumps({"inputs": [entry], "outputs": [{"name": "score"}, {"name": "is_anomalous"}]}).encode()
+    return len(text), text + values.tobytes()
+
+
+def senders(address: str, path: str, bodies: Sequence[bytes], headers: dict[str, str], count: int) -> list[Call]:
+    """One client each, with a connection that stays."""
+
+    def sender() -> Call:
+        connection = http.client.HTTPConnection(address, timeout=60)
+
+        def send(i: int) -> None:
+            connection.request("POST", path, bodies[i % len(bodies)], headers)
+            response = connection.getresponse()
+            content = response.read()
+            if response.status != 200:
+                raise RuntimeError(f"{response.status}: {content[:200]!r}")
+
+        return send
+
+    return [sender() for _ in range(count)]
+
+
+@dataclass(frozen=True)
+class Side:
+    """What is called, in a thread each, and a clock of the processor's seconds that its process has used."""
+
+    calls: Sequence[Call]
+    clock: Callable[[], float]
+
+
+def compared(what: str, sides: tuple[Side, Side], rounds: int, seconds: float) -> dict[str, Any]:
+    """Both sides in turn: rates, times of a call, and the ratio of each round's rates."""
+    for side in sides:
+        turn(side, 1.0)
+    turns = [(turn(sides[0], seconds), turn(sides[1], seconds)) for _ in range(rounds)]
+    row: dict[str, Any] = {"what": what, "clients": len(sides[0].calls), "rounds": rounds}
+    for name, found in zip(("bare", "served"), zip(*turns, strict=True), strict=True):
+        times = np.concatenate([times for times, _, _ in found]) * 1000
+        row[name] = {
+            "per_second": round(median(len(times) / took for times, took, _ in found), 2),
+            "p50_ms": round(float(np.quantile(times, 0.5)), 2),
+            "p99_ms": round(float(np.quantile(times, 0.99)), 2),
+            "cpu_ms": round(1000 * median(cpu / len(times) for times, _, cpu in found), 2),
+            "count": len(times),
+        }
+    ratios = [len(other[0]) / other[1] / (len(one[0]) / one[1]) for one, other in turns]
+    return {**row, "ratio": round(median(ratios), 3), "lowest": round(min(ratios), 3), "highest": round(max(ratios), 3)}
+
+
+def turn(side: Side, seconds: float) -> tuple[np.ndarray, float, float]:
+    """The seconds of every call that was begun in so long, of all of it, and of the processor."""
+    times: list[list[float]] = [[] for _ in side.calls]
+    begun, cpu = time.perf_counter(), side.clock()
+
+    def work(call: Call, own: list[float], i: int) -> None:
+        while (started := time.perf_counter()) < begun + seconds:
+            call(i)
+            own.append(time.perf_counter() - started)
+            i += 1
+
+    threads = [threading.Thread(target=work, args=(side.calls[i], own, i)) for i, own in enumerate(times)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return np.concatenate([np.array(own) for own in times]), time.perf_counter() - begun, side.clock() - cpu
+
+
+def cpu_seconds(process: int) -> float:
+    """What a process has used of the processor, of this system's /proc."""
+    fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")  # utime and stime
+
+
+@contextmanager
+def serving(run: Path) -> Any:
+    """`cavga serve` in a process of its own; gives host:port and the process's number."""
+    command = [sys.executable, "-m", "cavga", "serve", f"model={run}", "--port", "0", "--device", "cpu", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        found = re.search(r"http://(\S+)", process.stderr.readline())
+        assert found is not None
+        try:
+            yield found[1], process.pid
+        finally:
+            process.terminate()
+
+
+def machine() -> dict[str, Any]:
+    """Where it was measured."""
+    versions = {"python": platform.python_version(), "onnxruntime": onnxruntime.__version__, "cavga": __version__}
+    return {"processor": platform.machine(), "cores": os.cpu_count(), **versions}
+
+
+def described(run: Path) -> dict[str, Any]:
+    """What the model is."""
+    description = AnomalyDetector.load(run, device="cpu").description
+    return {
+        "variant": description["variant"],
+        "encoder": description["config"]["model"]["encoder"],
+        "image_size": description["preprocessing"]["image_size"],
+        "photographs": f"JPEG, {SIDE} x {SIDE} px",
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
