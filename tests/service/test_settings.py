@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ import httpx
 import pytest
 
 from cavga.errors import UsageError
+from cavga.service.server import listening
 from cavga.service.settings import ServiceSettings, read_token
 from cavga.service.shelf import named_models
 from tests.conftest import GOLDEN, is_one_complaint, run_command
@@ -130,3 +132,8 @@ def test_sigterm_ends_it_after_what_was_accepted(spot, tmp_path, monkeypatch):
     assert "Traceback" not in err
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{url}/v2/health/ready", trust_env=False)
+
+
+def test_answers_do_not_wait_for_an_acknowledgement():
+    with listening(ServiceSettings(port=0)) as bound:
+        assert bound.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
