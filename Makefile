@@ -47,7 +47,7 @@ audit: $(STAMP)  ## known weaknesses of what is installed; needs a network that 
 	.venv-audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
 	.venv-audit/bin/pip-audit --skip-editable --path "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
 
-test-faults: $(STAMP)  ## damaged files, odd names, signals, full disks: about six minutes on two cores
+test-faults: $(STAMP)  ## damaged files and requests, odd names, signals, full disks, overload: about ten minutes on two cores
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.faults
 
 results: $(STAMP)  ## write docs/results/, docs/claims.md and docs/reliability.md from the committed rows

@@ -16,13 +16,10 @@ import argparse
 import http.client
 import json
 import platform
-import re
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -34,6 +31,7 @@ import onnxruntime
 from PIL import Image
 
 from benchmarks.result_files import write_result
+from benchmarks.served import serving
 from cavga._version import __version__
 from cavga.inference.detector import AnomalyDetector
 from cavga.inference.prepare import FileContent
@@ -67,11 +65,11 @@ def main() -> int:
     detector = AnomalyDetector.load(args.run, device="cpu")
     pixels = [detector.prepare(FileContent(content, "photograph")).photograph[None] for content in files]
     rows = []
-    with serving(args.run) as (address, process):
+    with serving(args.run) as server:
         for what, bare, body, headers, path in sides(detector, files, pixels):
             for clients in CLIENTS:
-                served = senders(address, path, body, headers, clients)
-                both = Side([bare] * clients, time.process_time), Side(served, lambda: cpu_seconds(process))
+                served = senders(server.address, path, body, headers, clients)
+                both = Side([bare] * clients, time.process_time), Side(served, server.cpu_seconds)
                 rows.append(compared(what, both, args.rounds, args.seconds))
                 print(json.dumps(rows[-1]), flush=True)
     content = {"machine": machine(), "method": METHOD, "model": described(args.run), "rows": rows}
@@ -189,26 +187,6 @@ def turn(side: Side, seconds: float) -> tuple[np.ndarray, float, float]:
     for thread in threads:
         thread.join()
     return np.concatenate([np.array(own) for own in times]), time.perf_counter() - begun, side.clock() - cpu
-
-
-def cpu_seconds(process: int) -> float:
-    """What a process has used of the processor, of this system's /proc."""
-    fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")  # utime and stime
-
-
-@contextmanager
-def serving(run: Path) -> Any:
-    """`cavga serve` in a process of its own; gives host:port and the process's number."""
-    command = [sys.executable, "-m", "cavga", "serve", f"model={run}", "--port", "0", "--device", "cpu", "--json"]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        found = re.search(r"http://(\S+)", process.stderr.readline())
-        assert found is not None
-        try:
-            yield found[1], process.pid
-        finally:
-            process.terminate()
 
 
 def machine() -> dict[str, Any]:

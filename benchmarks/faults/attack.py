@@ -12,7 +12,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from benchmarks.faults import disks, images, kills, models, names, situations, special_files, tables, writers
+from benchmarks.faults import disks, images, kills, models, names, server, situations, special_files, tables, writers
 from benchmarks.faults.launcher import Launcher
 from benchmarks.faults.pictures import save_category
 from benchmarks.faults.trials import LARGEST_PEAK, OUTCOMES, WRONG, Bench, Trial, row_of
@@ -30,6 +30,7 @@ KINDS: dict[str, dict[str, Attack]] = {
     "disks and streams": disks.ATTACKS,
     "two writers": writers.ATTACKS,
     "situations": situations.ATTACKS,
+    "a server": server.ATTACKS,
 }
 TRAINING = ("--variant", "d-u", "--weights", "none", "--image-size", "32", "--epochs", "2", "--latent-channels", "8",
             "--decoder-width", "8", "--batch-size", "5", "--device", "cpu")  # fmt: skip

@@ -31,13 +31,13 @@ BATCH = 100  # mutants a command
 def bits(bench: Bench) -> Iterator[Trial]:
     """One to eight bits flipped, anywhere in the file."""
     for name in list(FORMATS)[: bench.count(len(FORMATS), 3)]:
-        yield from _mutated(bench, name, "bits", bench.count(1000, 20), _flip)
+        yield from _mutated(bench, name, "bits", bench.count(1000, 20), flipped)
 
 
 def cuts(bench: Bench) -> Iterator[Trial]:
     """Files that end early, as after a copy that was stopped."""
     for name in list(FORMATS)[: bench.count(len(FORMATS), 3)]:
-        yield from _mutated(bench, name, "cut", bench.count(200, 10), _cut)
+        yield from _mutated(bench, name, "cut", bench.count(200, 10), cut_off)
 
 
 def splices(bench: Bench) -> Iterator[Trial]:
@@ -134,14 +134,16 @@ def _tiff(width: int, height: int) -> bytes:
     return b"II*\0" + struct.pack("<I", start) + directory + b"\0" * 4 + strip + offsets + counts
 
 
-def _flip(content: bytes, random: Random) -> bytes:
+def flipped(content: bytes, random: Random) -> bytes:
+    """With one to eight bits flipped."""
     changed = bytearray(content)
     for _ in range(random.choice([1, 1, 2, 8])):
         changed[random.randrange(len(changed))] ^= 1 << random.randrange(8)
     return bytes(changed)
 
 
-def _cut(content: bytes, random: Random) -> bytes:
+def cut_off(content: bytes, random: Random) -> bytes:
+    """Its beginning."""
     return content[: random.randrange(len(content))]
 
 

@@ -23,6 +23,9 @@ QUICK = [
     ("kills", "predict"),
     ("two writers", "predict"),
     ("situations", "one picture of many"),
+    ("a server", "mutated requests"),
+    ("a server", "twice its capacity"),
+    ("a server", "its own description"),
 ]
 
 
