@@ -53,6 +53,7 @@ FORMATS = {
     "openvino": ExportFormat(".xml", ("fp32", "int8"), _openvino, companion=".bin", title="an OpenVINO model"),
     "torch": ExportFormat(".pt2", ("fp32",), _torch, runs_code=True),
 }
+FOLDERS = ("triton", "mlflow")  # that other servers take, with an ONNX file in them (cavga.exporting.packages)
 PRECISIONS = tuple(dict.fromkeys(precision for found in FORMATS.values() for precision in found.precisions))
 *_FIRST, _LAST = (found.suffix for found in FORMATS.values())
 LISTED_SUFFIXES = f"{', '.join(_FIRST)} or {_LAST}"  # ".onnx, .xml or .pt2"

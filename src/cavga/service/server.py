@@ -4,7 +4,6 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable
-from typing import Any
 
 import h11
 import uvicorn
@@ -13,7 +12,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from cavga.errors import UsageError
 from cavga.service.app import make_app
-from cavga.service.refusals import unusable
+from cavga.service.refusals import RefusedError, unusable
 from cavga.service.settings import ServiceSettings
 from cavga.service.shelf import Shelf
 
@@ -28,34 +27,43 @@ class PatientProtocol(H11Protocol):
     """uvicorn's, which would wait for a request's headers for ever, and take any number of connections."""
 
     patience: float
+    _waiting: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """A sender has come: its first request has to come soon."""
+        """A sender has come: its first request has to come soon. Between requests uvicorn closes what is idle."""
         super().connection_made(transport)
         if len(self.connections) > MAX_CONNECTIONS:
             transport.abort()
             return
-        self._await_headers()
+        self._waiting = self.loop.call_later(self.patience, self._check_headers)
 
-    def on_response_complete(self) -> None:
-        """The next request may begin; uvicorn itself closes connections where none does."""
-        super().on_response_complete()
-        self._await_headers()
+    def data_received(self, data: bytes) -> None:
+        """A request's headers have to be whole soon after they began."""
+        super().data_received(data)
+        if self.conn.their_state is not h11.IDLE:
+            self._wait_no_more()
+        elif self._waiting is None:
+            self._waiting = self.loop.call_later(self.patience, self._check_headers)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nobody is there any more."""
+        self._wait_no_more()
+        super().connection_lost(exc)
 
     def send_400_response(self, msg: str) -> None:
         """What cannot be read as HTTP is answered as everything else is."""
         self._turn_away(unusable(msg, "http", 400))
 
-    def _await_headers(self) -> None:
-        before = self.cycle
-        self.loop.call_later(self.patience, self._check_headers, before)
+    def _wait_no_more(self) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None
 
-    def _check_headers(self, before: Any) -> None:
-        is_idle = self.conn.their_state is h11.IDLE and self.cycle is before
-        if is_idle and not self.transport.is_closing():
+    def _check_headers(self) -> None:
+        if self.conn.their_state is h11.IDLE and not self.transport.is_closing():
             self._turn_away(unusable(f"no whole request within {self.patience:g} s", "slow_request", 408))
 
-    def _turn_away(self, refused: Any) -> None:
+    def _turn_away(self, refused: RefusedError) -> None:
         body = refused.body("", "")
         head = (
             f"HTTP/1.1 {refused.status} {'Bad Request' if refused.status == 400 else 'Request Timeout'}\r\n"

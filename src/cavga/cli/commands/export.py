@@ -10,7 +10,7 @@ from cavga.calibration.stored import NEW_THRESHOLDS_KEY, calibration_path
 from cavga.cli.flags import one_of
 from cavga.cli.outcome import Outcome
 from cavga.cli.waiting import waiting_told
-from cavga.inference.exported_formats import FORMATS, LISTED_SUFFIXES, PRECISIONS
+from cavga.inference.exported_formats import FOLDERS, FORMATS, LISTED_SUFFIXES, PRECISIONS
 
 if TYPE_CHECKING:
     from cavga.exporting.export import Exported
@@ -21,16 +21,18 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_folder", type=Path, metavar="RUN", help="folder that `cavga train` wrote")
     parser.add_argument(
         "--format",
-        type=one_of("format", tuple(FORMATS)),
+        type=one_of("format", (*FORMATS, *FOLDERS)),
         default="onnx",
-        metavar="|".join(FORMATS),
-        help="default onnx",
+        metavar="|".join((*FORMATS, *FOLDERS)),
+        help="default onnx; the last two are folders for other servers, with an ONNX file in them",
     )
     parser.add_argument(
         "--precision", type=one_of("precision", PRECISIONS), default="fp32", metavar="|".join(PRECISIONS),
         help="of the encoder; default fp32. fp16 is for GPUs; int8 needs new thresholds (`cavga calibrate`)",
     )  # fmt: skip
-    parser.add_argument("--output", type=Path, default=None, metavar="FILE", help=f"default RUN/model{LISTED_SUFFIXES}")
+    parser.add_argument(
+        "--output", type=Path, default=None, metavar="PATH", help=f"default RUN/model{LISTED_SUFFIXES}, or RUN/FORMAT"
+    )
     parser.add_argument(
         "--data", type=Path, default=None, metavar="DATA",
         help="where the training photographs are now, some of which check the export; default: where they were",
@@ -40,9 +42,10 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> Outcome:
     from cavga.exporting.export import export_run
+    from cavga.exporting.packages import export_package
 
     with waiting_told(enabled=not args.json) as progress:
-        exported = export_run(
+        exported = (export_package if args.format in FOLDERS else export_run)(
             args.run_folder,
             args.output,
             format=args.format,
