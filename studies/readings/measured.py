@@ -23,7 +23,7 @@ from studies.rows import rounded
 EXTREME = 0.01  # of A: so near to 0 or 1 it is saturated
 MOST_SATURATED = 0.25  # share of the patches of held-out normal images
 ANOMALOUS_SHARE = 0.1  # of a patch's pixels, from which on it counts as anomalous
-NUM_WATCHED = 32  # images of each kind that are looked at on the way
+NUM_WATCHED = 24  # images of each kind that are looked at on the way
 
 Floats = NDArray[np.float32]
 

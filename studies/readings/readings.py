@@ -30,8 +30,8 @@ class Reading:
     """Share of the steps without L_adv; its weight then rises to w_adv at the end."""
     steps_per_critic: int = 1
     """D takes one step in so many."""
-    schedule: Literal["constant", "decay", "cosine"] = "constant"
-    """The rate: as it is, a tenth after each fifth of the steps, or down to 0 along a cosine."""
+    schedule: Literal["cosine", "constant", "decay"] = "cosine"
+    """The rate: down to 0 along a cosine, as it is, or a tenth after each fifth of the steps."""
     attention_weight: float = 0.01
     layer: Literal["z", "layer1", "layer2", "layer3"] = "layer3"
     scalar: Literal["sum of mu", "sum of z", "energy", "-L_R"] = "sum of mu"
@@ -75,9 +75,8 @@ LOSSES = (
         steps_per_critic=5,
     ),
     replace(BASE, name="a tenth of the rate after each fifth", schedule="decay"),
-    replace(BASE, name="rate along a cosine", schedule="cosine"),
+    replace(BASE, name="constant rate", schedule="constant"),
     replace(BASE, name="w_ae 0", attention_weight=0.0),
-    replace(BASE, name="w_ae 0.1", attention_weight=0.1),
     replace(BASE, name="w_ae 1", attention_weight=1.0),
 )
 

@@ -41,7 +41,7 @@ class Budget:
 
     steps: int
     rate: float
-    looks: int = 6
+    looks: int
 
 
 @dataclass
