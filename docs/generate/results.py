@@ -12,6 +12,8 @@ from docs.generate.figures import figures
 from docs.generate.guided_attention import guided_attention
 from docs.generate.own_shape import own_shape
 from docs.generate.paper_tables import one_class_normal, paper_tables
+from docs.generate.readings import figure as figure_of_readings
+from docs.generate.readings import readings
 from docs.generate.studies import factors, map_limits, training_data
 from docs.generate.tables import Page, wrapped
 from docs.generate.thresholds import thresholds
@@ -30,12 +32,14 @@ PAGES: dict[str, Callable[[], Page]] = {
     "paper-tables": paper_tables,
     "one-class-normal": one_class_normal,
     "figures": figures,
+    "readings": readings,
     "map-limits": map_limits,
     "factors": factors,
     "earlier-prior": own_tables.earlier_prior,
     "baselines": own_tables.baselines,
     "deployment": deployment_page,
 }
+PICTURES: dict[str, Callable[[], str]] = {"readings": figure_of_readings}  # docs/images/NAME.svg
 INDEX = """# Results
 
 Every figure that was measured, by question. `make results` writes these pages from `benchmarks/results/*.jsonl`.
@@ -77,10 +81,12 @@ The commands are in [benchmarks/README.md](../../benchmarks/README.md) and
 
 
 def main() -> None:
-    """Write every page, and their index."""
+    """Write every page, their index, and the pictures."""
     FOLDER.mkdir(exist_ok=True)
     for name, text in texts().items():
         (FOLDER / f"{name}.md").write_text(text, encoding="utf-8")
+    for name, draw in PICTURES.items():
+        (FOLDER.parent / "images" / f"{name}.svg").write_text(draw(), encoding="utf-8")
 
 
 def texts() -> dict[str, str]:

@@ -30,7 +30,7 @@ from studies.readings.readings import Reading
 from studies.readings.sets import DIGIT, ImageSet
 
 # Cuts, so that a row takes two minutes of a core: the preset has 16, 512, 64 and 64 px.
-BATCH_SIZE, LATENT_CHANNELS, DECODER_WIDTH, CRITIC_SIDE = 8, 256, 32, 32
+BATCH_SIZE, LATENT_CHANNELS, DECODER_WIDTH, CRITIC_SIDE = 8, 128, 32, 32
 FIRST_BATCHES = 4  # that set a temperature
 CPU = torch.device("cpu")
 

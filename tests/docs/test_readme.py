@@ -109,6 +109,8 @@ def test_pages_of_figures_are_the_committed_rows():
 
     folder = ROOT / "docs/results"
     assert {path.stem: path.read_text(encoding="utf-8") for path in folder.glob("*.md")} == results.texts()
+    for name, draw in results.PICTURES.items():
+        assert (ROOT / f"docs/images/{name}.svg").read_text(encoding="utf-8") == draw()
     assert (ROOT / "docs/claims.md").read_text(encoding="utf-8") == claims.text()
     assert (ROOT / "docs/reliability.md").read_text(encoding="utf-8") == reliability.text()
 
