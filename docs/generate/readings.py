@@ -12,7 +12,7 @@ from studies.readings.readings import LOSSES, attention_readings
 RESULT = "readings"
 METHOD = """
 `python -m studies.readings.study`. A row is one training of CAVGA_u with one change. The base is what trains by our own
-account (w_adv 0.01, KL beside L_R as in the evidence lower bound, the rate down to 0 along a cosine, A the sigmoid of
+account (w_adv 0.01, KL beside L_R as in the evidence lower bound, the rate along one cycle, down to 0, A the sigmoid of
 Grad-CAM of the sum of mu at the features that mu is read from). "As it stood" is preset `paper` as it was. A is a real
 double backward pass in every row.
 

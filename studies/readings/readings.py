@@ -30,8 +30,8 @@ class Reading:
     """Share of the steps without L_adv; its weight then rises to w_adv at the end."""
     steps_per_critic: int = 1
     """D takes one step in so many."""
-    schedule: Literal["cosine", "constant", "decay"] = "cosine"
-    """The rate: down to 0 along a cosine, as it is, or a tenth after each fifth of the steps."""
+    schedule: Literal["one cycle", "constant", "decay"] = "one cycle"
+    """The rate: up over the first tenth of the steps and down to 0, as it is, or a tenth after each fifth."""
     attention_weight: float = 0.01
     layer: Literal["z", "layer1", "layer2", "layer3"] = "layer3"
     scalar: Literal["sum of mu", "sum of z", "energy", "-L_R"] = "sum of mu"

@@ -1,6 +1,5 @@
 """One training of one reading: both players' steps, the rate, and what A does on the way."""
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -24,7 +23,7 @@ from cavga.model.cavga import Cavga
 from cavga.model.discriminator import Discriminator
 from cavga.model.pretrained import load_encoder_weights
 from cavga.shapes import AttentionMap, Images, Logits, Scalar
-from cavga.training.loop import ADAM_BETAS, GRADIENT_NORM
+from cavga.training.loop import ADAM_BETAS, GRADIENT_NORM, one_cycle
 from studies.readings.attention import Pass, cam_of, features_of, forward, to_unit
 from studies.readings.readings import Reading
 from studies.readings.sets import DIGIT, ImageSet
@@ -135,8 +134,8 @@ def rate_at(reading: Reading, share: float) -> float:
             return 1.0
         case "decay":  # 150 epochs with a tenth after every 30, in proportion
             return 0.1 ** int(5 * share)
-        case "cosine":
-            return 0.5 + 0.5 * math.cos(math.pi * share)
+        case "one cycle":
+            return one_cycle(share)
 
 
 def first_temperature(trained: Trained, batches: list[Images], noise: torch.Generator) -> float:

@@ -6,6 +6,7 @@ import torch
 
 from cavga.attention import latent_sum_cam
 from cavga.losses import attention_expansion_loss
+from cavga.training.loop import one_cycle
 from studies.readings import choice, measured, readings, sets, training
 from studies.readings.attention import cam_of, features_of, forward, to_unit
 from studies.readings.readings import BASE, LOSSES, attention_readings
@@ -121,11 +122,11 @@ def test_weights_and_rates_follow_the_steps():
     late = replace(BASE, adversarial_weight=1.0, adversarial_start=0.5)
     assert [training.adversarial_at(late, share) for share in (0.0, 0.5, 0.75, 1.0)] == [0.0, 0.0, 0.5, 1.0]
     assert training.adversarial_at(BASE, 0.0) == 0.01
-    rates = {name: replace(BASE, schedule=name) for name in ("constant", "decay", "cosine")}
+    rates = {name: replace(BASE, schedule=name) for name in ("constant", "decay", "one cycle")}
     found = {name: [training.rate_at(reading, share) for share in (0.0, 0.5, 0.99)] for name, reading in rates.items()}
     assert found["constant"] == [1.0, 1.0, 1.0]
     assert found["decay"] == pytest.approx([1.0, 0.01, 1e-4])
-    assert found["cosine"] == pytest.approx([1.0, 0.5, 0.0], abs=1e-3)
+    assert found["one cycle"] == [one_cycle(share) for share in (0.0, 0.5, 0.99)]
 
 
 def test_sums_are_means_with_the_weights_of_images_divided_by_the_pixels(small):
