@@ -26,9 +26,9 @@ double backward pass in every row.
 - **Cuts**: {cuts}. Screening: 64 px, {screening} steps, one seed. At full size: 128 px, {final} steps.
 """
 CHOICE = """
-Losses first: of the allowed rows the one with the lowest L_R, `{trained}`. Then one change of attention at a time on top
-of it, then the best place, score and way to [0, 1] together. The preset follows the allowed row that is trained on the
-most sets, and of those the one with the highest AUROC on made anomalies: `{chosen}`.
+Losses first: of the allowed rows the one with the lowest L_R, `{trained}`. Then one change of attention at a time on
+top of it, then the best place, score and way to [0, 1] together. The preset follows the allowed row that is trained on
+the most sets, and of those the one with the highest AUROC on made anomalies: `{chosen}`.
 """
 FULL = """
 The chosen reading beside preset `paper` as it stood. Image AUROC is that of the residual, as the text scores images
@@ -51,17 +51,10 @@ def readings() -> Page:
     final = [row for row in rows if row["stage"] == "final"]
     trained, chosen = taken(screened)
     names = list(dict.fromkeys(row["reading"] for row in screened))
-    num_sets = len({row["data"] for row in screened})
-    passed = [name for name in names if num_passed(screened, name) == num_sets]
-    best = max(names, key=lambda name: mean_of(screened, name, "test"))
     return Page(
         "Readings of the paper",
         "Which reading of the text trains, and does its attention find anything?",
-        f"{len(passed)} of {len(names)} readings are trained on all {num_sets} sets. The best allowed one is `{chosen}`: "
-        f"pixel AUROC of 1 - A {show(finals(final, chosen))} on real anomalies at full size, mean over sets and seeds. The "
-        f"highest of all on real anomalies, which nobody could have chosen, is {mean_of(screened, best, 'test'):.3f} "
-        f"(`{best}`), the lowest {min(mean_of(screened, name, 'test') for name in names):.3f}. "
-        "[Decision 0026](../decisions/0026-readings.md) says what was taken.",
+        _found(screened, final, names, chosen),
         (
             f"## How it was measured\n{_method(content)}\n{CHOICE.format(trained=trained, chosen=chosen)}",
             f"## Every reading, small\n\n{_screening(screened, names)}",
@@ -70,6 +63,20 @@ def readings() -> Page:
             f"## Why\n{FIGURE}",
             f"## What the text says\n\n{_sentences(screened, names)}",
         ),
+    )
+
+
+def _found(screened: Sequence[Row], final: Sequence[Row], names: Sequence[str], chosen: str) -> str:
+    num_sets = len({row["data"] for row in screened})
+    passed = [name for name in names if num_passed(screened, name) == num_sets]
+    real = {name: mean_of(screened, name, "test") for name in names}
+    best = max(real, key=lambda name: real[name])
+    return (
+        f"{len(passed)} of {len(names)} readings are trained on all {num_sets} sets. The best allowed one is "
+        f"`{chosen}`: pixel AUROC of 1 - A {show(finals(final, chosen))} on real anomalies at full size, mean over "
+        "sets and seeds. The highest of all readings on real anomalies, which nobody could have chosen, is "
+        f"{real[best]:.3f} (`{best}`), the lowest {min(real.values()):.3f}. "
+        "[Decision 0026](../decisions/0026-readings.md) says what was taken."
     )
 
 

@@ -40,7 +40,7 @@ class Stage:
     budget: Budget
 
 
-SCREENING = Stage("screening", 64, (TILE, SCREW, PAPERS[0], DIGIT), Budget(steps=150, rate=1e-3, looks=5))
+SCREENING = Stage("screening", 64, (TILE, PAPERS[0], DIGIT), Budget(steps=150, rate=1e-3, looks=5))
 FINAL = Stage("final", 128, (TILE, SCREW, *PAPERS, DIGIT), Budget(steps=150, rate=1e-3, looks=5))
 CUTS = (
     "R to layer3 with ImageNet weights (layer4's are not at hand); digits: D without weights, 32 px; z of "

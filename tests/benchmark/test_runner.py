@@ -17,7 +17,7 @@ from cavga.benchmark.experiments.table_8_and_weak import (
     variant_experiments,
     weak_experiments,
 )
-from cavga.benchmark.runner import has_converged, rate_fell, run_experiment, run_table
+from cavga.benchmark.runner import has_converged, run_experiment, run_table
 from cavga.config.presets import make_config
 from cavga.errors import DataError, ModelFileError, UsageError
 from cavga.model.build import build
@@ -177,14 +177,6 @@ def test_contaminated_cells_share_one_test_set_and_train_on_what_they_say(catego
 )
 def test_converged_means_two_epochs_of_less_than_a_percent(totals, expected):
     assert has_converged(totals) is expected
-
-
-@pytest.mark.parametrize(
-    ("variant", "epochs", "expected"),
-    [("r-u", 30, False), ("r-u", 31, True), ("d-w", 150, True), ("r-s", 1, False), ("r-s", 10, True)],
-)
-def test_where_the_rate_fell_a_still_objective_says_nothing(variant, epochs, expected):
-    assert rate_fell(variant, epochs) is expected
 
 
 def test_datasets_restrict_a_table(small_table, tmp_path, category):

@@ -6,7 +6,6 @@ from typing import Any
 PINNED: dict[str, dict[str, Any]] = {
     "the text: cuts at 0.5": {"calibration.rules.PAPER_CUT": 0.5},
     "0002": {"training.loop.ADAM_BETAS": (0.5, 0.999), "training.loop.GRADIENT_NORM": 5.0},
-    "0003, recalled of the supplementary": {"training.loop.DECAY_EPOCHS": 30, "training.loop.DECAY": 0.1},
     "0003, Celeb-A's DC-GAN": {"model.discriminator.INPUT_SIZE": 64, "model.discriminator.LAST_MAP_SIDE": 4},
     "Radford et al. 2016, DC-GAN": {
         "config.backbones.DCGAN_STAGES": {1: (64, 2), 2: (128, 4), 3: (256, 8), 4: (512, 16)},

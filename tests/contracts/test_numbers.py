@@ -19,7 +19,7 @@ from cavga.benchmark.experiments.experiment import FROZEN_PAPER
 from cavga.benchmark.experiments.table_7 import SMALL
 from cavga.benchmark.textures import TEXTURE_SETTINGS
 from cavga.config.presets import PAPER, PRETRAINING, make_config
-from cavga.config.schema import SECTIONS, RunConfig
+from cavga.config.schema import SECTIONS, RunConfig, as_dict, is_one_cycle
 from cavga.data.dataset import TrainingImages
 from cavga.data.readers import published
 from cavga.losses import unsupervised_objective, vae_loss, weakly_supervised_objective
@@ -29,7 +29,7 @@ from cavga.model.encoder import TorchvisionEncoder
 from cavga.synthetic.strong import STRONG_TYPES
 from cavga.training import fit_guided_head
 from cavga.training.fit_latent import whitening_of
-from cavga.training.loop import make_networks, train, training_step
+from cavga.training.loop import make_networks, one_cycle, train, training_step
 from tests.conftest import AfterEachStep, small_config
 from tests.contracts.pinned_numbers import COMPARED, DETAILS, PINNED
 
@@ -144,7 +144,7 @@ def test_pretraining_is_dc_gans():  # 0018
         "data": {"image_size": (64, 64), "augment": False},
         "model": {"variant": "d-u", "weights": "none"},
         "loss": {"attention_weight": 0.0},
-        "training": {"epochs": 5, "batch_size": 128, "learning_rate": 2e-4},
+        "training": {"epochs": 5, "batch_size": 128, "learning_rate": 2e-4, "schedule": "constant"},
     }
 
 
@@ -219,8 +219,12 @@ def test_gradients_are_clipped_at_norm_5():  # 0002
     assert step.norm().item() == pytest.approx(5.0, rel=1e-3)
 
 
-def test_the_rate_is_a_tenth_from_epoch_30_on(tmp_path):  # 0003
-    config = small_config(variant="d-u", epochs=31, batch_size=2)
+@pytest.mark.parametrize(
+    ("chosen", "expected"),
+    [({}, [1e-3] * 5), ({"schedule": "one_cycle"}, [1e-3 * one_cycle(share) for share in (0.0, 0.2, 0.4, 0.6, 0.8)])],
+)
+def test_the_rate_stays_or_follows_one_cycle(tmp_path, chosen, expected):  # 0026
+    config = small_config(variant="d-u", epochs=5, batch_size=2, **chosen)
     config = replace(config, loss=replace(config.loss, adversarial_weight=0.0))
     networks, rates = networks_of(config), []
     images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
@@ -228,7 +232,13 @@ def test_the_rate_is_a_tenth_from_epoch_30_on(tmp_path):  # 0003
         networks, TrainingImages(images, 2), config, folder=tmp_path, fingerprint="x",
         progress=AfterEachStep(lambda _epochs: rates.append(networks.optimizer.param_groups[0]["lr"])),
     )  # fmt: skip
-    assert rates == pytest.approx([1e-3] * 30 + [1e-4])
+    assert rates == pytest.approx(expected)
+
+
+def test_paper_follows_one_cycle_and_so_does_what_learns_from_synthetic_anomalies():  # 0026, 0014
+    end_to_end, default = make_config("recommended", {"model": {"weights": "none"}}), make_config("recommended")
+    assert [is_one_cycle(config) for config in (make_config("paper"), end_to_end, default)] == [True, True, False]
+    assert "schedule" not in as_dict(default)["training"]  # as in models of earlier versions
 
 
 def test_the_eigenvalue_floor_is_added_before_the_root():  # 0005

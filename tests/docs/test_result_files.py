@@ -86,6 +86,7 @@ def test_converged_is_not_said_where_the_learning_rate_fell(variant, epochs, sai
     trained = {**row("r", 0, 0.9), "epochs": epochs, "converged": True}
     trained["metrics"]["provenance"]["variant"] = variant
     assert f"Epochs: {said}." in table("screw", [trained])
+    assert f"Epochs: {epochs} (the rate fell)." in table("screw", [{**trained, "rate_fell": True}])
 
 
 def test_rows_of_table_8_that_weigh_kl_otherwise_are_marked_and_not_compared():

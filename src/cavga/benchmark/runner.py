@@ -24,8 +24,7 @@ from cavga.benchmark.tables.grids import Row
 from cavga.benchmark.tables.reported import ReportedTable
 from cavga.benchmark.textures import TEXTURES, write_textures
 from cavga.benchmark.training_sets import data_of
-from cavga.config.schema import as_dict
-from cavga.config.variant import VARIANTS
+from cavga.config.schema import as_dict, is_one_cycle
 from cavga.data.manifest import sha256_of
 from cavga.data.readers.layouts import where_to_get
 from cavga.errors import CavgaError, DataError, ModelFileError, UsageError
@@ -35,7 +34,6 @@ from cavga.regular_files import NotRegularError, read_regular
 from cavga.runs.model_json import LOG_FILE
 from cavga.structured_files import StructureError, parse_json
 from cavga.training.gan_weights import read_gan_weights
-from cavga.training.loop import DECAY_EPOCHS
 from cavga.training.train import train
 
 ROW_FILE = "row.json"
@@ -233,17 +231,9 @@ def _cavga(experiment: Experiment, data: Path, run: Path, output: Path) -> dict[
     metrics["provenance"]["without"] = without  # below OUTPUT: the row is read elsewhere
     log = [parse_json(line, dict) for line in (run / LOG_FILE).read_bytes().splitlines()]
     losses = {key: value for key, value in log[-1].items() if isinstance(value, float)}
-    fell = rate_fell(metrics["provenance"]["variant"], len(log))
+    fell = is_one_cycle(experiment.config()) and len(log) > 1  # then a still objective says nothing
     converged = None if fell else has_converged([line["total"] for line in log])
-    return {"metrics": metrics, "epochs": len(log), "converged": converged, "losses": losses}
-
-
-def rate_fell(variant: str, epochs: int) -> bool:
-    """Whether the learning rate fell while a variant was trained: then a still objective says nothing.
-
-    It falls after DECAY_EPOCHS epochs, and along one cycle where an s variant is trained end to end.
-    """
-    return epochs > DECAY_EPOCHS or (epochs > 1 and VARIANTS[variant].supervision == "s")
+    return {"metrics": metrics, "epochs": len(log), "rate_fell": fell, "converged": converged, "losses": losses}
 
 
 def has_converged(totals: Sequence[float]) -> bool | None:

@@ -33,7 +33,7 @@ PAPER = RunConfig(
         decoder_width=64,
     ),
     loss=LossConfig(kl_weight=1.0, adversarial_weight=1.0, classification_weight=0.001, class_balance="plain"),
-    training=TrainingConfig(epochs=150, learning_rate=1e-4),
+    training=TrainingConfig(epochs=150, learning_rate=1e-4, schedule="one_cycle"),
     calibration=CalibrationConfig(threshold_rule="fixed"),
 )
 # `cavga pretrain`: Celeb-A's DC-GAN takes 64 px; Adam at 2e-4 and batches of 128 are DC-GAN's (docs/decisions/0018).
@@ -41,7 +41,7 @@ PRETRAINING: dict[str, dict[str, Any]] = {
     "data": {"image_size": (64, 64), "augment": False},
     "model": {"variant": "d-u", "weights": "none"},
     "loss": {"attention_weight": 0.0},
-    "training": {"epochs": 5, "batch_size": 128, "learning_rate": 2e-4},
+    "training": {"epochs": 5, "batch_size": 128, "learning_rate": 2e-4, "schedule": "constant"},
 }
 PRESETS = {"recommended": RunConfig(), "paper": PAPER}
 

@@ -186,6 +186,12 @@ class TrainingConfig:
     )
     batch_size: int = setting(16, "images a step")
     learning_rate: float = setting(1e-3, "Adam's step size")
+    schedule: str | None = setting(
+        None,
+        "the step size through the training: constant, or one_cycle: up over its first tenth, then down to 0; default "
+        "one_cycle for s without weights, else constant",
+        ("constant", "one_cycle"),
+    )
     device: str = setting("auto", "where to compute", DEVICES, everyday=True)
 
 
@@ -241,6 +247,8 @@ def as_dict(config: RunConfig) -> dict[str, Any]:
         result[section] = {key: list(v) if isinstance(v, tuple) else v for key, v in values.items()}
     if config.training.steps_per_epoch is None:  # as in runs and rows of versions without these settings
         del result["training"]["steps_per_epoch"]
+    if config.training.schedule is None:
+        del result["training"]["schedule"]
     if config.model.map_cell == ModelConfig.map_cell:
         del result["model"]["map_cell"]
     return result
@@ -251,6 +259,13 @@ def epochs_of(config: RunConfig) -> int:
     if config.training.epochs is None:
         raise ValueError("the configuration is not resolved: cavga.config.resolve.resolve fills in the epochs")
     return config.training.epochs
+
+
+def is_one_cycle(config: RunConfig) -> bool:
+    """Whether the learning rate of a resolved configuration goes up over the first tenth, then down to 0."""
+    if config.training.schedule is None:
+        return config.model.plan is TrainingPlan.END_TO_END
+    return config.training.schedule == "one_cycle"
 
 
 def images_per_epoch(training: TrainingConfig, num_images: int) -> int:

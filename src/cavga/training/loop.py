@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn, optim
 
 from cavga.atomic_files import atomic_write
-from cavga.config.schema import LossConfig, RunConfig, epochs_of
+from cavga.config.schema import LossConfig, RunConfig, epochs_of, is_one_cycle
 from cavga.config.variant import TrainingPlan
 from cavga.data.dataset import TrainingImages, augment, epoch_batches, image_batch
 from cavga.errors import ModelFileError, ResumeError, TrainingError
@@ -37,8 +37,7 @@ from cavga.training.objectives import self_supervised, unsupervised, weakly_supe
 
 ADAM_BETAS = (0.5, 0.999)  # DC-GAN's
 GRADIENT_NORM = 5.0
-DECAY_EPOCHS, DECAY = 30, 0.1  # Paper: recalled of the supplementary, low trust (docs/decisions/0003)
-WARM_UP = 0.1  # of the steps on synthetic anomalies
+WARM_UP = 0.1  # of the steps of one cycle
 SECONDS_BETWEEN_CHECKPOINTS = 20.0
 STATE_FILE = "state.safetensors"
 
@@ -182,11 +181,8 @@ def _train_epoch(
     class_weights = data.class_weights(config.loss.class_balance) if isinstance(data, TrainingImages) else (1.0, 1.0)
     batches = list(epoch_batches(len(data), settings, epoch))
     for step, (indices, passes) in enumerate(batches):
-        if isinstance(data, TrainingImages):
-            rate = settings.learning_rate * DECAY ** (epoch // DECAY_EPOCHS)
-        else:
-            rate = settings.learning_rate * one_cycle((epoch + step / len(batches)) / num_epochs)
-        _set_rate(networks, rate)
+        share = one_cycle((epoch + step / len(batches)) / num_epochs) if is_one_cycle(config) else 1.0
+        _set_rate(networks, share * settings.learning_rate)
         images, labels, regions = _batch(data, indices, config, passes, device)
         losses = training_step(
             networks, images, labels, config.loss, noise, class_weights=class_weights, regions=regions
