@@ -29,6 +29,11 @@ def combinations(rows: Sequence[Row], trained: Reading) -> tuple[Reading, ...]:
     return combined(trained, places, scores, units)
 
 
+def for_preset(rows: Sequence[Row], readings: Sequence[Reading]) -> Reading:
+    """The best allowed reading whose attention a deployed graph can compute."""
+    return best_allowed(rows, [reading for reading in readings if reading.has_closed_form])
+
+
 def best_allowed(rows: Sequence[Row], readings: Sequence[Reading]) -> Reading:
     """The best of the allowed readings that are trained on the most sets."""
     allowed = [reading for reading in readings if reading.is_allowed and of(rows, reading)]

@@ -42,6 +42,11 @@ class Reading:
         """Whether the text, as far as it goes, says nothing else."""
         return self.allowed_by is not None
 
+    @property
+    def has_closed_form(self) -> bool:
+        """Whether A needs no backward pass, which a deployed graph has not: at z, and at what mu is read from."""
+        return self.layer in ("z", "layer3") and self.scalar != "-L_R"
+
 
 BASE = Reading("base")
 AS_IT_STOOD = Reading("as it stood", WEIGHTS, kl="mean", adversarial_weight=1.0, schedule="decay")
@@ -81,25 +86,28 @@ LOSSES = (
 )
 
 
+UNIT = '3.1: "Grad-CAM such that A_ij in [0, 1]", no more'
+SCORE = f"the score is {OPEN}"
+ATTENTION: tuple[tuple[str, str, dict[str, str]], ...] = (
+    ("A at z, sum of z", '3.1: "A computed from the latent variable z"', {"layer": "z", "scalar": "sum of z"}),
+    ("A at layer1", LAYER, {"layer": "layer1"}),
+    ("A at layer2", LAYER, {"layer": "layer2"}),
+    ("sum of z", SCORE, {"scalar": "sum of z"}),
+    ("energy", SCORE, {"scalar": "energy"}),
+    ("-L_R", SCORE, {"scalar": "-L_R"}),
+    ("mean over channels", UNIT, {"to_unit": "channel mean"}),
+    ("min-max of each image", UNIT, {"to_unit": "min-max"}),
+    ("ReLU, then max", UNIT, {"to_unit": "ReLU, max"}),
+    ("temperature", UNIT, {"to_unit": "temperature"}),
+)
+
+
 def attention_readings(trained: Reading) -> tuple[Reading, ...]:
     """One change of attention at a time, on top of a reading that trains."""
-    prefix, scalar, unit = trained.name, f"the score is {OPEN}", '3.1: "Grad-CAM such that A_ij in [0, 1]", no more'
-    changes = (
-        ("A at z, sum of z", '3.1: "A computed from the latent variable z"', {"layer": "z", "scalar": "sum of z"}),
-        ("A at layer1", LAYER, {"layer": "layer1"}),
-        ("A at layer2", LAYER, {"layer": "layer2"}),
-        ("sum of z", scalar, {"scalar": "sum of z"}),
-        ("energy", scalar, {"scalar": "energy"}),
-        ("-L_R", scalar, {"scalar": "-L_R"}),
-        ("mean over channels", unit, {"to_unit": "channel mean"}),
-        ("min-max of each image", unit, {"to_unit": "min-max"}),
-        ("ReLU, then max", unit, {"to_unit": "ReLU, max"}),
-        ("temperature", unit, {"to_unit": "temperature"}),
-    )
     own = trained.allowed_by
     return tuple(
-        replace(trained, name=f"{prefix}; {name}", allowed_by=own and f"{own}. {sentence}", **change)  # type: ignore[arg-type]
-        for name, sentence, change in changes
+        replace(trained, name=f"{trained.name}; {name}", allowed_by=own and f"{own}. {sentence}", **change)  # type: ignore[arg-type]
+        for name, sentence, change in ATTENTION
     )
 
 

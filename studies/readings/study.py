@@ -20,7 +20,7 @@ import torch
 
 from benchmarks.result_files import FOLDER, read_result
 from studies.readings import training
-from studies.readings.choice import best_allowed, combinations, trained_best
+from studies.readings.choice import best_allowed, combinations, for_preset, trained_best
 from studies.readings.measured import ANOMALOUS_SHARE, EXTREME, MOST_SATURATED, Watch, figures
 from studies.readings.readings import AS_IT_STOOD, LOSSES, Reading, attention_readings
 from studies.readings.sets import DIGIT, PAPERS, SCREW, TILE, ImageSet, load_set
@@ -121,9 +121,11 @@ def main() -> None:
     rows = study.run(SCREENING, singles, [0])
     joined = combinations(rows, trained)
     rows = study.run(SCREENING, joined, [0])
-    chosen = best_allowed(rows, [*LOSSES, *singles, *joined])
-    study.run(FINAL, [chosen], [int(seed) for seed in args.seeds.split(",")])
-    study.run(FINAL, [AS_IT_STOOD], [0])
+    readings = [*LOSSES, *singles, *joined]
+    chosen, best = for_preset(rows, readings), best_allowed(rows, readings)
+    first, *others = [int(seed) for seed in args.seeds.split(",")]
+    study.run(FINAL, [chosen, best, AS_IT_STOOD], [first])
+    study.run(FINAL, [chosen], others)
 
 
 if __name__ == "__main__":

@@ -166,6 +166,8 @@ def test_the_choice_takes_allowed_and_trained_readings_by_made_anomalies():
     assert (joined[2].layer, joined[2].scalar, joined[2].to_unit) == ("layer2", "-L_R", "temperature")
     assert all(one.is_allowed for one in joined)
     assert choice.best_allowed(rows, [*LOSSES, *singles]) == singles[-2]  # the last one did not pass the gate
+    assert choice.for_preset(rows, [*LOSSES, *singles[:7]]) == singles[6]
+    assert choice.for_preset(rows, [*LOSSES, *singles[:6]]) == singles[4]  # -L_R needs a backward pass
 
 
 def test_digits_are_read_with_a_border(tmp_path):
