@@ -1,6 +1,7 @@
 """The page of the readings of the paper's text, and its figure, from benchmarks/results/readings.jsonl."""
 
 from collections.abc import Iterator, Sequence
+from math import isfinite, nan
 from statistics import mean
 from typing import Any
 
@@ -72,6 +73,7 @@ def _found(screened: Sequence[Row], final: Sequence[Row], names: Sequence[str], 
     num_sets = len({row["data"] for row in screened})
     passed = [name for name in names if num_passed(screened, name) == num_sets]
     real = {name: mean_of(screened, name, "test") for name in names}
+    real = {name: value for name, value in real.items() if isfinite(value)}
     best = max(real, key=lambda name: real[name])
     return (
         f"{len(passed)} of {len(names)} readings are trained on all {num_sets} sets. The one of the preset is "
@@ -98,7 +100,8 @@ def num_passed(rows: Sequence[Row], name: str) -> int:
 def mean_of(rows: Sequence[Row], name: str, part: str) -> float:
     """Pixel AUROC of 1 - A of a reading, mean over the sets with masks."""
     found = (row[part].get("pixel 1 - A") for row in rows if row["reading"] == name)
-    return mean(value for value in found if value is not None)
+    known = [value for value in found if value is not None]
+    return mean(known) if known else nan
 
 
 def finals(rows: Sequence[Row], name: str) -> Iterator[float]:
@@ -127,13 +130,18 @@ def _screening(rows: Sequence[Row], names: Sequence[str]) -> str:
                 name,
                 "yes" if found[0]["settings"]["allowed"] else "no",
                 f"{num_passed(rows, name)} of {len(found)}",
-                show([mean(left_over(row) for row in found)]),
-                f"{mean(row['saturated'] for row in found):.0%}",
-                show([mean_of(rows, name, "made")]),
-                show([mean_of(rows, name, "test")]),
+                *_of_trained(rows, found, name),
             ]
         )
     return markdown(["", "allowed", "trained", "L_R", "saturated", "made", "real"], lines)
+
+
+def _of_trained(rows: Sequence[Row], found: Sequence[Row], name: str) -> Sequence[str]:
+    """L_R, saturation and both AUROCs, if none of the trainings diverged."""
+    if any(row["L_R"] is None for row in found):
+        return ["diverged", "-", "-", "-"]
+    left, saturated = mean(left_over(row) for row in found), mean(row["saturated"] for row in found)
+    return [show([left]), f"{saturated:.0%}", *(show([mean_of(rows, name, part)]) for part in ("made", "test"))]
 
 
 def _by_set(rows: Sequence[Row], names: Sequence[str]) -> str:
@@ -147,7 +155,7 @@ def _by_set(rows: Sequence[Row], names: Sequence[str]) -> str:
 
 
 def _both(row: Row) -> str:
-    return f"{show([row['test'].get('pixel 1 - A')])} / {show([row['test']['image L1']])}"
+    return f"{show([row['test'].get('pixel 1 - A')])} / {show([row['test'].get('image L1')])}"
 
 
 def _final(rows: Sequence[Row]) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import fields
+from math import inf
 from statistics import mean
 from typing import Any
 
@@ -48,11 +49,13 @@ def best(rows: Sequence[Row], readings: Sequence[Reading]) -> Reading:
 
 def made_auroc(rows: Sequence[Row]) -> float:
     """The mean over rows of the pixel AUROC of 1 - A on made anomalies."""
-    return mean(row["made"]["pixel 1 - A"] for row in rows)
+    return mean(row["made"].get("pixel 1 - A", 0.0) for row in rows)
 
 
 def left_over(row: Row) -> float:
-    """Held-out L_R between an exact reconstruction (0) and each image's own mean grey (1)."""
+    """Held-out L_R between an exact reconstruction (0) and each image's own mean grey (1); infinite if it diverged."""
+    if row["L_R"] is None:
+        return inf
     return (row["L_R"] - row["L_R_exact"]) / (row["L_R_grey"] - row["L_R_exact"])
 
 

@@ -53,7 +53,8 @@ class Watch:
         data, bad = self.data, self.data.labels == 1
         normal = scored(self.trained, data.held[:NUM_WATCHED])
         made = scored(self.trained, data.made[:NUM_WATCHED])
-        point = {"step": step, "L_R": rounded(normal.reconstruction), "normal": spread(normal.attention)}
+        level = normal.reconstruction if np.isfinite(normal.reconstruction) else None
+        point = {"step": step, "L_R": rounded(level), "normal": spread(normal.attention)}
         point["made"] = spread(made.attention, data.made_masks[:NUM_WATCHED])
         if data.test_masks is not None:
             chosen = np.flatnonzero(bad)[:: max(1, int(bad.sum()) // NUM_WATCHED)][:NUM_WATCHED]
@@ -63,8 +64,10 @@ class Watch:
 
 
 def figures(trained: Trained, data: ImageSet) -> dict[str, Any]:
-    """Every figure of a row at its end; `made` chooses, `test` is reported."""
+    """Every figure of a row at its end; `made` chooses, `test` is reported. A training that diverged has none."""
     held, made, test = (scored(trained, images) for images in (data.held, data.made, data.test))
+    if not all(np.isfinite(part.reconstruction) for part in (held, made, test)):
+        return {"L_R": None, "saturated": None, "is_trained": False, "made": {}, "test": {}}
     grey = float(entropy(data.held.mean(axis=(1, 2, 3)) / 255).mean())
     exact = float(entropy(data.held / 255).mean())
     saturated = float(((held.attention < EXTREME) | (held.attention > 1 - EXTREME)).mean())
@@ -122,7 +125,7 @@ def pixel_auroc(maps: Floats, masks: Masks) -> float | None:
 def spread(attention: Floats, masks: Masks | None = None) -> dict[str, Any]:
     """Mean and standard deviation of A over the patches: all, or those that a mask touches."""
     chosen = attention.ravel() if masks is None else attention[anomalous_patches(masks, attention.shape[1:])]
-    if not chosen.size:
+    if not chosen.size or not np.isfinite(chosen).all():
         return {"mean": None, "std": None, "patches": 0}
     return {"mean": rounded(float(chosen.mean())), "std": rounded(float(chosen.std())), "patches": int(chosen.size)}
 

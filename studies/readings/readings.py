@@ -112,7 +112,7 @@ def attention_readings(trained: Reading) -> tuple[Reading, ...]:
 
 
 def combined(trained: Reading, place: Reading, score: Reading, unit: Reading) -> tuple[Reading, ...]:
-    """Two and three changes of attention at once, taken from readings with one each."""
+    """Two changes of attention at once, taken from readings with one each."""
     parts = {
         "place": {"layer": place.layer, "scalar": place.scalar},
         "score": {"scalar": score.scalar},
@@ -123,7 +123,7 @@ def combined(trained: Reading, place: Reading, score: Reading, unit: Reading) ->
     }
     sentences = {key: one.allowed_by for key, one in zip(parts, (place, score, unit), strict=True)}
     found = []
-    for keys in (("place", "unit"), ("score", "unit"), ("place", "score", "unit")):
+    for keys in (("place", "unit"), ("score", "unit")):
         changes = {name: value for key in keys for name, value in parts[key].items()}
         allowed = all(sentences[key] for key in keys)
         found.append(

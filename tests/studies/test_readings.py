@@ -163,7 +163,8 @@ def test_the_choice_takes_allowed_and_trained_readings_by_made_anomalies():
     joined = choice.combinations(rows, sums)
     place, score, unit = singles[2], singles[5], singles[9]
     assert joined == readings.combined(sums, place, score, unit)
-    assert (joined[2].layer, joined[2].scalar, joined[2].to_unit) == ("layer2", "-L_R", "temperature")
+    found = [(one.layer, one.scalar, one.to_unit) for one in joined]
+    assert found == [("layer2", "sum of mu", "temperature"), ("layer3", "-L_R", "temperature")]
     assert all(one.is_allowed for one in joined)
     assert choice.best_allowed(rows, [*LOSSES, *singles]) == singles[-2]  # the last one did not pass the gate
     assert choice.for_preset(rows, [*LOSSES, *singles[:7]]) == singles[6]
