@@ -143,7 +143,7 @@ def test_pretraining_is_dc_gans():  # 0018
     assert PRETRAINING == {
         "data": {"image_size": (64, 64), "augment": False},
         "model": {"variant": "d-u", "weights": "none"},
-        "loss": {"attention_weight": 0.0},
+        "loss": {"attention_weight": 0.0, "reduction": "means"},
         "training": {"epochs": 5, "batch_size": 128, "learning_rate": 2e-4, "schedule": "constant"},
     }
 
@@ -205,18 +205,19 @@ def test_both_optimizers_are_adam_with_dc_gans_betas():  # 0002
         assert optimizer.defaults["betas"] == (0.5, 0.999)
 
 
-def test_gradients_are_clipped_at_norm_5():  # 0002
+@pytest.mark.parametrize(("reduction", "expected"), [("means", 5.0), ("sums", 5.0 * 3 * 32 * 32)])
+def test_gradients_are_clipped_at_norm_5_of_means(reduction, expected):  # 0002, 0026
     config = small_config("paper", "d-u")
     networks = networks_of(config)
     parameters = [p for p in networks.model.parameters() if p.requires_grad]
     networks.optimizer = optim.SGD(parameters, lr=1.0)
     before = [p.detach().clone() for p in parameters]
-    weights = replace(config.loss, vae_weight=1e6)
+    weights = replace(config.loss, vae_weight=1e6, reduction=reduction)
     training_step(
         networks, torch.rand(4, 3, 32, 32), torch.zeros(4, dtype=torch.long), weights, torch.Generator().manual_seed(0)
     )
     step = torch.cat([(p.detach() - b).flatten() for p, b in zip(parameters, before, strict=True)])
-    assert step.norm().item() == pytest.approx(5.0, rel=1e-3)
+    assert step.norm().item() == pytest.approx(expected, rel=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,11 @@ def players_of(config):
     return make_networks(model, config, torch.device("cpu"))
 
 
+def num_summed(losses, batch):
+    """Values of an image, over which `paper` sums L_R, and units of its z, over which it sums KL."""
+    return batch[0].numel(), losses.mu[0].numel()
+
+
 def weights_of(networks):
     return {key: value.clone() for key, value in networks.model.state_dict().items()}
 
@@ -49,9 +54,10 @@ def test_a_step_moves_both_players(preset, variant):
     assert any(not torch.equal(critic[key], value) for key, value in networks.discriminator.state_dict().items())
     weights = config.loss
     terms = losses.terms
-    vae = terms["reconstruction"] + weights.kl_weight * terms["kl"]
+    values, units = num_summed(losses, batch) if preset == "paper" else (1, 1)
+    vae = values * terms["reconstruction"] + weights.kl_weight * units * terms["kl"]
     expected = vae + weights.adversarial_weight * terms["generator"] + 0.01 * terms["attention_expansion"]
-    assert torch.allclose(terms["total"], expected, atol=1e-5)
+    assert torch.allclose(terms["total"], expected, atol=1e-5, rtol=1e-5)
 
 
 def weak_config(variant="r-w", *, shape="map", score="logit", **loss):
@@ -71,9 +77,10 @@ def test_a_weak_step_is_eq_6(variant, shape, score):
     batch, labels = image_batch(images(), np.arange(4), torch.device("cpu")), torch.tensor([0, 0, 0, 1])
     step = training_step(networks, batch, labels, config.loss, torch.Generator().manual_seed(0))
     terms = step.terms
-    vae = terms["reconstruction"] + terms["kl"]
+    values, units = num_summed(step, batch)
+    vae = values * terms["reconstruction"] + units * terms["kl"]
     expected = vae + terms["generator"] + 0.001 * terms["classification"] + 0.01 * terms["guided_attention"]
-    assert torch.allclose(terms["total"], expected, atol=1e-5)
+    assert torch.allclose(terms["total"], expected, atol=1e-5, rtol=1e-5)
     assert "attention_expansion" not in terms
     assert step.calls.sum(dim=1).tolist() == [3, 1]
     after = networks.model.state_dict()
@@ -224,3 +231,35 @@ def test_collapse_is_reported(caplog, tmp_path):
     with caplog.at_level(logging.WARNING, logger="cavga"):
         train(networks, data(2), small_config("paper", epochs=1), folder=tmp_path, fingerprint="x")
     assert "latent has collapsed" in caplog.text
+
+
+def test_with_sums_l_r_outweighs_the_losses_of_whole_images():
+    config = small_config("paper")
+    batch = image_batch(images(), np.arange(4), torch.device("cpu"))
+    steps = {
+        reduction: training_step(
+            players_of(config),
+            batch,
+            NORMAL,
+            replace(config.loss, reduction=reduction),
+            torch.Generator().manual_seed(0),
+        )
+        for reduction in ("means", "sums")
+    }
+    means, sums = steps["means"].terms, steps["sums"].terms
+    assert {name: means[name] for name in means if name not in ("total", "discriminator")} == {
+        name: sums[name] for name in sums if name not in ("total", "discriminator")
+    }  # the log keeps means
+    rest = sums["total"] - batch[0].numel() * sums["reconstruction"] - sums["kl"] * steps["sums"].mu[0].numel()
+    assert rest.item() == pytest.approx(float(sums["generator"] + 0.01 * sums["attention_expansion"]), abs=2e-3)
+
+
+def test_paper_is_trained_below_what_each_images_mean_grey_costs(tmp_path):
+    stripes = np.where(np.arange(32) // 8 % 2, 30, 220)[None, None, :, None]
+    pixels = np.broadcast_to(stripes, (16, 32, 32, 3)).astype(np.uint8)
+    config = small_config("paper", "d-u", epochs=40, batch_size=4, learning_rate=2e-3)
+    networks = players_of(config)
+    train(networks, TrainingImages(pixels, num_normal=16), config, folder=tmp_path, fingerprint="x")
+    last = json.loads((tmp_path / "log.jsonl").read_text().splitlines()[-1])
+    grey = pixels[0].mean() / 255
+    assert last["reconstruction"] < -(grey * np.log(grey) + (1 - grey) * np.log(1 - grey)) - 0.1

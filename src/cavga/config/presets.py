@@ -32,7 +32,13 @@ PAPER = RunConfig(
         latent_channels=512,
         decoder_width=64,
     ),
-    loss=LossConfig(kl_weight=1.0, adversarial_weight=1.0, classification_weight=0.001, class_balance="plain"),
+    loss=LossConfig(
+        reduction="sums",
+        kl_weight=1.0,
+        adversarial_weight=1.0,
+        classification_weight=0.001,
+        class_balance="plain",
+    ),
     training=TrainingConfig(epochs=150, learning_rate=1e-4, schedule="one_cycle"),
     calibration=CalibrationConfig(threshold_rule="fixed"),
 )
@@ -40,7 +46,7 @@ PAPER = RunConfig(
 PRETRAINING: dict[str, dict[str, Any]] = {
     "data": {"image_size": (64, 64), "augment": False},
     "model": {"variant": "d-u", "weights": "none"},
-    "loss": {"attention_weight": 0.0},
+    "loss": {"attention_weight": 0.0, "reduction": "means"},
     "training": {"epochs": 5, "batch_size": 128, "learning_rate": 2e-4, "schedule": "constant"},
 }
 PRESETS = {"recommended": RunConfig(), "paper": PAPER}

@@ -158,6 +158,12 @@ class LossConfig:
     """The weights of Eq. 4 and Eq. 6."""
 
     vae_weight: float = setting(1.0, "w_r, weight of L = L_R + KL")
+    reduction: str = setting(
+        "means",
+        "L_R and KL as means over the pixels and over the latents, or as sums of an image, beside which the losses of "
+        "whole images (L_adv, L_ae, L_bce, L_cga) weigh little",
+        ("means", "sums"),
+    )
     kl_weight: float = setting(1e-3, "weight of KL within L (1 in the paper)")
     adversarial_weight: float | None = setting(
         None, "w_adv, weight of L_adv (1 in the paper); default 0.01, 0 for s without weights: no discriminator then"
@@ -247,6 +253,8 @@ def as_dict(config: RunConfig) -> dict[str, Any]:
         result[section] = {key: list(v) if isinstance(v, tuple) else v for key, v in values.items()}
     if config.training.steps_per_epoch is None:  # as in runs and rows of versions without these settings
         del result["training"]["steps_per_epoch"]
+    if config.loss.reduction == LossConfig.reduction:
+        del result["loss"]["reduction"]
     if config.training.schedule is None:
         del result["training"]["schedule"]
     if config.model.map_cell == ModelConfig.map_cell:

@@ -100,13 +100,15 @@ def training_step(
             objective = unsupervised(model, output, terms, weights)
         else:
             objective = weakly_supervised(model, output, labels, terms, weights, class_weights)
-    _descend(objective.total, networks.optimizer)
+    # Of sums the gradient is larger by the number of values; its limit is one of means.
+    scale = images[0].numel() if weights.reduction == "sums" else 1
+    _descend(objective.total, networks.optimizer, most=scale * GRADIENT_NORM)
     terms |= {"total": objective.total}
     if has_game:
         discriminator.requires_grad_(True)
         with torch.autocast(images.device.type, torch.bfloat16, enabled=images.device.type == "cuda"):
             critic = discriminator_loss(discriminator(images), discriminator(fake.detach()))
-        _descend(critic, networks.discriminator_optimizer)
+        _descend(critic, networks.discriminator_optimizer, most=GRADIENT_NORM)
         terms |= {"discriminator": critic}
     mu, logvar = output.latent.mu.detach().float(), output.latent.logvar.detach().float()
     return StepLosses(
@@ -118,11 +120,11 @@ def training_step(
     )
 
 
-def _descend(loss: Tensor, optimizer: optim.Optimizer) -> None:
+def _descend(loss: Tensor, optimizer: optim.Optimizer, *, most: float) -> None:
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]  # torch's own signature
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    nn.utils.clip_grad_norm_(parameters, GRADIENT_NORM)
+    nn.utils.clip_grad_norm_(parameters, most)
     optimizer.step()
 
 

@@ -31,12 +31,21 @@ class Objective(NamedTuple):
     class_logits: ClassLogits | None
 
 
+def reduced_vae_loss(output: CavgaOutput, terms: dict[str, Tensor], weights: LossConfig) -> Scalar:
+    """Eq. 1 of terms that are means; with `reduction` "sums" of what they are means of, a sum of each image."""
+    num_values = num_latents = 1
+    if weights.reduction == "sums":
+        num_values, num_latents = output.reconstruction_logits[0].numel(), output.latent.mu[0].numel()
+    reconstruction, kl = num_values * terms["reconstruction"], num_latents * terms["kl"]
+    return vae_loss(reconstruction, kl, kl_weight=weights.kl_weight)
+
+
 def unsupervised(model: Cavga, output: CavgaOutput, terms: dict[str, Tensor], weights: LossConfig) -> Objective:
     """Eq. 4; adds L_ae."""
     attention = model.attention(output.latent)
     terms["attention_expansion"] = attention_expansion_loss(attention)
     total = unsupervised_objective(
-        vae=vae_loss(terms["reconstruction"], terms["kl"], kl_weight=weights.kl_weight),
+        vae=reduced_vae_loss(output, terms, weights),
         generator=terms["generator"],
         attention=terms["attention_expansion"],
         vae_weight=weights.vae_weight,
@@ -60,7 +69,7 @@ def weakly_supervised(
     maps = model.class_attention(output.latent, output.z)
     terms["classification"] = classification_loss(class_logits, labels, class_weights=class_weights)
     terms["guided_attention"] = complementary_guided_attention_loss(maps[:, 0], maps[:, 1], class_logits, labels)
-    total = _eq_6(terms, weights, guided_attention_weight=weights.guided_attention_weight)
+    total = _eq_6(output, terms, weights, guided_attention_weight=weights.guided_attention_weight)
     return Objective(total, maps[labels == 0, 0].mean(dim=(1, 2)), class_logits)
 
 
@@ -80,14 +89,16 @@ def self_supervised(
     patches = functional.adaptive_avg_pool2d(regions[:, None], (cam.shape[1], cam.shape[2]))[:, 0]
     terms["classification"] = classification_loss(class_logits, labels)
     terms["guided_attention"] = region_guided_attention_loss(cam, patches)
-    total = _eq_6(terms, weights, guided_attention_weight=weights.region_weight)
+    total = _eq_6(output, terms, weights, guided_attention_weight=weights.region_weight)
     normal_attention = 1 - cam.sigmoid()
     return Objective(total, normal_attention[labels == 0].mean(dim=(1, 2)), class_logits)
 
 
-def _eq_6(terms: dict[str, Tensor], weights: LossConfig, *, guided_attention_weight: float) -> Scalar:
+def _eq_6(
+    output: CavgaOutput, terms: dict[str, Tensor], weights: LossConfig, *, guided_attention_weight: float
+) -> Scalar:
     return weakly_supervised_objective(
-        vae=vae_loss(terms["reconstruction"], terms["kl"], kl_weight=weights.kl_weight),
+        vae=reduced_vae_loss(output, terms, weights),
         generator=terms["generator"],
         classification=terms["classification"],
         guided_attention=terms["guided_attention"],
