@@ -43,6 +43,12 @@ class Reading:
         return self.allowed_by is not None
 
     @property
+    def training(self) -> tuple[object, ...]:
+        """What the network depends on, A apart."""
+        return (self.losses, self.kl, self.adversarial_weight, self.generator, self.adversarial_start,
+                self.steps_per_critic, self.schedule, self.attention_weight)  # fmt: skip
+
+    @property
     def has_closed_form(self) -> bool:
         """Whether A needs no backward pass, which a deployed graph has not: at z, and at what mu is read from."""
         return self.layer in ("z", "layer3") and self.scalar != "-L_R"

@@ -12,7 +12,8 @@ import json
 import platform
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,9 @@ from benchmarks.result_files import FOLDER, read_result
 from studies.readings import training
 from studies.readings.choice import best_allowed, combinations, for_preset, trained_best
 from studies.readings.measured import ANOMALOUS_SHARE, EXTREME, MOST_SATURATED, Watch, figures
-from studies.readings.readings import AS_IT_STOOD, LOSSES, Reading, attention_readings
+from studies.readings.readings import AS_IT_STOOD, BASE, LOSSES, Reading, attention_readings
 from studies.readings.sets import DIGIT, PAPERS, SCREW, TILE, ImageSet, load_set
-from studies.readings.training import Budget, start, train
+from studies.readings.training import Budget, set_temperature, start, train
 from studies.rows import write_rows
 
 RESULT = "readings"
@@ -62,34 +63,56 @@ class Study:
     def run(self, stage: Stage, readings: Iterable[Reading], seeds: Sequence[int]) -> list[dict[str, Any]]:
         """Rows of all readings on all sets of a stage; returns the stage's rows."""
         for seed in seeds:
-            for reading in readings:
+            for group in of_one_network(readings):
                 for name in stage.sets:
-                    self._row(stage, reading, name, seed)
+                    self._rows(stage, group, name, seed)
         return [row for row in self.rows if row["stage"] == stage.name]
 
-    def _row(self, stage: Stage, reading: Reading, name: str, seed: int) -> None:
-        key = {"stage": stage.name, "reading": reading.name, "data": name, "seed": seed}
-        if any(key.items() <= row.items() for row in self.rows):
+    def _rows(self, stage: Stage, group: Sequence[Reading], name: str, seed: int) -> None:
+        """The rows of a group that are not there yet, by one training."""
+        keys = {one: {"stage": stage.name, "reading": one.name, "data": name, "seed": seed} for one in group}
+        missing = [one for one, key in keys.items() if not any(key.items() <= row.items() for row in self.rows)]
+        if not missing:
             return
-        data, started = self._set(name, stage.side), time.monotonic()
-        trained = start(reading, data, self.weights, seed)
-        watch = Watch(trained, data)
-        train(trained, data, stage.budget, seed, watch)
-        found = figures(trained, data)
-        seconds = round(time.monotonic() - started, 1)
-        settings = {**asdict(reading), "allowed": reading.is_allowed}
-        row = {**key, "side": data.side, **found, "seconds": seconds, "settings": settings, "watch": watch.points}
-        self.rows.append(row)
-        print(
-            json.dumps({name: row[name] for name in ("stage", "reading", "data", "seed", "is_trained", "made")}),
-            flush=True,
-        )
+        data, began = self._set(name, stage.side), time.monotonic()
+        first = start(missing[0], data, self.weights, seed)
+        views = [replace(first, reading=one) for one in missing]
+        for view in views:
+            set_temperature(view, data, stage.budget, seed)
+        watches = [Watch(view, data) for view in views]
+        train(first, data, stage.budget, seed, partial(look_at_all, watches))
+        found = [figures(view, data) for view in views]
+        seconds = round(time.monotonic() - began, 1)
+        for one, figure, watch in zip(missing, found, watches, strict=True):
+            settings = {**asdict(one), "allowed": one.is_allowed}
+            shown = {"side": data.side, **figure, "seconds_of_all": seconds, "trained_together": len(missing)}
+            self.rows.append({**keys[one], **shown, "settings": settings, "watch": watch.points})
+            print(json.dumps({**keys[one], "is_trained": figure["is_trained"], "made": figure["made"]}), flush=True)
         write_rows(RESULT, self.rows, header())
 
     def _set(self, name: str, side: int) -> ImageSet:
         if (name, side) not in self.sets:
             self.sets[name, side] = load_set(self.root, name, side)
         return self.sets[name, side]
+
+
+def look_at_all(watches: Sequence[Watch], step: int) -> None:
+    """A of every reading after a step."""
+    for watch in watches:
+        watch(step)
+
+
+def of_one_network(readings: Iterable[Reading]) -> list[list[Reading]]:
+    """Readings in groups that share a training.
+
+    Beside sums L_ae weighs about a millionth of L_R, so that readings that differ in A alone train
+    the same network; beside means each trains its own.
+    """
+    groups: dict[tuple[Any, ...], list[Reading]] = {}
+    for one in readings:
+        key = (one.name,) if one.losses == "means" else one.training
+        groups.setdefault(key, []).append(one)
+    return list(groups.values())
 
 
 def header() -> dict[str, Any]:
@@ -115,7 +138,8 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     study = Study(args.root, args.weights)
-    rows = study.run(SCREENING, LOSSES, [0])
+    study.run(SCREENING, [reading for reading in LOSSES if reading.is_allowed], [0])
+    rows = study.run(SCREENING, [BASE], [0])
     trained = trained_best(rows)
     singles = attention_readings(trained)
     rows = study.run(SCREENING, singles, [0])
@@ -124,8 +148,10 @@ def main() -> None:
     readings = [*LOSSES, *singles, *joined]
     chosen, best = for_preset(rows, readings), best_allowed(rows, readings)
     first, *others = [int(seed) for seed in args.seeds.split(",")]
-    study.run(FINAL, [chosen, best, AS_IT_STOOD], [first])
-    study.run(FINAL, [chosen], others)
+    study.run(FINAL, {trained: None, chosen: None, best: None}, [first])
+    study.run(SCREENING, LOSSES, [0])  # what is left: nothing is chosen among these
+    study.run(FINAL, [AS_IT_STOOD], [first])
+    study.run(FINAL, {trained: None, chosen: None, best: None}, others)
 
 
 if __name__ == "__main__":

@@ -83,9 +83,6 @@ def train(trained: Trained, data: ImageSet, budget: Budget, seed: int, look: Cal
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     players = [optim.Adam(some, lr=budget.rate, betas=ADAM_BETAS) for some in (parameters, critic.parameters())]
     noise = torch.Generator().manual_seed(seed)
-    if reading.to_unit == "temperature":
-        first = list(islice(batches_of(data, budget, seed), FIRST_BATCHES))
-        trained.temperature = first_temperature(trained, first, noise)
     looks = set(np.linspace(0, budget.steps, budget.looks).round().astype(int).tolist())
     for step, images in enumerate(batches_of(data, budget, seed)):
         if step in looks:
@@ -138,14 +135,16 @@ def rate_at(reading: Reading, share: float) -> float:
             return one_cycle(share)
 
 
-def first_temperature(trained: Trained, batches: list[Images], noise: torch.Generator) -> float:
-    """The root mean square of the map over the first batches, before any step."""
+def set_temperature(trained: Trained, data: ImageSet, budget: Budget, seed: int) -> None:
+    """Where a reading has one: the root mean square of the map over the first batches, before any step."""
+    if trained.reading.to_unit != "temperature":
+        return
     trained.model.train()
-    squares = []
-    for images in batches:
+    noise, squares = torch.Generator().manual_seed(seed), []
+    for images in islice(batches_of(data, budget, seed), FIRST_BATCHES):
         found = forward(trained.model, images, noise)
         squares.append(cam_of(trained.reading, found, images, trained.depth).detach().square().mean())
-    return max(float(torch.stack(squares).mean().sqrt()), 1e-12)
+    trained.temperature = max(float(torch.stack(squares).mean().sqrt()), 1e-12)
 
 
 def _adversarial(reading: Reading, fake_logits: Logits) -> Scalar:
