@@ -1,7 +1,7 @@
 """The figures of a trained reading: held-out L_R, saturation, and what its maps find of made and of real anomalies."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from cavga.inference.graph import enlarged
 from cavga.losses import reconstruction_loss
 from cavga.metrics.image import auroc
 from cavga.metrics.pixel import PixelHistogram
-from cavga.shapes import AttentionMap, Images
+from cavga.shapes import Images
 from studies.grey_level import entropy
 from studies.readings.attention import forward
 from studies.readings.sets import ImageSet, Masks, Pixels
@@ -40,32 +40,39 @@ class Scored:
     reconstruction: float
 
 
-@dataclass
 class Watch:
-    """A on normal and on anomalous patches along training; `points` grows by one a look."""
+    """A on normal and on anomalous patches along training; `points` of each reading grow by one a look."""
 
-    trained: Trained
-    data: ImageSet
-    points: list[dict[str, Any]] = field(default_factory=list)
+    def __init__(self, views: Sequence[Trained], data: ImageSet) -> None:
+        self.views, self.data = views, data
+        self.points: list[list[dict[str, Any]]] = [[] for _ in views]
 
     def __call__(self, step: int) -> None:
         """Look once."""
-        data, bad = self.data, self.data.labels == 1
-        normal = scored(self.trained, data.held[:NUM_WATCHED])
-        made = scored(self.trained, data.made[:NUM_WATCHED])
-        level = normal.reconstruction if np.isfinite(normal.reconstruction) else None
-        point = {"step": step, "L_R": rounded(level), "normal": spread(normal.attention)}
-        point["made"] = spread(made.attention, data.made_masks[:NUM_WATCHED])
+        data, bad = self.data, np.flatnonzero(self.data.labels == 1)
+        chosen = bad[:: max(1, len(bad) // NUM_WATCHED)][:NUM_WATCHED]
+        parts: dict[str, tuple[Pixels, Masks | None]] = {
+            "normal": (data.held[:NUM_WATCHED], None),
+            "made": (data.made[:NUM_WATCHED], data.made_masks[:NUM_WATCHED]),
+        }
         if data.test_masks is not None:
-            chosen = np.flatnonzero(bad)[:: max(1, int(bad.sum()) // NUM_WATCHED)][:NUM_WATCHED]
-            real = scored(self.trained, data.test[chosen])
-            point["real"] = spread(real.attention, data.test_masks[chosen])
-        self.points.append(point)
+            parts["real"] = (data.test[chosen], data.test_masks[chosen])
+        found = {name: (scored(self.views, images), masks) for name, (images, masks) in parts.items()}
+        for i, points in enumerate(self.points):
+            level = found["normal"][0][i].reconstruction
+            point = {"step": step, "L_R": rounded(level) if np.isfinite(level) else None}
+            spreads = {name: spread(each[i].attention, masks) for name, (each, masks) in found.items()}
+            points.append({**point, **spreads})
 
 
-def figures(trained: Trained, data: ImageSet) -> dict[str, Any]:
-    """Every figure of a row at its end; `made` chooses, `test` is reported. A training that diverged has none."""
-    held, made, test = (scored(trained, images) for images in (data.held, data.made, data.test))
+def figures(views: Sequence[Trained], data: ImageSet) -> list[dict[str, Any]]:
+    """Every figure of rows at their end; `made` chooses, `test` is reported."""
+    parts = [scored(views, images) for images in (data.held, data.made, data.test)]
+    return [_figures(data, *found) for found in zip(*parts, strict=True)]
+
+
+def _figures(data: ImageSet, held: Scored, made: Scored, test: Scored) -> dict[str, Any]:
+    """Of one reading. A training that diverged has none."""
     if not all(np.isfinite(part.reconstruction) for part in (held, made, test)):
         return {"L_R": None, "saturated": None, "is_trained": False, "made": {}, "test": {}}
     grey = float(entropy(data.held.mean(axis=(1, 2, 3)) / 255).mean())
@@ -73,7 +80,6 @@ def figures(trained: Trained, data: ImageSet) -> dict[str, Any]:
     saturated = float(((held.attention < EXTREME) | (held.attention > 1 - EXTREME)).mean())
     labels = np.repeat([0, 1], [len(data.held), len(data.made)])
     masks = np.concatenate([np.zeros(data.held.shape[:3], dtype=np.bool_), data.made_masks])
-    both = joined(held, made)
     return {
         "L_R": rounded(held.reconstruction),
         "L_R_grey": rounded(grey),
@@ -81,18 +87,21 @@ def figures(trained: Trained, data: ImageSet) -> dict[str, Any]:
         "saturated": rounded(saturated),
         "is_trained": held.reconstruction < grey and saturated <= MOST_SATURATED,
         "mean_A": rounded(float(held.attention.mean())),
-        "made": aurocs(both, labels, masks),
+        "made": aurocs(joined(held, made), labels, masks),
         "test": aurocs(test, data.labels, data.test_masks),
     }
 
 
-def scored(trained: Trained, images: Pixels) -> Scored:
-    """A and both residuals of every image."""
-    trained.model.eval()
-    parts = [_of_batch(trained, batch) for batch in image_batches(images, CPU)]
-    weights = [len(part.attention) for part in parts]
-    maps = [np.concatenate(found) for found in zip(*(_maps(part) for part in parts), strict=True)]
-    return Scored(*maps, float(np.average([part.reconstruction for part in parts], weights=weights)))
+def scored(views: Sequence[Trained], images: Pixels) -> list[Scored]:
+    """A of every reading of one network, and both residuals, of every image."""
+    views[0].model.eval()
+    batches = [_of_batch(views, batch) for batch in image_batches(images, CPU)]
+    weights = [len(parts[0].attention) for parts in batches]
+    found = []
+    for parts in zip(*batches, strict=True):
+        maps = [np.concatenate(each) for each in zip(*(_maps(part) for part in parts), strict=True)]
+        found.append(Scored(*maps, float(np.average([part.reconstruction for part in parts], weights=weights))))
+    return found
 
 
 def joined(first: Scored, second: Scored) -> Scored:
@@ -137,16 +146,13 @@ def anomalous_patches(masks: Masks, size: tuple[int, ...]) -> NDArray[np.bool_]:
     return cells.mean(axis=(2, 4)) >= ANOMALOUS_SHARE
 
 
-def _of_batch(trained: Trained, images: Images) -> Scored:
-    found = forward(trained.model, images, None)
-    attention: AttentionMap = trained.attention(found, images).detach()
+def _of_batch(views: Sequence[Trained], images: Images) -> list[Scored]:
+    """One forward pass, and A of every reading."""
+    found = forward(views[0].model, images, None)
     difference = images - found.logits.detach().sigmoid()
-    return Scored(
-        attention.numpy(),
-        difference.abs().mean(dim=1).numpy(),
-        difference.square().mean(dim=1).numpy(),
-        float(reconstruction_loss(found.logits.detach(), images)),
-    )
+    residuals = difference.abs().mean(dim=1).numpy(), difference.square().mean(dim=1).numpy()
+    level = float(reconstruction_loss(found.logits.detach(), images))
+    return [Scored(view.attention(found, images).detach().numpy(), *residuals, level) for view in views]
 
 
 def _maps(found: Scored) -> Iterator[Floats]:

@@ -13,7 +13,6 @@ import platform
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -79,14 +78,14 @@ class Study:
         views = [replace(first, reading=one) for one in missing]
         for view in views:
             set_temperature(view, data, stage.budget, seed)
-        watches = [Watch(view, data) for view in views]
-        train(first, data, stage.budget, seed, partial(look_at_all, watches))
-        found = [figures(view, data) for view in views]
+        watch = Watch(views, data)
+        train(first, data, stage.budget, seed, watch)
+        found = figures(views, data)
         seconds = round(time.monotonic() - began, 1)
-        for one, figure, watch in zip(missing, found, watches, strict=True):
+        for one, figure, points in zip(missing, found, watch.points, strict=True):
             settings = {**asdict(one), "allowed": one.is_allowed}
             shown = {"side": data.side, **figure, "seconds_of_all": seconds, "trained_together": len(missing)}
-            self.rows.append({**keys[one], **shown, "settings": settings, "watch": watch.points})
+            self.rows.append({**keys[one], **shown, "settings": settings, "watch": points})
             print(json.dumps({**keys[one], "is_trained": figure["is_trained"], "made": figure["made"]}), flush=True)
         write_rows(RESULT, self.rows, header())
 
@@ -94,12 +93,6 @@ class Study:
         if (name, side) not in self.sets:
             self.sets[name, side] = load_set(self.root, name, side)
         return self.sets[name, side]
-
-
-def look_at_all(watches: Sequence[Watch], step: int) -> None:
-    """A of every reading after a step."""
-    for watch in watches:
-        watch(step)
 
 
 def of_one_network(readings: Iterable[Reading]) -> list[list[Reading]]:

@@ -109,11 +109,11 @@ def test_every_way_ends_between_0_and_1(unit):
 @pytest.mark.parametrize("reading", [LOSSES[0], *LOSSES[4:8], SINGLES[-1]], ids=lambda reading: reading.name)
 def test_a_reading_trains_and_is_watched_on_the_way(small, reading):
     data, trained = made_set(), started(reading)
-    watch = measured.Watch(trained, data)
+    watch = measured.Watch([trained], data)
     training.train(trained, data, training.Budget(steps=4, rate=1e-3, looks=3), 0, watch)
-    assert [point["step"] for point in watch.points] == [0, 2, 4]
-    assert watch.points[0]["normal"] != watch.points[-1]["normal"]
-    found = measured.figures(trained, data)
+    (points,), (found,) = watch.points, measured.figures([trained], data)
+    assert [point["step"] for point in points] == [0, 2, 4]
+    assert points[0]["normal"] != points[-1]["normal"]
     assert found["test"]["pixel 1 - A"] == pytest.approx(1 - found["test"]["pixel A"])
     assert found["L_R_exact"] < found["L_R_grey"]
 
