@@ -32,7 +32,8 @@ FLATTENED = "flattened z"  # in the names of c1, c2, c5 and c6
 TABLE3 = """
 `cavga benchmark table3` (`table6` has the same runs): 256 px, one seed, on a GPU, up to 16 runs at a time.
 
-- **`paper`** trains for all 150 epochs. Its R ends at layer3, where the weights at hand end, and no Celeb-A weights
+- **`paper`** is the preset as it stood before [decision 0026](../decisions/0026-readings.md), and trains for all 150
+  epochs. Its R ends at layer3, where the weights at hand end, and no Celeb-A weights
   were at hand. It is at chance on magnetic tile.
 - **On screw** every normal test photograph is darker than every anomalous one. So the residual of `paper` ranks
   brightness, one way round with D and the other with R: neither figure is detection.

@@ -61,8 +61,9 @@ The commands are in [benchmarks/README.md](../../benchmarks/README.md) and
 - **IoU** is of the anomalous class. It stands on the [paper's own tables](paper-tables.md) alone.
 - **±** is the standard deviation over seeds, and figures are means over seeds.
 - **Converged** means that the objective moved by less than 1 % in each of the last two epochs. Where **the rate fell**
-  there is no verdict, for a still objective says nothing then: of `paper` it falls to a tenth every 30 epochs, to 1e-8
-  at the end of 150, and of r-s that is trained from nothing to about 0.
+  there is no verdict, for a still objective says nothing then: of `paper` it fell to a tenth every 30 epochs, to 1e-8
+  at the end of 150, before [decision 0026](../decisions/0026-readings.md), and falls to 0 since; of r-s that is trained
+  from nothing it falls to about 0.
 - **Minutes** are those of one core of a shared machine, an order of magnitude. On a GPU they are those of one H200
   and one core of its machine, with up to 15 other runs at the same time.
 - **PaDiM and PatchCore** are [baselines](baselines.md) on the features of the row that they stand beside.

@@ -1,7 +1,8 @@
 """The training objective: one function per equation, in the paper's order (arXiv:1911.08616v4).
 
 Every loss is a mean, over pixels and latents as over images: with sums, L_ae at the paper's weight
-of 0.01 would be a ten-millionth of the objective (docs/decisions/0001).
+of 0.01 would be a ten-millionth of the objective (docs/decisions/0001). Preset `paper` makes sums of L_R and KL, as
+L_R is printed, where it adds the losses up (cavga.training.objectives, docs/decisions/0026).
 """
 
 import torch

@@ -241,3 +241,15 @@ def test_an_image_size_that_follows_from_photographs_is_not_read_before_they_set
     with pytest.raises(ValueError, match="is not settled"):
         _ = make_config("recommended").data.input_size
     assert make_config("paper").data.input_size == (256, 256)  # what is published stays comparable
+
+
+def test_a_paper_run_of_before_reads_as_it_was_trained_and_one_of_now_says_what_it_is():
+    config = make_config("paper")
+    content = as_dict(config)
+    assert (content["loss"]["reduction"], content["training"]["schedule"]) == ("sums", "one_cycle")
+    assert from_dict(content) == config
+    del content["loss"]["reduction"], content["training"]["schedule"]
+    earlier = from_dict(content)
+    assert (earlier.loss.reduction, earlier.training.schedule) == ("means", None)
+    means = make_config("paper", {"loss": {"reduction": "means"}})
+    assert from_dict(as_dict(means)) == means

@@ -6,6 +6,7 @@ from typing import Any
 from cavga.config.fields import convert
 from cavga.config.resolve import resolve
 from cavga.config.schema import (
+    EARLIER,
     PUBLISHED_SIZE,
     SECTIONS,
     CalibrationConfig,
@@ -17,8 +18,8 @@ from cavga.config.schema import (
 )
 from cavga.errors import unknown_name
 
-# What the text leaves open and readers recall of the supplementary (low trust): Adam at 1e-4, divided
-# by ten every 30 epochs, 150 epochs, batches of 16, flips and rotations, 256 px, z of 8 x 8 x 512.
+# What the text leaves open and readers recall of the supplementary (low trust): Adam at 1e-4, 150 epochs,
+# batches of 16, flips and rotations, 256 px, z of 8 x 8 x 512. Sums, and a rate along one cycle: docs/decisions/0026.
 PAPER = RunConfig(
     preset="paper",
     data=DataConfig(image_size=PUBLISHED_SIZE, augment=True),
@@ -70,6 +71,6 @@ def make_config(preset: str, *overrides: dict[str, dict[str, Any]]) -> RunConfig
 
 
 def from_dict(content: dict[str, Any]) -> RunConfig:
-    """The inverse of `as_dict`."""
-    sections = {name: content[name] for name in SECTIONS}
+    """The inverse of `as_dict`, of runs of earlier versions too."""
+    sections = {name: {**EARLIER.get(name, {}), **content[name]} for name in SECTIONS}
     return make_config(content["preset"], sections)

@@ -243,6 +243,9 @@ class RunConfig:
 
 SECTIONS = {item.name: item.default_factory for item in fields(RunConfig) if item.name != "preset"}
 
+# What runs of before decision 0026 had, which do not say so; preset `paper` has had other values since.
+EARLIER: dict[str, dict[str, Any]] = {"loss": {"reduction": "means"}, "training": {"schedule": None}}
+
 
 def as_dict(config: RunConfig) -> dict[str, Any]:
     """The configuration as nested plain values, tuples as lists: what goes into model.json."""
@@ -253,10 +256,10 @@ def as_dict(config: RunConfig) -> dict[str, Any]:
         result[section] = {key: list(v) if isinstance(v, tuple) else v for key, v in values.items()}
     if config.training.steps_per_epoch is None:  # as in runs and rows of versions without these settings
         del result["training"]["steps_per_epoch"]
-    if config.loss.reduction == LossConfig.reduction:
-        del result["loss"]["reduction"]
-    if config.training.schedule is None:
-        del result["training"]["schedule"]
+    for section, values in EARLIER.items() if config.preset == "recommended" else ():
+        for key, value in values.items():
+            if result[section][key] == value:
+                del result[section][key]
     if config.model.map_cell == ModelConfig.map_cell:
         del result["model"]["map_cell"]
     return result
