@@ -1,12 +1,11 @@
 """Which reading is taken: by the gate and by anomalies made on held-out normal images, never by test images."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import fields
+from collections.abc import Sequence
 from math import inf
 from statistics import mean
 from typing import Any
 
-from studies.readings.readings import LOSSES, Reading, attention_readings, combined
+from studies.readings.readings import LOSSES, Reading
 
 Row = dict[str, Any]
 
@@ -20,19 +19,9 @@ def trained_best(rows: Sequence[Row]) -> Reading:
     return min(allowed, key=lambda reading: mean(left_over(row) for row in of(rows, reading)))
 
 
-def combinations(rows: Sequence[Row], trained: Reading) -> tuple[Reading, ...]:
-    """The best place, score and way to [0, 1] of one change at a time, put together."""
-    changed = [(reading, difference(reading, trained)) for reading in attention_readings(trained)]
-    places, scores, units = (
-        best(rows, [reading for reading, names in changed if names & part])
-        for part in ({"layer"}, {"scalar"}, {"to_unit"})
-    )
-    return combined(trained, places, scores, units)
-
-
 def for_preset(rows: Sequence[Row], readings: Sequence[Reading]) -> Reading:
     """The best allowed reading whose attention a deployed graph can compute."""
-    return best_allowed(rows, [reading for reading in readings if reading.has_closed_form])
+    return best_allowed(rows, [reading for reading in readings if reading.is_deployable])
 
 
 def best_allowed(rows: Sequence[Row], readings: Sequence[Reading]) -> Reading:
@@ -67,10 +56,3 @@ def num_trained(rows: Sequence[Row], reading: Reading) -> int:
 def of(rows: Sequence[Row], reading: Reading) -> list[Row]:
     """The rows of a reading."""
     return [row for row in rows if row["reading"] == reading.name]
-
-
-def difference(reading: Reading, other: Reading) -> set[str]:
-    """In which fields two readings differ, their names and sentences apart."""
-    getter: Callable[[Reading, str], Any] = getattr
-    names = {item.name for item in fields(Reading)} - {"name", "allowed_by"}
-    return {name for name in names if getter(reading, name) != getter(other, name)}

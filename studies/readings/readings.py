@@ -49,9 +49,12 @@ class Reading:
                 self.steps_per_critic, self.schedule, self.attention_weight)  # fmt: skip
 
     @property
-    def has_closed_form(self) -> bool:
-        """Whether A needs no backward pass, which a deployed graph has not: at z, and at what mu is read from."""
-        return self.layer in ("z", "layer3") and self.scalar != "-L_R"
+    def is_deployable(self) -> bool:
+        """Whether an exported graph can compute A: it has no backward pass.
+
+        A temperature is left out as well: the mean over channels is the same map in a unit that no batch has to set.
+        """
+        return self.layer in ("z", "layer3") and self.scalar != "-L_R" and self.to_unit != "temperature"
 
 
 BASE = Reading("base")
@@ -115,29 +118,3 @@ def attention_readings(trained: Reading) -> tuple[Reading, ...]:
         replace(trained, name=f"{trained.name}; {name}", allowed_by=own and f"{own}. {sentence}", **change)  # type: ignore[arg-type]
         for name, sentence, change in ATTENTION
     )
-
-
-def combined(trained: Reading, place: Reading, score: Reading, unit: Reading) -> tuple[Reading, ...]:
-    """Two changes of attention at once, taken from readings with one each."""
-    parts = {
-        "place": {"layer": place.layer, "scalar": place.scalar},
-        "score": {"scalar": score.scalar},
-        "unit": {"to_unit": unit.to_unit},
-    }
-    names = {
-        key: one.name.removeprefix(f"{trained.name}; ") for key, one in zip(parts, (place, score, unit), strict=True)
-    }
-    sentences = {key: one.allowed_by for key, one in zip(parts, (place, score, unit), strict=True)}
-    found = []
-    for keys in (("place", "unit"), ("score", "unit")):
-        changes = {name: value for key in keys for name, value in parts[key].items()}
-        allowed = all(sentences[key] for key in keys)
-        found.append(
-            replace(
-                trained,
-                name="; ".join([trained.name, *(names[key] for key in keys)]),
-                allowed_by="as the single changes" if allowed else None,
-                **changes,
-            )
-        )
-    return tuple(found)

@@ -20,7 +20,7 @@ import torch
 
 from benchmarks.result_files import FOLDER, read_result
 from studies.readings import training
-from studies.readings.choice import best_allowed, combinations, for_preset, trained_best
+from studies.readings.choice import best_allowed, for_preset, trained_best
 from studies.readings.measured import ANOMALOUS_SHARE, EXTREME, MOST_SATURATED, Watch, figures
 from studies.readings.readings import AS_IT_STOOD, BASE, LOSSES, Reading, attention_readings
 from studies.readings.sets import DIGIT, PAPERS, SCREW, TILE, ImageSet, load_set
@@ -136,9 +136,7 @@ def main() -> None:
     trained = trained_best(rows)
     singles = attention_readings(trained)
     rows = study.run(SCREENING, singles, [0])
-    joined = combinations(rows, trained)
-    rows = study.run(SCREENING, joined, [0])
-    readings = [*LOSSES, *singles, *joined]
+    readings = [*LOSSES, *singles]
     chosen, best = for_preset(rows, readings), best_allowed(rows, readings)
     first, *others = [int(seed) for seed in args.seeds.split(",")]
     study.run(FINAL, {trained: None, chosen: None, best: None}, [first])
