@@ -28,11 +28,11 @@ double backward pass in every row.
 """
 CHOICE = """
 Losses first: of the allowed rows the one with the lowest L_R, `{trained}`. Then one change of attention at a time on
-top of it, all of one network: beside sums L_ae weighs about a millionth of L_R. The best is the allowed row that is trained on the
-most sets, and of those the one with the highest AUROC on made anomalies: `{best}`. The preset has to do without a
-backward pass, which no exported graph has: that leaves A at z and at the features that mu is read from, and every score
-but -L_R. A temperature and the mean over channels are one map in two units; the second needs no batch to set it. The
-best of what is left: `{chosen}`.
+top of it, all of one network: beside sums L_ae weighs about a millionth of L_R. The best is the allowed row that is
+trained on the most sets, and of those the one with the highest AUROC on made anomalies: `{best}`. The preset has to do
+without a backward pass, which no exported graph has: that leaves A at z and at the features that mu is read from, and
+every score but -L_R. A temperature and the mean over channels are one map in two units; the second needs no batch to
+set it. The best of what is left: `{chosen}`.
 """
 FULL = """
 The chosen reading beside preset `paper` as it stood. Image AUROC is that of the residual, as the text scores images

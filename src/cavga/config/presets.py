@@ -32,6 +32,7 @@ PAPER = RunConfig(
         prior="standard",
         latent_channels=512,
         decoder_width=64,
+        attention_scale="mean",
     ),
     loss=LossConfig(
         reduction="sums",

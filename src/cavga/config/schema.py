@@ -123,6 +123,11 @@ class ModelConfig:
         "the score that attention explains; default energy for a whitened latent, else latent_sum (u) or class (w)",
         ("energy", "latent_sum", "class"),
     )
+    attention_scale: str = setting(
+        "sum",
+        "latent_sum: Grad-CAM as a sum over the features' channels, whose sigmoid saturates, or as their mean",
+        ("sum", "mean"),
+    )
     image_score: str | None = setting(
         None,
         "the image's score: from the anomaly map, the residual, the difference of the classes' logits, or (joint) "
@@ -244,7 +249,11 @@ class RunConfig:
 SECTIONS = {item.name: item.default_factory for item in fields(RunConfig) if item.name != "preset"}
 
 # What runs of before decision 0026 had, which do not say so; preset `paper` has had other values since.
-EARLIER: dict[str, dict[str, Any]] = {"loss": {"reduction": "means"}, "training": {"schedule": None}}
+EARLIER: dict[str, dict[str, Any]] = {
+    "model": {"attention_scale": "sum"},
+    "loss": {"reduction": "means"},
+    "training": {"schedule": None},
+}
 
 
 def as_dict(config: RunConfig) -> dict[str, Any]:

@@ -52,6 +52,7 @@ def build_parts(config: ModelConfig, *, image_size: tuple[int, int], mu_channels
         decoder=_decoder(config, mu_channels, map_size),
         classifier=_classifier(config, mu_channels, map_size),
         attends_to=_attends_to(config),
+        attention_scale="mean" if config.attention_scale == "mean" else "sum",
         map_size=map_size,
     )
 

@@ -69,7 +69,8 @@ class Cavga(nn.Module):
 
     `logvar_head` None means a fixed log variance: nothing can then trade the latent's signal for a
     smaller KL. `attends_to` names the score that attention explains: "latent_sum" is the sum of mu,
-    "energy" the normality score -KL(q(z|x) || prior), "class" that of C's classes. `prior_variance`
+    "energy" the normality score -KL(q(z|x) || prior), "class" that of C's classes. `attention_scale` "mean" takes the
+    map of "latent_sum" as a mean over the features' channels (docs/decisions/0026). `prior_variance`
     scales the prior N(0, s_ij I) by position; 1 is the paper's N(0, I). `prior`, once it is fitted, takes
     that prior's place (cavga.training.fit_prior).
     """
@@ -88,10 +89,11 @@ class Cavga(nn.Module):
         decoder: Decoder,
         classifier: AnyClassifier | None,
         attends_to: Literal["energy", "latent_sum", "class"],
+        attention_scale: Literal["sum", "mean"],
         map_size: tuple[int, int],
     ) -> None:
         super().__init__()
-        self.attends_to = attends_to
+        self.attends_to, self.attention_scale = attends_to, attention_scale
         self.encoder, self.stages = encoder, stages
         self.mu_head, self.logvar_head, self.decoder = mu_head, logvar_head, decoder
         self.classifier, self.prior = classifier, None
@@ -148,8 +150,11 @@ class Cavga(nn.Module):
             return energy_attention(normality_cam(latent.mu, self.prior_variance), latent.mu.shape[1])
         if isinstance(self.mu_head, FlattenedHead):
             all_units = torch.ones(1, self.mu_head.num_channels, device=latent.mu.device, dtype=latent.mu.dtype)
-            return sigmoid_attention(flattened_cams(_features(latent), self.mu_head.weight, all_units)[:, 0])
-        return sigmoid_attention(latent_sum_cam(latent.mu, self.mu_head.bias))
+            cam = flattened_cams(_features(latent), self.mu_head.weight, all_units)[:, 0]
+        else:
+            cam = latent_sum_cam(latent.mu, self.mu_head.bias)
+        num_channels = sum(self.encoder.stage_channels[stage] for stage in self.stages)
+        return sigmoid_attention(cam / num_channels if self.attention_scale == "mean" else cam)
 
     def class_attention(self, latent: Latent, z: LatentMap) -> ClassAttention:
         """A^cn and A^ca in [0, 1]: Grad-CAM at z of each class's score; at the features if z is flattened.
