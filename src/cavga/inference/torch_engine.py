@@ -20,7 +20,7 @@ from cavga.images.torch_resize import as_images
 from cavga.inference.engine import EngineOutput, ResizedPhotograph
 from cavga.inference.graph import InferenceGraph, ScoringGraph, graph_of
 from cavga.model.arithmetic import exact_float32
-from cavga.model.build import add_prior, build_parts
+from cavga.model.build import add_marks, add_prior, build_parts
 from cavga.runs.checkpoint import load_model
 from cavga.shapes import Images
 
@@ -107,6 +107,7 @@ def make_graph(config: RunConfig, tensors: dict[str, Tensor]) -> InferenceGraph:
     with torch.random.fork_rng(devices=[]):  # weights are drawn, and then replaced: the caller's numbers stay
         model = build_parts(config.model, image_size=config.data.input_size, mu_channels=mu_channels)
     add_prior(model, tensors, "model.prior.")
+    add_marks(model, tensors, "model.marks.")
     graph = graph_of(model, config)
     missing, unexpected = graph.load_state_dict(tensors, strict=False)
     needed = [key for key in missing if is_needed(key, config)]

@@ -14,6 +14,7 @@ from cavga.model.classifiers import Classifier, EndToEndPatchClassifier, EnergyC
 from cavga.model.decoder import DcganDecoder, FlattenedDecoder, ResidualDecoder
 from cavga.model.encoder import DcganEncoder, Encoder, TorchvisionEncoder
 from cavga.model.latent import FlattenedHead, LatentHead
+from cavga.model.marks_head import MarksHead
 from cavga.model.prior import AggregatedPrior
 
 
@@ -61,6 +62,11 @@ def add_prior(model: Cavga, tensors: Mapping[str, Tensor], prefix: str) -> None:
     """Make room in the model for a fitted prior, if there is one among the tensors to be loaded."""
     if any(name.startswith(prefix) for name in tensors):
         model.prior = AggregatedPrior.shaped_like(tensors, prefix, map_size_of(model))
+
+
+def add_marks(model: Cavga, tensors: Mapping[str, Tensor], prefix: str) -> None:
+    """Make room in the model for what marks add, if that is among the tensors to be loaded."""
+    model.marks = MarksHead.shaped_like(tensors, prefix)
 
 
 def map_size_of(model: Cavga) -> tuple[int, int]:

@@ -19,6 +19,7 @@ from cavga.model.classifiers import Classifier, EndToEndPatchClassifier, EnergyC
 from cavga.model.decoder import DcganDecoder, FlattenedDecoder, ResidualDecoder
 from cavga.model.encoder import Encoder
 from cavga.model.latent import FlattenedHead, LatentHead
+from cavga.model.marks_head import MarksHead
 from cavga.model.prior import AggregatedPrior, Energies, smoothed
 from cavga.shapes import (
     AttentionMap,
@@ -78,6 +79,8 @@ class Cavga(nn.Module):
     prior_variance: Tensor
     fixed_logvar: Tensor
     prior: AggregatedPrior | None
+    marks: MarksHead | None
+    """What marked photographs add to the score (`cavga refit`)."""
 
     def __init__(
         self,
@@ -96,7 +99,7 @@ class Cavga(nn.Module):
         self.attends_to, self.attention_scale = attends_to, attention_scale
         self.encoder, self.stages = encoder, stages
         self.mu_head, self.logvar_head, self.decoder = mu_head, logvar_head, decoder
-        self.classifier, self.prior = classifier, None
+        self.classifier, self.prior, self.marks = classifier, None, None
         self.register_buffer("prior_variance", torch.ones(map_size))
         # Whitened mu has a standard deviation of 1 a channel; noise of a tenth of it blurs no map and is
         # enough for the decoder to be trained on samples.
@@ -210,16 +213,23 @@ class Cavga(nn.Module):
                 return patches
 
     def energy(self, mu: LatentMap) -> Energy:
-        """How far z is from the prior."""
-        if self.prior is not None:
-            return Energy(*self.prior(mu))
-        return Energy(-normality_cam(mu, self.prior_variance) / mu.shape[1], None)
+        """How far z is from the prior, and what marks add to that."""
+        if self.prior is None:
+            return Energy(-normality_cam(mu, self.prior_variance) / mu.shape[1], None)
+        return self.energy_of(self.prior.energies(mu), mu)
 
-    def energy_of(self, energies: Energies) -> Energy:
-        """As `energy`, from what an aggregated prior measured, this one or one that was fitted to other images."""
+    def energy_of(self, energies: Energies, mu: LatentMap | None = None) -> Energy:
+        """As `energy`, from what an aggregated prior measured, this one or one that was fitted to other images.
+
+        Only a model without marks can do without `mu`.
+        """
         if self.prior is None:
             raise ValueError("this model has no aggregated prior")
-        return Energy(*self.prior.joined(energies))
+        patches, score = self.prior.joined(energies)
+        if self.marks is not None:
+            assert mu is not None
+            score = self.marks(score, mu, self.prior.local_deviations(energies))
+        return Energy(patches, score)
 
     def energies(self, mu: LatentMap) -> LatentMap:
         """Each mu_k^2 in units of the mean at its position: what the classifier of a whitened latent reads."""

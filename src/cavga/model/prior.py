@@ -120,6 +120,10 @@ class AggregatedPrior(nn.Module):
         patches, score = self._together(energies)
         return self._scaled(patches, 2), self._scaled(score, 3)
 
+    def local_deviations(self, energies: Energies) -> ScoreMap:
+        """The local energy of every patch in standard deviations of normal patches as far from the border."""
+        return self._scaled_patches(energies.local, 0)
+
     def set_scales(self, normal: Energies) -> None:
         """Count in standard deviations of these: energies of normal images, each by a prior that has not seen it."""
         self.cell_scales.copy_(torch.stack([_by_border(normal.local), _by_border(normal.flat)]))

@@ -7,7 +7,7 @@ costs it next to nothing: it leaves out a part of a fold at a time (docs/decisio
 come from those measurements (cross-conformal prediction, Vovk 2015).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,11 +39,23 @@ Folds = Sequence[Sequence[int]]
 
 
 @dataclass(frozen=True)
+class Latents:
+    """z in half precision of normal images; `images` says which they are."""
+
+    z: LatentMap
+    images: NDArray[np.intp]
+
+
+@dataclass(frozen=True)
 class CrossFitEnergies:
-    """The energies of normal images, each by a prior that was fitted without its fold; `images` says which they are."""
+    """The energies of normal images, each by a prior that was fitted without its fold; `images` says which they are.
+
+    `fitted_to` is what the prior that is kept was fitted to.
+    """
 
     images: NDArray[np.intp]
     energies: Energies
+    fitted_to: Latents
 
 
 @torch.no_grad()
@@ -65,32 +77,55 @@ def fit_aggregated_prior(
     chosen, wanted = draw_images(images, map_size_of(model), seed)
     progress.begin("prior", len(parts) + 1, "fits")  # of each fold's, and of the one that is kept
     z = _encoded(model, images.normal[chosen], device)
+    is_encoded = np.array_equal(chosen, wanted)
+
+    def held_out(positions: NDArray[np.intp]) -> LatentMap:
+        if is_encoded:
+            return z[torch.from_numpy(positions)]
+        return _encoded(model, images.normal[wanted[positions]], device)
+
+    model.prior, energies = cross_fitted_prior(
+        Latents(z, chosen), wanted, held_out, parts, images.unit_of, seed=seed, progress=progress
+    )
+    return CrossFitEnergies(wanted, energies, Latents(z, chosen))
+
+
+@torch.no_grad()
+def cross_fitted_prior(
+    latents: Latents,
+    wanted: NDArray[np.intp],
+    held_out: Callable[[NDArray[np.intp]], LatentMap],
+    parts: Folds,
+    unit_of: NDArray[np.intp],
+    *,
+    seed: int,
+    progress: Progress = SILENT,
+) -> tuple[AggregatedPrior, Energies]:
+    """The prior of normal images, and the energies of those that are `wanted`, each by fits without its fold.
+
+    `parts` and `unit_of` are of all images; `held_out` gives the z of those at some positions of `wanted`. Advances
+    by as many fits as there are parts, and one.
+    """
+    z, chosen = latents.z, latents.images
     models = LeaveOutFactors(all_flattened(z))
     measured = []
     for part in parts:
         positions = np.flatnonzero(np.isin(wanted, part))
         if not len(positions):
             continue
-        is_encoded = np.array_equal(chosen, wanted)
-        held = (
-            z[torch.from_numpy(positions)] if is_encoded else _encoded(model, images.normal[wanted[positions]], device)
-        )
-        groups = leave_outs(images.unit_of[wanted[positions]], NUM_LEAVE_OUTS // len(parts), seed)
+        held = held_out(positions)
+        groups = leave_outs(unit_of[wanted[positions]], NUM_LEAVE_OUTS // len(parts), seed)
         left_out = [torch.from_numpy(np.isin(chosen, wanted[positions[group]])) for group in groups]
         others = torch.from_numpy(np.isin(chosen, part, invert=True))
         factor_models = [models.without(some & ~some.all()) for some in left_out]
         # An image that is alone is measured by itself.
-        measured.append(
-            (
-                positions,
-                measure_fold(z[others | ~others.any()], factor_models, held, groups, seed=seed, progress=progress),
-            )
-        )
-    model.prior = fitted_prior(z, models.without(torch.zeros(len(z), dtype=torch.bool)), seed, progress)
+        energies = measure_fold(z[others | ~others.any()], factor_models, held, groups, seed=seed, progress=progress)
+        measured.append((positions, energies))
+    prior = fitted_prior(z, models.without(torch.zeros(len(z), dtype=torch.bool)), seed, progress)
     order = np.concatenate([positions for positions, _ in measured]).argsort()
     in_order = Energies.joined([energies for _, energies in measured]).of(torch.from_numpy(order))
-    model.prior.set_scales(in_order)
-    return CrossFitEnergies(wanted, in_order)
+    prior.set_scales(in_order)
+    return prior, in_order
 
 
 def measure_fold(

@@ -1,0 +1,309 @@
+"""What a few marked photographs add, at a false-alarm rate that is promised.
+
+python -m studies.marks.study ROOT RESNET18_WEIGHTS CACHE [--parts chosen,tested,...] [--datasets A,B]
+
+r-u, frozen ResNet-18, 256 px (papers and textures 128). "chosen" marks anomalies that are made on training images: the
+rule was chosen on those. The other parts mark real bad test images and look at the rest, once. CACHE keeps z (a few
+hundred MB). Writes benchmarks/results/marks.jsonl; rows of other parts and sets that it holds stay.
+"""
+
+import argparse
+import json
+import platform
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from benchmarks.result_files import FOLDER, read_result, write_result
+from cavga.benchmark.textures import TEXTURES
+from cavga.calibration.rules import conformal_threshold
+from cavga.metrics.image import auroc
+from cavga.model.marks_head import READOUTS
+from cavga.training.fit_marks import MarksFit, Normals, Readings, fit_marks, read_images
+from cavga.training import fit_marks as rule
+from studies.fold_thresholds import scaled
+from studies.marks.baselines import deviation_network, logistic_regression
+from studies.marks.latents import Images, MarkedSet, load_set
+from studies.rows import rounded
+
+RESULT = "marks"
+REAL = (
+    "magnetic_tile",
+    "mvtec_ad/screw",
+    "elpv_mono",
+    "mvtec_loco/juice_bottle",
+    "piped_paper/BTN01",
+    "piped_paper/FLR01",
+)
+SMALL = 128  # pixels, of papers and textures
+RATES = (0.05, 0.01)
+COUNTS = (1, 2, 5, 10)
+NUM_DRAWS, NUM_NETWORK_DRAWS = 10, 3
+NUM_KINDS = 3  # of made anomalies that are marked in a draw: the others are unseen
+HELD_SHARE = 0.35  # of the units of training images, on which made anomalies are tested
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Read:
+    """A set with its readings."""
+
+    data: MarkedSet
+    train: Readings
+    made: Readings
+    test: Readings
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Which normal images set the threshold, what is marked, and what is looked at."""
+
+    normals: Normals
+    marks: Readings
+    bad: Readings
+    good: Readings
+    unseen: Readings
+
+
+def main() -> None:
+    """What is asked for, one set after another; the file is written after every part of a set."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("root", type=Path)
+    parser.add_argument("resnet18")
+    parser.add_argument("cache", type=Path)
+    parser.add_argument("--parts", default=",".join(PARTS))
+    parser.add_argument("--datasets", default=",".join((*TEXTURES, *REAL)))
+    args = parser.parse_args()
+    for name in args.datasets.split(","):
+        size = SMALL if name in TEXTURES or name.startswith("piped") else 256
+        data = load_set(args.root, name, args.resnet18, args.cache, size=size)
+        found = Read(data, *(readings_of(data, part) for part in (data.train, data.made, data.test)))
+        for part in args.parts.split(","):
+            if part == "chosen" or name not in TEXTURES:
+                keep(part, name, PARTS[part](found))
+
+
+def keep(part: str, name: str, rows: Sequence[Row]) -> None:
+    """Put a set's rows of a part among those of the file, in place of earlier ones."""
+    content = read_result(RESULT) if (FOLDER / f"{RESULT}.jsonl").is_file() else {}
+    order = (*TEXTURES, *REAL)
+    kept = [row for row in content.get(part, ()) if row["data"] != name] + list(rows)
+    content[part] = sorted(kept, key=lambda row: order.index(row["data"]))
+    write_result(
+        RESULT,
+        {"table": RESULT, "machine": platform.machine(), **{key: content.get(key, []) for key in PARTS}},
+    )
+    for row in rows:
+        print(json.dumps(row), flush=True)
+
+
+def readings_of(data: MarkedSet, images: Images) -> Readings:
+    """Readings by a prior with the set's scales."""
+    return read_images(scaled(data.train.energies), images.z, images.energies)
+
+
+def of(readings: Readings, chosen: NDArray[Any] | Tensor) -> Readings:
+    """Those of some of the images."""
+    positions = torch.as_tensor(chosen)
+    return Readings(readings.scores[positions], {k: v[positions] for k, v in readings.features.items()})
+
+
+def chosen(found: Read) -> list[Row]:
+    """Made anomalies: no marks, every readout at fixed weights, and the rule."""
+    ways: dict[str, Callable[[Draw, float], MarksFit]] = {"no marks": without_marks}
+    for name in READOUTS:
+        for weight in rule.WEIGHTS:
+            ways[f"{name}, {weight} for certain"] = lambda draw, rate, n=name, w=weight: fixed(draw, n, w)
+    ways["rule"] = by_rule
+    rows = []
+    for count in COUNTS[1:]:
+        draws = list(made_draws(found, count))
+        rows += [
+            {"data": found.data.name, "marks": count, "way": way, **summary(draws, fit)} for way, fit in ways.items()
+        ]
+    return rows
+
+
+def made_draws(found: Read, count: int) -> Iterator[Draw]:
+    """Anomalies of a few kinds, marked on some training images and looked for on others."""
+    data = found.data
+    for seed in range(NUM_DRAWS):
+        rng = np.random.default_rng([seed, count])
+        units = rng.permutation(np.unique(data.unit.numpy()))
+        is_held = np.isin(data.unit.numpy(), units[: round(HELD_SHARE * len(units))])
+        kinds = rng.permutation(np.unique(data.made_kinds.numpy()))[:NUM_KINDS]
+        is_kind, on_held = np.isin(data.made_kinds.numpy(), kinds), is_held[data.source.numpy()]
+        pool = np.flatnonzero(is_kind & ~on_held)
+        if len(pool) >= count:
+            yield Draw(
+                normals_of(found, ~is_held),
+                of(found.made, rng.choice(pool, count, replace=False)),
+                of(found.made, np.flatnonzero(is_kind & on_held)),
+                of(found.train, np.flatnonzero(is_held)),
+                of(found.made, np.flatnonzero(~is_kind & on_held)),
+            )
+
+
+def normals_of(found: Read, is_wanted: NDArray[np.bool_]) -> Normals:
+    """Those of the training images that set the threshold."""
+    positions = np.flatnonzero(is_wanted)
+    return Normals(of(found.train, positions), found.data.fold.numpy()[positions], found.data.unit.numpy()[positions])
+
+
+def tested(found: Read) -> list[Row]:
+    """The curve: real bad images marked, the others looked at, beside what else uses marks."""
+    data, rows = found.data, []
+    for count in (0, *COUNTS):
+        draws = list(real_draws(found, count))
+        ways: dict[str, Row] = {"marks": summary([draw for draw, _ in draws], by_rule if count else without_marks)}
+        if count:
+            ways["logistic regression"] = of_baseline(data, draws, logistic_regression)
+            ways["deviation network"] = of_baseline(data, draws[:NUM_NETWORK_DRAWS], deviation_network)
+        rows += [{"data": data.name, "marks": count, "way": way, **row} for way, row in ways.items()]
+    return rows
+
+
+def real_draws(found: Read, count: int) -> Iterator[tuple[Draw, NDArray[np.intp]]]:
+    """Bad test images marked at random, and which."""
+    bad = np.flatnonzero(found.data.is_bad.numpy())
+    for seed in range(NUM_DRAWS if count else 1):
+        marked = np.random.default_rng([seed, count]).choice(bad, count, replace=False)
+        yield draw_of(found, marked, np.setdiff1d(bad, marked)), marked
+
+
+def draw_of(
+    found: Read, marked: NDArray[np.intp], bad: NDArray[np.intp], unseen: NDArray[np.intp] | None = None
+) -> Draw:
+    """All training images set the threshold; the good test images are looked at."""
+    good, none = np.flatnonzero(~found.data.is_bad.numpy()), np.zeros(0, dtype=np.intp)
+    return Draw(
+        normals_of(found, np.ones(len(found.train.scores), dtype=np.bool_)),
+        of(found.test, marked), of(found.test, bad), of(found.test, good),
+        of(found.test, none if unseen is None else unseen),
+    )  # fmt: skip
+
+
+def unseen(found: Read) -> list[Row]:
+    """Ten marks, or all there are but one, of one defect type; the others are looked at apart."""
+    kinds, rows = found.data.test_kinds.numpy(), []
+    if kinds.max() < 2:
+        return []
+    for kind in range(1, int(kinds.max()) + 1):
+        draws = []
+        for seed in range(NUM_DRAWS):
+            own = np.random.default_rng([seed, kind]).permutation(np.flatnonzero(kinds == kind))
+            draws.append(draw_of(found, own[:10], own[10:], np.flatnonzero((kinds != kind) & (kinds > 0))))
+        for way, fit in (("no marks", without_marks), ("rule", by_rule)):
+            rows.append({"data": found.data.name, "kind": kind, "way": way, **summary(draws, fit)})
+    return rows
+
+
+def contaminated(found: Read) -> list[Row]:
+    """Five marks, one of which is a good test image."""
+    bad, good = (np.flatnonzero(found.data.is_bad.numpy() == value) for value in (True, False))
+    draws = []
+    for seed in range(NUM_DRAWS):
+        rng = np.random.default_rng([seed, 5, 1])
+        marked = rng.choice(bad, 4, replace=False)
+        draws.append(draw_of(found, np.append(marked, rng.choice(good)), np.setdiff1d(bad, marked)))
+    return [{"data": found.data.name, "marks": 5, "way": "one of five is good", **summary(draws, by_rule)}]
+
+
+PARTS: Mapping[str, Callable[[Read], list[Row]]] = {
+    "chosen": chosen, "tested": tested, "unseen": unseen, "contaminated": contaminated
+}  # fmt: skip
+
+
+def without_marks(draw: Draw, _rate: float) -> MarksFit:
+    """The energy alone."""
+    return MarksFit(None, 0.0, 0.0, draw.normals.readings.scores, draw.marks.scores)
+
+
+def by_rule(draw: Draw, rate: float) -> MarksFit:
+    """What `cavga refit` does."""
+    return fit_marks(draw.normals, draw.marks, rate)
+
+
+def fixed(draw: Draw, name: str, weight: float) -> MarksFit:
+    """A readout at a weight, whatever comes of it."""
+    return rule._CrossFit.of(name, draw.normals, draw.marks).weighted(weight, draw.normals, draw.marks)
+
+
+def scored(fit: MarksFit, images: Readings) -> NDArray[np.float32]:
+    """The scores that a fit gives."""
+    if fit.head is None:
+        return images.scores.numpy()
+    return (images.scores + images.features[fit.head.readout] @ fit.head.direction + fit.head.offset).numpy()
+
+
+def summary(draws: Sequence[Draw], fit: Callable[[Draw, float], MarksFit]) -> Row:
+    """Means over draws, and standard deviations of recall."""
+    rows: dict[str, list[float]] = {}
+    used: list[bool] = []
+    for draw in draws:
+        for rate in RATES:
+            found = fit(draw, rate)
+            used.append(found.head is not None)
+            groups = [scored(found, some) for some in (draw.bad, draw.good, draw.unseen)]
+            add_figures(rows, found.normal_scores.numpy(), draw.normals.units, groups, rate)
+    return averaged(rows) | {"used": rounded(float(np.mean(used)))}
+
+
+def add_figures(
+    rows: dict[str, list[float]], normal: NDArray[np.float32], units: NDArray[np.intp],
+    groups: Sequence[NDArray[np.float32]], rate: float,
+) -> None:  # fmt: skip
+    """Recall, realised rate and, at the first rate, image AUROC of a draw."""
+    bad, good, others = groups
+    threshold, _ = conformal_threshold(normal, rate, units)
+    rows.setdefault(f"recall_{rate}", []).append(float((bad >= threshold).mean()))
+    rows.setdefault(f"realised_{rate}", []).append(float((good >= threshold).mean()))
+    if len(others):
+        rows.setdefault(f"unseen_{rate}", []).append(float((others >= threshold).mean()))
+    if rate == RATES[0]:
+        labels = np.repeat([1, 0], [len(bad), len(good)])
+        rows.setdefault("image_auroc", []).append(auroc(np.concatenate([bad, good]), labels) or np.nan)
+
+
+def averaged(rows: Mapping[str, Sequence[float]]) -> Row:
+    """The mean of each figure; of recall the standard deviation too."""
+    means = {name: rounded(float(np.mean(values))) for name, values in rows.items()}
+    stds = {f"{name}_std": rounded(float(np.std(values))) for name, values in rows.items() if name.startswith("recall")}
+    return means | stds
+
+
+def of_baseline(
+    data: MarkedSet,
+    draws: Sequence[tuple[Draw, NDArray[np.intp]]],
+    fit: Callable[[Images, Images, int], Callable[[Images], NDArray[np.float32]]],
+) -> Row:
+    """The figures of a baseline: its thresholds are cross-fitted over the same folds."""
+    rows: dict[str, list[float]] = {}
+    fold, is_bad = data.fold.numpy(), data.is_bad.numpy()
+    for seed, (_, marked) in enumerate(draws):
+        marks, normal = some_of(data.test, marked), np.zeros(len(fold), dtype=np.float32)
+        for k in np.unique(fold):
+            held = np.flatnonzero(fold == k)
+            normal[held] = fit(some_of(data.train, np.flatnonzero(fold != k)), marks, seed)(some_of(data.train, held))
+        scores = fit(data.train, marks, seed)(data.test)
+        bad = np.setdiff1d(np.flatnonzero(is_bad), marked)
+        groups = [scores[bad], scores[~is_bad], scores[:0]]
+        for rate in RATES:
+            add_figures(rows, normal, data.unit.numpy(), groups, rate)
+    return averaged(rows)
+
+
+def some_of(images: Images, chosen: NDArray[np.intp]) -> Images:
+    """Some of the images, without energies of their own."""
+    positions = torch.from_numpy(chosen)
+    return Images(images.z[positions], images.pooled[positions], images.energies.of(positions))
+
+
+if __name__ == "__main__":
+    main()
