@@ -122,7 +122,7 @@ def _measured(pixels: Pixels) -> dict[str, Tensor]:
 
 
 def _encoded(model: Cavga, images: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
-    """z in half precision, and the mean of every merged feature over the image."""
+    """Z in half precision, and the mean of every merged feature over the image."""
     head = model.mu_head
     assert isinstance(head, LatentHead)
     z, pooled = [], []

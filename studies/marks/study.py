@@ -25,8 +25,8 @@ from cavga.benchmark.textures import TEXTURES
 from cavga.calibration.rules import conformal_threshold
 from cavga.metrics.image import auroc
 from cavga.model.marks_head import READOUTS
-from cavga.training.fit_marks import MarksFit, Normals, Readings, fit_marks, read_images
 from cavga.training import fit_marks as rule
+from cavga.training.fit_marks import MarksFit, Normals, Readings, fit_marks, read_images
 from studies.fold_thresholds import scaled
 from studies.marks.baselines import deviation_network, logistic_regression
 from studies.marks.latents import Images, MarkedSet, load_set

@@ -1,9 +1,10 @@
 """`cavga export`: a run folder -> one file for another runtime, checked on real photographs before it is kept."""
 
+import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from cavga.progress import SILENT, Progress
 from cavga.runs.model_json import (
     DATA_FILE,
     MANIFEST_FILE,
+    ONNX_FILE,
     TRAINING_FOLDER,
     load_description,
     read_run_file,
@@ -80,17 +82,47 @@ def export_run(
         return _export_run(run, target, format=format, precision=precision, data=where, progress=progress)
 
 
+def export_refitted(version: Path, run: Path, photographs: Sequence[Path], *, progress: Progress = SILENT) -> Exported:
+    """Write the ONNX file of a version of a run into its folder; it is checked on photographs that are still there.
+
+    Those are `photographs` and some that the run was trained on. Raises DataError if none of them is there.
+    """
+    detector = AnomalyDetector.load_in_torch(version, device="cpu")
+    seen: list[Photograph] = []
+    for path in [path for path in photographs if path.is_file()][:NUM_CHECKED]:
+        seen += [tile.copy() for tile in detector.tiling.tiles(read_image(path, detector.tiling.pixel_range))]
+    with contextlib.suppress(DataError):
+        seen += _seen(run, _data_folder(run, None), detector.tiling, NUM_CHECKED)
+    if not seen:
+        raise DataError(f"none of the photographs that {run} was trained on or that are marked is there to check it")
+    return _export_model(detector, version / ONNX_FILE, seen, (), format="onnx", precision="fp32", progress=progress)
+
+
 def _export_run(
     run: Path, target: Path, *, format: str, precision: str, data: Path | None, progress: Progress
 ) -> Exported:
-    progress.begin("export")
     detector = AnomalyDetector.load_in_torch(run, device="cpu")
-    engine, description = detector.engine, detector.description
-    assert isinstance(engine, TorchEngine)
-    assert isinstance(engine.graph, InferenceGraph)
     folder = _data_folder(run, data)
     photographs = list(_seen(run, folder, detector.tiling, NUM_CHECKED))
     measured = _seen(run, folder, detector.tiling, NUM_MEASURED)
+    return _export_model(detector, target, photographs, measured, format=format, precision=precision, progress=progress)
+
+
+def _export_model(
+    detector: AnomalyDetector,
+    target: Path,
+    photographs: Sequence[Photograph],
+    measured: Iterable[Photograph],
+    *,
+    format: str,
+    precision: str,
+    progress: Progress,
+) -> Exported:
+    """Write one file, checked on some photographs; the ranges of INT8 are measured on others."""
+    progress.begin("export")
+    engine, description = detector.engine, detector.description
+    assert isinstance(engine, TorchEngine)
+    assert isinstance(engine.graph, InferenceGraph)
     with tempfile.TemporaryDirectory(prefix="cavga-") as scratch:
         draft = Path(scratch) / target.name
         WRITERS[format](draft, Exportable(engine.graph, description, precision, measured))

@@ -49,7 +49,7 @@ def load_model(run: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> None:
     """Write tensors and a JSON record as one file, whole or not at all, with the sha256 of both in the record."""
-    document = with_checksum({**record, TENSORS_SUM: _hash(tensors)})
+    document = with_checksum({**record, TENSORS_SUM: tensors_sha256(tensors)})
     atomic_write(path, _serialise(tensors, {"record": json.dumps(parse_json(document, dict))}))
 
 
@@ -63,7 +63,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], Document]:
     except StructureError as error:
         raise ModelFileError(f"{path} cannot be read as safetensors: {error}") from None
     is_summed = TENSORS_SUM in record or "sha256" in record  # a state of an earlier version has neither
-    if is_summed and not (checksum_matches(record) and record.get(TENSORS_SUM) == _hash(tensors)):
+    if is_summed and not (checksum_matches(record) and record.get(TENSORS_SUM) == tensors_sha256(tensors)):
         raise ModelFileError(f"{path} is damaged: its content is not that of its sha256; copy it or write it anew")
     return tensors, record
 
@@ -79,7 +79,7 @@ def _tensors_in(content: bytes, path: Path) -> dict[str, Tensor]:
         raise ModelFileError(f"{path} cannot be read as safetensors: {error}") from None
 
 
-def _hash(tensors: Mapping[str, Tensor]) -> str:
+def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
     """One sha256 for names, shapes and values."""
     digest = hashlib.sha256()
     for name in sorted(tensors):

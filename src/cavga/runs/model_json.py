@@ -12,6 +12,7 @@ from cavga.atomic_files import atomic_write
 from cavga.data.manifest import read_manifest_hashes, sha256_of
 from cavga.errors import ModelFileError
 from cavga.regular_files import NotRegularError, read_regular
+from cavga.runs.marks_file import marks_in_force, read_marks
 from cavga.structured_files import Document, Finite, StructureError, as_schema, parse_json
 
 FORMAT_VERSION = 1
@@ -21,9 +22,13 @@ ONNX_FILE = "model.onnx"
 ROI_FILE = "roi.png"  # for people; a model takes its region of interest from its description
 TRAINING_FOLDER = "training"
 LOG_FILE = "log.jsonl"
+VERSIONS_FOLDER = "versions"  # of what `cavga refit` wrote
+SWITCHING_FILE = "switching"  # there: which version is taking the place of the one in use
+FEATURES_FILE = "features.safetensors"
 DATA_FILE = "data_folder"  # in the training folder: where the photographs were when the run was trained
 MANIFEST_FILE = "manifest.csv"
 PositiveInt = Annotated[int, msgspec.Meta(ge=1)]
+MARKS_KEY = "marks"  # of a refitted model's description
 METADATA_KEY = "cavga"  # of an exported file, under which its description stands as JSON
 
 
@@ -51,6 +56,12 @@ def load_description(run: Path) -> dict[str, Any]:
     """Read and check model.json; raises ModelFileError."""
     path = run / MODEL_FILE
     if not path.exists():
+        note = run / VERSIONS_FOLDER / SWITCHING_FILE
+        if note.is_file():
+            number = read_run_file(note).decode(errors="replace").strip()
+            raise ModelFileError(
+                f"{run}: changing to version {number} was interrupted: `cavga use {run} {number}` ends it"
+            )
         what = "no such model" if not run.exists() else f"not a run folder (it has no {MODEL_FILE})"
         raise ModelFileError(f"{run}: {what}; `cavga train` writes one")
     try:
@@ -149,11 +160,24 @@ def _document_hash(document: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
+def require_features(run: Path) -> None:
+    """Raise ModelFileError for a run that cannot be refitted."""
+    if not (run / FEATURES_FILE).is_file():
+        raise ModelFileError(
+            f"{run} has no {FEATURES_FILE}, which marks need: expected a run of `cavga train` of this version, with a "
+            "frozen encoder and without tiles; train it again"
+        )
+
+
 def used_images(run: Path, description: Mapping[str, Any]) -> dict[str, str]:
-    """sha256 -> split of what the run was trained and calibrated on; its manifest must be the one it wrote."""
+    """The sha256 and split of what the run was trained and calibrated on, and "train" of what was marked since.
+
+    Its manifest must be the one it wrote.
+    """
     manifest = run / MANIFEST_FILE
     if not manifest.is_file() or sha256_of(manifest) != description["provenance"]["manifest_sha256"]:
         raise ModelFileError(
             f"{manifest} is missing or was changed: without it images that the run was trained on could not be left out"
         )
-    return read_manifest_hashes(manifest)
+    marked = {*marks_in_force(read_marks(run)), *description.get(MARKS_KEY, {}).get("sha256s", ())}
+    return dict.fromkeys(marked, "train") | read_manifest_hashes(manifest)

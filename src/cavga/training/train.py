@@ -32,10 +32,11 @@ from cavga.output_lock import writing_to
 from cavga.progress import SILENT, Progress, in_words
 from cavga.runs.checkpoint import save_model
 from cavga.runs.map_unit import MAP_UNIT_KEY, map_unit
-from cavga.runs.model_json import MANIFEST_FILE, ONNX_FILE, TRAINING_FOLDER
+from cavga.runs.model_json import FEATURES_FILE, MANIFEST_FILE, ONNX_FILE, TRAINING_FOLDER
 from cavga.synthetic.crops import SyntheticImages, synthesise_images
 from cavga.training.audit import check_training_images
 from cavga.training.duration import expected_seconds
+from cavga.training.features import Features, features_of, save_features
 from cavga.training.fit import fit_classes, fit_decoder_statistics, fit_prior
 from cavga.training.fit_latent import fit_latent
 from cavga.training.fit_prior import CrossFitEnergies
@@ -122,6 +123,7 @@ def _train(
         graph = graph_of(model, config)
         calibration, scores = calibrate_graph(graph, images, inputs, config, held_out, progress)
         check = check_training_images(graph, inputs, calibration, device, scores=scores, progress=progress)
+        features = _features(model, images, inputs, config, held_out)
     for sentence in calibration.guarantees():
         logger.info("%s", sentence)
     seconds, known = time.monotonic() - started, None if gan_weights is None else gan_weights.provenance()
@@ -129,6 +131,9 @@ def _train(
     origin["manifest_sha256"] = sha256_of(run / MANIFEST_FILE)
     tensors = {key: value for key, value in graph.state_dict().items() if is_needed(key, config)}
     description = _describe(config, calibration, inputs.tiling)
+    (run / FEATURES_FILE).unlink(missing_ok=True)  # of an earlier training
+    if features is not None:
+        save_features(run, features, graph)
     save_model(run, tensors, {**description, **check.as_dict(), "provenance": origin})
     del images
     for cache in (run / TRAINING_FOLDER).glob("images-*"):
@@ -151,6 +156,20 @@ def _without_suspicious(
     named = ", ".join(f"{inputs.train[position].relative_path} ({score:.3g})" for position, score in found)
     logger.info("left out, because they score far above the others: %s", named)
     return inputs.without([position for position, _ in found])
+
+
+def _features(
+    model: Cavga,
+    images: TrainingImages,
+    inputs: TrainingData,
+    config: RunConfig,
+    held_out: CrossFitEnergies | None,
+) -> Features | None:
+    """What `cavga refit` needs; None of a model that cannot be refitted."""
+    if held_out is None or config.data.tile is not None or config.model.supervision == "w":
+        return None
+    sizes = [inputs.sizes[record.relative_path] for record in inputs.train]
+    return features_of(model, images, config, folds_of(inputs, config), held_out, sizes)
 
 
 def _announce(seconds: dict[str, float], progress: Progress) -> None:

@@ -1,0 +1,123 @@
+"""What a refit needs of the training images, so that the photographs need not be there: z, folds, units, thumbnails.
+
+It lies in the run folder as features.safetensors, z in half precision: 256 KB an image at 256 px, of 1000 images at
+most, and of the anomalies that are made on some of them to see what a refit costs.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cavga.arrays import Size
+from cavga.config.schema import RunConfig
+from cavga.data.copies import thumbnail_of
+from cavga.data.dataset import TrainingImages, image_batches
+from cavga.errors import ModelFileError
+from cavga.inference.graph import InferenceGraph
+from cavga.model.cavga import Cavga
+from cavga.runs.checkpoint import load_tensors, save_tensors, tensors_sha256
+from cavga.runs.model_json import FEATURES_FILE, require_features
+from cavga.shapes import LatentMap
+from cavga.synthetic.controlled import CONTRASTS, CONTROLLED_NAMES, SIZES, synthesise_controlled_anomaly
+from cavga.training.fit import unseen_by_classifier
+from cavga.training.fit_prior import CrossFitEnergies, Folds
+
+MAX_MADE = 64  # anomalies of the self-test's kinds
+LATENT_PARTS = ("model.encoder.", "model.mu_head.")  # whose tensors z follows from
+
+
+@dataclass(frozen=True)
+class Features:
+    """Of normal images z, size of the photograph, thumbnail, fold, unit, and whether its map counts; z of made ones.
+
+    A map sets the mask's threshold where the classifier has not seen its image.
+    """
+
+    z: Float[Tensor, "images latent rows columns"]
+    sizes: Int[Tensor, "images 2"]
+    thumbnails: Int[Tensor, "images grey_levels"]
+    folds: Int[Tensor, " images"]
+    units: Int[Tensor, " images"]
+    sets_mask: Bool[Tensor, " images"]
+    made: Float[Tensor, "made latent rows columns"]
+
+    def __len__(self) -> int:
+        return len(self.z)
+
+
+@torch.no_grad()
+def features_of(
+    model: Cavga,
+    images: TrainingImages,
+    config: RunConfig,
+    parts: Folds,
+    held_out: CrossFitEnergies,
+    sizes: Sequence[Size],
+) -> Features:
+    """Those of the images that the prior was fitted to; `parts` are the folds of all, `sizes` their photographs'."""
+    chosen, device = held_out.fitted_to.images, next(model.parameters()).device
+    folds = np.zeros(images.num_normal, dtype=np.int64)
+    for number, part in enumerate(parts):
+        folds[np.array(part, dtype=np.intp)] = number
+    is_unseen = unseen_by_classifier(images, config, held_out)
+    sets_mask = is_unseen if config.model.supervision == "s" else np.ones_like(is_unseen)
+    normal = images.normal
+    made = list(_made(normal, chosen, config.training.seed))
+    return Features(
+        z=held_out.fitted_to.z.cpu(),
+        sizes=torch.tensor(sizes)[torch.from_numpy(chosen)],
+        thumbnails=thumbnails_of(normal[chosen]),
+        folds=torch.from_numpy(folds[chosen]),
+        units=torch.from_numpy(images.unit_of[chosen].astype(np.int64)),
+        sets_mask=torch.from_numpy(sets_mask[chosen]),
+        made=encoded(model, np.stack(made), device) if made else held_out.fitted_to.z[:0].cpu(),
+    )
+
+
+def encoded(model: Cavga, images: NDArray[np.uint8], device: torch.device) -> LatentMap:
+    """Mu of images at the input size, in half precision, on the processor."""
+    with torch.no_grad():
+        return torch.cat([model.encode(batch).mu.half().cpu() for batch in image_batches(images, device)])
+
+
+def _made(normal: NDArray[np.uint8], chosen: NDArray[np.intp], seed: int) -> Iterator[NDArray[np.uint8]]:
+    """Images with an anomaly of the self-test's kinds, on images from everywhere; one that shows nothing is left out."""
+    for number in range(MAX_MADE):
+        rng = np.random.default_rng([seed, number])
+        image = np.asarray(normal[chosen[number * len(chosen) // MAX_MADE]])
+        kind, size, contrast = (rng.choice(values) for values in (CONTROLLED_NAMES, SIZES, CONTRASTS))
+        found = synthesise_controlled_anomaly(image, str(kind), size=float(size), contrast=float(contrast), rng=rng)
+        if found is not None:
+            yield found[0]
+
+
+def save_features(run: Path, features: Features, graph: InferenceGraph) -> None:
+    """Write RUN/features.safetensors, whole."""
+    save_tensors(run / FEATURES_FILE, vars(features), {"latent_sha256": latent_sha256(graph.state_dict())})
+
+
+def load_features(run: Path, tensors: Mapping[str, Tensor]) -> Features:
+    """Those of a run whose model has these tensors; raises ModelFileError without, or of another model."""
+    path = run / FEATURES_FILE
+    require_features(run)
+    found, record = load_tensors(path)
+    names = {item.name for item in fields(Features)}
+    if set(found) != names or record.get("latent_sha256") != latent_sha256(tensors):
+        raise ModelFileError(f"{path} belongs to another model than {run} has now; train it again")
+    return Features(**found)
+
+
+def thumbnails_of(images: NDArray[np.uint8]) -> Int[Tensor, "images grey_levels"]:
+    """By which near-copies are found, of images at the input size."""
+    return torch.from_numpy(np.stack([thumbnail_of(np.asarray(image)) for image in images]).astype(np.int32))
+
+
+def latent_sha256(tensors: Mapping[str, Tensor]) -> str:
+    """The hash of a graph's encoder and of what makes z of its features."""
+    return tensors_sha256({name: value for name, value in tensors.items() if name.startswith(LATENT_PARTS)})
