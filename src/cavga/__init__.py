@@ -17,7 +17,8 @@ if _TYPE_CHECKING:
     from cavga.exporting.export import export_run as export
     from cavga.inference.detector import AnomalyDetector
     from cavga.inference.prediction import Prediction
-    from cavga.library import calibrate, compare, drift, profile, train
+    from cavga.library import calibrate, compare, drift, mark, profile, refit, suggest, train, withdraw
+    from cavga.marking.versions import use_version, versions_of
 
 _HOMES = {
     "AnomalyDetector": "cavga.inference.detector",
@@ -31,9 +32,15 @@ _HOMES = {
     "evaluate": "cavga.evaluation.evaluate",
     "export": "cavga.exporting.export",
     "make_config": "cavga.config.presets",
+    "mark": "cavga.library",
     "profile": "cavga.library",
+    "refit": "cavga.library",
     "self_test": "cavga.evaluation.self_test",
+    "suggest": "cavga.library",
     "train": "cavga.library",
+    "use_version": "cavga.marking.versions",
+    "versions_of": "cavga.marking.versions",
+    "withdraw": "cavga.library",
 }
 _NAMES_THERE = {"export": "export_run"}  # where it is not the same
 
@@ -50,9 +57,15 @@ __all__ = [
     "evaluate",
     "export",
     "make_config",
+    "mark",
     "profile",
+    "refit",
     "self_test",
+    "suggest",
     "train",
+    "use_version",
+    "versions_of",
+    "withdraw",
 ]
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cavga.cli.console import logs_shown
 from cavga.cli.waiting import waiting_told
@@ -16,10 +16,16 @@ from cavga.config.schema import RunConfig
 from cavga.errors import MissingExtraError, UsageError
 from cavga.evaluation.compare import compare_evaluations
 from cavga.inference.prediction import Prediction
+from cavga.marking.marks import Marked, mark_photographs, said_in, said_of, withdraw_marks
 from cavga.monitoring.drift import as_dict, calibration_of, caveat, detect_drift, predictions_of, scores_of
 from cavga.monitoring.operating_point import OperatingPoint, set_operating_point
 from cavga.monitoring.profile import profile_model
 from cavga.monitoring.recalibrate import CalibratedModel, calibrate_model
+from cavga.runs.marks_file import BAD, GOOD
+
+if TYPE_CHECKING:
+    from cavga.marking.refit import Refitted
+    from cavga.marking.suggest import Suggested
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -83,6 +89,43 @@ def drift(predictions: str | Path | Iterable[Prediction], against: str | Path) -
     reason = caveat(found, calibration)
     summary = seen.verdict if reason is None else f"{seen.verdict}; but {reason}"
     return Found("drift", summary, as_dict(seen, found, calibration))
+
+
+def mark(
+    run: str | Path,
+    bad: str | Path | Iterable[str | Path] = (),
+    good: str | Path | Iterable[str | Path] = (),
+    *,
+    defect_type: str = "",
+    file: str | Path | None = None,
+) -> Marked:
+    """Mark photographs, or folders of them, as bad or good, or as a COCO file, labels.csv or predictions.jsonl says.
+
+    `defect_type` names the defect of the bad ones. Raises as `mark_photographs` does.
+    """
+    said = [*said_of(_paths(bad), BAD, defect_type), *said_of(_paths(good), GOOD)]
+    return mark_photographs(run, [*said, *(said_in(Path(file)) if file is not None else ())])
+
+
+def withdraw(run: str | Path, photographs: str | Path | Iterable[str | Path]) -> Marked:
+    """Take the marks of photographs back; raises DataError for one that is not marked."""
+    return withdraw_marks(run, _paths(photographs))
+
+
+def refit(run: str | Path, *, force: bool = False, device: str = "auto") -> "Refitted":
+    """Let a run learn its marks, as a new version that is used from then on: see `cavga.marking.refit.refit`."""
+    from cavga.marking.refit import refit as refit_run
+
+    return refit_run(run, force=force, device=device)
+
+
+def suggest(
+    run: str | Path, photographs: str | Path | Iterable[str | Path], *, count: int = 10, device: str = "auto"
+) -> "Suggested":
+    """Which photographs to mark next: see `cavga.marking.suggest.suggest_marks`."""
+    from cavga.marking.suggest import suggest_marks
+
+    return suggest_marks(run, _paths(photographs), count=count, device=device)
 
 
 def profile(

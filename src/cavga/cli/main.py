@@ -35,6 +35,13 @@ COMMANDS = {  # a command is a module of cavga.cli.commands, and one line here, 
         "profile": "measure where the time of a prediction goes",
         "serve": "score photographs that come over HTTP",
     },
+    "to learn from use": {
+        "mark": "say which photographs are bad or good",
+        "refit": "learn what was marked, in a minute, as a new version",
+        "versions": "list what refits made of a run",
+        "use": "go back, or forth, to a version of a run",
+        "suggest": "say which photographs to mark next",
+    },
     "on other machines": {
         "export": "write a trained model as one file for runtimes without torch",
         "bundle": "collect all that predicting needs on a machine without network",

@@ -132,8 +132,12 @@ def _new_marks(
         if earlier is not None and (earlier.type == item.type or not item.type):
             num_known += 1
             continue
-        new[facts.sha256] = Mark(os.path.abspath(item.path), facts.sha256, item.label, item.type, now)
+        new[facts.sha256] = Mark(_absolute(item.path), facts.sha256, item.label, item.type, now)
     return list(new.values()), num_known
+
+
+def _absolute(path: Path) -> str:
+    return os.path.normpath(path.absolute())
 
 
 def withdraw_marks(run: str | Path, photographs: Sequence[Path]) -> Marked:
@@ -145,7 +149,7 @@ def withdraw_marks(run: str | Path, photographs: Sequence[Path]) -> Marked:
         known = marks_in_force(marks)
         now, withdrawn = datetime.now(UTC).isoformat(timespec="seconds"), []
         for path in photographs:
-            sha256s = {mark.sha256 for mark in known.values() if mark.path == os.path.abspath(path)}
+            sha256s = {mark.sha256 for mark in known.values() if mark.path == _absolute(path)}
             sha256s |= {sha256_of(path)} & set(known) if path.is_file() else set()
             if not sha256s:
                 raise DataError(f"{path}: is not marked; `cavga mark {where} --list` says what is")

@@ -1,4 +1,4 @@
-"""RUN/marks.csv: photographs that a person called bad or good after training, in the order of her saying so. No torch."""
+"""RUN/marks.csv: photographs that a person called bad or good after training, oldest first. No torch."""
 
 import csv
 import io

@@ -87,7 +87,7 @@ def encoded(model: Cavga, images: NDArray[np.uint8], device: torch.device) -> La
 
 
 def _made(normal: NDArray[np.uint8], chosen: NDArray[np.intp], seed: int) -> Iterator[NDArray[np.uint8]]:
-    """Images with an anomaly of the self-test's kinds, on images from everywhere; one that shows nothing is left out."""
+    """Images with an anomaly of the self-test's kinds, on images from everywhere; what shows nothing is left out."""
     for number in range(MAX_MADE):
         rng = np.random.default_rng([seed, number])
         image = np.asarray(normal[chosen[number * len(chosen) // MAX_MADE]])
@@ -97,8 +97,11 @@ def _made(normal: NDArray[np.uint8], chosen: NDArray[np.intp], seed: int) -> Ite
             yield found[0]
 
 
-def save_features(run: Path, features: Features, graph: InferenceGraph) -> None:
-    """Write RUN/features.safetensors, whole."""
+def save_features(run: Path, features: Features | None, graph: InferenceGraph) -> None:
+    """Write RUN/features.safetensors, whole; with None remove that of an earlier training."""
+    if features is None:
+        (run / FEATURES_FILE).unlink(missing_ok=True)
+        return
     save_tensors(run / FEATURES_FILE, vars(features), {"latent_sha256": latent_sha256(graph.state_dict())})
 
 

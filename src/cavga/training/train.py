@@ -32,7 +32,7 @@ from cavga.output_lock import writing_to
 from cavga.progress import SILENT, Progress, in_words
 from cavga.runs.checkpoint import save_model
 from cavga.runs.map_unit import MAP_UNIT_KEY, map_unit
-from cavga.runs.model_json import FEATURES_FILE, MANIFEST_FILE, ONNX_FILE, TRAINING_FOLDER
+from cavga.runs.model_json import MANIFEST_FILE, ONNX_FILE, TRAINING_FOLDER
 from cavga.synthetic.crops import SyntheticImages, synthesise_images
 from cavga.training.audit import check_training_images
 from cavga.training.duration import expected_seconds
@@ -131,9 +131,7 @@ def _train(
     origin["manifest_sha256"] = sha256_of(run / MANIFEST_FILE)
     tensors = {key: value for key, value in graph.state_dict().items() if is_needed(key, config)}
     description = _describe(config, calibration, inputs.tiling)
-    (run / FEATURES_FILE).unlink(missing_ok=True)  # of an earlier training
-    if features is not None:
-        save_features(run, features, graph)
+    save_features(run, features, graph)
     save_model(run, tensors, {**description, **check.as_dict(), "provenance": origin})
     del images
     for cache in (run / TRAINING_FOLDER).glob("images-*"):
