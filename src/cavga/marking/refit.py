@@ -145,7 +145,7 @@ def refit(run: str | Path, *, force: bool = False, device: str = "auto", progres
     without cached features, DataError for a marked photograph that is gone and was never read.
     """
     where = Path(run)
-    with changing(where), exact_float32():
+    with changing(where):
         known = _Run.load(where)
         if not RULES[known.settings.threshold_rule].follows_scores:
             raise UsageError(
@@ -155,10 +155,11 @@ def refit(run: str | Path, *, force: bool = False, device: str = "auto", progres
         if not marks:
             raise UsageError(f"{where} has no marks: `cavga mark {where} IMAGES --bad` (or --good) makes some")
         features = load_features(where, known.tensors)
-        engine = TorchEngine(known.graph, choose_device(device))
-        latents = latents_of_marks(where, marks, known.graph.model, engine, known.tiling, progress)
-        known.graph.cpu()
-        done, heads = _fitted(known, features, marks, latents, progress)
+        with exact_float32():
+            engine = TorchEngine(known.graph, choose_device(device))
+            latents = latents_of_marks(where, marks, known.graph.model, engine, known.tiling, progress)
+            known.graph.cpu()
+            done, heads = _fitted(known, features, marks, latents, progress)
         reason = _too_much_lost(done)
         if reason is not None and not force:
             raise UsageError(f"{where} is not refitted: {reason}; look at the marks, or force it (--force)")

@@ -15,6 +15,7 @@ from typing import Any
 
 from cavga.atomic_files import atomic_write, temporary_of, written_together
 from cavga.calibration.stored import CALIBRATION_FILE
+from cavga.data.manifest import sha256_of
 from cavga.errors import ModelFileError, UsageError
 from cavga.inference.exported_files import export_report_path
 from cavga.output_lock import writing_to
@@ -52,20 +53,20 @@ class Version:
 def versions_of(run: str | Path) -> list[Version]:
     """All versions of a run, oldest first; none of a run that was never refitted. Raises ModelFileError."""
     where = Path(run)
-    in_use = _weights_of(where)
+    in_use = _identity_of(where)
     found = []
     for folder in sorted((where / VERSIONS_FOLDER).glob("[0-9][0-9][0-9]")):
         try:
             about = parse_json(read_run_file(folder / VERSION_FILE), dict)
         except StructureError as error:
             raise ModelFileError(f"{folder / VERSION_FILE} cannot be read: {error}; remove {folder}") from None
-        found.append(Version(folder.name, folder, _weights_of(folder) == in_use, about))
+        found.append(Version(folder.name, folder, _identity_of(folder) == in_use, about))
     return found
 
 
-def _weights_of(folder: Path) -> str | None:
+def _identity_of(folder: Path) -> str | None:
     """What tells one version from another; None where an interrupted change left no model.json."""
-    return load_description(folder)["weights_sha256"] if (folder / MODEL_FILE).is_file() else None
+    return sha256_of(folder / MODEL_FILE) if (folder / MODEL_FILE).is_file() else None
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from cavga.calibration.rules import conformal_threshold
 from cavga.images.decode import BATCH_SIZE
 from cavga.model.marks_head import READOUTS, MarksHead
 from cavga.model.prior import SMALLEST_STD, AggregatedPrior, Energies
-from cavga.shapes import LatentMap, Scores
+from cavga.shapes import LatentMap
 
 SHRINKAGE = 0.5  # of the covariance towards that of independent features
 WEIGHTS = (0.5, 1.0)  # of a readout beside the energy, both in standard deviations of normal images
@@ -28,6 +28,8 @@ DOUBT = 0.25  # standard deviations that a gain has to stand out from, beside wh
 LEAST_EVIDENCE = 0.5  # sum of the gains of marks against the root of the sum of their squares
 
 Features = Float[Tensor, "images features"]
+Scores = Float[Tensor, " images"]
+MarkScores = Float[Tensor, " marks"]
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class MarksFit:
     """By how many standard deviations it lifts a mark over the threshold, each read without itself."""
     normal_scores: Scores
     """Of the normal images, each by a direction that lacks its fold."""
-    mark_scores: Scores
+    mark_scores: MarkScores
     """Of the marks, each by a direction that lacks it."""
 
 
@@ -91,7 +93,7 @@ def fit_marks(normals: Normals, marks: Readings, rate: float) -> MarksFit:
     return best
 
 
-def _margins(found: MarksFit, normals: Normals, rate: float) -> Scores:
+def _margins(found: MarksFit, normals: Normals, rate: float) -> MarkScores:
     """How far each mark lies above the threshold that normal images set, within MAX_MARGIN."""
     threshold, _ = conformal_threshold(found.normal_scores.numpy(), rate, normals.units)
     std = found.normal_scores.std(correction=0).clamp_min(SMALLEST_STD)
@@ -104,7 +106,7 @@ class _CrossFit:
 
     name: str
     normal: Scores
-    marks: Scores
+    marks: MarkScores
     direction: Float[Tensor, " features"]
     offset: float
 
