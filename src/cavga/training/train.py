@@ -123,16 +123,14 @@ def _train(
         graph = graph_of(model, config)
         calibration, scores = calibrate_graph(graph, images, inputs, config, held_out, progress)
         check = check_training_images(graph, inputs, calibration, device, scores=scores, progress=progress)
-        features = _features(model, images, inputs, config, held_out)
+        save_features(run, _features(model, images, inputs, config, held_out), graph)
     for sentence in calibration.guarantees():
         logger.info("%s", sentence)
     seconds, known = time.monotonic() - started, None if gan_weights is None else gan_weights.provenance()
     origin = provenance(inputs, config, device=str(device), seconds=seconds, gan_weights=known)
     origin["manifest_sha256"] = sha256_of(run / MANIFEST_FILE)
     tensors = {key: value for key, value in graph.state_dict().items() if is_needed(key, config)}
-    description = _describe(config, calibration, inputs.tiling)
-    save_features(run, features, graph)
-    save_model(run, tensors, {**description, **check.as_dict(), "provenance": origin})
+    save_model(run, tensors, {**_describe(config, calibration, inputs.tiling), **check.as_dict(), "provenance": origin})
     del images
     for cache in (run / TRAINING_FOLDER).glob("images-*"):
         cache.unlink()
