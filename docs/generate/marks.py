@@ -40,16 +40,16 @@ def marks() -> Page:
             "## Beside what else uses marks\n\nRecall at 5 % (realised rate).",
             _beside(content["tested"]),
             "## Defects of other types\n\nTen marks of one defect type: recall at 5 % on the rest of that type, "
-            "and on all other types, without marks and with them. Over ten draws.",
+            "and on all others, without marks and with them. Over ten draws.",
             _unseen(content["unseen"]),
             "## One of five is good\n\nFive marks, one of which is a good photograph marked bad by mistake.",
             _contaminated(tested, content["contaminated"]),
-            "## As `cavga suggest` proposes\n\nOf all test photographs it chooses so many; the bad ones among them "
-            "are marked, the rest is looked at (with and without those marks).",
+            "## As `cavga suggest` proposes\n\nOf all test photographs it chooses so many; the bad ones among "
+            "them are marked, the rest is looked at (with and without those marks).",
             _suggested(content["suggested"]),
-            "## What the rule was chosen on\n\nAnomalies of the self-test's kinds, made on training photographs; of "
-            "three kinds some are marked, and looked for on photographs that set no threshold. Recall at 5 % / 1 %: for "
-            "certain means at that weight whatever marks say. Unseen are the kinds of which none is marked.",
+            "## What the rule was chosen on\n\nAnomalies of the self-test's kinds, made on training photographs. "
+            "Some of three kinds are marked, and looked for on photographs that set no threshold. Recall at 5 % / 1 %; "
+            "for certain means at that weight whatever marks say. Unseen are the kinds of which none is marked.",
             _chosen(content["chosen"]),
         ),
     )
