@@ -11,7 +11,7 @@ import argparse
 import json
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from torch import Tensor
 from benchmarks.result_files import FOLDER, read_result, write_result
 from cavga.benchmark.textures import TEXTURES
 from cavga.calibration.rules import conformal_threshold
+from cavga.marking.suggest import choose_unlike
 from cavga.metrics.image import auroc
 from cavga.model.marks_head import READOUTS
 from cavga.training import fit_marks as rule
@@ -215,8 +216,28 @@ def contaminated(found: Read) -> list[Row]:
     return [{"data": found.data.name, "marks": 5, "way": "one of five is good", **summary(draws, by_rule)}]
 
 
+def suggested(found: Read) -> list[Row]:
+    """What `cavga suggest` would ask for, of all test images; the bad ones among them are marked."""
+    scores, features = found.test.scores, found.test.features["pooled"]
+    everything = np.ones(len(found.train.scores), dtype=np.bool_)
+    normals, is_bad = normals_of(found, everything), found.data.is_bad.numpy()
+    threshold, _ = conformal_threshold(normals.readings.scores.numpy(), RATES[0], normals.units)
+    rows = []
+    for count in COUNTS[2:]:
+        asked = np.array(choose_unlike(scores.numpy(), features, threshold, count))
+        left = np.setdiff1d(np.arange(len(scores)), asked)
+        draw = replace(
+            draw_of(found, asked[is_bad[asked]], left[is_bad[left]]), good=of(found.test, left[~is_bad[left]])
+        )
+        for way, fit in (("no marks", without_marks), ("rule", by_rule)):
+            row = {"data": found.data.name, "suggested": count, "bad": int(is_bad[asked].sum()), "way": way}
+            rows.append({**row, **summary([draw], fit)})
+    return rows
+
+
 PARTS: Mapping[str, Callable[[Read], list[Row]]] = {
-    "chosen": chosen, "tested": tested, "unseen": unseen, "contaminated": contaminated
+    "chosen": chosen, "tested": tested, "unseen": unseen, "contaminated": contaminated,
+    "suggested": suggested,
 }  # fmt: skip
 
 

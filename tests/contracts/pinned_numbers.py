@@ -133,6 +133,19 @@ PINNED: dict[str, dict[str, Any]] = {
     },
     "0021": {"model.prior.BORDER": 4},
     "0023": {"training.fit_prior.NUM_LEAVE_OUTS": 20},
+    "0027": {
+        "model.marks_head.NUM_TOP": 16,
+        "model.marks_head.SOFTNESS": 0.1,
+        "training.fit_marks.SHRINKAGE": 0.5,
+        "training.fit_marks.WEIGHTS": (0.5, 1.0),
+        "training.fit_marks.NUM_HALF": 2,
+        "training.fit_marks.MAX_MARGIN": 2.0,
+        "training.fit_marks.DOUBT": 0.25,
+        "training.fit_marks.LEAST_EVIDENCE": 0.5,
+        "training.features.MAX_MADE": 64,
+        "marking.refit.MAX_MADE_LOSS": 0.05,
+        "marking.refit.MAX_MARK_LOSS": 0.2,
+    },
     "torchvision, ImageNet": {
         "config.backbones.IMAGENET_MEAN": (0.485, 0.456, 0.406),
         "config.backbones.IMAGENET_STD": (0.229, 0.224, 0.225),
@@ -264,6 +277,7 @@ DETAILS: dict[str, dict[str, str]] = {
     },
     "a guard against division by zero, or the floor of a logarithm": {
         "model.classifiers": "LOG_FLOOR",
+        "model.marks_head": "SMALLEST_DEVIATION",
         "model.prior": "SMALLEST_STD",
         "training.fit_classifier": "SMALLEST_STD",
         "training.factor_model": "ROUNDING",
@@ -351,6 +365,7 @@ DETAILS: dict[str, dict[str, str]] = {
         "data.readers.layouts": "LAYOUTS",
     },
     "how many are kept, named or shown": {
+        "marking.suggest": "POOL_FACTOR",
         "calibration.thresholds": "MAX_SCORES SIGNIFICANT_DIGITS",
         "images.regions": "MAX_REGIONS",
         "prediction.predict": "MAX_NAMED NUM_HIGHEST",

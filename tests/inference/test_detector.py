@@ -198,7 +198,7 @@ def test_a_run_of_an_earlier_version_says_what_to_do(run_folder, tmp_path):
     tensors, description = load_model(run)
     former = {**tensors, FORMER_CLASSIFIER: tensors["image_threshold"].clone()}
     save_model(run, former, {k: v for k, v in description.items() if k not in ("format_version", "weights_sha256")})
-    with pytest.raises(ModelFileError, match="that of an earlier version.*train it again"):
+    with pytest.raises(ModelFileError, match=r"that of an earlier version.*train it again"):
         cavga.AnomalyDetector.load(run, device="cpu")
 
 

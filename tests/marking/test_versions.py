@@ -70,7 +70,7 @@ def test_a_change_that_is_killed_midway_says_how_to_end_it(marked):
 
 
 def test_a_version_that_is_not_there_is_one_line(marked):
-    with pytest.raises(UsageError, match="no version 007: .*never refitted"):
+    with pytest.raises(UsageError, match=r"no version 007: .*never refitted"):
         use_version(marked, "007")
     refit(marked)
     with pytest.raises(UsageError, match="000, 001"):

@@ -25,7 +25,7 @@ from cavga.runs.checkpoint import load_tensors, save_tensors, tensors_sha256
 from cavga.runs.model_json import FEATURES_FILE, require_features
 from cavga.shapes import LatentMap
 from cavga.synthetic.controlled import CONTRASTS, CONTROLLED_NAMES, SIZES, synthesise_controlled_anomaly
-from cavga.training.fit import unseen_by_classifier
+from cavga.training.fit import unseen_by_guided_head
 from cavga.training.fit_prior import CrossFitEnergies, Folds
 
 MAX_MADE = 64  # anomalies of the self-test's kinds
@@ -65,7 +65,7 @@ def features_of(
     folds = np.zeros(images.num_normal, dtype=np.int64)
     for number, part in enumerate(parts):
         folds[np.array(part, dtype=np.intp)] = number
-    is_unseen = unseen_by_classifier(images, config, held_out)
+    is_unseen = unseen_by_guided_head(images, config, held_out)
     sets_mask = is_unseen if config.model.supervision == "s" else np.ones_like(is_unseen)
     normal = images.normal
     made = list(_made(normal, chosen, config.training.seed))
