@@ -79,7 +79,7 @@ def test_what_so_many_masks_can_promise_is_written_and_kept(num_peaks, promised)
     sentence = calibration.mask_guarantee()
     if promised > 0.1 + 1e-9:
         assert f"no less than a mask false alarm rate of {promised:.3f}; 0.1 was asked for" in sentence
-        assert f"{num_peaks} of {num_peaks + 1} normal images, which the classifier has not seen" in sentence
+        assert f"{num_peaks} of {num_peaks + 1} normal images, which its attention was not trained on" in sentence
         assert "at least 9 different ones" in sentence
     else:
         assert sentence.startswith("at most 0.100 of normal images have anything in their mask")

@@ -84,7 +84,7 @@ def _conformal_mask_guarantee(facts: Facts) -> str:
     number, total = facts["num_mask_images"], facts["num_images"]
     known_by = _known_by(facts, number, facts.get("num_mask_units", 0))
     if number < total:
-        known_by = f"{number} of {total} normal images, which the classifier has not seen"
+        known_by = f"{number} of {total} normal images, which its attention was not trained on"
     if is_too_few(rate, wanted):
         return (
             f"{_as_subject(known_by)} can {_verb(facts)} no less than a mask false alarm rate of {rate:.3f}; {wanted} "
