@@ -10,6 +10,7 @@ from cavga.marking.marks import mark_photographs, said_of, withdraw_marks
 from cavga.marking.refit import refit
 from cavga.marking.versions import use_version, versions_of
 from cavga.monitoring.operating_point import set_operating_point
+from cavga.monitoring.recalibrate import calibrate_model
 from cavga.runs.marks_file import BAD, GOOD
 from cavga.runs.model_json import MARKS_KEY, load_description
 from tests.conftest import without_shape_checks
@@ -70,6 +71,14 @@ def test_the_rate_in_force_is_kept_and_stays_with_its_version(run, photographs):
     assert not (run / CALIBRATION_FILE).exists()
     use_version(run, "000")
     assert AnomalyDetector.load(run).description["calibration"]["false_alarm_rate"] == 0.25
+
+
+def test_thresholds_of_photographs_end_and_it_is_said(run, photographs, category):
+    calibrate_model(run, [category / "test/good"])
+    mark_photographs(run, said_of([photographs / "good"], GOOD))
+    assert "4 photographs of `cavga calibrate`" in refit(run).warnings[-1]
+    use_version(run, "000")
+    assert (run / CALIBRATION_FILE).exists()
 
 
 def test_what_was_read_once_need_not_be_there_again(run, photographs):

@@ -12,11 +12,11 @@ from torch import Tensor
 
 from cavga._version import __version__
 from cavga.calibration.rules import GIVEN, RULES
-from cavga.calibration.stored import calibration_in_force
+from cavga.calibration.stored import calibration_in_force, load_thresholds
 from cavga.calibration.thresholds import Calibration
 from cavga.config.presets import from_dict
 from cavga.config.schema import CalibrationConfig, RunConfig
-from cavga.errors import CavgaError, UsageError
+from cavga.errors import CavgaError, ModelFileError, UsageError
 from cavga.exporting.export import export_refitted
 from cavga.images.tiling import Tiling, tiling_of
 from cavga.inference.graph import InferenceGraph
@@ -193,7 +193,7 @@ def _fitted(
         run=known.folder, number=None, old=known.calibration, new=heads.calibration,
         readout=None if head is None else head.readout, weight=heads.fit.weight, marks=scored,
         made_found=(made[0], made[1]), realised=float((heads.normal_scores >= thresholds[1]).mean()),
-        warnings=tuple(_doubts(scored, heads.normal_scores)), is_forced=False,
+        warnings=(*_doubts(scored, heads.normal_scores), *_forgotten(known)), is_forced=False,
     )  # fmt: skip
     return done, heads
 
@@ -205,6 +205,21 @@ def _doubts(marks: Sequence[MarkScore], normal: NDArray[np.float32]) -> list[str
         f"{mark.path} is marked bad and scores below most good ones: look whether it is"
         for mark in marks
         if mark.label == BAD and mark.after < middle
+    ]
+
+
+def _forgotten(known: _Run) -> list[str]:
+    """Thresholds in force that photographs set after training, which a refit does not know."""
+    try:
+        again = load_thresholds(known.folder, known.description["weights_sha256"])
+    except ModelFileError:  # not in force either
+        return []
+    count = 0 if again is None else again.photographs["count"]
+    if not count:
+        return []
+    return [
+        f"{count} photographs of `cavga calibrate` set the thresholds before, and the training's and good marks do now: "
+        "calibrate again if the line still looks as it did then"
     ]
 
 
