@@ -218,7 +218,7 @@ def _forgotten(known: _Run) -> list[str]:
     if not count:
         return []
     return [
-        f"{count} photographs of `cavga calibrate` set the thresholds before, and the training's and good marks do now: "
+        f"{count} photographs of `cavga calibrate` set the thresholds before, now the training's and good marks do: "
         "calibrate again if the line still looks as it did then"
     ]
 
