@@ -37,7 +37,7 @@ COMMANDS = {  # a command is a module of cavga.cli.commands, and one line here, 
     },
     "to learn from use": {
         "mark": "say which photographs are bad or good",
-        "refit": "learn what was marked, in a minute, as a new version",
+        "refit": "learn what was marked, as a new version of a run",
         "versions": "list what refits made of a run",
         "use": "go back, or forth, to a version of a run",
         "suggest": "say which photographs to mark next",

@@ -1,4 +1,4 @@
-"""`cavga refit`: a model learns what was marked, in a minute: heads only, from cached features, as a new version."""
+"""`cavga refit`: a model learns what was marked: heads only, from cached features, as a new version."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
