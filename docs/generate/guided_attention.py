@@ -55,7 +55,9 @@ def guided_attention() -> Page:
         f"from {test[NONE]:.3f} to {test[CHOSEN]:.3f} on test photographs; with the classifier that it took the place "
         f"of, to {made[C]:.3f} and {test[C]:.3f}. L_ae alone adds nothing.",
         (
-            f"## The map\n{TEXT.format(papers=_num_papers(rows))}\n{_ways(rows)}",
+            f"## The map\n{TEXT.format(papers=_num_papers(rows))}",
+            f"### Made\n\n{_ways(rows, 'made')}",
+            f"### Test\n\n{_ways(rows, 'test')}",
             f"## By set\n\n{_by_set(rows)}",
             f"## The score\n{SCORES_TEXT}\n{_scores(rows)}",
             f"## A few labelled photographs\n{LABELLED_TEXT}\n{_labelled()}",
@@ -97,30 +99,23 @@ def _finished(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return [row for row in rows if ways[row["data"]].issuperset(REPORTED)]
 
 
-def _ways(rows: Sequence[dict[str, Any]]) -> str:
-    head = [
-        "",
-        *(f"{name}, {part}" for part in ("made", "test") for name in METRICS.values()),
-        "image AUROC, made",
-        "test",
-    ]
+def _ways(rows: Sequence[dict[str, Any]], part: str) -> str:
+    head = ["", *METRICS.values(), "image AUROC"]
     lines = []
     for way in REPORTED:
-        cells = [f"{_mean(rows, way, part, key):.3f}" for part in ("made", "test") for key in METRICS]
+        cells = [f"{_mean(rows, way, part, key):.3f}" for key in METRICS]
         source = way if way.startswith("z moved") else NONE  # of the others the score is the energy's
-        cells += [f"{_mean(rows, source, part, 'image_auroc'):.3f}" for part in ("made", "test")]
+        cells += [f"{_mean(rows, source, part, 'image_auroc'):.3f}"]
         lines.append([f"**{way}**" if way == CHOSEN else way, *cells])
     return markdown(head, lines)
 
 
 def _by_set(rows: Sequence[dict[str, Any]]) -> str:
     ways = (NONE, C, CHOSEN, MOVED)
-    head = ["test photographs", *(f"{name}, {way}" for name in ("pixel AUROC", "AP", "F1") for way in ways)]
-    found = {
-        (way, key): _by_group(rows, way, "test", key) for way in ways for key in ("pixel_auroc", "pixel_ap", "pixel_f1")
-    }
+    head = ["test photographs", *(f"{name}, {way}" for name in ("pixel AUROC", "AP") for way in ways)]
+    found = {(way, key): _by_group(rows, way, "test", key) for way in ways for key in ("pixel_auroc", "pixel_ap")}
     lines = [
-        [group, *(f"{found[way, key][group]:.3f}" for key in ("pixel_auroc", "pixel_ap", "pixel_f1") for way in ways)]
+        [group, *(f"{found[way, key][group]:.3f}" for key in ("pixel_auroc", "pixel_ap") for way in ways)]
         for group in found[NONE, "pixel_auroc"]
     ]
     return markdown(head, lines)
@@ -140,14 +135,14 @@ def _scores(rows: Sequence[dict[str, Any]]) -> str:
 def _labelled() -> str:
     rows = read_result("few_labelled")["rows"]
     head = ["", "labelled", "image AUROC, energy", "y in the patches", "y alone"]
-    head += ["recall, energy", "y in the patches", "y alone", "pixel AUROC", "AP"]
+    head += ["recall, energy", "y in the patches", "y alone", "AP"]
     lines = []
     for name, count in dict.fromkeys((row["data"], row["count"]) for row in rows):
         found = [row for row in rows if (row["data"], row["count"]) == (name, count)]
         ways = ("energy", "patches", "y alone")
         cells = [f"{_average(found, f'image_auroc, {way}'):.3f}" for way in ways]
         cells += [f"{_average(found, f'recall, {w}'):.3f} ({_average(found, f'realised, {w}'):.3f})" for w in ways]
-        cells += [f"{_average(found, key):.3f}" for key in ("pixel_auroc", "pixel_ap")]
+        cells += [f"{_average(found, key):.3f}" for key in ("pixel_ap",)]
         lines.append([f"{name}, {len(found)} draws", str(count), *cells])
     return markdown(head, lines)
 

@@ -10,6 +10,7 @@ from docs.generate import own_tables
 from docs.generate.deployment import deployment_page
 from docs.generate.figures import figures
 from docs.generate.guided_attention import guided_attention
+from docs.generate.marks import marks
 from docs.generate.own_shape import own_shape
 from docs.generate.paper_tables import one_class_normal, paper_tables
 from docs.generate.readings import figure as figure_of_readings
@@ -24,6 +25,7 @@ PAGES: dict[str, Callable[[], Page]] = {
     "textures": own_tables.textures,
     "what-each-part-adds": own_tables.parts,
     "guided-attention": guided_attention,
+    "five-clicks": marks,
     "encoders": own_tables.encoders,
     "own-shape": own_shape,
     "thresholds": thresholds,

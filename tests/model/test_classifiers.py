@@ -57,12 +57,24 @@ def test_class_attention_of_the_whole_model_is_grad_cam(variant, shape, score):
     assert torch.equal(model.attention(latent), found[:, 0])
 
 
-def test_attention_of_flattened_z_without_labels_is_grad_cam_of_its_sum():
-    model = model_of("r-u", latent_shape="vector")
+@pytest.mark.parametrize(("scale", "divisor"), [("sum", 1), ("mean", 512)])
+def test_attention_of_flattened_z_without_labels_is_grad_cam_of_its_sum(scale, divisor):
+    model = model_of("r-u", latent_shape="vector", attention_scale=scale)
     latent = model.encode(images())
-    expected = grad_cam(latent.mu.sum(), latent.features).sigmoid()
+    expected = (grad_cam(latent.mu.sum(), latent.features) / divisor).sigmoid()
     assert torch.allclose(model.attention(latent), expected, atol=1e-6)
     assert torch.allclose(model.anomaly_map(latent), 1 - expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("variant", "scale", "divisor"), [("r-u", "sum", 1), ("r-u", "mean", 512), ("d-u", "mean", 512)]
+)
+def test_attention_without_labels_is_grad_cam_of_the_sum_of_mu(variant, scale, divisor):
+    model = model_of(variant, attention_scale=scale)
+    stages = model.encode_stages(images())
+    mu = model.mu_head(stages)
+    expected = (grad_cam(mu.sum(), stages[0]) / divisor).sigmoid()
+    assert torch.allclose(model.attention(model.encode(images())), expected, atol=1e-6)
 
 
 def test_probability_maps_are_opposite_and_logit_maps_are_not():

@@ -156,7 +156,7 @@ def test_the_choice_takes_allowed_and_trained_readings_by_made_anomalies():
     singles = attention_readings(sums)
     rows += [row(one, 0.5 + i / 100, 0.3, is_trained=i != len(singles) - 1) for i, one in enumerate(singles)]
     assert choice.best_allowed(rows, [*LOSSES, *singles]) == singles[-2]  # the last one did not pass the gate
-    assert choice.for_preset(rows, [*LOSSES, *singles]) == singles[7]
+    assert choice.for_preset(rows, [*LOSSES, *singles]) == singles[8]  # the last one is a temperature
     assert choice.for_preset(rows, [*LOSSES, *singles[:6]]) == singles[4]  # -L_R needs a backward pass
 
 

@@ -20,15 +20,13 @@ from cavga.images.torch_resize import as_images
 from cavga.inference.engine import EngineOutput, ResizedPhotograph
 from cavga.inference.graph import InferenceGraph, ScoringGraph, graph_of
 from cavga.model.arithmetic import exact_float32
-from cavga.model.build import add_marks, add_prior, build_parts
+from cavga.model.build import add_marks, add_prior, build_parts, read_former_classifier
 from cavga.runs.checkpoint import load_model
 from cavga.shapes import Images
 
 # Threads stay in the parent when a process is forked, and the child would wait for them without end.
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=partial(torch.set_num_threads, 1))
-
-FORMER_CLASSIFIER = "model.classifier.layers.2.running_mean"  # of r-s and d-s before decision 0029
 
 
 class TorchEngine:
@@ -88,11 +86,6 @@ class TorchEngine:
 def load_run(run: Path, device: str) -> tuple[TorchEngine, dict[str, Any]]:
     """The model of a run folder and its model.json; raises ModelFileError."""
     tensors, description = load_model(run)
-    if FORMER_CLASSIFIER in tensors:
-        raise ModelFileError(
-            f"{run}: its attention is that of an earlier version, which this one reads no more; "
-            "use its exported model (model.onnx), or train it again"
-        )
     try:
         graph = make_graph(from_dict(description["config"]), tensors)
     except (KeyError, TypeError, RuntimeError, CavgaError) as error:
@@ -107,6 +100,7 @@ def make_graph(config: RunConfig, tensors: dict[str, Tensor]) -> InferenceGraph:
     with torch.random.fork_rng(devices=[]):  # weights are drawn, and then replaced: the caller's numbers stay
         model = build_parts(config.model, image_size=config.data.input_size, mu_channels=mu_channels)
     add_prior(model, tensors, "model.prior.")
+    read_former_classifier(model, tensors, "model.classifier.")
     add_marks(model, tensors, "model.marks.")
     graph = graph_of(model, config)
     missing, unexpected = graph.load_state_dict(tensors, strict=False)

@@ -10,7 +10,7 @@ from cavga.config.schema import ModelConfig
 from cavga.config.variant import TrainingPlan
 from cavga.errors import UsageError
 from cavga.model.cavga import AnyClassifier, Cavga, Decoder, Head
-from cavga.model.classifiers import Classifier, EndToEndPatchClassifier, EnergyClassifier, GuidedHead
+from cavga.model.classifiers import Classifier, EndToEndPatchClassifier, EnergyClassifier, GuidedHead, PatchClassifier
 from cavga.model.decoder import DcganDecoder, FlattenedDecoder, ResidualDecoder
 from cavga.model.encoder import DcganEncoder, Encoder, TorchvisionEncoder
 from cavga.model.latent import FlattenedHead, LatentHead
@@ -67,6 +67,12 @@ def add_prior(model: Cavga, tensors: Mapping[str, Tensor], prefix: str) -> None:
 def add_marks(model: Cavga, tensors: Mapping[str, Tensor], prefix: str) -> None:
     """Make room in the model for what marks add, if that is among the tensors to be loaded."""
     model.marks = MarksHead.shaped_like(tensors, prefix)
+
+
+def read_former_classifier(model: Cavga, tensors: dict[str, Tensor], prefix: str) -> None:
+    """Give the model the classifier of patches that r-s and d-s had before decision 0029, if that is to be loaded."""
+    if isinstance(model.classifier, GuidedHead) and f"{prefix}layers.2.running_mean" in tensors:
+        model.classifier = PatchClassifier(latent_channels=model.mu_head.num_channels)
 
 
 def map_size_of(model: Cavga) -> tuple[int, int]:

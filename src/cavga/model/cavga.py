@@ -15,7 +15,7 @@ from cavga.attention import (
     probability_cams,
     sigmoid_attention,
 )
-from cavga.model.classifiers import Classifier, EndToEndPatchClassifier, EnergyClassifier, GuidedHead
+from cavga.model.classifiers import Classifier, EndToEndPatchClassifier, EnergyClassifier, GuidedHead, PatchClassifier
 from cavga.model.decoder import DcganDecoder, FlattenedDecoder, ResidualDecoder
 from cavga.model.encoder import Encoder
 from cavga.model.latent import FlattenedHead, LatentHead
@@ -34,7 +34,7 @@ from cavga.shapes import (
 )
 
 Head = LatentHead | FlattenedHead
-AnyClassifier = Classifier | EnergyClassifier | GuidedHead | EndToEndPatchClassifier
+AnyClassifier = Classifier | EnergyClassifier | GuidedHead | PatchClassifier | EndToEndPatchClassifier
 Decoder = ResidualDecoder | DcganDecoder | FlattenedDecoder
 
 
@@ -167,7 +167,7 @@ class Cavga(nn.Module):
         classifier = self.classifier
         if classifier is None:
             raise ValueError("this model has no classifier: only the s and w variants have one")
-        if isinstance(classifier, GuidedHead | EndToEndPatchClassifier):
+        if isinstance(classifier, GuidedHead | PatchClassifier | EndToEndPatchClassifier):
             anomalous = classifier.cam(z).sigmoid()
             return torch.stack([1 - anomalous, anomalous], dim=1)
         if isinstance(classifier, EnergyClassifier):
@@ -207,7 +207,7 @@ class Cavga(nn.Module):
         match self.classifier:
             case EnergyClassifier():
                 return self.classifier.anomaly_map(patches, self.energies(mu))
-            case GuidedHead():
+            case GuidedHead() | PatchClassifier():
                 return self.classifier.anomaly_map(patches, mu)
             case _:
                 return patches

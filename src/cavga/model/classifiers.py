@@ -193,6 +193,47 @@ class GuidedHead(nn.Module):
         return (energy - self.energy_scale[0]) / self.energy_scale[1] + MAP_WEIGHT * patches
 
 
+class PatchClassifier(nn.Module):
+    """What r-s and d-s had in the place of `GuidedHead` before decision 0029; read, and trained no more.
+
+    One logit a patch, from z, from what is around it and from the mean of the image. Its buffers are as there.
+    """
+
+    unit: Tensor
+    scale: Tensor
+    energy_scale: Tensor
+
+    def __init__(self, *, latent_channels: int) -> None:
+        super().__init__()
+        self.register_buffer("unit", torch.ones(latent_channels))
+        self.register_buffer("scale", torch.tensor([0.0, 1.0]))
+        self.register_buffer("energy_scale", torch.tensor([0.0, 1.0]))
+        self.layers = nn.Sequential(
+            nn.Dropout(DROPOUT),
+            nn.Conv2d(3 * latent_channels, GUIDED_HIDDEN, 1),
+            nn.BatchNorm2d(GUIDED_HIDDEN),
+            nn.ReLU(),
+            nn.Conv2d(GUIDED_HIDDEN, GUIDED_HIDDEN, 1),
+            nn.ReLU(),
+            nn.Conv2d(GUIDED_HIDDEN, 1, 1),
+        )
+
+    def cam(self, z: LatentMap) -> ScoreMap:
+        """The logit of every patch, anomalous against normal."""
+        logits: Tensor = self.layers(with_context(z / self.unit.view(1, -1, 1, 1)))
+        return logits[:, 0]
+
+    def forward(self, z: LatentMap) -> ClassLogits:
+        """The logits of the image: those of its most anomalous patches."""
+        q = top_mean(self.cam(z))
+        return torch.stack([-q / 2, q / 2], dim=1)
+
+    def anomaly_map(self, energy: ScoreMap, z: LatentMap) -> ScoreMap:
+        """The energy plus a share of the map of logits, each in standard deviations of normal patches."""
+        patches = (smoothed(self.cam(z)) - self.scale[0]) / self.scale[1]
+        return (energy - self.energy_scale[0]) / self.energy_scale[1] + MAP_WEIGHT * patches
+
+
 def with_context(z: LatentMap) -> Float[Tensor, "batch context rows columns"]:
     """z, its mean around each patch, and its mean over the image."""
     rows, columns = z.shape[2:]
