@@ -111,7 +111,7 @@ def _ways(rows: Sequence[dict[str, Any]], part: str) -> str:
 
 
 def _by_set(rows: Sequence[dict[str, Any]]) -> str:
-    ways = (NONE, C, CHOSEN, MOVED)
+    ways = (NONE, C, CHOSEN)
     head = ["test photographs", *(f"{name}, {way}" for name in ("pixel AUROC", "AP") for way in ways)]
     found = {(way, key): _by_group(rows, way, "test", key) for way in ways for key in ("pixel_auroc", "pixel_ap")}
     lines = [
@@ -134,7 +134,7 @@ def _scores(rows: Sequence[dict[str, Any]]) -> str:
 
 def _labelled() -> str:
     rows = read_result("few_labelled")["rows"]
-    head = ["", "labelled", "image AUROC, energy", "y in the patches", "y alone"]
+    head = ["", "image AUROC, energy", "y in the patches", "y alone"]
     head += ["recall, energy", "y in the patches", "y alone", "AP"]
     lines = []
     for name, count in dict.fromkeys((row["data"], row["count"]) for row in rows):
@@ -143,7 +143,7 @@ def _labelled() -> str:
         cells = [f"{_average(found, f'image_auroc, {way}'):.3f}" for way in ways]
         cells += [f"{_average(found, f'recall, {w}'):.3f} ({_average(found, f'realised, {w}'):.3f})" for w in ways]
         cells += [f"{_average(found, key):.3f}" for key in ("pixel_ap",)]
-        lines.append([f"{name}, {len(found)} draws", str(count), *cells])
+        lines.append([f"{name}, {count} labelled, {len(found)} draws", *cells])
     return markdown(head, lines)
 
 
