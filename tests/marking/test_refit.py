@@ -6,6 +6,7 @@ from cavga.errors import DataError, UsageError
 from cavga.evaluation.evaluate import evaluate
 from cavga.exporting.export import export_run
 from cavga.inference.detector import AnomalyDetector
+from cavga.marking import heads
 from cavga.marking.marks import mark_photographs, said_of, withdraw_marks
 from cavga.marking.refit import refit
 from cavga.marking.versions import use_version, versions_of
@@ -46,6 +47,21 @@ def test_marks_do_not_move_what_good_marks_do_not_touch(run, photographs):
     assert score(run, photographs / "bad/1.png") == pytest.approx(before, abs=1e-4)
     assert score(run, photographs / "good/1.png") == pytest.approx(good, abs=1e-4)
     assert done.new.image_threshold == pytest.approx(done.old.image_threshold, abs=1e-4)
+
+
+def test_the_prior_is_fitted_again_only_where_a_photograph_is_marked_good(run, photographs, monkeypatch):
+    fits = []
+    fit = heads.cross_fitted_prior
+    monkeypatch.setattr(heads, "cross_fitted_prior", lambda *a, **k: (fits.append(1), fit(*a, **k))[1])
+    mark_photographs(run, said_of([photographs / "bad"], BAD))
+    refit(run)
+    assert not fits
+    mark_photographs(run, said_of([photographs / "good/0.png"], GOOD))
+    refit(run)
+    assert len(fits) == 1
+    withdraw_marks(run, [photographs / "good/0.png"])
+    refit(run)  # the prior in use knows a photograph that is no longer marked good
+    assert len(fits) == 2
 
 
 def test_the_version_says_what_changed_and_can_be_gone_back_from(run, photographs):

@@ -55,6 +55,7 @@ def with_good_marks(features: Features, good: MarkedLatents) -> Features:
     return Features(
         torch.cat([features.z, good.z]), torch.cat([features.sizes, good.sizes]), thumbnails, torch.tensor(folds),
         torch.tensor(units), torch.cat([features.sets_mask, torch.ones(len(good.z), dtype=torch.bool)]), features.made,
+        *vars(features.energies).values(),
     )  # fmt: skip
 
 
@@ -66,18 +67,24 @@ def fit_heads(
     settings: CalibrationConfig,
     tiling: Tiling,
     *,
+    known: Energies | None,
     seed: int,
     progress: Progress = SILENT,
 ) -> NewHeads:
-    """New heads for a graph, which is left as it is, on the processor."""
+    """New heads for a graph, which is left as it is, on the processor.
+
+    Where the energies of the normal images are `known`, by folds of the graph's own prior, that prior stays.
+    """
     folds, units = normal.folds.numpy(), normal.units.numpy().astype(np.intp)
     everything, parts = np.arange(len(normal)), [np.flatnonzero(folds == fold).tolist() for fold in np.unique(folds)]
-    progress.begin("prior", len(parts) + 1, "fits")
-    prior, energies = cross_fitted_prior(
-        Latents(normal.z, everything), everything, lambda positions: normal.z[torch.from_numpy(positions)], parts,
-        units, seed=seed, progress=progress,
-    )  # fmt: skip
     graph = copy.deepcopy(old).cpu()
+    prior, energies = graph.model.prior, known
+    if prior is None or energies is None:
+        progress.begin("prior", len(parts) + 1, "fits")
+        prior, energies = cross_fitted_prior(
+            Latents(normal.z, everything), everything, lambda positions: normal.z[torch.from_numpy(positions)], parts,
+            units, seed=seed, progress=progress,
+        )  # fmt: skip
     graph.model.prior, graph.model.marks = prior, None
     normals = Normals(read_images(prior, normal.z, energies), folds, units)
     marks = (

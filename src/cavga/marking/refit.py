@@ -25,6 +25,7 @@ from cavga.marking.heads import NewHeads, fit_heads, scores_by, with_good_marks
 from cavga.marking.latents import MarkedLatents, latents_of_marks
 from cavga.marking.versions import changing, keep_in_use, new_version, next_number, switch
 from cavga.model.arithmetic import exact_float32
+from cavga.model.prior import Energies
 from cavga.progress import SILENT, Progress
 from cavga.runs.checkpoint import load_model, save_model
 from cavga.runs.marks_file import BAD, Mark, marks_in_force, read_marks, write_marks
@@ -154,12 +155,13 @@ def refit(run: str | Path, *, force: bool = False, device: str = "auto", progres
         marks = list(marks_in_force(read_marks(where)).values())
         if not marks:
             raise UsageError(f"{where} has no marks: `cavga mark {where} IMAGES --bad` (or --good) makes some")
-        features = load_features(where, known.tensors)
+        features, is_first_prior = load_features(where, known.tensors)
         with exact_float32():
             engine = TorchEngine(known.graph, choose_device(device))
             latents = latents_of_marks(where, marks, known.graph.model, engine, known.tiling, progress)
             known.graph.cpu()
-            done, heads = _fitted(known, features, marks, latents, progress)
+            measured = features.energies if is_first_prior and all(mark.label == BAD for mark in marks) else None
+            done, heads = _fitted(known, features, measured, marks, latents, progress)
         reason = _too_much_lost(done)
         if reason is not None and not force:
             raise UsageError(f"{where} is not refitted: {reason}; look at the marks, or force it (--force)")
@@ -167,14 +169,21 @@ def refit(run: str | Path, *, force: bool = False, device: str = "auto", progres
 
 
 def _fitted(
-    known: _Run, features: Features, marks: Sequence[Mark], latents: MarkedLatents, progress: Progress
+    known: _Run,
+    features: Features,
+    measured: Energies | None,
+    marks: Sequence[Mark],
+    latents: MarkedLatents,
+    progress: Progress,
 ) -> tuple[Refitted, NewHeads]:
     """New heads, and what they change."""
     is_bad = np.array([mark.label == BAD for mark in marks])
     bad, good = (latents.of(np.flatnonzero(chosen).tolist()) for chosen in (is_bad, ~is_bad))
     normal = with_good_marks(features, good)
     seed = known.config.training.seed
-    heads = fit_heads(known.graph, normal, bad.z, known.settings, known.tiling, seed=seed, progress=progress)
+    heads = fit_heads(
+        known.graph, normal, bad.z, known.settings, known.tiling, known=measured, seed=seed, progress=progress
+    )
     before, after = scores_by(known.graph, latents.z), np.empty(len(marks), dtype=np.float32)
     after[is_bad], after[~is_bad] = heads.fit.mark_scores.numpy(), heads.normal_scores[len(features) :]
     thresholds = (known.calibration.image_threshold, heads.calibration.image_threshold)

@@ -1,7 +1,8 @@
 """What a refit needs of the training images, so that the photographs need not be there: z, folds, units, thumbnails.
 
 It lies in the run folder as features.safetensors, z in half precision: 256 KB an image at 256 px, of 1000 images at
-most, and of the anomalies that are made on some of them to see what a refit costs.
+most, and of the anomalies that are made on some of them to see what a refit costs. Beside it lie the energies that
+training measured, 8 KB an image: as long as no photograph is marked good, the prior need not be fitted again.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +22,7 @@ from cavga.data.dataset import TrainingImages, image_batches
 from cavga.errors import ModelFileError
 from cavga.inference.graph import InferenceGraph
 from cavga.model.cavga import Cavga
+from cavga.model.prior import Energies
 from cavga.runs.checkpoint import load_tensors, save_tensors, tensors_sha256
 from cavga.runs.model_json import FEATURES_FILE, require_features
 from cavga.shapes import LatentMap
@@ -30,13 +32,15 @@ from cavga.training.fit_prior import CrossFitEnergies, Folds
 
 MAX_MADE = 64  # anomalies of the self-test's kinds
 LATENT_PARTS = ("model.encoder.", "model.mu_head.")  # whose tensors z follows from
+PRIOR_PARTS = ("model.prior.",)
 
 
 @dataclass(frozen=True)
 class Features:
     """Of normal images z, size of the photograph, thumbnail, fold, unit, and whether its map counts; z of made ones.
 
-    A map sets the mask's threshold where the classifier has not seen its image.
+    A map sets the mask's threshold where the guided head has not seen its image. The energies are those of the training
+    images alone, by priors that lack their fold.
     """
 
     z: Float[Tensor, "images latent rows columns"]
@@ -46,6 +50,14 @@ class Features:
     units: Int[Tensor, " images"]
     sets_mask: Bool[Tensor, " images"]
     made: Float[Tensor, "made latent rows columns"]
+    local: Float[Tensor, "trained rows columns"]
+    flat: Float[Tensor, "trained rows columns"]
+    flat_score: Float[Tensor, " trained"]
+
+    @property
+    def energies(self) -> Energies:
+        """Of the training images."""
+        return Energies(self.local, self.flat, self.flat_score)
 
     def __len__(self) -> int:
         return len(self.z)
@@ -69,6 +81,7 @@ def features_of(
     sets_mask = is_unseen if config.model.supervision == "s" else np.ones_like(is_unseen)
     normal = images.normal
     made = list(_made(normal, chosen, config.training.seed))
+    energies = held_out.energies.of(torch.from_numpy(np.searchsorted(held_out.images, chosen)))
     return Features(
         z=held_out.fitted_to.z.cpu(),
         sizes=torch.tensor(sizes)[torch.from_numpy(chosen)],
@@ -77,6 +90,9 @@ def features_of(
         units=torch.from_numpy(images.unit_of[chosen].astype(np.int64)),
         sets_mask=torch.from_numpy(sets_mask[chosen]),
         made=encoded(model, np.stack(made), device) if made else held_out.fitted_to.z[:0].cpu(),
+        local=energies.local.cpu(),
+        flat=energies.flat.cpu(),
+        flat_score=energies.flat_score.cpu(),
     )
 
 
@@ -102,18 +118,23 @@ def save_features(run: Path, features: Features | None, graph: InferenceGraph) -
     if features is None:
         (run / FEATURES_FILE).unlink(missing_ok=True)
         return
-    save_tensors(run / FEATURES_FILE, vars(features), {"latent_sha256": latent_sha256(graph.state_dict())})
+    tensors = graph.state_dict()
+    record = {"latent_sha256": latent_sha256(tensors), "prior_sha256": _sha256_of(tensors, PRIOR_PARTS)}
+    save_tensors(run / FEATURES_FILE, vars(features), record)
 
 
-def load_features(run: Path, tensors: Mapping[str, Tensor]) -> Features:
-    """Those of a run whose model has these tensors; raises ModelFileError without, or of another model."""
+def load_features(run: Path, tensors: Mapping[str, Tensor]) -> tuple[Features, bool]:
+    """Those of a run whose model has these tensors, and whether its prior is that of the training.
+
+    Raises ModelFileError without, or of another model.
+    """
     path = run / FEATURES_FILE
     require_features(run)
     found, record = load_tensors(path)
     names = {item.name for item in fields(Features)}
     if set(found) != names or record.get("latent_sha256") != latent_sha256(tensors):
         raise ModelFileError(f"{path} belongs to another model than {run} has now; train it again")
-    return Features(**found)
+    return Features(**found), record.get("prior_sha256") == _sha256_of(tensors, PRIOR_PARTS)
 
 
 def thumbnails_of(images: NDArray[np.uint8]) -> Int[Tensor, "images grey_levels"]:
@@ -123,4 +144,8 @@ def thumbnails_of(images: NDArray[np.uint8]) -> Int[Tensor, "images grey_levels"
 
 def latent_sha256(tensors: Mapping[str, Tensor]) -> str:
     """The hash of a graph's encoder and of what makes z of its features."""
-    return tensors_sha256({name: value for name, value in tensors.items() if name.startswith(LATENT_PARTS)})
+    return _sha256_of(tensors, LATENT_PARTS)
+
+
+def _sha256_of(tensors: Mapping[str, Tensor], parts: tuple[str, ...]) -> str:
+    return tensors_sha256({name: value for name, value in tensors.items() if name.startswith(parts)})
