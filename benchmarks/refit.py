@@ -1,7 +1,8 @@
 """How long `cavga refit` takes, and how much memory: python -m benchmarks.refit RUN BAD_FOLDER GOOD_FOLDER [--keep].
 
-RUN is one that can be refitted, of about 300 photographs at 256 px; it is copied, and left as it is. Five photographs of
-BAD_FOLDER are marked bad and three of GOOD_FOLDER good. Each refit is a process of its own, three of each kind in turn.
+RUN is one that can be refitted, of about 300 photographs at 256 px; it is copied, and left as it is. Five photographs
+of BAD_FOLDER are marked bad and three of GOOD_FOLDER good. Each refit is a process of its own, three of each kind in
+turn.
 --keep writes benchmarks/results/refit.jsonl.
 """
 
