@@ -49,7 +49,7 @@ def main() -> None:
 def _row(run: Path, kind: str, seconds: list[float], peak: int) -> dict[str, Any]:
     description = json.loads((run / "model.json").read_text(encoding="utf-8"))
     return {
-        "kind": kind, "images": description["provenance"]["train_normal"],
+        "kind": kind, "images": description["provenance"]["train"],
         "size": description["config"]["data"]["image_size"], "seconds": round(median(seconds), 1),
         "all_seconds": [round(value, 1) for value in seconds], "peak_mib_of_all": peak,
     }  # fmt: skip
