@@ -23,7 +23,7 @@ from cavga.images.masks import read_mask
 from cavga.images.torch_resize import as_images
 from cavga.inference.detector import AnomalyDetector
 from cavga.inference.graph import InferenceGraph, enlarged
-from cavga.inference.torch_engine import load_run
+from cavga.inference.torch_engine import TorchEngine
 from cavga.model.classifiers import GuidedHead
 from cavga.rendering.heatmaps import heatmap, outline
 from cavga.rendering.scale import MapScale, picture_scale
@@ -46,23 +46,22 @@ def main(demo: Path, output: Path) -> None:
 
 def picture_of(run: Path, data: Path) -> NDArray[np.uint8]:
     """Five panels side by side, of the defective photograph of median score."""
-    detector = AnomalyDetector.load(run, device="cpu")
+    detector = AnomalyDetector.load_in_torch(run, device="cpu")
     records = [r for r in load_catalog(data).split("test") if r.label == ANOMALOUS]
     scores = [prediction.score for prediction in detector.predict([record.path for record in records])]
     record = records[int(np.argsort(scores)[len(scores) // 2])]
     photograph = read_image(record.path)
     size = (SIDE, round(photograph.shape[1] * SIDE / photograph.shape[0]))
     small = np.asarray(Image.fromarray(photograph).resize(size[::-1], Image.Resampling.LANCZOS))
-    pictures = [outline(small, read_mask(record.mask_paths)), *maps_of(run, detector, photograph, size)]
+    pictures = [outline(small, read_mask(record.mask_paths)), *maps_of(detector, photograph, size)]
     return np.hstack([_titled(picture, title) for picture, title in zip(pictures, TITLES, strict=True)])[:, :-GAP]
 
 
 @torch.no_grad()
-def maps_of(
-    run: Path, detector: AnomalyDetector, photograph: NDArray[np.uint8], size: tuple[int, int]
-) -> list[NDArray[np.uint8]]:
+def maps_of(detector: AnomalyDetector, photograph: NDArray[np.uint8], size: tuple[int, int]) -> list[NDArray[np.uint8]]:
     """1 - A of the energy and of y, the energy, and the map, in colours."""
-    engine, _ = load_run(run, "cpu")
+    engine = detector.engine
+    assert isinstance(engine, TorchEngine)
     graph, scale = engine.graph, picture_scale(detector)
     assert isinstance(graph, InferenceGraph)
     model = graph.model

@@ -14,6 +14,7 @@ from cavga.shapes import ScoreMap, Scores
 from cavga.training.fit_guided_head import choose_left_out
 from studies.complement.heads import Said
 from studies.complement.latents import Latents
+from studies.fold_thresholds import scaled
 from studies.rows import rounded
 
 WEIGHTS = (0.25, 0.5, 1.0)  # of what a head says, beside the energy
@@ -97,14 +98,6 @@ def of_maps(maps: ScoreMap, masks: NDArray[np.bool_]) -> Row:
         "pixel_auroc": rounded(found["auroc"]), "pixel_ap": rounded(found["average_precision"]),
         "pixel_f1": rounded(2 * best[0] / (1 + best[0])), "aupro": rounded(found["aupro"]),
     }  # fmt: skip
-
-
-def scaled(normal: Energies) -> AggregatedPrior:
-    """A prior that has scales alone: `joined` is all that is asked of it."""
-    size = (normal.local.shape[1], normal.local.shape[2])
-    prior = AggregatedPrior(num_centres=1, num_directions=1, latent_channels=1, map_size=size)
-    prior.set_scales(normal)
-    return prior
 
 
 def _local(prior: AggregatedPrior, energies: Energies) -> ScoreMap:

@@ -2,50 +2,25 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from unittest.mock import patch
 
 import torch
-from torch import Tensor, nn
 
 from cavga.losses import (
-    attention_bound_loss,
     attention_shrinking_loss,
     region_guided_attention_loss,
 )
-from cavga.model.classifiers import DROPOUT, GUIDED_HIDDEN, GuidedHead, with_context
+from cavga.model.classifiers import GuidedHead, PatchClassifier
 from cavga.model.prior import smoothed
 from cavga.shapes import LatentMap, PatchScores, Scalar, ScoreMap
 from cavga.training import fit_guided_head
 from cavga.training.fit_classifier import or_left_out
-from cavga.training.fit_guided_head import Examples, train_guided_head
+from cavga.training.fit_guided_head import Examples, guided_loss, train_guided_head
 from studies.complement.latents import Latents
 
 C_STEPS, C_RATE, C_DECAY, C_WARM_UP = 1000, 2e-3, 1e-3, 0.1  # of C before the guided head (decision 0012)
 C_SYNTHETIC, C_NORMAL = 8, 4  # images a step
-
-
-class C(nn.Module):
-    """The supervised classifier of patches that `r-s` had before: one logit a patch, trained on whole maps."""
-
-    unit: Tensor
-
-    def __init__(self, latent_channels: int) -> None:
-        super().__init__()
-        self.register_buffer("unit", torch.ones(latent_channels))
-        self.layers = nn.Sequential(
-            nn.Dropout(DROPOUT),
-            nn.Conv2d(3 * latent_channels, GUIDED_HIDDEN, 1),
-            nn.BatchNorm2d(GUIDED_HIDDEN),
-            nn.ReLU(),
-            nn.Conv2d(GUIDED_HIDDEN, GUIDED_HIDDEN, 1),
-            nn.ReLU(),
-            nn.Conv2d(GUIDED_HIDDEN, 1, 1),
-        )
-
-    def forward(self, z: LatentMap) -> ScoreMap:
-        """The logit of every patch."""
-        logits: Tensor = self.layers(with_context(z / self.unit.view(1, -1, 1, 1)))
-        return logits[:, 0]
 
 
 def expansion(energy: PatchScores, shares: PatchScores) -> Scalar:
@@ -54,17 +29,12 @@ def expansion(energy: PatchScores, shares: PatchScores) -> Scalar:
     return ((1 - (-energy / 2).exp()) * is_normal).sum() / is_normal.sum()
 
 
-def _bounded(least: float, energy: PatchScores, shares: PatchScores) -> Scalar:
-    covering = attention_bound_loss((-energy / 2).exp(), shares == 0, least=least)
-    return fit_guided_head.COVERAGE_WEIGHT * covering + attention_shrinking_loss(energy, shares)
-
-
 LOSSES: Mapping[str, Callable[[PatchScores, PatchScores], Scalar]] = {
     "L_ae alone": expansion,
     "L_ae and complement": lambda energy, shares: expansion(energy, shares) + attention_shrinking_loss(energy, shares),
-    "bound 0.8 and complement": lambda energy, shares: _bounded(0.8, energy, shares),
-    "bound 0.9 and complement": lambda energy, shares: _bounded(0.9, energy, shares),
-    "bound 0.95 and complement": lambda energy, shares: _bounded(0.95, energy, shares),
+    "bound 0.8 and complement": partial(guided_loss, least=0.8),
+    "bound 0.9 and complement": partial(guided_loss, least=0.9),
+    "bound 0.95 and complement": partial(guided_loss, least=0.95),
 }
 
 
@@ -100,7 +70,7 @@ def said_by_c(latents: Latents, seed: int) -> Said:
     """The logits of C."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        classifier = C(latents.seen.shape[1])
+        classifier = PatchClassifier(latent_channels=latents.seen.shape[1])
         classifier.unit.copy_(or_left_out(latents.seen.float().std(dim=(0, 2, 3))))
         optimizer = torch.optim.AdamW(classifier.parameters(), C_RATE, weight_decay=C_DECAY)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, C_RATE, C_STEPS, pct_start=C_WARM_UP)
@@ -110,7 +80,7 @@ def said_by_c(latents: Latents, seed: int) -> Said:
                 torch.randint(len(z), (count,))
                 for z, count in ((latents.synthetic, C_SYNTHETIC), (latents.seen, C_NORMAL))
             )
-            logits = classifier(torch.cat([latents.synthetic[some], latents.seen[others]]).float())
+            logits = classifier.cam(torch.cat([latents.synthetic[some], latents.seen[others]]).float())
             labels = torch.cat([latents.labels[some], torch.zeros(C_NORMAL, *logits.shape[1:])])
             loss = region_guided_attention_loss(logits, labels)
             optimizer.zero_grad(set_to_none=True)
@@ -118,7 +88,7 @@ def said_by_c(latents: Latents, seed: int) -> Said:
             optimizer.step()
             schedule.step()
     classifier.eval()
-    return _of_all(lambda z: smoothed(classifier(z)), latents)
+    return _of_all(lambda z: smoothed(classifier.cam(z)), latents)
 
 
 @torch.no_grad()

@@ -22,9 +22,10 @@ from cavga.model.classifiers import GuidedHead
 from cavga.model.prior import largest_mean
 from cavga.training.fit_classifier import or_left_out
 from cavga.training.fit_guided_head import Examples, choose_left_out, train_guided_head
-from studies.complement.figures import Row, of_maps, scaled, with_head
+from studies.complement.figures import Row, of_maps, with_head
 from studies.complement.latents import Latents, latents_of
 from studies.complement.pixels import load_pixels
+from studies.fold_thresholds import scaled
 from studies.rows import rounded
 
 RESULT = "few_labelled"

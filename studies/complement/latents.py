@@ -1,6 +1,6 @@
 """What every way of the study reads of a set: z of photographs, of synthetic anomalies, of made ones to choose on."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -18,9 +18,8 @@ from cavga.model.cavga import Cavga
 from cavga.model.pretrained import load_encoder_weights
 from cavga.model.prior import Energies
 from cavga.synthetic.controlled import CONTRASTS, CONTROLLED_NAMES, SIZES, synthesise_controlled_anomaly
-from cavga.synthetic.subtle import SUBTLE_NAMES, synthesise_subtle_anomaly
 from cavga.training.factor_model import factors
-from cavga.training.fit_guided_head import choose_left_out, num_synthetic
+from cavga.training.fit_guided_head import choose_left_out, numbered_synthetic_images
 from cavga.training.fit_latent import fit_latent
 from cavga.training.fit_prior import all_flattened, energies_by, fit_aggregated_prior, fitted_prior
 from studies.complement.pixels import Pixels
@@ -71,7 +70,8 @@ def _computed(pixels: Pixels, seed: int) -> Latents:
     fit_latent(model, pixels.train, pixels.config.model, device=CPU)
     is_held = choose_left_out(len(pixels.train), seed)
     seen, held = pixels.train[~is_held], pixels.train[is_held]
-    sources, images, shares = zip(*_synthetic(seen, seed), strict=True)
+    sources, synthetic = zip(*numbered_synthetic_images(seen, seed), strict=True)
+    images, shares = zip(*synthetic, strict=True)
     labels = torch.from_numpy(np.stack(shares))[:, None]
     made, made_masks = zip(*_made(held, seed), strict=True)
     z_seen, z_held, z_test = (encoded(model, some) for some in (seen, held, pixels.test))
@@ -94,17 +94,6 @@ def _computed(pixels: Pixels, seed: int) -> Latents:
 def encoded(model: Cavga, images: NDArray[np.uint8]) -> Float[Tensor, "images latent rows columns"]:
     """Mu in half precision."""
     return torch.cat([model.encode(batch).mu.half() for batch in image_batches(images, CPU)])
-
-
-def _synthetic(normal: NDArray[np.uint8], seed: int) -> Iterator[tuple[int, NDArray[np.uint8], NDArray[np.float32]]]:
-    """As `synthetic_images` of training, with the position of the image that each was made on."""
-    for number in range(num_synthetic(len(normal))):
-        rng = np.random.default_rng([seed, number])
-        image, other = normal[number % len(normal)], normal[rng.integers(len(normal))]
-        anomaly_type = SUBTLE_NAMES[rng.integers(len(SUBTLE_NAMES))]
-        found = synthesise_subtle_anomaly(np.asarray(image), np.asarray(other), anomaly_type, rng)
-        if found is not None:
-            yield number % len(normal), *found
 
 
 def _made(held: NDArray[np.uint8], seed: int) -> Sequence[tuple[NDArray[np.uint8], NDArray[np.bool_]]]:

@@ -5,17 +5,17 @@ the half of the seen images that a step does not train on: a prior remembers its
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from cavga.losses import attention_bound_loss, attention_shrinking_loss
 from cavga.model.classifiers import DROPOUT, GUIDED_HIDDEN, with_context
 from cavga.model.prior import Energies
 from cavga.shapes import LatentMap, PatchScores, Scalar
 from cavga.training.factor_model import factors
-from cavga.training.fit_guided_head import COVERAGE_WEIGHT, NUM_NORMAL, NUM_SYNTHETIC, PATCHES_DRAWN
+from cavga.training.fit_guided_head import NUM_NORMAL, NUM_SYNTHETIC, drawn_patches, guided_loss
 from cavga.training.fit_prior import all_flattened, energies_by, fitted_prior
 from studies.complement.heads import expansion
 from studies.complement.latents import Latents
@@ -50,15 +50,9 @@ class Mover(nn.Module):
         return moved
 
 
-def bound_and_complement(energy: PatchScores, shares: PatchScores) -> Scalar:
-    """L_ae as a bound, and its complement."""
-    covering = attention_bound_loss((-energy / 2).exp(), shares == 0, least=LEAST_COVERAGE)
-    return COVERAGE_WEIGHT * covering + attention_shrinking_loss(energy, shares)
-
-
 MOVES: dict[str, Callable[[PatchScores, PatchScores], Scalar]] = {
     "L_ae alone": expansion,
-    "bound 0.6 and complement": bound_and_complement,
+    "bound 0.6 and complement": partial(guided_loss, least=LEAST_COVERAGE),
 }
 
 
@@ -107,15 +101,8 @@ def _drawn(latents: Latents, half: Tensor, part: int) -> tuple[Float[Tensor, "pa
         _draw(among == part, n) for among, n in ((half[latents.sources], NUM_SYNTHETIC), (half, NUM_NORMAL))
     )
     z = torch.cat([latents.synthetic[some], latents.seen[others]]).float()
-    labels = torch.cat([latents.labels[some], torch.zeros(len(others), *z.shape[2:])]).flatten(1)
-    context, columns = with_context(z).flatten(2), []
-    for shares in labels:
-        order = torch.randperm(len(shares))
-        bad = order[shares[order] > 0]
-        columns.append(torch.cat([bad[: PATCHES_DRAWN // 2], order[shares[order] == 0], bad, order])[:PATCHES_DRAWN])
-    drawn = torch.stack(columns)
-    patches = context.gather(2, drawn[:, None].expand(-1, context.shape[1], -1)).transpose(1, 2).flatten(0, 1)
-    return patches, labels.gather(1, drawn)
+    labels = torch.cat([latents.labels[some], torch.zeros(len(others), *z.shape[2:])])
+    return drawn_patches(with_context(z), labels)
 
 
 def _draw(among: Tensor, number: int) -> Tensor:

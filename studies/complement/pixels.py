@@ -15,7 +15,7 @@ from cavga.data.dataset import cache_images
 from cavga.data.manifest import sha256_of
 from cavga.data.records import NORMAL, ImageRecord
 from cavga.training.inputs import gather_training_images
-from studies.rows import mask_at
+from studies.fold_thresholds import mask_of
 
 PAPERS = "piped_paper"
 SMALL, LARGE = 128, 256  # px of a paper or a texture, and of all else
@@ -44,7 +44,7 @@ def load_pixels(root: Path, name: str, weights: str, cache: Path) -> Pixels:
     train = [r for r in gather_training_images(root / folder, config).train if r.path.name.startswith(paper)]
     test = [r for r in load_catalog(root / folder).split("test") if r.path.name.startswith(paper)]
     has_masks = any(record.mask_paths for record in test)
-    masks = np.stack([_mask(record, size) for record in test]) if has_masks else None
+    masks = np.stack([mask_of(record, size) for record in test]) if has_masks else None
     is_bad = np.array([record.label != NORMAL for record in test])
     return Pixels(name, config, _read(train, size, cache), _read(test, size, cache), is_bad, masks)
 
@@ -57,10 +57,6 @@ def papers(root: Path) -> list[str]:
 
 def _read(records: Sequence[ImageRecord], size: int, cache: Path) -> NDArray[np.uint8]:
     return cache_images(records, [sha256_of(r.path) for r in records], size=(size, size), folder=cache)
-
-
-def _mask(record: ImageRecord, size: int) -> NDArray[np.bool_]:
-    return mask_at(record, size) if record.mask_paths else np.zeros((size, size), dtype=np.bool_)
 
 
 def _texture(name: str, config: RunConfig) -> Pixels:

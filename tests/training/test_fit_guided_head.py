@@ -221,17 +221,17 @@ def test_the_left_out_are_a_fifth_by_seed_and_none_of_one():
 def test_half_of_what_is_drawn_is_anomalous_where_there_is_as_much():
     head, shares = GuidedHead(latent_channels=2), torch.zeros(3, 32, 32)
     shares[0], shares[1, 0, :5] = 0.7, 0.7  # all of it, five patches, none
-    patches, drawn = drawn_patches(head, torch.rand(3, 2, 32, 32), shares)
+    patches, drawn = drawn_patches(head.context(torch.rand(3, 2, 32, 32)), shares)
     assert patches.shape == (3 * PATCHES_DRAWN, 6)
     assert (drawn > 0).sum(dim=1).tolist() == [PATCHES_DRAWN, 5, 0]
     half = torch.zeros(1, 32, 32)
     half[:, :16] = 0.7
-    assert (drawn_patches(head, torch.rand(1, 2, 32, 32), half)[1] > 0).sum() == PATCHES_DRAWN // 2
+    assert (drawn_patches(head.context(torch.rand(1, 2, 32, 32)), half)[1] > 0).sum() == PATCHES_DRAWN // 2
 
 
 def test_a_patch_that_is_drawn_is_read_with_its_surroundings():
     head, z = GuidedHead(latent_channels=2), torch.rand(1, 2, 4, 4)  # small: every patch is drawn again and again
-    patches, _ = drawn_patches(head, z, torch.zeros(1, 4, 4))
+    patches, _ = drawn_patches(head.context(z), torch.zeros(1, 4, 4))
     there = head.context(z)[0].flatten(1).T
     assert torch.equal(torch.unique(patches, dim=0), torch.unique(there, dim=0))
 

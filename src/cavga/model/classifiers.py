@@ -180,8 +180,7 @@ class GuidedHead(nn.Module):
 
     def forward(self, z: LatentMap) -> ClassLogits:
         """The logits of the image: those of its most anomalous patches."""
-        q = top_mean(self.cam(z))
-        return torch.stack([-q / 2, q / 2], dim=1)
+        return image_logits(self.cam(z))
 
     def distance(self, z: LatentMap) -> ScoreMap:
         """||y|| of every patch, smoothed as the map is."""
@@ -225,8 +224,7 @@ class PatchClassifier(nn.Module):
 
     def forward(self, z: LatentMap) -> ClassLogits:
         """The logits of the image: those of its most anomalous patches."""
-        q = top_mean(self.cam(z))
-        return torch.stack([-q / 2, q / 2], dim=1)
+        return image_logits(self.cam(z))
 
     def anomaly_map(self, energy: ScoreMap, z: LatentMap) -> ScoreMap:
         """The energy plus a share of the map of logits, each in standard deviations of normal patches."""

@@ -106,7 +106,7 @@ def _of_the_guided_head(
     z = torch.rand(NUM_SYNTHETIC + NUM_NORMAL, model.mu_head.num_channels, *map_size_of(model), device=device)
 
     def step() -> None:
-        patches, _ = drawn_patches(head, z, torch.zeros_like(z[:, 0]))
+        patches, _ = drawn_patches(head.context(z), torch.zeros_like(z[:, 0]))
         head.layers(patches[:, :, None, None]).mean().backward()
 
     one_step = min(_seconds(step) for _ in range(NUM_REPEATS))

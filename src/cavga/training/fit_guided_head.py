@@ -119,7 +119,8 @@ def train_guided_head(head: GuidedHead, examples: Examples, progress: Progress =
         some, others = _draw(len(examples.synthetic), NUM_SYNTHETIC), _draw(len(examples.normal), NUM_NORMAL)
         maps = torch.cat([examples.synthetic[some], examples.normal[others]])
         normal_shares = torch.zeros_like(examples.normal[others, 0], dtype=torch.float32)
-        patches, shares = drawn_patches(head, maps, torch.cat([examples.labels[some], normal_shares]))
+        labels = torch.cat([examples.labels[some], normal_shares])
+        patches, shares = drawn_patches(head.context(maps.float()), labels)
         energy = head.layers(patches[:, :, None, None])[:, :, 0, 0].square().sum(dim=1).view(len(maps), -1)
         loss = guided_loss(energy, shares)
         if len(examples.anomalous):
@@ -134,24 +135,24 @@ def _draw(num_images: int, num_drawn: int) -> Tensor:
     return torch.randint(num_images, (num_drawn,))
 
 
-def guided_loss(energy: PatchScores, shares: PatchScores) -> Scalar:
+def guided_loss(energy: PatchScores, shares: PatchScores, *, least: float = LEAST_COVERAGE) -> Scalar:
     """L_ae as a bound where it is normal, its complement where it is not."""
-    covering = attention_bound_loss((-energy / 2).exp(), shares == 0, least=LEAST_COVERAGE)
+    covering = attention_bound_loss((-energy / 2).exp(), shares == 0, least=least)
     return COVERAGE_WEIGHT * covering + attention_shrinking_loss(energy, shares)
 
 
 def drawn_patches(
-    head: GuidedHead, z: LatentMap, shares: ScoreMap
+    context: Float[Tensor, "batch context rows columns"], shares: ScoreMap
 ) -> tuple[Float[Tensor, "drawn context"], PatchScores]:
     """PATCHES_DRAWN patches of each image with their surroundings, half of them anomalous where there are as many.
 
     Also how much of each is anomalous. In a small image patches are drawn more than once.
     """
-    context, shares = head.context(z.float()).flatten(2), shares.flatten(1)
+    context, shares = context.flatten(2), shares.flatten(1)
     repeats = -(-PATCHES_DRAWN // context.shape[2])
     columns = []
-    for image in range(len(z)):
-        order = torch.randperm(context.shape[2], device=z.device).repeat(repeats)
+    for image in range(len(context)):
+        order = torch.randperm(context.shape[2], device=context.device).repeat(repeats)
         is_bad = shares[image, order] > 0
         bad = order[is_bad][: PATCHES_DRAWN // 2]
         columns.append(torch.cat([bad, order[~is_bad], order[is_bad]])[:PATCHES_DRAWN])
@@ -192,10 +193,18 @@ def num_synthetic(num_normal: int) -> int:
 
 def synthetic_images(normal: NDArray[np.uint8], seed: int) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float32]]]:
     """Anomalies on the normal images in turn, every type as often; one that shows nothing is left out."""
+    for _, synthetic in numbered_synthetic_images(normal, seed):
+        yield synthetic
+
+
+def numbered_synthetic_images(
+    normal: NDArray[np.uint8], seed: int
+) -> Iterator[tuple[int, tuple[NDArray[np.uint8], NDArray[np.float32]]]]:
+    """As `synthetic_images`, each with the position of the image that it was made on."""
     for number in range(num_synthetic(len(normal))):
         rng = np.random.default_rng([seed, number])
         image, other = normal[number % len(normal)], normal[rng.integers(len(normal))]
         anomaly_type = SUBTLE_NAMES[rng.integers(len(SUBTLE_NAMES))]
         synthetic = synthesise_subtle_anomaly(np.asarray(image), np.asarray(other), anomaly_type, rng)
         if synthetic is not None:
-            yield synthetic
+            yield number % len(normal), synthetic
