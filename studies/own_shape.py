@@ -24,7 +24,7 @@ from cavga.config.schema import PUBLISHED_SIZE
 from cavga.data.catalog import load_catalog
 from cavga.data.records import NORMAL
 from cavga.images.decode import read_image, read_image_size
-from cavga.images.input_size import size_in_own_shape
+from cavga.images.input_size import LEAST_SIDE, size_in_own_shape
 from cavga.images.masks import read_mask
 from studies.own_shape_maps import map_rows
 from studies.rows import write_rows
@@ -76,7 +76,7 @@ def experiment_of(name: str, data: str, size: Size, seed: int) -> Experiment:
 def own_size(data: Path) -> Size:
     """The input size that `--image-size auto` gives."""
     good = [record for record in load_catalog(data).split("train") if record.label == NORMAL]
-    return size_in_own_shape([read_image_size(record.path) for record in good])
+    return size_in_own_shape([read_image_size(record.path) for record in good], most_side=LEAST_SIDE)
 
 
 def write_letterboxed(data: Path, target: Path, shape: Size) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from docs.generate import own_tables
+from docs.generate.carry_over import carry_over
 from docs.generate.deployment import deployment_page
 from docs.generate.figures import figures
 from docs.generate.guided_attention import guided_attention
@@ -28,6 +29,7 @@ PAGES: dict[str, Callable[[], Page]] = {
     "five-clicks": marks,
     "encoders": own_tables.encoders,
     "own-shape": own_shape,
+    "carry-over": carry_over,
     "thresholds": thresholds,
     "training-data": training_data,
     "weak-supervision": own_tables.weak_supervision,

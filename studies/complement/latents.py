@@ -73,7 +73,7 @@ def _computed(pixels: Pixels, seed: int) -> Latents:
     sources, synthetic = zip(*numbered_synthetic_images(seen, seed), strict=True)
     images, shares = zip(*synthetic, strict=True)
     labels = torch.from_numpy(np.stack(shares))[:, None]
-    made, made_masks = zip(*_made(held, seed), strict=True)
+    made, made_masks = zip(*made_on(held, seed), strict=True)
     z_seen, z_held, z_test = (encoded(model, some) for some in (seen, held, pixels.test))
     z_made = encoded(model, np.stack(made))
     of_seen = fitted_prior(z_seen, factors(all_flattened(z_seen)), seed)
@@ -96,7 +96,8 @@ def encoded(model: Cavga, images: NDArray[np.uint8]) -> Float[Tensor, "images la
     return torch.cat([model.encode(batch).mu.half() for batch in image_batches(images, CPU)])
 
 
-def _made(held: NDArray[np.uint8], seed: int) -> Sequence[tuple[NDArray[np.uint8], NDArray[np.bool_]]]:
+def made_on(held: NDArray[np.uint8], seed: int) -> Sequence[tuple[NDArray[np.uint8], NDArray[np.bool_]]]:
+    """Anomalies of the self-test's kinds on images, and their masks."""
     made = []
     for number in range(MADE_PER_IMAGE * len(held)):
         rng = np.random.default_rng([seed, number, 1])

@@ -12,7 +12,6 @@ PINNED: dict[str, dict[str, Any]] = {
     },
     "0005": {"training.fit_latent.EIGENVALUE_FLOOR": 0.03, "model.latent.LOG_OFFSET": 0.1},
     "0024": {
-        "images.input_size.AUTO_SIDE": 256,
         "images.input_size.MOST_ELONGATED": 4,
         "images.input_size.MIXED_FACTOR": 1.25,
         "images.input_size.MIXED_SHARE": 0.1,
@@ -133,6 +132,11 @@ PINNED: dict[str, dict[str, Any]] = {
     },
     "0021": {"model.prior.BORDER": 4},
     "0023": {"training.fit_prior.NUM_LEAVE_OUTS": 20},
+    "0030": {
+        "model.prior.TEMPERATURE": 1.0,
+        "images.input_size.LEAST_SIDE": 256,
+        "images.input_size.MOST_SIDE": 384,
+    },
     "0027": {
         "model.marks_head.NUM_TOP": 16,
         "model.marks_head.SOFTNESS": 0.1,

@@ -43,14 +43,17 @@ def test_smallest_visible_defect_by_hand():
 
 def test_masks_as_large_as_a_patch_need_no_advice(tmp_path):
     visible = seen(write_set(tmp_path))
-    assert (visible.input_size, visible.smallest_defect) == ((256, 256), 16)  # 512 px shown as 256
+    assert (visible.input_size, visible.smallest_defect) == (
+        (384, 384),
+        pytest.approx(10.67, abs=0.01),
+    )  # 512 px shown as 384
     assert (visible.num_masked, visible.num_smaller, visible.advice) == (10, 0, None)
 
 
 def test_a_larger_input_is_advised_where_masks_are_smaller_than_a_patch(tmp_path):
     visible = seen(write_set(tmp_path, defects=(8,) * 4 + (64,) * 6))
     assert (visible.num_masked, visible.num_smaller) == (10, 4)
-    assert visible.advice == "--image-size 512x512 (4.0 times the work)"  # 8 px of 512 are then a patch
+    assert visible.advice == "--image-size 512x512 (1.8 times the work)"  # 8 px of 512 are then a patch
     assert seen(tmp_path, image_size=(512, 512)).advice is None
     assert any("4 of 10 photographs with a mask" in line for line in visible.lines())
 
@@ -58,9 +61,12 @@ def test_a_larger_input_is_advised_where_masks_are_smaller_than_a_patch(tmp_path
 def test_tiles_are_advised_where_no_input_is_large_enough(tmp_path):
     write_set(tmp_path, size=(2048, 2048), defects=(8, 8, 400))
     visible = seen(tmp_path)
-    assert visible.smallest_defect == 64
-    assert visible.advice == "--tile 256"
-    assert seen(tmp_path, tile=256).advice is None
+    assert visible.smallest_defect == pytest.approx(42.67, abs=0.01)
+    assert visible.advice == "--tile 384"
+    assert seen(tmp_path, tile=384).advice is None
+    write_set(tmp_path / "smaller", size=(2048, 2048), defects=(6, 6, 400))
+    assert seen(tmp_path / "smaller").advice == "--tile 192"  # which is enlarged to 256
+    assert seen(tmp_path / "smaller", tile=192).advice is None
 
 
 def test_one_small_defect_among_many_is_counted_and_settles_nothing(tmp_path):
@@ -87,7 +93,7 @@ def test_check_says_size_visibility_and_mixed_shapes(tmp_path, capsys):
         save_image(tmp_path / f"data/train/good/long-{i}.png", grey((128, 512), 10 + i))
     code, out, _ = run_command(capsys, "check", tmp_path / "data")
     assert code == 0
-    assert "input: 256 x 256 pixels" in out
+    assert "input: 384 x 384 pixels" in out
     assert "4 of 4 photographs with a mask have no larger defect than that: try --image-size 512x512" in out
     (mixed,) = [line for line in out.splitlines() if "mixed shapes" in line]
     assert "2 of 5 are more than 25% off the median, 1," in mixed

@@ -9,14 +9,15 @@ from cavga.images.roi import Roi
 @pytest.mark.parametrize(
     ("photograph", "expected"),
     [
-        ((512, 512), (256, 256)),
-        ((28, 28), (256, 256)),  # as many pixels, whatever the photograph has
-        ((800, 400), (352, 192)),
+        ((512, 512), (384, 384)),
+        ((28, 28), (256, 256)),  # smaller ones are enlarged
+        ((300, 300), (288, 288)),  # as it is, but for multiples of 32
+        ((800, 400), (544, 256)),  # no more than 384 x 384 pixels
         ((100, 250), (160, 416)),
         ((400, 100), (512, 128)),
-        ((1000, 100), (512, 128)),  # longer ones are shortened
+        ((1000, 100), (640, 160)),  # longer ones are shortened
         ((10, 1000), (128, 512)),
-        ((480, 640), (224, 288)),
+        ((480, 640), (320, 448)),
     ],
 )
 def test_a_photograph_keeps_its_shape(photograph, expected):
@@ -26,7 +27,7 @@ def test_a_photograph_keeps_its_shape(photograph, expected):
 def test_an_input_of_any_shape_has_about_as_many_pixels_and_little_distortion():
     for width in range(250, 4001, 7):
         height, columns = size_in_own_shape([(1000, width)])
-        assert 0.85 <= height * columns / 256**2 <= 1.15
+        assert 0.85 <= height * columns / 384**2 <= 1.15
         assert height % 32 == columns % 32 == 0
         assert 1 / 1.15 <= (height / columns) / (1000 / width) <= 1.15
 

@@ -27,8 +27,8 @@ class DataConfig:
 
     image_size: tuple[int, int] | str = setting(
         AUTO,
-        "height and width of the model's input: N, HxW, or auto: about 256 x 256 pixels in the shape of the median "
-        "training photograph",
+        "height and width of the model's input: N, HxW, or auto: shape and pixels of the median training "
+        "photograph, at least 256 x 256 and at most 384 x 384 pixels",
         everyday=True,
     )
     category: str | None = setting(None, "which category, where the data holds several")

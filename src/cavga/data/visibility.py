@@ -13,7 +13,7 @@ from cavga.config.schema import MAX_IMAGE_SIZE, SIZE_STEP, SMALLEST_TILE, DataCo
 from cavga.data.records import NORMAL, Catalog, ImageRecord
 from cavga.errors import DataError
 from cavga.images.decode import read_image_size
-from cavga.images.input_size import AUTO_SIDE, mixed_shapes, seen_size, settled_size
+from cavga.images.input_size import LEAST_SIDE, MOST_SIDE, mixed_shapes, seen_size, settled_size
 from cavga.images.masks import read_mask
 from cavga.images.regions import largest_region
 from cavga.threads import thread_pool
@@ -127,5 +127,6 @@ def _advice(defects: Sequence[tuple[float, float]], input_size: Size) -> str | N
     if max(height, width) <= MAX_IMAGE_SIZE:
         work = height * width / (input_size[0] * input_size[1])
         return f"--image-size {height}x{width} ({work:.1f} times the work)"
-    tile = max(math.floor(side * AUTO_SIDE / ModelConfig.map_cell / SIZE_STEP) * SIZE_STEP, SMALLEST_TILE)
+    tile_input = LEAST_SIDE if side < ModelConfig.map_cell else MOST_SIDE  # of the smaller tiles; they are enlarged
+    tile = max(math.floor(side * tile_input / ModelConfig.map_cell / SIZE_STEP) * SIZE_STEP, SMALLEST_TILE)
     return f"--tile {tile}"

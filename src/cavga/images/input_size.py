@@ -12,7 +12,8 @@ from cavga.config.schema import SIZE_STEP, DataConfig
 from cavga.errors import DataError
 from cavga.images.roi import Roi
 
-AUTO_SIDE = 256  # px: an input of AUTO_SIDE x AUTO_SIDE, or as many pixels in another shape
+# px: of squares with the fewest and the most pixels of an input; between them it has as many as the photographs.
+LEAST_SIDE, MOST_SIDE = 256, 384
 MOST_ELONGATED = 4  # times as long as wide; longer photographs are shortened to that
 # Shapes are mixed where more than MIXED_SHARE of the photographs have height / width off the median by this factor.
 MIXED_FACTOR = 1.25
@@ -26,10 +27,16 @@ def seen_size(size: Size, *, tile: int | None = None, roi: Roi | None = None) ->
     return (height, width) if tile is None else (min(height, tile), min(width, tile))
 
 
-def size_in_own_shape(sizes: Sequence[Size]) -> Size:
-    """About 256 x 256 pixels in all, in the shape of the median of these (height, width); multiples of 32."""
+def size_in_own_shape(sizes: Sequence[Size], *, most_side: int = MOST_SIDE) -> Size:
+    """The shape and about as many pixels as the median of these (height, width) has; multiples of 32.
+
+    At least 256 x 256 pixels in all and at most `most_side` squared: a larger input shows smaller defects,
+    where the photographs do, and costs as much more as it is larger.
+    """
     ratio = min(max(_median_ratio(sizes), 1 / MOST_ELONGATED), MOST_ELONGATED)
-    return _in_steps(AUTO_SIDE * math.sqrt(ratio)), _in_steps(AUTO_SIDE / math.sqrt(ratio))
+    side = math.sqrt(statistics.median_low(height * width for height, width in sizes))
+    side = min(max(side, LEAST_SIDE), most_side)
+    return _in_steps(side * math.sqrt(ratio)), _in_steps(side / math.sqrt(ratio))
 
 
 def settled_size(data: DataConfig, sizes: Sequence[Size]) -> Size:

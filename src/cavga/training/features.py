@@ -1,8 +1,9 @@
 """What a refit needs of the training images, so that the photographs need not be there: z, folds, units, thumbnails.
 
-It lies in the run folder as features.safetensors, z in half precision: 256 KB an image at 256 px, of 1000 images at
-most, and of the anomalies that are made on some of them to see what a refit costs. Beside it lie the energies that
-training measured, 8 KB an image: as long as no photograph is marked good, the prior need not be fitted again.
+It lies in the run folder as features.safetensors, z in half precision: 256 KB an image at 256 px, of 262 MB at most
+(1000 images at 256 px, 444 at 384), and of the anomalies that are made on some of them to see what a refit costs.
+Beside it lie the energies that training measured, 8 KB an image: as long as no photograph is marked good, the prior
+need not be fitted again.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -31,7 +31,7 @@ NUM_CENTRES = 4000
 MAX_CANDIDATES = 524288  # patches, as many from every image, that the centres are chosen from
 NUM_NEIGHBOURS = 3  # centres whose distance is a centre's standard deviation
 SHRINKAGE = 0.2  # of the mean variance, added to every centre's: an empty background has hardly any
-MAX_PATCHES = 1_024_000  # of the images that the prior is fitted to: held in memory; 1000 images of 256 px, 256 KB each
+MAX_PATCHES = 1_024_000  # of the images that the prior is fitted to: held in memory; 1000 images of 256 px, 444 of 384
 MAX_MEASURED = 8192  # tiles, of whole photographs, that are measured
 NUM_LEAVE_OUTS = 20  # of the factor model, of all folds together
 
