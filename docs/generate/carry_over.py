@@ -39,8 +39,8 @@ def carry_over() -> Page:
         "Pixels of the input, and two scores",
         "How large should the input be, and how are the prior's two scores joined?",
         f"Where photographs have the pixels, a larger input finds smaller defects: pixel AP of screw goes from "
-        f"{screw[0]:.3f} at 256 px to {screw[1]:.3f} at 384. The soft maximum of both scores in place of the larger one "
-        f"takes mean image AUROC from {made[0]:.3f} to {made[1]:.3f} on made anomalies, and from {test[0]:.3f} to "
+        f"{screw[0]:.3f} at 256 px to {screw[1]:.3f} at 384. The soft maximum of both scores, in place of the larger "
+        f"one, takes mean image AUROC from {made[0]:.3f} to {made[1]:.3f} on made anomalies, and from {test[0]:.3f} to "
         f"{test[1]:.3f} on test photographs.",
         (f"## Pixels\n{ABOUT}\n" + _sides(rows), f"## Two scores\n{RULES}\n" + _rules(rows)),
     )
