@@ -14,7 +14,6 @@ from cavga.model import pretrained
 from cavga.model.efficientnet_lite import NETWORKS, SameConv2d, efficientnet_lite, weights_of_package
 from cavga.model.encoder import TorchvisionEncoder
 
-
 LAST_BLOCKS = {  # of stages 0 to 4
     "efficientnet_lite0": (0, 2, 4, 10, 15),
     "efficientnet_lite1": (0, 3, 6, 14, 20),

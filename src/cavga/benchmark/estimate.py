@@ -3,7 +3,7 @@
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from cavga.benchmark.experiments.index import folder_of
 from cavga.benchmark.experiments.selection import Selection
 from cavga.benchmark.runner import ROW_FILE, find_experiments, read_row
 from cavga.benchmark.textures import TEXTURES, write_textures
+from cavga.benchmark.training_sets import of_paper
 from cavga.config.presets import make_config
 from cavga.config.schema import epochs_of, images_per_epoch
 from cavga.data.catalog import load_catalog
@@ -126,7 +127,10 @@ def _key(experiment: Experiment) -> tuple[str, str | None]:
 
 def _catalog(experiment: Experiment, root: Path) -> Catalog:
     settings = experiment.config().data
-    return load_catalog(root / experiment.data, category=settings.category, normal_class=settings.normal_class)
+    catalog = load_catalog(root / experiment.data, category=settings.category, normal_class=settings.normal_class)
+    return (
+        catalog if experiment.paper is None else replace(catalog, records=of_paper(catalog.records, experiment.paper))
+    )
 
 
 def _size(catalog: Catalog) -> tuple[int, int]:

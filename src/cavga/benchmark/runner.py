@@ -17,6 +17,7 @@ from cavga.benchmark.baselines.run_baseline import run_baseline
 from cavga.benchmark.experiments.experiment import Experiment
 from cavga.benchmark.experiments.index import folder_of
 from cavga.benchmark.experiments.selection import Selection, select_experiments
+from cavga.benchmark.promised_rates import at_promised_rates
 from cavga.benchmark.resources import code_version, images_per_second, peak_memory_mb, reset_peak_memory
 from cavga.benchmark.tables.content import TableContent
 from cavga.benchmark.tables.files import write_table
@@ -24,6 +25,7 @@ from cavga.benchmark.tables.grids import Row
 from cavga.benchmark.tables.reported import ReportedTable
 from cavga.benchmark.textures import TEXTURES, write_textures
 from cavga.benchmark.training_sets import data_of
+from cavga.calibration.thresholds import Calibration
 from cavga.config.schema import as_dict, is_one_cycle
 from cavga.data.manifest import sha256_of
 from cavga.data.readers.layouts import where_to_get
@@ -31,7 +33,7 @@ from cavga.errors import CavgaError, DataError, ModelFileError, UsageError
 from cavga.evaluation.evaluate import evaluate
 from cavga.inference.lines import PREDICTIONS_FILE
 from cavga.regular_files import NotRegularError, read_regular
-from cavga.runs.model_json import LOG_FILE
+from cavga.runs.model_json import LOG_FILE, load_description
 from cavga.structured_files import StructureError, parse_json
 from cavga.training.gan_weights import read_gan_weights
 from cavga.training.train import train
@@ -233,7 +235,10 @@ def _cavga(experiment: Experiment, data: Path, run: Path, output: Path) -> dict[
     losses = {key: value for key, value in log[-1].items() if isinstance(value, float)}
     fell = is_one_cycle(experiment.config()) and len(log) > 1  # then a still objective says nothing
     converged = None if fell else has_converged([line["total"] for line in log])
-    return {"metrics": metrics, "epochs": len(log), "rate_fell": fell, "converged": converged, "losses": losses}
+    calibration = Calibration.from_dict(load_description(run)["calibration"])
+    promised = at_promised_rates(calibration, run / PREDICTIONS_FILE)
+    return {"metrics": metrics, "promised": promised, "epochs": len(log), "rate_fell": fell, "converged": converged,
+            "losses": losses}  # fmt: skip
 
 
 def has_converged(totals: Sequence[float]) -> bool | None:

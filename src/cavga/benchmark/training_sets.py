@@ -1,6 +1,6 @@
 """What an experiment is trained on: its folder below the data root, or a manifest with other training images.
 
-Some defective images among the good ones (contamination), fewer of the good ones, or all that are to spare.
+Some defective images among the good ones (contamination), fewer of the good ones, all that are to spare, or one paper.
 """
 
 from collections.abc import Sequence
@@ -94,6 +94,19 @@ def write_with_spare(data: Path, manifest: Path) -> None:
     write_changed(manifest, [*load_catalog(data).records, *spare_suspicious(root)])
 
 
+def of_paper(records: Sequence[ImageRecord], paper: str) -> tuple[ImageRecord, ...]:
+    """The photographs of one of PIPED's papers, by their names: PAPER_SHEET_PART."""
+    return tuple(record for record in records if record.path.name.startswith(f"{paper}_"))
+
+
+def write_paper(data: Path, manifest: Path, *, paper: str) -> None:
+    """Write the manifest of one of PIPED's papers."""
+    records = of_paper(load_catalog(data).records, paper)
+    if not records:
+        raise DataError(f"{data} has no photographs of paper {paper}: expected names like {paper}_01_1.png")
+    write_changed(manifest, records)
+
+
 def data_of(experiment: Experiment, root: Path, output: Path) -> Path:
     """The experiment's folder below the data root, or a manifest below OUTPUT, which is written."""
     data, share, number = root / experiment.data, experiment.contamination, experiment.num_images
@@ -104,6 +117,10 @@ def data_of(experiment: Experiment, root: Path, output: Path) -> Path:
     if number is not None:
         manifest = _place(experiment, output, f"{number} images")
         write_subset(data, manifest, num_images=None if number == "all" else number, seed=experiment.seed)
+        return manifest
+    if experiment.paper is not None:
+        manifest = _place(experiment, output, experiment.paper)
+        write_paper(data, manifest, paper=experiment.paper)
         return manifest
     if experiment.with_spare:
         manifest = _place(experiment, output, "with spare images")

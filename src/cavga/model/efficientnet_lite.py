@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0, 1 and 2 with the tensor names of their published weights, and the files of them that packages bring.
+"""EfficientNet-Lite0, 1 and 2 with the tensor names of their published weights, and the packages' files of these.
 
 The networks: Tan and Le 2019, without squeeze-and-excitation and with ReLU6, as TensorFlow's "lite" models are:
 3x3 and 5x5 depthwise convolutions, padding "SAME", batch norm with eps 1e-3. Lite1 has more blocks than Lite0, Lite2

@@ -53,13 +53,21 @@ class Baseline:
 _TAUGHT = "its map shows what the classifier was taught to tell apart"
 BASELINES = {
     "padim": Baseline(
-        "PaDiM", ON_FEATURES, PadimGraph, ("textures", "screw", "accuracy", "contamination", "table3", "table5")
+        "PaDiM", ON_FEATURES, PadimGraph,
+        ("textures", "screw", "accuracy", "new-sets", "contamination", "table3", "table5"),
     ),
     "padim_finest": Baseline(
         "PaDiM at the finest stage", ON_FEATURES, partial(PadimGraph, at_finest=True), ("accuracy",)
     ),
-    "patchcore": Baseline("PatchCore", ON_FEATURES, PatchcoreGraph, ("accuracy", "contamination", "table3")),
-    "patchcore_factors": Baseline("PatchCore and factor model", ON_FEATURES, PatchcoreFactorsGraph, ("accuracy",)),
+    "patchcore": Baseline(
+        "PatchCore", ON_FEATURES, PatchcoreGraph, ("accuracy", "new-sets", "contamination", "table3")
+    ),
+    "patchcore_25": Baseline(
+        "PatchCore, 25 %", ON_FEATURES, partial(PatchcoreGraph, coreset_share=0.25), ("new-sets",)
+    ),
+    "patchcore_factors": Baseline(
+        "PatchCore and factor model", ON_FEATURES, PatchcoreFactorsGraph, ("accuracy", "new-sets")
+    ),
     "ae_l2": Baseline("AE, L2", TRAINED, AE_L2, ("table7",), epochs=4, paper_name="AE_L2"),
     "ae_ssim": Baseline("AE, SSIM", TRAINED, AE_SSIM, ("table7",), epochs=4, paper_name="AE_SSIM"),
     "beta_vae": Baseline("beta-VAE", TRAINED, BETA_VAE, ("table7",), epochs=4),

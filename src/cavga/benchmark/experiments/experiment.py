@@ -12,6 +12,8 @@ SCREW = "mvtec_ad/screw"
 TILE = "magnetic_tile"
 JUICE = "mvtec_loco/juice_bottle"
 ELPV = "elpv_mono"
+PIPED = "piped_paper"
+PED2 = "ucsd_ped2"
 # Rows of every day have to be comparable, so a default that follows the photographs is not theirs.
 PUBLISHED: Overrides = {"data": {"image_size": PUBLISHED_SIZE}}
 # What R of `paper` can be with weights that end at layer3, on two cores.
@@ -38,6 +40,8 @@ class Experiment:
     features_of: str | None = None
     without: str | None = None
     """An experiment of the same data and seed, run before, whose training images are left out of the test as well."""
+    paper: str | None = None
+    """Of PIPED one of its papers, by itself: photographs whose names begin with it."""
     normal_class: str | None = None
     """Of a set of several classes the one that is normal."""
     contamination: float | None = None
@@ -70,12 +74,12 @@ class Experiment:
 
     @property
     def chosen(self) -> str | None:
-        """The category (scene) or normal class that is chosen within the folder."""
-        return self.normal_class or self.overrides.get("data", {}).get("category")
+        """The category (scene), normal class or paper that is chosen within the folder."""
+        return self.normal_class or self.paper or self.overrides.get("data", {}).get("category")
 
     @property
     def part(self) -> str | None:
-        """The category, scene or class of the data set; None where it is measured as a whole."""
+        """The category, scene, class or paper of the data set; None where it is measured as a whole."""
         return self.chosen or self.data.partition("/")[2] or None
 
     @property

@@ -6,6 +6,7 @@ from cavga.benchmark.experiments.accuracy import accuracy_experiments, screw_exp
 from cavga.benchmark.experiments.data_curve import data_curve_experiments
 from cavga.benchmark.experiments.experiment import Experiment
 from cavga.benchmark.experiments.figures import fig1_experiments, fig3_experiments, fig4_experiments, fig5_experiments
+from cavga.benchmark.experiments.new_sets import new_sets_experiments
 from cavga.benchmark.experiments.table_7 import table7_experiments
 from cavga.benchmark.experiments.table_8_and_weak import (
     contamination_experiments,
@@ -27,6 +28,7 @@ TABLES: dict[str, Callable[[Sequence[int], str | None], list[Experiment]]] = {
     "table8": table8_experiments,
     "weak": weak_experiments,
     "accuracy": accuracy_experiments,
+    "new-sets": new_sets_experiments,
     "contamination": contamination_experiments,
     "data-curve": data_curve_experiments,
     "fig1": fig1_experiments,
