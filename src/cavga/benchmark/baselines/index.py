@@ -66,7 +66,7 @@ BASELINES = {
         "PatchCore, 25 %", ON_FEATURES, partial(PatchcoreGraph, coreset_share=0.25), ("new-sets",)
     ),
     "patchcore_factors": Baseline(
-        "PatchCore and factor model", ON_FEATURES, PatchcoreFactorsGraph, ("accuracy", "new-sets")
+        "PatchCore and factor model", ON_FEATURES, PatchcoreFactorsGraph, ("accuracy", "new-sets", "auto-size")
     ),
     "ae_l2": Baseline("AE, L2", TRAINED, AE_L2, ("table7",), epochs=4, paper_name="AE_L2"),
     "ae_ssim": Baseline("AE, SSIM", TRAINED, AE_SSIM, ("table7",), epochs=4, paper_name="AE_SSIM"),

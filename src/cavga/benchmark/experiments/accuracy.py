@@ -15,6 +15,8 @@ from cavga.benchmark.experiments.experiment import (
     merge,
 )
 from cavga.benchmark.textures import TEXTURE_SETTINGS, TEXTURES
+from cavga.config.schema import AUTO
+from cavga.images.input_size import MOST_SIDE
 
 
 def texture_experiments(seeds: Sequence[int], _weights: str | None) -> list[Experiment]:
@@ -92,3 +94,15 @@ def _same_features(table: str, data: str, base: Overrides, seed: int, *, feature
                    features_of=features_of, note="baseline")
         for method, baseline in in_table(table, ON_FEATURES)
     ]  # fmt: skip
+
+
+def auto_size_experiments(seeds: Sequence[int], weights: str | None) -> list[Experiment]:
+    """The default as a user has it, at the size that follows from the photographs; the strongest baseline on screw."""
+    settings: Overrides = {"model": {"variant": "r-s", "weights": weights or "imagenet"}, "data": {"image_size": AUTO}}
+    experiments = []
+    for seed in seeds:
+        for data in (SCREW, ELPV, JUICE, TILE):
+            experiments.append(Experiment("r-s, recommended", data, overrides=settings, seed=seed))
+        settled = merge(settings, {"data": {"image_size": (MOST_SIDE, MOST_SIDE)}})  # screw's, at auto
+        experiments += _same_features("auto-size", SCREW, settled, seed, features_of="r-s, recommended")
+    return experiments

@@ -2,7 +2,12 @@
 
 from collections.abc import Callable, Sequence
 
-from cavga.benchmark.experiments.accuracy import accuracy_experiments, screw_experiments, texture_experiments
+from cavga.benchmark.experiments.accuracy import (
+    accuracy_experiments,
+    auto_size_experiments,
+    screw_experiments,
+    texture_experiments,
+)
 from cavga.benchmark.experiments.data_curve import data_curve_experiments
 from cavga.benchmark.experiments.experiment import Experiment
 from cavga.benchmark.experiments.figures import fig1_experiments, fig3_experiments, fig4_experiments, fig5_experiments
@@ -29,6 +34,7 @@ TABLES: dict[str, Callable[[Sequence[int], str | None], list[Experiment]]] = {
     "weak": weak_experiments,
     "accuracy": accuracy_experiments,
     "new-sets": new_sets_experiments,
+    "auto-size": auto_size_experiments,
     "contamination": contamination_experiments,
     "data-curve": data_curve_experiments,
     "fig1": fig1_experiments,
