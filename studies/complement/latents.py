@@ -58,16 +58,22 @@ def latents_of(pixels: Pixels, seed: int, cache: Path) -> Latents:
     """Those of a set, kept in `cache`."""
     path = cache / f"complement-{pixels.name.replace('/', '-')}-{seed}.safetensors"
     if not path.is_file():
-        save_file(_as_tensors(_computed(pixels, seed)), path)
+        save_file(_as_tensors(latents_by(model_of(pixels), pixels, seed)), path)
     return _from_tensors(load_file(path))
 
 
-@torch.no_grad()
-def _computed(pixels: Pixels, seed: int) -> Latents:
+def model_of(pixels: Pixels) -> Cavga:
+    """With ImageNet weights, and mu as the training photographs whiten it."""
     model = build(pixels.config.model, image_size=pixels.config.data.input_size)
     load_encoder_weights(model.encoder, pixels.config.model.weights or "none")
     model.eval()
     fit_latent(model, pixels.train, pixels.config.model, device=CPU)
+    return model
+
+
+@torch.no_grad()
+def latents_by(model: Cavga, pixels: Pixels, seed: int) -> Latents:
+    """Those that a model gives, whatever its encoder has learnt."""
     is_held = choose_left_out(len(pixels.train), seed)
     seen, held = pixels.train[~is_held], pixels.train[is_held]
     sources, synthetic = zip(*numbered_synthetic_images(seen, seed), strict=True)
