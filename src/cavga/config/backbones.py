@@ -1,7 +1,7 @@
 """The networks that the encoders are made of, as data, so that settings can be checked without torch.
 
 R's stages are numbered by stride: 1 to 4 for 4, 8, 16 and 32, and 0 for the stem, 2, where there is one. Each
-ends with the last map of its stride.
+ends with the last map of its stride. A vision transformer has one stride: its stages are quarters of its blocks.
 """
 
 from dataclasses import dataclass
@@ -11,11 +11,12 @@ from cavga.errors import UsageError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+VIT_STRIDE = 16  # px of the input a patch of a vision transformer stands for, whatever its own are
 
 
 @dataclass(frozen=True)
 class Stage:
-    """The channels and the stride of a stage's map; `layers` of the network lead to it from the stage before."""
+    """The channels and the stride of a stage's map; `layers` of a network of layers lead to it from the one before."""
 
     channels: int
     stride: int
@@ -61,6 +62,10 @@ def _efficientnet_lite(name: str, channels: tuple[int, ...], last_blocks: tuple[
     return Backbone(name, stages, source="efficientnet_lite", mean=mean, std=std)
 
 
+def _dinov2(name: str, channels: int) -> Backbone:
+    return Backbone(name, {number: Stage(channels, VIT_STRIDE) for number in range(1, 5)}, source="dinov2")
+
+
 def _features(first: int, last: int) -> tuple[str, ...]:
     return tuple(f"features.{number}" for number in range(first, last + 1))
 
@@ -96,6 +101,8 @@ _BACKBONES = (
     _efficientnet_lite("efficientnet_lite0", (16, 24, 40, 112, 320), (0, 2, 4, 10, 15)),
     _efficientnet_lite("efficientnet_lite1", (16, 24, 40, 112, 320), (0, 3, 6, 14, 20)),
     _efficientnet_lite("efficientnet_lite2", (16, 24, 48, 120, 352), (0, 3, 6, 14, 20)),
+    _dinov2("dinov2_vits14", 384),
+    _dinov2("dinov2_vitb14", 768),
 )
 BACKBONES = {backbone.name: backbone for backbone in _BACKBONES}
 DEFAULT_BACKBONE = "resnet18"  # the paper's

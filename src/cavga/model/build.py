@@ -12,6 +12,7 @@ from cavga.errors import UsageError
 from cavga.model.cavga import AnyClassifier, Cavga, Decoder, Head
 from cavga.model.classifiers import Classifier, EndToEndPatchClassifier, EnergyClassifier, GuidedHead, PatchClassifier
 from cavga.model.decoder import DcganDecoder, FlattenedDecoder, ResidualDecoder
+from cavga.model.dinov2 import Dinov2Encoder
 from cavga.model.encoder import DcganEncoder, Encoder, TorchvisionEncoder
 from cavga.model.latent import FlattenedHead, LatentHead
 from cavga.model.marks_head import MarksHead
@@ -152,7 +153,9 @@ def _encoder(config: ModelConfig) -> Encoder:
     depth, frozen = stages_of(config)[-1], not config.train_encoder
     if config.backbone == "d":
         return DcganEncoder(depth=depth, frozen=frozen)
-    return TorchvisionEncoder(BACKBONES[config.encoder or DEFAULT_BACKBONE], depth=depth, frozen=frozen)
+    backbone = BACKBONES[config.encoder or DEFAULT_BACKBONE]
+    make = Dinov2Encoder if backbone.source == "dinov2" else TorchvisionEncoder
+    return make(backbone, depth=depth, frozen=frozen)
 
 
 def _stages(config: ModelConfig) -> list[Stage]:

@@ -11,12 +11,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cavga.config.backbones import DCGAN_STAGES, Backbone
+from cavga.model.dinov2 import Dinov2Encoder
 from cavga.model.networks import whole_network
 from cavga.shapes import Images
 
 
 class TorchvisionEncoder(nn.Module):
-    """The first stages of a network of torchvision, up to number `depth`; its layers and parameter names."""
+    """The first stages of a network of layers, up to number `depth`, with the network's parameter names."""
 
     mean: Tensor
     std: Tensor
@@ -83,7 +84,7 @@ class DcganEncoder(nn.Module):
         return 2 * images - 1
 
 
-Encoder = TorchvisionEncoder | DcganEncoder
+Encoder = TorchvisionEncoder | Dinov2Encoder | DcganEncoder
 
 
 def fix_norm(encoder: Encoder) -> None:

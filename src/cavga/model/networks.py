@@ -14,6 +14,7 @@ from torchvision.models import get_model_weights
 
 from cavga.config.backbones import BACKBONES
 from cavga.errors import ModelFileError
+from cavga.model.dinov2 import Dinov2, refuse_imagenet
 from cavga.model.efficientnet_lite import efficientnet_lite, weights_of_package
 
 
@@ -68,4 +69,5 @@ def _torchvision_file(name: str) -> Path:
 SOURCES = {
     "torchvision": NetworkSource(_torchvision_network, _torchvision_file),
     "efficientnet_lite": NetworkSource(efficientnet_lite, weights_of_package),
+    "dinov2": NetworkSource(Dinov2, refuse_imagenet),
 }

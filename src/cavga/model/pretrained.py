@@ -1,7 +1,7 @@
 """Encoder weights: ImageNet's through torchvision's cache, or a file; never an unpickled object."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
 
@@ -28,16 +28,26 @@ def load_encoder_weights(encoder: Encoder, source: str) -> None:
         raise UsageError(f"no such weights file: {path} (or say imagenet or none)")
     state = read_tensors(path)
     needed = encoder.state_dict()
-    fault = _fault(needed, state)
+    fault = _fault(needed, _known(encoder), state)
     if fault is not None:
         raise _misfit(encoder, state, path, fault)
     encoder.load_state_dict({key: state[key] for key in needed if key in state}, strict=False)
     fix_norm(encoder)
 
 
-def _fault(needed: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str | None:
-    """Why the tensors of a file are not those of an encoder, or None."""
+def _known(encoder: Encoder) -> set[str]:
+    """The tensors of the whole network that an encoder is a part of."""
+    if isinstance(encoder, DcganEncoder):
+        return set(encoder.state_dict())
+    with torch.device("meta"):
+        return set(whole_network(encoder.backbone.name).state_dict())
+
+
+def _fault(needed: Mapping[str, Tensor], known: Collection[str], state: Mapping[str, Tensor]) -> str | None:
+    """Why the tensors of a file are not those of an encoder, or None; `known` are those of the whole network."""
     missing = [key for key in needed if key not in state and not key.endswith("num_batches_tracked")]
+    if state and not any(key in state for key in needed):
+        return f"none of its tensors is one of this encoder's; its first is {next(iter(state))}"
     if missing:
         layers = list(dict.fromkeys(_layer(key) for key in missing))
         lacking = ", ".join(layers[:3]) + (", ..." if len(layers) > 3 else "")
@@ -45,9 +55,11 @@ def _fault(needed: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str | N
     for key, tensor in needed.items():
         if key in state and state[key].shape != tensor.shape:
             return f"{key} has shape {tuple(state[key].shape)}, expected {tuple(tensor.shape)}"
-    # A deeper network of the same family has all that is needed, and more blocks in the same layers.
-    used = {_layer(key) for key in needed}
-    foreign = [key for key in state if _layer(key) in used and key not in needed]
+    # A deeper network of the same family has all that is needed, and more blocks in the same layers; a transformer
+    # with register tokens has these beside its class token.
+    used, is_flat = {_layer(key) for key in needed}, any("." not in key for key in needed)
+    beside = [key for key in state if _layer(key) in used or (is_flat and "." not in key)]
+    foreign = [key for key in beside if key not in needed and key not in known]
     return f"{foreign[0]} is not one of this encoder's tensors" if foreign else None
 
 
