@@ -12,6 +12,7 @@ from docs.generate.deployment import deployment_page
 from docs.generate.figures import figures
 from docs.generate.guided_attention import guided_attention
 from docs.generate.marks import marks
+from docs.generate.new_sets import new_sets
 from docs.generate.own_shape import own_shape
 from docs.generate.paper_tables import one_class_normal, paper_tables
 from docs.generate.readings import figure as figure_of_readings
@@ -23,6 +24,7 @@ from docs.generate.thresholds import thresholds
 FOLDER = Path(__file__).parents[1] / "results"
 PAGES: dict[str, Callable[[], Page]] = {
     "real-sets": own_tables.real_sets,
+    "new-sets": new_sets,
     "textures": own_tables.textures,
     "what-each-part-adds": own_tables.parts,
     "guided-attention": guided_attention,

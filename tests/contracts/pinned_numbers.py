@@ -255,6 +255,7 @@ PINNED: dict[str, dict[str, Any]] = {
         "cli.outcome.TERMINATED": 143,
     },
     "what the committed rows were measured with": {
+        "benchmark.promised_rates.PROMISED_RATES": (0.05, 0.01),
         "benchmark.experiments.data_curve.NUM_IMAGES": (5, 10, 20, 50, 100, "all"),
         "benchmark.experiments.data_curve.STEPS_PER_EPOCH": 16,
         "benchmark.experiments.table_7.EPOCHS": 1,
