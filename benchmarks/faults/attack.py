@@ -12,7 +12,19 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from benchmarks.faults import disks, images, kills, models, names, server, situations, special_files, tables, writers
+from benchmarks.faults import (
+    disks,
+    filling,
+    images,
+    kills,
+    models,
+    names,
+    server,
+    situations,
+    special_files,
+    tables,
+    writers,
+)
 from benchmarks.faults.launcher import Launcher
 from benchmarks.faults.pictures import save_category
 from benchmarks.faults.trials import LARGEST_PEAK, OUTCOMES, WRONG, Bench, Trial, row_of
@@ -27,7 +39,7 @@ KINDS: dict[str, dict[str, Attack]] = {
     "names": names.ATTACKS,
     "special files": special_files.ATTACKS,
     "kills": kills.ATTACKS,
-    "disks and streams": disks.ATTACKS,
+    "disks and streams": {**disks.ATTACKS, **filling.ATTACKS},
     "two writers": writers.ATTACKS,
     "situations": situations.ATTACKS,
     "a server": server.ATTACKS,

@@ -23,7 +23,7 @@ def full(bench: Bench) -> Iterator[Trial]:
     photographs = save_good(bench.folder / "photographs", 24)
     for size in SIZES[:: bench.count(1, 2)]:
         for command in ("train", "predict", "evaluate", "calibrate", "export")[: bench.count(5, 2)]:
-            with _small_disk(bench.folder / "disk", size) as (place, limits):
+            with small_disk(bench.folder / "disk", size) as (place, limits):
                 model = place / "run" if command in ("calibrate", "export") else bench.run
                 if model != bench.run and not _copied(bench.run, model):
                     continue
@@ -35,7 +35,7 @@ def full(bench: Bench) -> Iterator[Trial]:
 
 def method() -> str:
     """How a full disk is made here."""
-    with tempfile.TemporaryDirectory() as folder, _small_disk(Path(folder) / "disk", 100) as (_, limits):
+    with tempfile.TemporaryDirectory() as folder, small_disk(Path(folder) / "disk", 100) as (_, limits):
         return "a small tmpfs" if limits.file_bytes is None else "a limit on the size of files (RLIMIT_FSIZE)"
 
 
@@ -143,7 +143,7 @@ def _copied(run: Path, target: Path) -> bool:
 
 
 @contextlib.contextmanager
-def _small_disk(place: Path, kilobytes: int) -> Iterator[tuple[Path, Limits]]:
+def small_disk(place: Path, kilobytes: int) -> Iterator[tuple[Path, Limits]]:
     """A file system of that size where one may be mounted, else a limit on the size of each file."""
     place.mkdir(exist_ok=True)
     command = ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(place)]

@@ -1,4 +1,4 @@
-"""Damaged images and images that are made to hurt, by the hundred in one `cavga predict`."""
+"""Damaged images and images that are made to hurt, by the hundred in one `cavga predict` and one `cavga check`."""
 
 import struct
 import zlib
@@ -37,7 +37,7 @@ def bits(bench: Bench) -> Iterator[Trial]:
 def cuts(bench: Bench) -> Iterator[Trial]:
     """Files that end early, as after a copy that was stopped."""
     for name in list(FORMATS)[: bench.count(len(FORMATS), 3)]:
-        yield from _mutated(bench, name, "cut", bench.count(200, 10), cut_off)
+        yield from _mutated(bench, name, "cut", bench.count(230, 10), cut_off)
 
 
 def splices(bench: Bench) -> Iterator[Trial]:
@@ -52,7 +52,7 @@ def splices(bench: Bench) -> Iterator[Trial]:
         return content[:at] + run + content[at + len(run) :]
 
     for name in list(FORMATS)[: bench.count(len(FORMATS), 3)]:
-        yield from _mutated(bench, name, "splice", bench.count(200, 10), splice)
+        yield from _mutated(bench, name, "splice", bench.count(230, 10), splice)
 
 
 def bombs(bench: Bench) -> Iterator[Trial]:
@@ -165,6 +165,7 @@ def _mutated(
         done = bench.cavga("predict", bench.run, folder, "--output", output)
         yield from _judged(
             done,
+            fault_of(bench.cavga("check", folder)),
             json_lines(output / "predictions.jsonl"),
             f"000{suffix}",
             made,
@@ -174,10 +175,17 @@ def _mutated(
 
 
 def _judged(
-    done: Done, lines: list[dict[str, Any]], sound: str, made: dict[str, bytes], what: str, *, may_alter: bool
+    done: Done,
+    fault_of_check: str,
+    lines: list[dict[str, Any]],
+    sound: str,
+    made: dict[str, bytes],
+    what: str,
+    *,
+    may_alter: bool,
 ) -> Iterator[Trial]:
     by_name = {Path(line["path"]).name: line for line in lines}
-    fault = fault_of(done)
+    fault = fault_of(done) or fault_of_check
     expected = by_name.get(sound, {}).get("score")
     if not fault and expected is None:
         fault = f"the sound picture was not scored: {done.last_words}"

@@ -8,10 +8,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.faults.launcher import Done, environment, real_process
+from benchmarks.faults.launcher import Done, Limits, environment, real_process
 from benchmarks.faults.pictures import save_category, save_good
 from benchmarks.faults.trials import EXIT_CODES, READ, STOPPED, WRONG, Bench, Trial, json_lines, trial
 
+OFTEN = 5  # of so many signals to a training all but one are SIGKILL, which nothing can catch
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 MOST_RESUMES = 20
 EVALUATED = ("metrics.json", "predictions.jsonl", "report.html", "pixel_counts.npz")
@@ -23,18 +24,22 @@ def training(bench: Bench) -> Iterator[Trial]:
     command = ("train", bench.data, "--variant", "d-u", "--weights", "none", "--image-size", 32,
                "--epochs", epochs, "--latent-channels", 8, "--decoder-width", 8, "--batch-size", 5,
                "--device", "cpu", "--no-export")  # fmt: skip
-    whole = bench.cavga(*command, "--output", bench.folder / "whole")
+    limits = Limits(checkpoint_seconds=0.0)  # after every epoch, as a training of hours has many
+    whole = bench.cavga(*command, "--output", bench.folder / "whole", limits=limits)
     yield trial("training that is not stopped", whole)
-    number = 0
-    for chain in range(bench.count(8, 1)):
-        output = bench.folder / f"run{chain}"
+    chain = number = killed = 0
+    while killed < bench.count(50, 3):
+        output, chain = bench.folder / f"run{chain}", chain + 1
         for _ in range(MOST_RESUMES):
-            done, name = _stopped(bench, number, whole.seconds, *command, "--output", output, "--resume")
-            number += 1
+            sent = SIGNALS[number // OFTEN % len(SIGNALS)] if number % OFTEN == 0 else signal.SIGKILL
+            resumed = (*command, "--output", output, "--resume")
+            done, name = _stopped(bench, sent, whole.seconds, *resumed, limits=limits)
+            number, killed = number + 1, killed + (done.exit_code == -signal.SIGKILL)
             if done.exit_code == 0 and not done.is_timed_out:
                 yield _as_whole(bench, output, f"resumed run {chain}", done)
                 break
             yield _trial_of_kill(f"train, {name}", done)
+    yield Trial("SIGKILL", READ, measured={"killed": killed, "resumed_bit_identically": chain})
 
 
 def _as_whole(bench: Bench, output: Path, what: str, done: Done) -> Trial:
@@ -42,7 +47,7 @@ def _as_whole(bench: Bench, output: Path, what: str, done: Done) -> Trial:
                for name in ("model.safetensors", "manifest.csv", "config.toml"))  # fmt: skip
     if not same:
         return trial(what, done, WRONG, "other weights than without stopping")
-    left = _leftovers(output)
+    left = leftovers(output)
     return trial(what, done, WRONG, f"left {left}") if left else trial(what, done, READ)
 
 
@@ -54,10 +59,10 @@ def predicting(bench: Bench) -> Iterator[Trial]:
     whole = bench.cavga(*command)
     yield trial("predicting that is not stopped", whole)
     for number in range(bench.count(32, 4)):
-        done, name = _stopped(bench, number, whole.seconds, *command)
+        done, name = _stopped(bench, SIGNALS[number % len(SIGNALS)], whole.seconds, *command)
         yield _of_predictions(output, f"predict, {name}", done, len(list(photographs.iterdir())))
     last = bench.cavga(*command)
-    left = _leftovers(output)
+    left = leftovers(output)
     yield trial("predict after all of them", last, WRONG, f"left {left}") if left else trial("predict after all", last)
 
 
@@ -84,12 +89,22 @@ def evaluating(bench: Bench) -> Iterator[Trial]:
     for number in range(bench.count(16, 3)):
         data = sets["second" if number % 2 else "first"]
         # Files are written at the end: that is where moments are worth trying.
-        done, name = _stopped(bench, number, whole.seconds, "evaluate", bench.run, data, "--output", output, least=0.5)
+        done, name = _stopped(
+            bench,
+            SIGNALS[number % len(SIGNALS)],
+            whole.seconds,
+            "evaluate",
+            bench.run,
+            data,
+            "--output",
+            output,
+            least=0.5,
+        )
         mixed = mixed_evaluation(output)
         what = f"evaluate, {name}"
         yield trial(what, done, WRONG, mixed, codes=_codes()) if mixed else _trial_of_kill(what, done)
     last = bench.cavga("evaluate", bench.run, sets["first"], "--output", output)
-    fault = mixed_evaluation(output) or ", ".join(_leftovers(output))
+    fault = mixed_evaluation(output) or ", ".join(leftovers(output))
     yield trial("evaluate after all", last, WRONG, fault) if fault else trial("evaluate after all", last)
 
 
@@ -117,13 +132,15 @@ def exporting(bench: Bench) -> Iterator[Trial]:
     whole = bench.cavga("export", run, "--data", bench.data)
     yield trial("exporting that is not stopped", whole)
     for number in range(bench.count(6, 1)):
-        done, name = _stopped(bench, number, whole.seconds, "export", run, "--data", bench.data, least=0.3)
+        done, name = _stopped(
+            bench, SIGNALS[number % len(SIGNALS)], whole.seconds, "export", run, "--data", bench.data, least=0.3
+        )
         yield _trial_of_kill(f"export, {name}", done)
         output = bench.folder / "out"
         shutil.rmtree(output, ignore_errors=True)
         yield trial(f"predict after export, {name}", _used(bench, run, output))
     last = bench.cavga("export", run, "--data", bench.data)
-    left = _leftovers(run)
+    left = leftovers(run)
     yield trial("export after all", last, WRONG, f"left {left}") if left else trial("export after all", last)
 
 
@@ -166,11 +183,17 @@ def _until_it_imports(process: "subprocess.Popen[bytes]") -> None:
         time.sleep(0.005)
 
 
-def _stopped(bench: Bench, number: int, seconds: float, *command: object, least: float = 0.0) -> tuple[Done, str]:
+def _stopped(
+    bench: Bench,
+    sent: signal.Signals,
+    seconds: float,
+    *command: object,
+    least: float = 0.0,
+    limits: Limits | None = None,
+) -> tuple[Done, str]:
     """A command that gets a signal at a random moment of the time that it takes, if it has not ended by then."""
-    sent = SIGNALS[number % len(SIGNALS)]
     share = least + (1.05 - least) * bench.random.random()
-    started = bench.launcher.start(*command, cwd=bench.folder)
+    started = bench.launcher.start(*command, cwd=bench.folder, limits=limits)
     time.sleep(seconds * share)
     bench.launcher.send(started, sent)
     return bench.launcher.wait(started), f"{sent.name} at {share:.2f} of its time"
@@ -188,7 +211,7 @@ def _trial_of_kill(what: str, done: Done) -> Trial:
     return trial(what, done, READ if done.exit_code == 0 else STOPPED, codes=codes)
 
 
-def _leftovers(folder: Path) -> list[str]:
+def leftovers(folder: Path) -> list[str]:
     """Files and folders that are nobody's: parts of files, and whatever hides besides locks."""
     return [str(path.relative_to(folder)) for path in sorted(folder.rglob("*"))
             if path.suffix == ".tmp" or (path.name.startswith(".") and "lock" not in path.name)]  # fmt: skip

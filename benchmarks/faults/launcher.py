@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import IO, Any, NoReturn
 
 ROOT = Path(__file__).parents[2]
-LONGEST = 60.0  # seconds, generous: nothing that is tried takes more than some of them on an idle machine
+LONGEST = 180.0  # seconds, generous: nothing that is tried takes more than some of them on an idle machine
 ADDRESS_SPACE = 4 << 30  # bytes beyond what the imports take: a bomb ends its own process, not the machine
 TICK = 0.005
 CAPABILITY_VERSION = 0x20080522  # linux/capability.h, version 3
@@ -32,7 +32,8 @@ WITHOUT_TORCH = ("cavga.cli.commands.check", "cavga.cli.commands.predict", "cavg
                  "cavga.prediction.predict", "cavga.monitoring.drift", "cavga.monitoring.recalibrate",
                  "cavga.monitoring.profile", "cavga.data.check", "cavga.evaluation.compare")  # fmt: skip
 WITH_TORCH = (*WITHOUT_TORCH, "cavga.training.train", "cavga.evaluation.evaluate", "cavga.exporting.export", "onnx",
-              "cavga.cli.commands.train", "cavga.cli.commands.evaluate", "cavga.cli.commands.export")  # fmt: skip
+              "cavga.cli.commands.train", "cavga.cli.commands.evaluate", "cavga.cli.commands.export",
+              "cavga.marking.refit", "cavga.cli.commands.refit", "cavga.cli.commands.mark")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ class Limits:
     file_bytes: int | None = None  # RLIMIT_FSIZE: a disk that is full, where none can be mounted
     as_owner: bool = False  # root may write anywhere, unless it gives that up: then it is as any owner of a file
     env: Mapping[str, str] = field(default_factory=dict)
+    checkpoint_seconds: float | None = None  # between those of a training; some are not stopped within a usual one
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,7 @@ class Launcher:
             "file_bytes": limits.file_bytes,
             "as_owner": limits.as_owner,
             "env": dict(limits.env),
+            "checkpoint_seconds": limits.checkpoint_seconds,
         }
         return Started(self._ask(asked)["pid"], folder, limits.seconds)
 
@@ -185,6 +188,10 @@ def _become(request: Mapping[str, Any]) -> list[str]:
     if request["as_owner"]:
         _give_up_capabilities()
     os.environ.update(request["env"])
+    if request["checkpoint_seconds"] is not None:
+        from cavga.training import loop
+
+        loop.SECONDS_BETWEEN_CHECKPOINTS = request["checkpoint_seconds"]
     return ["cavga", *(os.fsdecode(bytes.fromhex(argument)) for argument in request["argv"])]
 
 

@@ -3,8 +3,8 @@
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -29,13 +29,14 @@ SHOWN = 5  # faults of one attack that a row keeps
 
 @dataclass(frozen=True)
 class Trial:
-    """One input and its outcome; `why` says more of a fault."""
+    """One input and its outcome; `why` says more of a fault, and `measured` is what a row keeps beside its counts."""
 
     what: str
     outcome: str
     why: str = ""
     seconds: float = 0.0
     peak_bytes: int = 0
+    measured: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -125,5 +126,6 @@ def row_of(kind: str, attack: str, trials: Iterator[Trial]) -> dict[str, Any]:
         **{outcome: counts[outcome] for outcome in OUTCOMES},
         "slowest_seconds": round(max(item.seconds for item in found), 1),
         "peak_mib": round(max(item.peak_bytes for item in found) / 2**20),
+        "measured": {name: value for item in found for name, value in item.measured.items()},
         "faults": [f"{item.what}: {item.why}" for item in found if item.outcome == WRONG][:SHOWN],
     }

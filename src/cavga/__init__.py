@@ -14,7 +14,7 @@ if _TYPE_CHECKING:
     from cavga.errors import CavgaError
     from cavga.evaluation.evaluate import evaluate
     from cavga.evaluation.self_test import self_test
-    from cavga.exporting.export import export_run as export
+    from cavga.exporting.packages import export_as as export
     from cavga.inference.detector import AnomalyDetector
     from cavga.inference.prediction import Prediction
     from cavga.library import calibrate, compare, drift, mark, profile, refit, suggest, train, withdraw
@@ -30,7 +30,7 @@ _HOMES = {
     "compare": "cavga.library",
     "drift": "cavga.library",
     "evaluate": "cavga.evaluation.evaluate",
-    "export": "cavga.exporting.export",
+    "export": "cavga.exporting.packages",
     "make_config": "cavga.config.presets",
     "mark": "cavga.library",
     "profile": "cavga.library",
@@ -42,7 +42,7 @@ _HOMES = {
     "versions_of": "cavga.marking.versions",
     "withdraw": "cavga.library",
 }
-_NAMES_THERE = {"export": "export_run"}  # where it is not the same
+_NAMES_THERE = {"export": "export_as"}  # where it is not the same
 
 __all__ = [
     "AnomalyDetector",

@@ -356,6 +356,7 @@ DETAILS: dict[str, dict[str, str]] = {
     "what a server takes before it refuses, tested where it does; no score depends on it": {
         "service.settings": "MIN_TOKEN_CHARACTERS MIB",
         "service.doors": "BODIES_HELD SECONDS_OF_DISCARDING",
+        "service.admission": "NUM_LATEST ROOM",
         "service.server": "BACKLOG MAX_CONNECTIONS MAX_HEADER_BYTES",
         "service.refusals": "RETRY_AFTER",
         "service.uploads": "_MAX_FIELDS _LONGEST_NAME",

@@ -10,6 +10,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
+import cavga
 from cavga.errors import UsageError
 from cavga.exporting import packages
 from cavga.exporting.export import Exported
@@ -17,7 +18,7 @@ from cavga.exporting.packages import PACKAGES, export_package
 from cavga.exporting.parity import ExportCheck
 from cavga.inference.detector import AnomalyDetector
 from cavga.inference.exported_formats import FOLDERS
-from tests.conftest import GOLDEN, is_one_complaint, run_command, save_image, texture
+from tests.conftest import GOLDEN, golden_description, is_one_complaint, run_command, save_image, texture
 
 SAME = ExportCheck(7, (1,), ((48, 48),), 0.0, 0.0, 0, 0, 0, 0)
 
@@ -33,7 +34,8 @@ def as_exported(run: Path, **preprocessing):
     def exported(_run, output, *, precision, **_named):
         shutil.copy(run / "model.onnx", output)
         shutil.copy(run / "model.onnx.json", f"{output}.json")
-        return Exported(output, "onnx", precision, SAME, {"preprocessing": preprocessing})
+        description = {**golden_description(), "preprocessing": preprocessing}
+        return Exported(output, "onnx", precision, SAME, description)
 
     return exported
 
@@ -141,6 +143,28 @@ def test_what_is_there_stays(run, tmp_path, capsys):
     assert code == 2
     assert is_one_complaint(err)
     assert not (run / "mlflow").exists()
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_the_library_writes_what_the_command_writes(run, tmp_path, monkeypatch, capsys, name):
+    monkeypatch.setattr(packages, "export_run", as_exported(run))
+    exported = cavga.export(run, tmp_path / "a" / name, format=name)
+    code, _, _ = run_command(capsys, "export", run, "--format", name, "--output", tmp_path / "b" / name)
+    assert (code, exported.path, exported.format) == (0, tmp_path / "a" / name, name)
+    of_library, of_command = (
+        {
+            path.relative_to(tmp_path / one): path.read_bytes()
+            for path in (tmp_path / one / name).rglob("*")
+            if path.is_file()
+        }
+        for one in "ab"
+    )
+    assert of_library == of_command
+
+
+def test_an_unknown_format_is_refused_with_all_that_there_are(run):
+    with pytest.raises(UsageError, match="onnx, openvino, torch, triton, mlflow"):
+        cavga.export(run, format="torchscript")
 
 
 def test_nothing_is_left_where_it_fails(run, tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ import struct
 import threading
 import time
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import httpx
@@ -193,6 +194,29 @@ def test_a_full_queue_says_when_to_come_again(spot):
         slow.close()
         while server.predict(spot).status_code != 200:
             time.sleep(0.01)
+
+
+def test_who_cannot_be_answered_in_time_is_refused_at_once_and_who_is_begun_is_answered(spot, monkeypatch):
+    with running({"part": GOLDEN}, deadline=2.0) as server:
+        engine, lock = server.shelf.loaded("part").detector.engine, threading.Lock()
+        at_once = engine.score
+
+        def slow(photographs):
+            with lock:
+                time.sleep(0.1 * len(photographs))
+            return at_once(photographs)
+
+        monkeypatch.setattr(engine, "score", slow)
+        for _ in range(4):
+            server.predict(spot)
+        with ThreadPoolExecutor(40) as pool:  # at ten a second, the last of them would wait for 4 s
+            answers = list(pool.map(lambda _: server.predict(spot), range(40)))
+        refused = [answer for answer in answers if answer.status_code != 200]
+        assert 1 <= len(answers) - len(refused) < 20
+        assert {reason(answer) for answer in refused} == {(503, "queue_full")}
+        assert {answer.headers["retry-after"] for answer in refused} == {"1"}
+        monkeypatch.undo()
+        assert server.predict(spot).status_code == 200
 
 
 def test_slow_senders_are_not_waited_for(spot):

@@ -14,6 +14,7 @@ from cavga.atomic_files import temporary_of
 from cavga.errors import UsageError
 from cavga.exporting.export import Exported, export_run
 from cavga.inference.exported_files import export_report_path
+from cavga.inference.exported_formats import FORMATS
 from cavga.inference.mlflow_model import COLUMN, OUTPUTS
 from cavga.output_lock import writing_file
 from cavga.progress import SILENT, Progress
@@ -63,6 +64,22 @@ build_dependencies:
 dependencies:
 - -r requirements.txt
 """
+
+
+def export_as(
+    run: str | Path,
+    output: str | Path | None = None,
+    *,
+    format: str = "onnx",
+    precision: str = "fp32",
+    data: str | Path | None = None,
+    progress: Progress = SILENT,
+) -> Exported:
+    """Write the model of a run folder in any format: one file as `export_run`, or a folder as `export_package`."""
+    if format not in FORMATS and format not in PACKAGES:
+        raise UsageError(f"cannot export as {format}: expected one of {', '.join((*FORMATS, *PACKAGES))}")
+    write = export_package if format in PACKAGES else export_run
+    return write(run, output, format=format, precision=precision, data=data, progress=progress)
 
 
 def export_package(

@@ -41,11 +41,10 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> Outcome:
-    from cavga.exporting.export import export_run
-    from cavga.exporting.packages import export_package
+    from cavga.exporting.packages import export_as
 
     with waiting_told(enabled=not args.json) as progress:
-        exported = (export_package if args.format in FOLDERS else export_run)(
+        exported = export_as(
             args.run_folder,
             args.output,
             format=args.format,
