@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test coverage test-all test-base test-faults audit results clean
+.PHONY: help install demo test coverage test-all test-base test-faults audit sbom results clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -22,10 +22,11 @@ demo: $(STAMP)  ## train and evaluate on the bundled photographs, report in runs
 	$(BIN)/cavga demo --output runs/demo
 
 # Tests of a file mostly stay in one process, which then trains what they share once; the other takes what is left.
-test: $(STAMP)  ## style, types and tests; about 5 minutes on two cores
+test: $(STAMP)  ## style, types, weaknesses (bandit) and tests; about 5 minutes on two cores
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml src
 	$(if $(COVERAGE),COVERAGE_CORE=$$($(CORE))) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' \
 		--numprocesses 2 --dist worksteal $(if $(COVERAGE),--cov --cov-report=term)
 
@@ -41,11 +42,23 @@ test-all: $(STAMP)  ## the slow tests too
 test-base: $(STAMP)  ## prediction without torch, in a fresh environment; two minutes
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.base_install
 
-# In an environment of its own: pip-audit's dependencies are none of ours.
-audit: $(STAMP)  ## known weaknesses of what is installed; needs a network that reaches the advisory database
-	$(PYTHON) -m venv .venv-audit
-	.venv-audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
-	.venv-audit/bin/pip-audit --skip-editable --path "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
+# In an environment of their own: the dependencies of pip-audit and cyclonedx-bom are none of ours.
+AUDIT := .venv-audit
+AUDIT_STAMP := $(AUDIT)/.installed
+
+$(AUDIT_STAMP): Makefile
+	$(PYTHON) -m venv $(AUDIT)
+	$(AUDIT)/bin/python -m pip install --quiet --disable-pip-version-check pip-audit cyclonedx-bom
+	@touch $(AUDIT_STAMP)
+
+# --strict: where the database cannot be reached, pip-audit alone would say that nothing was found.
+audit: $(STAMP) $(AUDIT_STAMP)  ## known weaknesses of what is installed; needs a network that reaches the advisory database
+	$(BIN)/python -m pip freeze --exclude-editable > $(AUDIT)/installed.txt
+	$(AUDIT)/bin/pip-audit --strict --disable-pip --no-deps --requirement $(AUDIT)/installed.txt
+
+sbom: $(STAMP) $(AUDIT_STAMP)  ## sbom.json: everything that is installed in .venv, as CycloneDX
+	$(AUDIT)/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --output-format JSON \
+		--output-file sbom.json $(BIN)/python
 
 test-faults: $(STAMP)  ## damaged files and requests, odd names, signals, full disks, overload: about ten minutes on two cores
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.faults
@@ -56,4 +69,4 @@ results: $(STAMP)  ## write docs/results/, docs/claims.md and docs/reliability.m
 	$(BIN)/python -m docs.generate.reliability
 
 clean:  ## remove what make created
-	rm -rf $(VENV) .venv-audit runs .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(AUDIT) sbom.json runs .pytest_cache .mypy_cache .ruff_cache

@@ -2,7 +2,7 @@
 
 python -m benchmarks.faults                     # all of it; about ten minutes on two cores
 python -m benchmarks.faults --short             # a part of each attack; under a minute
-python -m benchmarks.faults --only images       # some kinds
+python -m benchmarks.faults --only images       # some kinds, or some of a kind: "kills: predict"
 python -m benchmarks.faults --keep              # and writes benchmarks/results/faults.jsonl; with --only those rows
 """
 
@@ -23,7 +23,8 @@ def main() -> int:
     """Try, print, and with --keep write the file; returns 1 where there was a fault."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--short", action="store_true", help="a part of each attack")
-    parser.add_argument("--only", nargs="+", choices=tuple(KINDS), default=[], help="kinds of attack")
+    names = [*KINDS, *(f"{kind}: {name}" for kind, name in attacks())]
+    parser.add_argument("--only", nargs="+", choices=names, metavar="ATTACK", default=[], help="; ".join(names))
     parser.add_argument("--keep", action="store_true", help="write benchmarks/results/faults.jsonl")
     args = parser.parse_args()
     if args.keep and args.short:

@@ -50,8 +50,9 @@ PACKAGES = ("cavga", "numpy", "pillow", "onnxruntime", "onnx", "torch", "safeten
 
 
 def attacks(only: Sequence[str] = ()) -> list[tuple[str, str]]:
-    """Kind and name of every attack, or of those kinds."""
-    return [(kind, name) for kind, found in KINDS.items() if not only or kind in only for name in found]
+    """Kind and name of every attack, or of those that are named, as "kind" or "kind: name"."""
+    found = [(kind, name) for kind, attacks_of_kind in KINDS.items() for name in attacks_of_kind]
+    return [(kind, name) for kind, name in found if not only or {kind, f"{kind}: {name}"} & set(only)]
 
 
 def try_all(

@@ -12,7 +12,7 @@ ROOM = 0.5  # of the time that is left, what may be expected to go by: a machine
 
 
 class Admission:
-    """Counts the requests at work, and how many seconds of work went by for each of the latest answers.
+    """Counts the requests that are scored, and how many seconds of work went by for each of the latest answers.
 
     All that are at work share the machine, so one more is answered about as many paces from now as there are of them.
     """

@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cavga.service.admission import Admission
 from cavga.service.meters import Meters
 from cavga.service.refusals import RefusedError, Visit, internal, overloaded, refusal_response, unusable
 from cavga.service.settings import ServiceSettings
@@ -33,7 +32,6 @@ class Doors:
     def __init__(self, app: ASGIApp, settings: ServiceSettings, meters: Meters) -> None:
         self._app, self._settings, self._meters = app, settings, meters
         self._in_flight = self._bytes_held = 0
-        self._admission = Admission()
         self._hosts = {"localhost", settings.host.lower()}
         meters.in_flight.set_function(lambda: self._in_flight)
 
@@ -92,8 +90,7 @@ class Doors:
         try:
             body = await self._body(headers, incoming, scope["visit"])
             held = len(body)
-            with self._admission.place(scope["visit"].started + self._settings.deadline):
-                await self._app(scope, incoming.whole(body), answer)
+            await self._app(scope, incoming.whole(body), answer)
         finally:
             self._in_flight -= 1
             self._bytes_held -= held

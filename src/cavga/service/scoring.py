@@ -15,6 +15,7 @@ from cavga.errors import ModelFileError
 from cavga.images.decode import NUM_DECODE_THREADS
 from cavga.inference.prediction import Prediction
 from cavga.inference.prepare import DecodedImage, FailedImage, FileContent
+from cavga.service.admission import Admission
 from cavga.service.answers import Wanted, prediction_answer
 from cavga.service.batching import fail
 from cavga.service.refusals import RefusedError, Visit, too_late, unusable
@@ -44,6 +45,7 @@ class Scorer:
         self.shelf, self.settings = shelf, settings
         self._threads = ThreadPoolExecutor(NUM_DECODE_THREADS, thread_name_prefix="cavga-decode")
         self._few = asyncio.Semaphore(NUM_DECODE_THREADS)
+        self._admission = Admission()
 
     def close(self) -> None:
         """End the threads; nothing is under way any more."""
@@ -86,12 +88,14 @@ class Scorer:
     @asynccontextmanager
     async def _working(self, name: str, visit: Visit, *, needs_pixels: bool) -> AsyncIterator[Served]:
         """A model, until the deadline; of whole photographs that are kept, only a few at once."""
+        deadline = visit.started + self.settings.deadline
         try:
-            async with asyncio.timeout_at(visit.started + self.settings.deadline), self.shelf.lease(name) as served:
+            async with asyncio.timeout_at(deadline), self.shelf.lease(name) as served:
                 visit.model = name
                 is_large = needs_pixels or served.detector.tiling.tile is not None
-                async with self._few if is_large else nullcontext():
-                    yield served
+                with self._admission.place(deadline):
+                    async with self._few if is_large else nullcontext():
+                        yield served
         except TimeoutError:
             raise too_late(self.settings.deadline) from None
         except ModelFileError as error:

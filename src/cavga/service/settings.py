@@ -8,7 +8,7 @@ from pathlib import Path
 from cavga.errors import UsageError
 from cavga.regular_files import read_regular
 
-TOKEN_VARIABLE = "CAVGA_TOKEN"
+TOKEN_VARIABLE = "CAVGA_TOKEN"  # nosec B105
 MIN_TOKEN_CHARACTERS = 16
 MIB = 2**20
 _POSITIVE = {
