@@ -1,11 +1,12 @@
 """What serving costs: requests a second of `cavga serve` beside the bare graph, written to results/serve.jsonl.
 
-python -m benchmarks.serve RUN PHOTOGRAPHS            # about two minutes
-python -m benchmarks.serve RUN PHOTOGRAPHS --keep     # and writes the file
+python -m benchmarks.serve RUN PHOTOGRAPHS                     # about two minutes
+python -m benchmarks.serve RUN PHOTOGRAPHS --anomalib PYTHON   # beside serve_anomalib.py, run by another environment
+python -m benchmarks.serve RUN PHOTOGRAPHS --keep              # and writes the file
 
-RUN holds model.onnx. Both sides take turns of a few seconds, so that what else the machine does falls on both. The bare
+RUN holds model.onnx. All sides take turns of a few seconds, so that what else the machine does falls on all. The bare
 graph is ONNX Runtime's session as cavga makes it, called from as many threads as there are clients. With decoding it is
-given files, as the server is; without, pixels at its input size (the server: as a binary tensor of /v2).
+given files, as the servers are; without, pixels at its input size (the server: as a binary tensor of /v2).
 """
 
 import os
@@ -19,7 +20,8 @@ import platform
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -31,7 +33,7 @@ import onnxruntime
 from PIL import Image
 
 from benchmarks.result_files import write_result
-from benchmarks.served import serving
+from benchmarks.served import Served, serving, started
 from cavga._version import __version__
 from cavga.inference.detector import AnomalyDetector
 from cavga.inference.prepare import FileContent
@@ -40,13 +42,14 @@ RESULT = "serve"
 CLIENTS = (1, 4)
 SIDE = 1024  # px of the photographs that are sent, which are those given, enlarged
 NUM_PHOTOGRAPHS = 16
-GOAL = 0.9  # of the bare graph's rate, at 4 clients
+GOAL = 0.9  # of the bare graph's rate
+FILES, PIXELS = "files, decoding included", "pixels, no decoding"
 BOUNDARY = "cavga-benchmark"
 
 METHOD = (
-    "both sides in turn; ratio of the rates of each pair of turns, its median, lowest and highest; cpu_ms: of the "
-    "server's process, and of the bare one, for each call; clients: threads of one process on the same machine, each "
-    "with a connection that stays"
+    "all sides in turn; ratio: served to bare, and served to anomalib, of the rates of each round's turns, its median, "
+    "lowest and highest; cpu_ms: of the server's process, and of the bare one, for each call; clients: threads of one "
+    "process on the same machine, each with a connection that stays"
 )
 
 Call = Callable[[int], object]
@@ -59,23 +62,45 @@ def main() -> int:
     parser.add_argument("photographs", type=Path, metavar="PHOTOGRAPHS")
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--seconds", type=float, default=3.0, help="of each turn")
+    parser.add_argument("--anomalib", metavar="PYTHON", help="of an environment with anomalib, OpenVINO and FastAPI")
     parser.add_argument("--keep", action="store_true", help=f"write benchmarks/results/{RESULT}.jsonl")
     args = parser.parse_args()
     files = photographs(args.photographs)
     detector = AnomalyDetector.load(args.run, device="cpu")
     pixels = [detector.prepare(FileContent(content, "photograph")).photograph[None] for content in files]
     rows = []
-    with serving(args.run) as server:
+    with serving(args.run) as server, leader(args.anomalib) as other:
         for what, bare, body, headers, path in sides(detector, files, pixels):
             for clients in CLIENTS:
-                served = senders(server.address, path, body, headers, clients)
-                both = Side([bare] * clients, time.process_time), Side(served, server.cpu_seconds)
-                rows.append(compared(what, both, args.rounds, args.seconds))
+                asked = {"served": server} | ({"anomalib": other} if other and what == FILES else {})
+                found = {"bare": Side([bare] * clients, time.process_time)} | {
+                    name: Side(senders(one.address, path, body, headers, clients), one.cpu_seconds)
+                    for name, one in asked.items()
+                }
+                rows.append(compared(what, found, args.rounds, args.seconds))
                 print(json.dumps(rows[-1]), flush=True)
-    content = {"machine": machine(), "method": METHOD, "model": described(args.run), "rows": rows}
+        versions = {} if other is None else json.loads(http_get(other.address, "/versions"))
+    content = {"machine": machine(), "method": METHOD, "model": described(args.run), "anomalib": versions, "rows": rows}
     if args.keep:
         print(write_result(RESULT, content))
-    return int(any(row["ratio"] < GOAL for row in rows if row["clients"] == max(CLIENTS)))
+    return int(any(row["ratio"]["median"] < GOAL for row in rows))
+
+
+@contextmanager
+def leader(python: str | None) -> Iterator[Served | None]:
+    """The leader's own inference, anomalib's, behind a plain FastAPI; nothing where there is no environment for it."""
+    if python is None:
+        yield None
+        return
+    with started([python, str(Path(__file__).with_name("serve_anomalib.py"))]) as found:
+        yield found
+
+
+def http_get(address: str, path: str) -> bytes:
+    """The body of an answer."""
+    with closing(http.client.HTTPConnection(address, timeout=60)) as connection:
+        connection.request("GET", path)
+        return connection.getresponse().read()
 
 
 def photographs(folder: Path) -> list[bytes]:
@@ -106,8 +131,8 @@ def sides(
     tensors = [tensor(values) for values in pixels]
     binary = {"Inference-Header-Content-Length": str(tensors[0][0]), "Content-Type": "application/octet-stream"}
     return [
-        ("files, decoding included", bare_of_files, [multipart(content) for content in files], form, "/predict"),
-        ("pixels, no decoding", bare_of_pixels, [body for _, body in tensors], binary, "/v2/models/model/infer"),
+        (FILES, bare_of_files, [multipart(content) for content in files], form, "/predict"),
+        (PIXELS, bare_of_pixels, [body for _, body in tensors], binary, "/v2/models/model/infer"),
     ]
 
 
@@ -151,13 +176,14 @@ class Side:
     clock: Callable[[], float]
 
 
-def compared(what: str, sides: tuple[Side, Side], rounds: int, seconds: float) -> dict[str, Any]:
-    """Both sides in turn: rates, times of a call, and the ratio of each round's rates."""
-    for side in sides:
+def compared(what: str, sides: Mapping[str, Side], rounds: int, seconds: float) -> dict[str, Any]:
+    """All sides in turn: rates, times of a call, and the ratios of each round's rates."""
+    for side in sides.values():
         turn(side, 1.0)
-    turns = [(turn(sides[0], seconds), turn(sides[1], seconds)) for _ in range(rounds)]
-    row: dict[str, Any] = {"what": what, "clients": len(sides[0].calls), "rounds": rounds}
-    for name, found in zip(("bare", "served"), zip(*turns, strict=True), strict=True):
+    turns = [{name: turn(side, seconds) for name, side in sides.items()} for _ in range(rounds)]
+    row: dict[str, Any] = {"what": what, "clients": len(sides["bare"].calls), "rounds": rounds}
+    for name in sides:
+        found = [one[name] for one in turns]
         times = np.concatenate([times for times, _, _ in found]) * 1000
         row[name] = {
             "per_second": round(median(len(times) / took for times, took, _ in found), 2),
@@ -166,8 +192,13 @@ def compared(what: str, sides: tuple[Side, Side], rounds: int, seconds: float) -
             "cpu_ms": round(1000 * median(cpu / len(times) for times, _, cpu in found), 2),
             "count": len(times),
         }
-    ratios = [len(other[0]) / other[1] / (len(one[0]) / one[1]) for one, other in turns]
-    return {**row, "ratio": round(median(ratios), 3), "lowest": round(min(ratios), 3), "highest": round(max(ratios), 3)}
+    for key, other in (("ratio", "bare"), ("ratio_to_anomalib", "anomalib")):
+        if other in sides:
+            rates = [{name: len(one[name][0]) / one[name][1] for name in ("served", other)} for one in turns]
+            ratios = [one["served"] / one[other] for one in rates]
+            found = {"median": median(ratios), "lowest": min(ratios), "highest": max(ratios)}
+            row[key] = {name: round(value, 3) for name, value in found.items()}
+    return row
 
 
 def turn(side: Side, seconds: float) -> tuple[np.ndarray, float, float]:

@@ -1,11 +1,11 @@
-"""`cavga serve` in a process of its own, for what measures and attacks it."""
+"""`cavga serve`, and others, in a process of their own, for what measures and attacks them."""
 
 import os
 import re
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,12 +47,22 @@ def serving(model: Path, *flags: str) -> Iterator[Served]:
         "--json",
         *flags,
     ]
+    with started(command) as found:
+        yield found
+
+
+@contextmanager
+def started(command: Sequence[str]) -> Iterator[Served]:
+    """Any server, once it says on stderr where it listens."""
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
-        first = process.stderr.readline()
-        found = re.search(r"http://(\S+)", first)
+        found, said = None, ""
+        for line in process.stderr:
+            said, found = line, re.search(r"http://(\S+)", line)
+            if found:
+                break
         if found is None:
-            raise RuntimeError(f"the server did not start: {first}")
+            raise RuntimeError(f"the server did not start: {said}")
         threading.Thread(target=process.stderr.read, daemon=True).start()  # a full pipe would stop it
         try:
             yield Served(found[1], process)

@@ -48,9 +48,12 @@ def pictures(bench: Bench) -> Iterator[Trial]:
             lines = json_lines(output / "predictions.jsonl")
             gone = [line[key] for line in lines for key in ("overlay", "map")
                     if line.get(key) and not (output / line[key]).is_file()]  # fmt: skip
-            fault = f"{len(gone)} pictures that lines name are gone" if gone else ", ".join(leftovers(place))
             what = f"predict with pictures, {left} kB left"
+            fault = f"{len(gone)} pictures that lines name are gone" if gone else ""
             yield trial(what, done, WRONG, fault) if fault else expected(what, done, codes=(0, 1, 4))
+            last = bench.cavga("predict", bench.run, many, *flags)
+            over = ", ".join(leftovers(place))
+            yield trial(what, last, WRONG, f"left {over}") if over else expected("with room again", last, codes=(0,))
 
 
 def checkpoints(bench: Bench) -> Iterator[Trial]:
@@ -76,7 +79,7 @@ def refits(bench: Bench) -> Iterator[Trial]:
     """Refits that do not fit: the run is as it was, and is refitted once there is room."""
     trained, marked = bench.folder / "trained", save_bad(bench.folder / "marked", 3)
     yield expected("train", bench.cavga("train", bench.data, "--output", trained, *OF_A_RUN_TO_REFIT), codes=(0,))
-    yield expected("mark", bench.cavga("mark", trained, "--bad", marked), codes=(0,))
+    yield expected("mark", bench.cavga("mark", trained, marked, "--bad"), codes=(0,))
     for left in LEFT_FOR_REFIT:
         with small_disk(bench.folder / "disk", DISK) as (place, limits):
             run = Path(shutil.copytree(trained, place / "run"))

@@ -17,6 +17,31 @@ NOT_MEASURED = """
 `make test-faults` attacks the commands and counts what comes out. No run of it has been kept yet: this page has no
 figures until `python -m benchmarks.faults --keep` has been run.
 """
+# What is promised, and the attacks that try it.
+PROMISES: dict[str, tuple[str, ...]] = {
+    "a damaged photograph is named, and the others are done": ("images",),
+    "a damaged model, table or setting is refused": ("models", "tables"),
+    "odd names and files that are none are met in one line": ("names", "special files"),
+    "what a signal stops leaves nothing half done; a training goes on to the same weights": ("kills",),
+    "on a full disk what was there stays whole": ("disks and streams",),
+    "two writers do not mix": ("two writers",),
+    "data that mislead are said to": ("situations",),
+    "a damaged request is refused by a server, which goes on": ("a server: mutated requests",),
+    "a server that is asked too much answers in time what it accepts": ("a server: twice its capacity",),
+    "a server answers as its own description says": ("a server: its own description",),
+}
+MEASURED = {
+    "asked_per_second": "asked a second",
+    "served": "served",
+    "refused": "refused with 503",
+    "late": "accepted and late",
+    "lost": "lost",
+    "p99_seconds": "s at p99 of what was accepted",
+    "deadline": "s its deadline",
+    "refused_p50_seconds": "s until the sender had a refusal (median)",
+    "killed": "times SIGKILL",
+    "resumed_bit_identically": "trainings that ended with the same weights",
+}
 RULES = """
 ## The rules
 
@@ -33,7 +58,8 @@ METHOD = """
 signals are drawn too, but what a process does at that moment is not repeated. A full disk is {full_disk}. A resumed
 training has to have the same weights, bit for bit, as one that was never stopped. A flipped bit of a model has to be
 refused or to change no score. The numbers of a photograph that is read in spite of a flipped bit are compared with
-those of the sound file. A short form is among the tests. Machine: {machine}; {packages}.
+those of the sound file. At twice its capacity each request counts as tried, and its time is its sender's, with nothing
+taken off for sending. A short form is among the tests. Machine: {machine}; {packages}.
 """
 NOT_COVERED = """
 ## What is not covered
@@ -77,8 +103,9 @@ def page(content: Mapping[str, Any], title: str, asked: str) -> Page:
         machine=", ".join(f"{key} {value}" for key, value in content["machine"].items()),
         packages=", ".join(f"{name} {value}" for name, value in content["packages"].items()),
     )
-    return Page(title, asked, found, (rules, f"## What came out\n\n{_table(rows, content['outcomes'])}", _faults(rows),
-                                      method, NOT_COVERED))  # fmt: skip
+    promises = f"## The promises\n\n{_promises(rows)}"
+    table = f"## What came out\n\n{_table(rows, content['outcomes'])}"
+    return Page(title, asked, found, (promises, rules, table, _faults(rows), method, NOT_COVERED))
 
 
 def _table(rows: Sequence[Row], outcomes: Mapping[str, str]) -> str:
@@ -86,6 +113,19 @@ def _table(rows: Sequence[Row], outcomes: Mapping[str, str]) -> str:
     lines = [[f"{row['kind']}: {row['attack']}", *(str(row[name]) for name in head[1:])] for row in rows]
     total = ["all", *(str(sum(row[name] for row in rows)) for name in head[1:])]
     return markdown(head, [*lines, total])
+
+
+def _promises(rows: Sequence[Row]) -> str:
+    """A line for each promise: which attacks tried it, and what was counted."""
+    lines = []
+    for promise, attacks in PROMISES.items():
+        found = [row for row in rows if {row["kind"], f"{row['kind']}: {row['attack']}"} & set(attacks)]
+        tried, wrong = (sum(row[name] for row in found) for name in ("tried", "wrong"))
+        more = {name: value for row in found for name, value in row.get("measured", {}).items()}
+        said = [f"{value:,} {MEASURED[name]}" for name, value in more.items()]
+        if tried:
+            lines.append([promise, ", ".join(attacks), f"{tried:,}", f"{tried - wrong:,}", "; ".join(said)])
+    return markdown(["promise", "attacks", "tried", "survived", "counted"], lines)
 
 
 def _faults(rows: Sequence[Row]) -> str:

@@ -17,6 +17,7 @@ from docs.generate.own_shape import own_shape
 from docs.generate.paper_tables import one_class_normal, paper_tables
 from docs.generate.readings import figure as figure_of_readings
 from docs.generate.readings import readings
+from docs.generate.serving import serving
 from docs.generate.studies import factors, map_limits, training_data
 from docs.generate.tables import Page, wrapped
 from docs.generate.thresholds import thresholds
@@ -44,6 +45,7 @@ PAGES: dict[str, Callable[[], Page]] = {
     "earlier-prior": own_tables.earlier_prior,
     "baselines": own_tables.baselines,
     "deployment": deployment_page,
+    "serving": serving,
 }
 PICTURES: dict[str, Callable[[], str]] = {"readings": figure_of_readings}  # docs/images/NAME.svg
 INDEX = """# Results

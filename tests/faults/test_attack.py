@@ -83,5 +83,6 @@ def test_the_page_says_what_the_rows_say():
     rows = [row_of("images", "bits", iter([trial("x", done())])), row_of("kills", "train", iter([trial("y", done(9))]))]
     text = page(json.loads(json.dumps(content(rows, is_short=False))), "Reliability", "What?").text()
     assert "2 inputs were tried, and 1 of them showed a fault" in text
+    assert "same weights | kills | 1 | 0 |  |" in text
     assert "| kills: train | 1 | 0 | 0 | 0 | 0 | 1 |" in text
     assert "- kills, train: 1" in text
