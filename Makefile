@@ -60,7 +60,7 @@ sbom: $(STAMP) $(AUDIT_STAMP)  ## sbom.json: everything that is installed in .ve
 	$(AUDIT)/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --output-format JSON \
 		--output-file sbom.json $(BIN)/python
 
-test-faults: $(STAMP)  ## damaged files and requests, odd names, signals, full disks, overload: about ten minutes on two cores
+test-faults: $(STAMP)  ## damaged files and requests, odd names, signals, full disks, overload: half an hour on two cores
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.faults
 
 results: $(STAMP)  ## write docs/results/, docs/claims.md and docs/reliability.md from the committed rows

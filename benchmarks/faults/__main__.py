@@ -1,6 +1,6 @@
 """Attack the commands with damaged files, odd names, signals and full disks, and count what comes out.
 
-python -m benchmarks.faults                     # all of it; about ten minutes on two cores
+python -m benchmarks.faults                     # all of it; half an hour on two cores
 python -m benchmarks.faults --short             # a part of each attack; under a minute
 python -m benchmarks.faults --only images       # some kinds, or some of a kind: "kills: predict"
 python -m benchmarks.faults --keep              # and writes benchmarks/results/faults.jsonl; with --only those rows

@@ -38,7 +38,7 @@ def over_results(bench: Bench) -> Iterator[Trial]:
 def pictures(bench: Bench) -> Iterator[Trial]:
     """Predictions with pictures, whose earlier ones go as the first new one comes: no line names one that is gone."""
     few, many = (save_good(bench.folder / str(count), count, first=7000) for count in (3, 24))
-    for left in LEFT:
+    for left in LEFT[:: bench.count(1, 2)]:
         with small_disk(bench.folder / "disk", DISK) as (place, limits):
             output = place / "out"
             flags = ("--output", output, "--overlays", "--maps")

@@ -5,9 +5,12 @@ import sys
 
 import pytest
 
-from benchmarks.faults.attack import content, try_one
+from benchmarks.faults.__main__ import with_others
+from benchmarks.faults.attack import attacks, content, try_one
 from benchmarks.faults.launcher import Done, Launcher
+from benchmarks.faults.server import LOST, Answer, _promise
 from benchmarks.faults.trials import LARGEST_PEAK, READ, REFUSED, WRONG, fault_of, row_of, trial
+from benchmarks.result_files import read_result
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the attack forks, and looks into /proc")
 QUICK = [
@@ -21,6 +24,7 @@ QUICK = [
     ("names", "broken photographs"),
     ("special files", "links"),
     ("kills", "predict"),
+    ("disks and streams", "filling under pictures"),
     ("two writers", "predict"),
     ("situations", "one picture of many"),
     ("a server", "mutated requests"),
@@ -75,6 +79,34 @@ def test_a_row_counts_every_outcome_and_keeps_the_first_faults():
     row = row_of("images", "bits", iter(trials))
     assert (row["tried"], row["read"], row["wrong"], len(row["faults"])) == (20, 10, 10, 5)
     assert row["faults"][0].startswith("input 1: why")
+
+
+def test_attacks_of_one_piece_are_kept_beside_the_others():
+    kept = read_result("faults")["rows"]
+    new = row_of("kills", "predict", iter([trial("x", done())]))
+    rows = with_others(content([new], is_short=False), ["kills: predict"])["rows"]
+    assert [row for row in rows if row != new] == [
+        row for row in kept if (row["kind"], row["attack"]) != ("kills", "predict")
+    ]
+    assert new in rows
+    assert [(row["kind"], row["attack"]) for row in rows] == [
+        one for one in attacks() if one in {(r["kind"], r["attack"]) for r in rows}
+    ]
+
+
+def answer(status, seconds, reason=""):
+    body = json.dumps({"error": {"reason": reason, "message": "x"}}).encode() if status != 200 else b"{}"
+    return Answer(status, body, seconds)
+
+
+def test_the_promise_of_an_overloaded_server_can_be_broken():
+    refused = [answer(503, 0.01, "queue_full")] * 100
+    in_time, late, lost = answer(200, 1.0), answer(503, 3.1, "deadline"), answer(LOST, 0.1, "broken")
+    kept = _promise([in_time] * 200 + [late] + refused, 0, 10.0)
+    assert kept.outcome == READ
+    assert (kept.measured["served"], kept.measured["refused"], kept.measured["late"]) == (200, 100, 1)
+    for broken in ([in_time] * 50 + [late] + refused, [in_time] * 200 + [lost] + refused, [in_time] * 200, refused):
+        assert _promise(broken, 0, 10.0).outcome == WRONG
 
 
 def test_the_page_says_what_the_rows_say():

@@ -197,20 +197,20 @@ def test_a_full_queue_says_when_to_come_again(spot):
 
 
 def test_who_cannot_be_answered_in_time_is_refused_at_once_and_who_is_begun_is_answered(spot, monkeypatch):
-    with running({"part": GOLDEN}, deadline=2.0) as server:
+    with running({"part": GOLDEN}, deadline=8.0) as server:
         engine, lock = server.shelf.loaded("part").detector.engine, threading.Lock()
         at_once = engine.score
 
         def slow(photographs):
             with lock:
-                time.sleep(0.1 * len(photographs))
+                time.sleep(0.4 * len(photographs))
             return at_once(photographs)
 
         monkeypatch.setattr(engine, "score", slow)
-        for _ in range(4):
+        for _ in range(3):
             server.predict(spot)
-        with ThreadPoolExecutor(40) as pool:  # at ten a second, the last of them would wait for 4 s
-            answers = list(pool.map(lambda _: server.predict(spot), range(40)))
+        with ThreadPoolExecutor(30) as pool:  # the last of them would wait for 12 s
+            answers = list(pool.map(lambda _: server.predict(spot), range(30)))
         refused = [answer for answer in answers if answer.status_code != 200]
         assert 1 <= len(answers) - len(refused) < 20
         assert {reason(answer) for answer in refused} == {(503, "queue_full")}

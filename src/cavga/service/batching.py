@@ -49,6 +49,11 @@ class Batcher:
         """How many images wait."""
         return len(self._queue)
 
+    @property
+    def num_workers(self) -> int:
+        """How many batches are scored side by side."""
+        return len(self._threads)
+
     def expect(self, change: int) -> None:
         """So many more images are on their way, or fewer."""
         with self._change:

@@ -93,7 +93,7 @@ class Scorer:
             async with asyncio.timeout_at(deadline), self.shelf.lease(name) as served:
                 visit.model = name
                 is_large = needs_pixels or served.detector.tiling.tile is not None
-                with self._admission.place(deadline):
+                with self._admission.place(deadline, served.batcher.num_workers):
                     async with self._few if is_large else nullcontext():
                         yield served
         except TimeoutError:
