@@ -102,11 +102,11 @@ def answer(status, seconds, reason=""):
 def test_the_promise_of_an_overloaded_server_can_be_broken():
     refused = [answer(503, 0.01, "queue_full")] * 100
     in_time, late, lost = answer(200, 1.0), answer(503, 3.1, "deadline"), answer(LOST, 0.1, "broken")
-    kept = _promise([in_time] * 200 + [late] + refused, 0, 10.0)
+    kept = _promise([in_time] * 200 + [late] + refused, 3.0, 0, 10.0)
     assert kept.outcome == READ
     assert (kept.measured["served"], kept.measured["refused"], kept.measured["late"]) == (200, 100, 1)
     for broken in ([in_time] * 50 + [late] + refused, [in_time] * 200 + [lost] + refused, [in_time] * 200, refused):
-        assert _promise(broken, 0, 10.0).outcome == WRONG
+        assert _promise(broken, 3.0, 0, 10.0).outcome == WRONG
 
 
 def test_the_page_says_what_the_rows_say():

@@ -56,6 +56,16 @@ def test_a_pace_that_was_slow_once_is_forgotten(clock):
         assert begun(admission, clock, places, 60) == 50
 
 
+def test_the_pace_is_that_of_requests_together(clock):
+    admission = known_pace(clock, 2.0)  # of one alone; two together take as long
+    for _ in range(4):
+        with ExitStack() as places:
+            assert begun(admission, clock, places, 4, side_by_side=4) >= 1
+            clock[0] += 2
+    with ExitStack() as places:
+        assert begun(admission, clock, places, 30, side_by_side=4) == 10
+
+
 def test_stalls_that_were_seen_are_reckoned_with(clock):
     admission = known_pace(clock, 1.0)
     with admission.place(clock[0] + DEADLINE, 1):

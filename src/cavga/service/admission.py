@@ -4,6 +4,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from statistics import fmean
 
 from cavga.service.refusals import overloaded
 
@@ -15,32 +16,37 @@ class Admission:
     """Counts the requests that are scored, and how many seconds of work went by for each of the latest answers.
 
     All that are at work share the machine, so one more is answered about as many paces from now as there are of them.
-    How much longer it took than that is remembered too: a machine that does other things as well stalls now and then.
+    A pace is known from requests that were at work together; one that had the machine to itself takes longer than that.
+    How much longer they took than expected is remembered too: a machine that does other things stalls now and then.
     """
 
     def __init__(self) -> None:
         self._at_work = 0
-        self._seconds: deque[float] = deque(maxlen=NUM_LATEST)
+        self._together: deque[float] = deque(maxlen=NUM_LATEST)
+        self._alone: deque[float] = deque(maxlen=NUM_LATEST)
         self._overruns: deque[float] = deque(maxlen=NUM_LATEST)
+        self._are_several = False  # since the last time that nothing was at work
         self._since = 0.0  # the latest answer, or the begin of the first request of those at work
 
     def expected_seconds(self) -> float:
         """Until the answer to a request that is begun now; 0 where nothing is known."""
-        return (self._at_work + 1) * sum(self._seconds) / max(1, len(self._seconds))
+        paces = [fmean(seconds) for seconds in (self._together, self._alone) if seconds]
+        return (self._at_work + 1) * min(paces, default=0.0)
 
     @contextmanager
     def place(self, deadline: float, side_by_side: int) -> Iterator[None]:
         """A request at work, which has to be answered by `deadline`, of `time.monotonic`; raises RefusedError.
 
-        As many as are scored `side_by_side` are always begun: that many do not wait for each other, and a pace that
-        was slow once is measured again.
+        One is always begun, so that a pace that was slow once is measured again. Where none were at work together yet,
+        as many are begun as are scored `side_by_side`.
         """
         begun, expected = time.monotonic(), self.expected_seconds()
         latest = max(expected / ROOM, expected + max(self._overruns, default=0.0))
-        if self._at_work >= side_by_side and latest > deadline - begun:
+        if self._at_work >= (1 if self._together else side_by_side) and latest > deadline - begun:
             raise overloaded(f"{self._at_work} requests are at work, and one more may take {latest:.1f} s")
         if not self._at_work:
             self._since = begun
+        self._are_several = self._at_work > 0
         self._at_work += 1
         try:
             yield
@@ -49,8 +55,8 @@ class Admission:
 
     def _done(self, begun: float, expected: float) -> None:
         now = time.monotonic()
+        (self._together if self._are_several else self._alone).append(now - self._since)
         self._at_work -= 1
-        self._seconds.append(now - self._since)
         self._since = now
         if expected:
             self._overruns.append(now - begun - expected)
