@@ -18,9 +18,9 @@ import http.client
 import json
 import platform
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from io import BytesIO
@@ -44,12 +44,13 @@ SIDE = 1024  # px of the photographs that are sent, which are those given, enlar
 NUM_PHOTOGRAPHS = 16
 GOAL = 0.9  # of the bare graph's rate
 FILES, PIXELS = "files, decoding included", "pixels, no decoding"
+IDLE = 2.0  # s between requests, after which a server may have closed a connection
 BOUNDARY = "cavga-benchmark"
 
 METHOD = (
     "all sides in turn; ratio: served to bare, and served to anomalib, of the rates of each round's turns, its median, "
     "lowest and highest; cpu_ms: of the server's process, and of the bare one, for each call; clients: threads of one "
-    "process on the same machine, each with a connection that stays"
+    "process on the same machine, each with a connection that stays for the turn"
 )
 
 Call = Callable[[int], object]
@@ -151,12 +152,16 @@ def tensor(values: np.ndarray) -> tuple[int, bytes]:
 
 
 def senders(address: str, path: str, bodies: Sequence[bytes], headers: dict[str, str], count: int) -> list[Call]:
-    """One client each, with a connection that stays."""
+    """One client each, with a connection that stays while its turn lasts."""
 
     def sender() -> Call:
-        connection = http.client.HTTPConnection(address, timeout=60)
+        connection, latest = http.client.HTTPConnection(address, timeout=60), time.monotonic()
 
         def send(i: int) -> None:
+            nonlocal latest
+            if time.monotonic() - latest > IDLE:
+                connection.close()  # it is opened again by the next request
+            latest = time.monotonic()
             connection.request("POST", path, bodies[i % len(bodies)], headers)
             response = connection.getresponse()
             content = response.read()
@@ -212,11 +217,8 @@ def turn(side: Side, seconds: float) -> tuple[np.ndarray, float, float]:
             own.append(time.perf_counter() - started)
             i += 1
 
-    threads = [threading.Thread(target=work, args=(side.calls[i], own, i)) for i, own in enumerate(times)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(len(times)) as pool:
+        list(pool.map(work, side.calls, times, range(len(times))))
     return np.concatenate([np.array(own) for own in times]), time.perf_counter() - begun, side.clock() - cpu
 
 

@@ -20,26 +20,30 @@ EVALUATED = ("metrics.json", "predictions.jsonl", "report.html", "pixel_counts.n
 
 def training(bench: Bench) -> Iterator[Trial]:
     """Training that is stopped again and again and resumed: the weights are those of a run that never stopped."""
-    epochs = bench.count(12, 3)
+    epochs = bench.count(6, 3)
     command = ("train", bench.data, "--variant", "d-u", "--weights", "none", "--image-size", 32,
                "--epochs", epochs, "--latent-channels", 8, "--decoder-width", 8, "--batch-size", 5,
                "--device", "cpu", "--no-export")  # fmt: skip
     limits = Limits(checkpoint_seconds=0.0)  # after every epoch, as a training of hours has many
     whole = bench.cavga(*command, "--output", bench.folder / "whole", limits=limits)
     yield trial("training that is not stopped", whole)
-    chain = number = killed = 0
+    chain = number = killed = same = 0
+    seconds = whole.seconds
     while killed < bench.count(50, 3):
         output, chain = bench.folder / f"run{chain}", chain + 1
-        for _ in range(MOST_RESUMES):
+        for attempt in range(MOST_RESUMES):
             sent = SIGNALS[number // OFTEN % len(SIGNALS)] if number % OFTEN == 0 else signal.SIGKILL
             resumed = (*command, "--output", output, "--resume")
-            done, name = _stopped(bench, sent, whole.seconds, *resumed, limits=limits)
+            done, name = _stopped(bench, sent, seconds, *resumed, limits=limits)
             number, killed = number + 1, killed + (done.exit_code == -signal.SIGKILL)
             if done.exit_code == 0 and not done.is_timed_out:
-                yield _as_whole(bench, output, f"resumed run {chain}", done)
+                seconds = seconds if attempt else done.seconds  # what else the machine does changes meanwhile
+                ended = _as_whole(bench, output, f"resumed run {chain}", done)
+                same += ended.outcome == READ
+                yield ended
                 break
             yield _trial_of_kill(f"train, {name}", done)
-    yield Trial("SIGKILL", READ, measured={"killed": killed, "resumed_bit_identically": chain})
+    yield Trial("SIGKILL", READ, measured={"killed": killed, "resumed_bit_identically": same})
 
 
 def _as_whole(bench: Bench, output: Path, what: str, done: Done) -> Trial:

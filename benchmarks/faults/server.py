@@ -270,7 +270,7 @@ def _promise(answers: Sequence[Answer], deadline: float, peak_bytes: int, capaci
     refused = [answer.seconds for answer in answers if not answer.is_accepted]
     late = sum(answer.status == 503 for answer in accepted)
     lost = sum(answer.status not in (200, 503) for answer in accepted)
-    latest = float(np.quantile([answer.seconds for answer in accepted] or [np.inf], 0.99))
+    latest = float(np.quantile([answer.seconds for answer in accepted] or [np.inf], 0.99, method="higher"))
     measured = {
         "asked_per_second": round(2 * capacity, 1),
         "served": len(accepted) - late - lost,

@@ -51,9 +51,9 @@ def test_a_pace_that_was_slow_once_is_forgotten(clock):
     admission = known_pace(clock, 20.0)
     for _ in range(64):
         with admission.place(clock[0] + DEADLINE, 1):
-            clock[0] += 0.1
+            clock[0] += 0.125
     with ExitStack() as places:
-        assert begun(admission, clock, places, 60) == 50
+        assert begun(admission, clock, places, 60) == 40
 
 
 def test_the_pace_is_that_of_requests_together(clock):
