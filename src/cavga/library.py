@@ -112,11 +112,16 @@ def withdraw(run: str | Path, photographs: str | Path | Iterable[str | Path]) ->
     return withdraw_marks(run, _paths(photographs))
 
 
-def refit(run: str | Path, *, force: bool = False, device: str = "auto") -> "Refitted":
-    """Let a run learn its marks, as a new version that is used from then on: see `cavga.marking.refit.refit`."""
+def refit(
+    run: str | Path, output: str | Path | None = None, *, force: bool = False, device: str = "auto"
+) -> "Refitted":
+    """Let a run learn its marks, as a new version that is used from then on, or as a new run in `output`.
+
+    See `cavga.marking.refit.refit`.
+    """
     from cavga.marking.refit import refit as refit_run
 
-    return refit_run(run, force=force, device=device)
+    return refit_run(run, output, force=force, device=device)
 
 
 def suggest(

@@ -7,7 +7,7 @@ from cavga.data.manifest import sha256_of
 from cavga.errors import DataError, ModelFileError, UsageError
 from cavga.marking.marks import mark_photographs, said_in, said_of, withdraw_marks
 from cavga.runs.marks_file import BAD, GOOD, MARKS_FILE, marks_in_force, read_marks
-from cavga.runs.model_json import FEATURES_FILE, load_description, used_images
+from cavga.runs.model_json import FEATURES_FILE, load_description, require_features, used_images
 from tests.conftest import save_image, texture
 
 
@@ -118,3 +118,19 @@ def test_a_damaged_marks_file_is_one_line(run):
     (run / MARKS_FILE).write_text("path,label\nx,y\n", encoding="utf-8")
     with pytest.raises(ModelFileError, match="not a file of `cavga mark`"):
         read_marks(run)
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({}, "earlier cavga"),
+        ({"preprocessing": {"tile": 512}}, "without --tile"),
+        ({"variant": "r-w"}, "label them there"),
+        ({"config": {"model": {"prior": "standard"}}}, "pretrained weights"),
+    ],
+)
+def test_a_run_that_keeps_no_features_says_why(tmp_path, change, match):
+    known = {"preprocessing": {}, "variant": "r-s", "config": {"model": {"prior": "aggregated"}}}
+    with pytest.raises(ModelFileError, match=match) as caught:
+        require_features(tmp_path, {**known, **change})
+    assert "\n" not in str(caught.value)

@@ -160,3 +160,32 @@ def test_a_refitted_model_is_one_graph_with_parity(run, photographs):
     detector, torch_one = AnomalyDetector.load(run / "refitted.onnx"), AnomalyDetector.load_in_torch(run)
     for path in sorted((photographs / "bad").iterdir()):
         assert np.isclose(detector(path).score, torch_one(path).score, rtol=1e-3, atol=1e-3)
+
+
+def test_a_refit_to_a_new_run_leaves_the_old_one(run, photographs, tmp_path):
+    mark_photographs(run, said_of([photographs / "good"], GOOD))
+    (run / "other.onnx").write_bytes(b"of a version that is gone")
+    files = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
+    done = refit(run, tmp_path / "runs/new")
+    new = tmp_path / "runs/new"
+    assert {name: (run / name).read_bytes() for name in files} == files
+    assert not versions_of(run)
+    assert not (new / "other.onnx").exists()
+    assert (done.run, done.number) == (new, "001")
+    assert [(v.number, v.is_in_use) for v in versions_of(new)] == [("000", False), ("001", True)]
+    assert score(new, photographs / "good/0.png") < score(run, photographs / "good/0.png")
+    use_version(new, "000")
+    assert score(new, photographs / "good/0.png") == score(run, photographs / "good/0.png")
+    mark_photographs(new, said_of([photographs / "bad"], BAD))  # it is a run like others
+    assert refit(new, force=True).number == "002"
+    assert versions_of(new)[0].about["summary"] == "as trained"
+
+
+def test_a_new_run_is_not_written_over_anything_nor_after_a_refusal(run, photographs, tmp_path, monkeypatch):
+    mark_photographs(run, said_of([photographs / "good"], GOOD))
+    with pytest.raises(UsageError, match="is there already"):
+        refit(run, photographs)
+    monkeypatch.setattr("cavga.marking.refit.MAX_MADE_LOSS", -1.1)
+    with pytest.raises(UsageError, match="is not refitted"):
+        refit(run, tmp_path / "runs/new")
+    assert not (tmp_path / "runs").exists()

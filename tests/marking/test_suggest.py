@@ -3,8 +3,10 @@ import pytest
 import torch
 
 from cavga.errors import DataError, UsageError
+from cavga.inference.detector import AnomalyDetector
 from cavga.marking.marks import mark_photographs, said_of
 from cavga.marking.suggest import choose_unlike, suggest_marks
+from cavga.model.cavga import Cavga
 from cavga.runs.marks_file import BAD
 
 
@@ -32,3 +34,14 @@ def test_a_count_below_one_and_nothing_new_are_one_line(run, photographs):
     mark_photographs(run, said_of([photographs], BAD))
     with pytest.raises(DataError, match="nothing to suggest"):
         suggest_marks(run, [photographs])
+
+
+def test_a_suggested_photograph_is_encoded_once_and_scored_as_predicted(run, photographs, monkeypatch):
+    encode, seen = Cavga.encode, []
+    monkeypatch.setattr(Cavga, "encode", lambda self, images: (seen.append(len(images)), encode(self, images))[1])
+    found = suggest_marks(run, [photographs], count=3, device="cpu")
+    assert sum(seen) == 8
+    detector = AnomalyDetector.load_in_torch(run, device="cpu")
+    assert [item.score for item in found.suggestions] == [
+        pytest.approx(detector(item.path).score, abs=1e-5) for item in found.suggestions
+    ]

@@ -14,7 +14,7 @@ from cavga.evaluation.evaluate import evaluate
 from cavga.evaluation.report import write_report
 from cavga.output_lock import is_lock, writing_to
 from cavga.progress import SILENT, Progress
-from cavga.training.run_folder import CONFIG_FILE
+from cavga.runs.model_json import CONFIG_FILE
 from cavga.training.train import train
 
 logger = logging.getLogger("cavga")

@@ -20,9 +20,8 @@ from cavga.model.cavga import Cavga
 from cavga.progress import Progress, counted
 from cavga.runs.checkpoint import load_tensors, save_tensors
 from cavga.runs.marks_file import Mark
+from cavga.runs.model_json import MARKED_FILE
 from cavga.training.features import encoded, latent_sha256, thumbnails_of
-
-MARKED_FILE = "marked_features.safetensors"
 
 
 @dataclass(frozen=True)

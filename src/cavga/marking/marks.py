@@ -103,7 +103,7 @@ def mark_photographs(run: str | Path, said: Sequence[Said]) -> Marked:
     if not said:
         raise UsageError("no photographs to mark: expected files or folders")
     description = load_description(where)
-    require_features(where)
+    require_features(where, description)
     tiling = tiling_of(description, tuple(description["preprocessing"]["image_size"]))
     with writing_to(where):
         marks = read_marks(where)

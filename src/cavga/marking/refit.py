@@ -23,7 +23,15 @@ from cavga.inference.graph import InferenceGraph
 from cavga.inference.torch_engine import TorchEngine, choose_device, is_needed, make_graph
 from cavga.marking.heads import NewHeads, fit_heads, scores_by, with_good_marks
 from cavga.marking.latents import MarkedLatents, latents_of_marks
-from cavga.marking.versions import changing, keep_in_use, new_version, next_number, switch
+from cavga.marking.versions import (
+    changing,
+    keep_in_use,
+    new_run,
+    new_version,
+    next_number,
+    switch,
+    writing_new_run,
+)
 from cavga.model.arithmetic import exact_float32
 from cavga.model.prior import Energies
 from cavga.progress import SILENT, Progress
@@ -119,7 +127,7 @@ class _Run:
     @classmethod
     def load(cls, folder: Path) -> "_Run":
         tensors, description = load_model(folder)
-        require_features(folder)
+        require_features(folder, description)
         config = from_dict(description["config"])
         graph = make_graph(config, tensors)
         calibration = calibration_in_force(folder, description)
@@ -138,34 +146,63 @@ class _Run:
         )
 
 
-def refit(run: str | Path, *, force: bool = False, device: str = "auto", progress: Progress = SILENT) -> Refitted:
+@dataclass(frozen=True)
+class _Fit:
+    """What a refit found, not written yet."""
+
+    known: _Run
+    marks: Sequence[Mark]
+    heads: NewHeads
+    done: Refitted
+
+
+def refit(
+    run: str | Path,
+    output: str | Path | None = None,
+    *,
+    force: bool = False,
+    device: str = "auto",
+    progress: Progress = SILENT,
+) -> Refitted:
     """Fit a run's heads to its marks, store that as a new version, and use it; the run's first version is kept too.
 
-    Raises UsageError without marks, and where recall falls too far unless `force`: of the anomalies made on training
-    images by more than MAX_MADE_LOSS, or of the bad marks by more than MAX_MARK_LOSS. Raises ModelFileError for a run
-    without cached features, DataError for a marked photograph that is gone and was never read.
+    With `output`, a folder that is not there yet, the run stays as it is, and `output` is a run that has both.
+
+    Raises UsageError without marks, for an `output` that is there, and where recall falls too far unless `force`: of
+    the anomalies made on training images by more than MAX_MADE_LOSS, or of the bad marks by more than MAX_MARK_LOSS.
+    Raises ModelFileError for a run without cached features, DataError for a marked photograph that is gone and was
+    never read.
     """
     where = Path(run)
-    with changing(where):
-        known = _Run.load(where)
-        if not RULES[known.settings.threshold_rule].follows_scores:
-            raise UsageError(
-                f"{where} has the paper's fixed thresholds, which do not follow scores: it is not refitted"
-            )
-        marks = list(marks_in_force(read_marks(where)).values())
-        if not marks:
-            raise UsageError(f"{where} has no marks: `cavga mark {where} IMAGES --bad` (or --good) makes some")
-        features, is_first_prior = load_features(where, known.tensors)
-        with exact_float32():
-            engine = TorchEngine(known.graph, choose_device(device))
-            latents = latents_of_marks(where, marks, known.graph.model, engine, known.tiling, progress)
-            known.graph.cpu()
-            measured = features.energies if is_first_prior and all(mark.label == BAD for mark in marks) else None
-            done, heads = _fitted(known, features, measured, marks, latents, progress)
-        reason = _too_much_lost(done)
-        if reason is not None and not force:
-            raise UsageError(f"{where} is not refitted: {reason}; look at the marks, or force it (--force)")
-        return _written(known, replace(done, is_forced=reason is not None), heads, marks, progress)
+    if output is None:
+        with changing(where):
+            return _written(where, _fit(where, force=force, device=device, progress=progress), progress)
+    target = Path(output)
+    with writing_new_run(target), changing(where):
+        found = _fit(where, force=force, device=device, progress=progress)
+        with new_run(where, target) as folder:
+            return _written(folder, replace(found, done=replace(found.done, run=target)), progress)
+
+
+def _fit(where: Path, *, force: bool, device: str, progress: Progress) -> _Fit:
+    """New heads of a run, which is left as it is but for what is read of its marks."""
+    known = _Run.load(where)
+    if not RULES[known.settings.threshold_rule].follows_scores:
+        raise UsageError(f"{where} has the paper's fixed thresholds, which do not follow scores: it is not refitted")
+    marks = list(marks_in_force(read_marks(where)).values())
+    if not marks:
+        raise UsageError(f"{where} has no marks: `cavga mark {where} IMAGES --bad` (or --good) makes some")
+    features, is_first_prior = load_features(where, known.tensors)
+    with exact_float32():
+        engine = TorchEngine(known.graph, choose_device(device))
+        latents = latents_of_marks(where, marks, known.graph.model, engine, known.tiling, progress)
+        known.graph.cpu()
+        measured = features.energies if is_first_prior and all(mark.label == BAD for mark in marks) else None
+        done, heads = _fitted(known, features, measured, marks, latents, progress)
+    reason = _too_much_lost(done)
+    if reason is not None and not force:
+        raise UsageError(f"{where} is not refitted: {reason}; look at the marks, or force it (--force)")
+    return _Fit(known, marks, heads, replace(done, is_forced=reason is not None))
 
 
 def _fitted(
@@ -218,14 +255,23 @@ def _doubts(marks: Sequence[MarkScore], normal: NDArray[np.float32]) -> list[str
 
 
 def _forgotten(known: _Run) -> list[str]:
-    """Thresholds in force that photographs set after training, which a refit does not know."""
+    """Thresholds in force that other photographs set than those which a refit knows."""
+    trained = known.description["calibration"]
+    held_out = (
+        []
+        if trained["num_folds"] > 1
+        else [
+            f"{trained['num_images']} photographs that training held out set the thresholds before, now those that it "
+            "learnt from and good marks do"
+        ]
+    )
     try:
         again = load_thresholds(known.folder, known.description["weights_sha256"])
     except ModelFileError:  # not in force either
-        return []
+        return held_out
     count = 0 if again is None else again.photographs["count"]
     if not count:
-        return []
+        return held_out
     return [
         f"{count} photographs of `cavga calibrate` set the thresholds before, now the training's and good marks do: "
         "calibrate again if the line still looks as it did then"
@@ -244,12 +290,15 @@ def _too_much_lost(done: Refitted) -> str | None:
     return None
 
 
-def _written(known: _Run, done: Refitted, heads: NewHeads, marks: Sequence[Mark], progress: Progress) -> Refitted:
-    """Store the version, with its exported graph, and use it."""
+def _written(run: Path, found: _Fit, progress: Progress) -> Refitted:
+    """Store the version in a run folder, with its exported graph, and use it."""
+    known, marks, heads = found.known, found.marks, found.heads
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    keep_in_use(known.folder, {"when": now, "summary": "as trained", "cavga": __version__})
-    number = next_number(known.folder)
-    done = replace(done, number=number)
+    marked = known.description.get(MARKS_KEY)
+    origin = "as trained" if marked is None else f"version {marked['version']} of {known.folder}"
+    keep_in_use(run, {"when": now, "summary": origin, "cavga": __version__})
+    number = next_number(run)
+    done = replace(found.done, number=number)
     num_bad = sum(mark.label == BAD for mark in marks)
     summary = f"{num_bad} bad and {len(marks) - num_bad} good marks{', forced' if done.is_forced else ''}"
     about = {"when": now, "summary": summary, "cavga": __version__, **done.as_dict()}
@@ -262,13 +311,13 @@ def _written(known: _Run, done: Refitted, heads: NewHeads, marks: Sequence[Mark]
         },
     }  # fmt: skip
     tensors = {key: value for key, value in heads.graph.state_dict().items() if is_needed(key, known.config)}
-    with new_version(known.folder, number, about) as folder:
+    with new_version(run, number, about) as folder:
         save_model(folder, tensors, description)
-        write_marks(folder, read_marks(known.folder))
+        write_marks(folder, read_marks(run))
         photographs = [Path(mark.path) for mark in marks]
         try:
             export_refitted(folder, known.folder, photographs, progress=progress)
         except CavgaError as error:
             done = replace(done, warnings=(*done.warnings, f"model.onnx is not written: {error}"))
-    switch(known.folder, number)
+    switch(run, number)
     return done

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from cavga.data.dataset import image_batch
 from cavga.data.manifest import sha256_of
 from cavga.errors import DataError, UsageError
 from cavga.images.decode import BATCH_SIZE
@@ -16,11 +17,12 @@ from cavga.inference.detector import AnomalyDetector
 from cavga.inference.graph import InferenceGraph
 from cavga.inference.prepare import FailedImage, prepare
 from cavga.inference.torch_engine import TorchEngine
+from cavga.model.arithmetic import exact_float32
 from cavga.model.coreset import greedy_coreset
 from cavga.model.marks_head import Features, pooled
 from cavga.progress import SILENT, Progress, counted
 from cavga.runs.model_json import require_features, used_images
-from cavga.training.features import encoded
+from cavga.shapes import Scores
 
 POOL_FACTOR = 4  # times as many photographs near the threshold as are suggested, from which those are chosen
 
@@ -58,7 +60,7 @@ def suggest_marks(
     if count < 1:
         raise UsageError(f"{count} suggestions: expected at least 1")
     detector = AnomalyDetector.load_in_torch(where, device=device)
-    require_features(where)
+    require_features(where, detector.description)
     known = used_images(where, detector.description)
     paths = [path for path in images_of(photographs) if sha256_of(path) not in known]
     kept, scores, features, failed = _read(detector, paths, progress)
@@ -103,7 +105,18 @@ def _read(
         good = [item.photograph for item in ready if not isinstance(item, FailedImage)]
         kept += [path for path, item in zip(some, ready, strict=True) if not isinstance(item, FailedImage)]
         if good:
-            z = encoded(engine.graph.model, np.stack(good), engine.device).float()
-            scores += engine.score(good).scores.tolist()
-            features.append(pooled(z, z[:, 0]))
+            found = _scores_and_features(engine.graph, np.stack(good), engine.device)
+            scores += found[0].tolist()
+            features.append(found[1])
     return kept, np.array(scores, dtype=np.float32), torch.cat(features) if features else torch.zeros(0, 1), failed
+
+
+def _scores_and_features(
+    graph: InferenceGraph, images: NDArray[np.uint8], device: torch.device
+) -> tuple[Scores, Features]:
+    """Of images at the input size, each encoded once."""
+    with torch.inference_mode(), exact_float32():
+        batch = image_batch(images, np.arange(len(images)), device)
+        latent = graph.model.encode(batch)
+        score = graph.score_latent(latent, images=batch).score
+        return score.cpu(), pooled(latent.mu, latent.mu[:, 0]).cpu()

@@ -18,12 +18,20 @@ from cavga.calibration.stored import CALIBRATION_FILE
 from cavga.data.manifest import sha256_of
 from cavga.errors import ModelFileError, UsageError
 from cavga.inference.exported_files import export_report_path
-from cavga.output_lock import writing_to
+from cavga.output_lock import writing_file, writing_to
 from cavga.runs.marks_file import MARKS_FILE
 from cavga.runs.model_json import (
+    CONFIG_FILE,
+    DATA_FILE,
+    FEATURES_FILE,
+    LOG_FILE,
+    MANIFEST_FILE,
+    MARKED_FILE,
     MODEL_FILE,
     ONNX_FILE,
+    ROI_FILE,
     SWITCHING_FILE,
+    TRAINING_FOLDER,
     VERSIONS_FOLDER,
     WEIGHTS_FILE,
     load_description,
@@ -35,6 +43,11 @@ VERSION_FILE = "version.json"  # of a version: when it was made, and what change
 # What a run holds of the version in use, in the order in which it appears there.
 REPORT_FILE = export_report_path(Path(ONNX_FILE)).name
 HELD_FILES = (WEIGHTS_FILE, REPORT_FILE, ONNX_FILE, CALIBRATION_FILE, MODEL_FILE)
+# What all versions share, and a new run with one of them needs.
+SHARED_FILES = (
+    CONFIG_FILE, MANIFEST_FILE, FEATURES_FILE, MARKS_FILE, MARKED_FILE, ROI_FILE, LOG_FILE,
+    f"{TRAINING_FOLDER}/{DATA_FILE}",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -85,6 +98,30 @@ def new_version(run: Path, number: str, about: Mapping[str, Any]) -> Iterator[Pa
     try:
         yield scratch
         atomic_write(scratch / VERSION_FILE, (json.dumps(about, indent=2) + "\n").encode())
+        scratch.rename(target)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextmanager
+def writing_new_run(target: Path) -> Iterator[None]:
+    """The lock of a run folder that is to appear; raises UsageError where there is something already."""
+    with writing_file(target):
+        if target.exists() or target.is_symlink():
+            raise UsageError(f"output {target} is there already: expected a new folder for the refitted run")
+        yield
+
+
+@contextmanager
+def new_run(run: Path, target: Path) -> Iterator[Path]:
+    """A copy of a run without its versions, to be changed, which appears as `target`, whole, when the block ends."""
+    scratch = temporary_of(target)
+    try:
+        for name in (*HELD_FILES, *SHARED_FILES):
+            if (run / name).is_file():
+                (scratch / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(run / name, scratch / name)
+        yield scratch
         scratch.rename(target)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

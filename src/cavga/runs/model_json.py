@@ -25,6 +25,8 @@ LOG_FILE = "log.jsonl"
 VERSIONS_FOLDER = "versions"  # of what `cavga refit` wrote
 SWITCHING_FILE = "switching"  # there: which version is taking the place of the one in use
 FEATURES_FILE = "features.safetensors"
+MARKED_FILE = "marked_features.safetensors"  # likewise, of the marked photographs
+CONFIG_FILE = "config.toml"
 DATA_FILE = "data_folder"  # in the training folder: where the photographs were when the run was trained
 MANIFEST_FILE = "manifest.csv"
 PositiveInt = Annotated[int, msgspec.Meta(ge=1)]
@@ -160,13 +162,21 @@ def _document_hash(document: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def require_features(run: Path) -> None:
-    """Raise ModelFileError for a run that cannot be refitted."""
+def require_features(run: Path, description: Mapping[str, Any]) -> None:
+    """Raise ModelFileError for a run that cannot be refitted; its description says why."""
     if not (run / FEATURES_FILE).is_file():
-        raise ModelFileError(
-            f"{run} has no {FEATURES_FILE}, which marks need: expected a run of `cavga train` of this version, with a "
-            "frozen encoder and without tiles; train it again"
-        )
+        raise ModelFileError(f"{run} has no {FEATURES_FILE}, which marks need: {_why_no_features(description)}")
+
+
+def _why_no_features(description: Mapping[str, Any]) -> str:
+    model = description["config"].get("model", {})
+    if description["preprocessing"].get("tile") is not None:
+        return "a run with tiles keeps none, as a mark does not say which tile it means; train one without --tile"
+    if description["variant"].endswith("-w"):
+        return "a w variant learns bad photographs in training: label them there, and train again"
+    if model.get("prior") != "aggregated":
+        return "only runs with pretrained weights and the default prior keep it; train one with those"
+    return "it is of an earlier cavga, or the file was removed; train it again"
 
 
 def used_images(run: Path, description: Mapping[str, Any]) -> dict[str, str]:

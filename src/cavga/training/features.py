@@ -25,7 +25,7 @@ from cavga.inference.graph import InferenceGraph
 from cavga.model.cavga import Cavga
 from cavga.model.prior import Energies
 from cavga.runs.checkpoint import load_tensors, save_tensors, tensors_sha256
-from cavga.runs.model_json import FEATURES_FILE, require_features
+from cavga.runs.model_json import FEATURES_FILE
 from cavga.shapes import LatentMap
 from cavga.synthetic.controlled import CONTRASTS, CONTROLLED_NAMES, SIZES, synthesise_controlled_anomaly
 from cavga.training.fit import unseen_by_guided_head
@@ -127,10 +127,9 @@ def save_features(run: Path, features: Features | None, graph: InferenceGraph) -
 def load_features(run: Path, tensors: Mapping[str, Tensor]) -> tuple[Features, bool]:
     """Those of a run whose model has these tensors, and whether its prior is that of the training.
 
-    Raises ModelFileError without, or of another model.
+    Raises ModelFileError for features of another model.
     """
     path = run / FEATURES_FILE
-    require_features(run)
     found, record = load_tensors(path)
     names = {item.name for item in fields(Features)}
     if set(found) != names or record.get("latent_sha256") != latent_sha256(tensors):

@@ -19,10 +19,9 @@ from cavga.config.toml import write_toml
 from cavga.data.manifest import sha256_of, write_manifest
 from cavga.errors import ResumeError, UsageError
 from cavga.regular_files import real_path
-from cavga.runs.model_json import DATA_FILE, MANIFEST_FILE, ROI_FILE, TRAINING_FOLDER
+from cavga.runs.model_json import CONFIG_FILE, DATA_FILE, MANIFEST_FILE, ROI_FILE, TRAINING_FOLDER
 from cavga.training.inputs import TrainingData
 
-CONFIG_FILE = "config.toml"
 FINGERPRINT_FILE = "fingerprint"
 
 logger = logging.getLogger("cavga")
