@@ -12,6 +12,7 @@ from docs.generate.deployment import deployment_page
 from docs.generate.figures import figures
 from docs.generate.guided_attention import guided_attention
 from docs.generate.marks import marks
+from docs.generate.marks_figure import marks_figure
 from docs.generate.new_sets import new_sets
 from docs.generate.own_shape import own_shape
 from docs.generate.paper_tables import one_class_normal, paper_tables
@@ -47,7 +48,8 @@ PAGES: dict[str, Callable[[], Page]] = {
     "deployment": deployment_page,
     "serving": serving,
 }
-PICTURES: dict[str, Callable[[], str]] = {"readings": figure_of_readings}  # docs/images/NAME.svg
+# docs/images/NAME.svg
+PICTURES: dict[str, Callable[[], str]] = {"readings": figure_of_readings, "five-clicks": marks_figure}
 INDEX = """# Results
 
 Every figure that was measured, by question. `make results` writes these pages from `benchmarks/results/*.jsonl`.

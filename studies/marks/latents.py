@@ -87,7 +87,7 @@ def load_set(root: Path, name: str, weights: str, cache: Path, *, size: int) -> 
     """A set below `root`, one paper of PIPED (piped_paper/BTN01) or a texture of the demo, kept in `cache`."""
     path = cache / f"marks-{name.replace('/', '-')}-{size}.safetensors"
     if not path.is_file():
-        save_file(_measured(_load_pixels(root, name, weights, cache, size)), path)
+        save_file(_measured(load_pixels(root, name, weights, cache, size)), path)
     found = load_file(path)
     parts = {part: _images(found, part) for part in ("train", "made", "test")}
     return MarkedSet(name, **parts, **{key: value for key, value in found.items() if "/" not in key})
@@ -100,28 +100,35 @@ def _images(found: dict[str, Tensor], part: str) -> Images:
 
 @torch.no_grad()
 def _measured(pixels: Pixels) -> dict[str, Tensor]:
-    model = build(pixels.config.model, image_size=pixels.config.data.input_size)
-    load_encoder_weights(model.encoder, pixels.config.model.weights or "none")
-    model.eval()
-    fit_latent(model, pixels.train, pixels.config.model, device=CPU)
+    model = fitted_model(pixels)
     made, source, kinds = _made(pixels.train)
-    encoded = {
-        part: _encoded(model, some) for part, some in (("train", pixels.train), ("made", made), ("test", pixels.test))
+    read = {
+        part: encoded(model, some) for part, some in (("train", pixels.train), ("made", made), ("test", pixels.test))
     }
-    z = encoded["train"][0]
-    train, of_made = _cross_fitted(z, encoded["made"][0], pixels, source)
-    test = energies_by(fitted_prior(z, factors(all_flattened(z)), SEED), encoded["test"][0])
+    z = read["train"][0]
+    train, of_made = _cross_fitted(z, read["made"][0], pixels, source)
+    test = energies_by(fitted_prior(z, factors(all_flattened(z)), SEED), read["test"][0])
     found = {
         "fold": pixels.fold, "unit": pixels.unit, "source": source, "made_kinds": kinds, "test_kinds": pixels.test_kinds
     }  # fmt: skip
     tensors = {key: torch.from_numpy(value) for key, value in found.items()}
     for part, energies in (("train", train), ("made", of_made), ("test", test)):
-        tensors |= {f"{part}/z": encoded[part][0], f"{part}/pooled": encoded[part][1]}
+        tensors |= {f"{part}/z": read[part][0], f"{part}/pooled": read[part][1]}
         tensors |= {f"{part}/{name}": value.contiguous() for name, value in vars(energies).items()}
     return tensors
 
 
-def _encoded(model: Cavga, images: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
+def fitted_model(pixels: Pixels) -> Cavga:
+    """Encoder and latent, without a prior."""
+    model = build(pixels.config.model, image_size=pixels.config.data.input_size)
+    load_encoder_weights(model.encoder, pixels.config.model.weights or "none")
+    model.eval()
+    fit_latent(model, pixels.train, pixels.config.model, device=CPU)
+    return model
+
+
+@torch.no_grad()
+def encoded(model: Cavga, images: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
     """Z in half precision, and the mean of every merged feature over the image."""
     head = model.mu_head
     assert isinstance(head, LatentHead)
@@ -173,7 +180,8 @@ def _made(images: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.intp
     return np.stack(found), np.array(source), np.array(kinds)
 
 
-def _load_pixels(root: Path, name: str, weights: str, cache: Path, size: int) -> Pixels:
+def load_pixels(root: Path, name: str, weights: str, cache: Path, size: int) -> Pixels:
+    """The photographs of a set, as `load_set` names it."""
     settings = {"variant": "r-u", "encoder": "resnet18", "weights": weights}
     config = make_config("recommended", {"model": settings, "data": {"image_size": (size, size)}})
     if name in TEXTURES:

@@ -30,7 +30,9 @@ from cavga.training import fit_marks as rule
 from cavga.training.fit_marks import MarksFit, Normals, Readings, fit_marks, read_images
 from studies.fold_thresholds import scaled
 from studies.marks.baselines import deviation_network, logistic_regression
+from studies.marks.lamp import lamp_rows
 from studies.marks.latents import Images, MarkedSet, load_set
+from studies.marks.unmarked import scores_of
 from studies.rows import rounded
 
 RESULT = "marks"
@@ -42,10 +44,11 @@ REAL = (
     "piped_paper/BTN01",
     "piped_paper/FLR01",
 )
+LAMP, LAMP_SETS = "lamp", ("magnetic_tile", "mvtec_ad/screw")
 SMALL = 128  # pixels, of papers and textures
 RATES = (0.05, 0.01)
 COUNTS = (1, 2, 5, 10)
-NUM_DRAWS, NUM_NETWORK_DRAWS = 10, 3
+NUM_DRAWS, NUM_NETWORK_DRAWS, NUM_MANY_DRAWS = 10, 3, 5
 NUM_KINDS = 3  # of made anomalies that are marked in a draw: the others are unseen
 HELD_SHARE = 0.35  # of the units of training images, on which made anomalies are tested
 Row = dict[str, Any]
@@ -78,16 +81,22 @@ def main() -> None:
     parser.add_argument("root", type=Path)
     parser.add_argument("resnet18")
     parser.add_argument("cache", type=Path)
-    parser.add_argument("--parts", default=",".join(PARTS))
+    parser.add_argument("--parts", default=",".join((*PARTS, LAMP)))
     parser.add_argument("--datasets", default=",".join((*TEXTURES, *REAL)))
     args = parser.parse_args()
     for name in args.datasets.split(","):
-        size = SMALL if name in TEXTURES or name.startswith("piped") else 256
-        data = load_set(args.root, name, args.resnet18, args.cache, size=size)
+        data = load_set(args.root, name, args.resnet18, args.cache, size=size_of(name))
         found = Read(data, *(readings_of(data, part) for part in (data.train, data.made, data.test)))
         for part in args.parts.split(","):
-            if part == "chosen" or name not in TEXTURES:
+            if part == LAMP and name in LAMP_SETS:
+                keep(part, name, lamp_rows(args.root, name, args.resnet18, args.cache, size=size_of(name)))
+            elif part == "chosen" or (part != LAMP and name not in TEXTURES):
                 keep(part, name, PARTS[part](found))
+
+
+def size_of(name: str) -> int:
+    """Pixels a side at which a set is read."""
+    return SMALL if name in TEXTURES or name.startswith("piped") else 256
 
 
 def keep(part: str, name: str, rows: Sequence[Row]) -> None:
@@ -98,7 +107,7 @@ def keep(part: str, name: str, rows: Sequence[Row]) -> None:
     content[part] = sorted(kept, key=lambda row: order.index(row["data"]))
     write_result(
         RESULT,
-        {"table": RESULT, "machine": platform.machine(), **{key: content.get(key, []) for key in PARTS}},
+        {"table": RESULT, "machine": platform.machine(), **{key: content.get(key, []) for key in (*PARTS, LAMP)}},
     )
     for row in rows:
         print(json.dumps(row), flush=True)
@@ -117,18 +126,23 @@ def of(readings: Readings, chosen: NDArray[Any] | Tensor) -> Readings:
 
 def chosen(found: Read) -> list[Row]:
     """Made anomalies: no marks, every readout at fixed weights, and the rule."""
-    ways: dict[str, Callable[[Draw, float], MarksFit]] = {"no marks": without_marks}
-    for name in READOUTS:
-        for weight in rule.WEIGHTS:
-            ways[f"{name}, {weight} for certain"] = lambda draw, rate, n=name, w=weight: fixed(draw, n, w)
-    ways["rule"] = by_rule
     rows = []
     for count in COUNTS[1:]:
         draws = list(made_draws(found, count))
         rows += [
-            {"data": found.data.name, "marks": count, "way": way, **summary(draws, fit)} for way, fit in ways.items()
+            {"data": found.data.name, "marks": count, "way": way, **summary(draws, fit)}
+            for way, fit in all_ways().items()
         ]
     return rows
+
+
+def all_ways() -> dict[str, Callable[[Draw, float], MarksFit]]:
+    """No marks, every readout at fixed weights, and the rule."""
+    ways: dict[str, Callable[[Draw, float], MarksFit]] = {"no marks": without_marks}
+    for name in READOUTS:
+        for weight in rule.WEIGHTS:
+            ways[f"{name}, {weight} for certain"] = lambda draw, rate, n=name, w=weight: fixed(draw, n, w)
+    return ways | {"rule": by_rule}
 
 
 def made_draws(found: Read, count: int) -> Iterator[Draw]:
@@ -158,15 +172,36 @@ def normals_of(found: Read, is_wanted: NDArray[np.bool_]) -> Normals:
 
 
 def tested(found: Read) -> list[Row]:
-    """The curve: real bad images marked, the others looked at, beside what else uses marks."""
-    data, rows = found.data, []
+    """The curve: real bad images marked, the others looked at."""
+    rows, good = [], int((~found.data.is_bad).sum())
     for count in (0, *COUNTS):
+        draws = [draw for draw, _ in real_draws(found, count)]
+        row = summary(draws, by_rule if count else without_marks)
+        rows.append({"data": found.data.name, "marks": count, "way": "marks", "good": good, **row})
+    return rows
+
+
+def beside(found: Read) -> list[Row]:
+    """What else uses marks, on the same draws."""
+    data, rows = found.data, []
+    for count in COUNTS:
         draws = list(real_draws(found, count))
-        ways: dict[str, Row] = {"marks": summary([draw for draw, _ in draws], by_rule if count else without_marks)}
-        if count:
-            ways["logistic regression"] = of_baseline(data, draws, logistic_regression)
-            ways["deviation network"] = of_baseline(data, draws[:NUM_NETWORK_DRAWS], deviation_network)
+        ways = {
+            "logistic regression": of_baseline(data, draws, logistic_regression),
+            "deviation network": of_baseline(data, draws[:NUM_NETWORK_DRAWS], deviation_network),
+        }
         rows += [{"data": data.name, "marks": count, "way": way, **row} for way, row in ways.items()]
+    return rows
+
+
+def unmarked(found: Read) -> list[Row]:
+    """What cannot use marks."""
+    data, rows, is_bad = found.data, [], found.data.is_bad.numpy()
+    for way, normal, scores in scores_of(data, size_of(data.name)):
+        figures: dict[str, list[float]] = {}
+        for rate in RATES:
+            add_figures(figures, normal, data.unit.numpy(), (scores[is_bad], scores[~is_bad], scores[:0]), rate)
+        rows.append({"data": data.name, "marks": 0, "way": way, **averaged(figures)})
     return rows
 
 
@@ -188,6 +223,21 @@ def draw_of(
         of(found.test, marked), of(found.test, bad), of(found.test, good),
         of(found.test, none if unseen is None else unseen),
     )  # fmt: skip
+
+
+def many(found: Read) -> list[Row]:
+    """Half of the bad photographs marked: what marks could add at most. Unseen are those that are missed without."""
+    rows, normals = [], normals_of(found, np.ones(len(found.train.scores), dtype=np.bool_))
+    threshold, _ = conformal_threshold(normals.readings.scores.numpy(), RATES[0], normals.units)
+    bad, is_missed = np.flatnonzero(found.data.is_bad.numpy()), found.test.scores.numpy() < threshold
+    draws = []
+    for seed in range(NUM_MANY_DRAWS):
+        order = np.random.default_rng([seed, len(bad)]).permutation(bad)
+        rest = order[len(bad) // 2 :]
+        draws.append(draw_of(found, order[: len(bad) // 2], rest, rest[is_missed[rest]]))
+    for way, fit in all_ways().items():
+        rows.append({"data": found.data.name, "marks": len(bad) // 2, "way": way, **summary(draws, fit)})
+    return rows
 
 
 def unseen(found: Read) -> list[Row]:
@@ -236,8 +286,8 @@ def suggested(found: Read) -> list[Row]:
 
 
 PARTS: Mapping[str, Callable[[Read], list[Row]]] = {
-    "chosen": chosen, "tested": tested, "unseen": unseen, "contaminated": contaminated,
-    "suggested": suggested,
+    "chosen": chosen, "tested": tested, "beside": beside, "unmarked": unmarked, "many": many,
+    "unseen": unseen, "contaminated": contaminated, "suggested": suggested,
 }  # fmt: skip
 
 

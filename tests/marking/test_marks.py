@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -114,10 +115,25 @@ def test_a_file_without_labels_is_one_line(tmp_path, name, content, match):
         said_in(tmp_path / name)
 
 
-def test_a_damaged_marks_file_is_one_line(run):
-    (run / MARKS_FILE).write_text("path,label\nx,y\n", encoding="utf-8")
-    with pytest.raises(ModelFileError, match="not a file of `cavga mark`"):
-        read_marks(run)
+@pytest.mark.parametrize("content", ["path,label\nx,y\n", "", "\0", "path;sha256;label;type;when\n"])
+def test_a_damaged_marks_file_is_one_line(tmp_path, content):
+    (tmp_path / MARKS_FILE).write_text(content, encoding="utf-8")
+    with pytest.raises(ModelFileError, match="not a file of `cavga mark`") as caught:
+        read_marks(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_marks_that_a_spreadsheet_saved_are_read(run, photographs):
+    names = ["a,b.png", 'q"uote.png', "ümläut.png"] + ([] if os.name == "nt" else ["two\nlines.png"])
+    for i, name in enumerate(names):
+        save_image(photographs / "plain.png", texture(700 + i))
+        (photographs / "plain.png").rename(photographs / "bad" / name)
+    mark_photographs(run, said_of([photographs / "bad"], BAD, "scratch, long"))
+    marks = read_marks(run)
+    assert {Path(mark.path).name for mark in marks} >= set(names)
+    text = (run / MARKS_FILE).read_bytes().decode()
+    (run / MARKS_FILE).write_bytes(b"\xef\xbb\xbf" + text.replace('"\n', '"\r\n').encode())
+    assert read_marks(run) == marks
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,7 @@ from cavga.training.features import Features, load_features
 
 MAX_MADE_LOSS = 0.05  # of the made anomalies that were found before, as a share of all of them
 MAX_MARK_LOSS = 0.2  # of the bad marks, likewise
+MAX_DOUBTS = 5  # bad marks that are named because they look good
 
 
 @dataclass(frozen=True)
@@ -247,11 +248,9 @@ def _fitted(
 def _doubts(marks: Sequence[MarkScore], normal: NDArray[np.float32]) -> list[str]:
     """Bad marks that look like good photographs, by heads that lack them."""
     middle = float(np.median(normal))
-    return [
-        f"{mark.path} is marked bad and scores below most good ones: look whether it is"
-        for mark in marks
-        if mark.label == BAD and mark.after < middle
-    ]
+    found = [mark.path for mark in marks if mark.label == BAD and mark.after < middle]
+    named = [f"{path} is marked bad and scores below most good ones: look whether it is" for path in found[:MAX_DOUBTS]]
+    return [*named, f"so do {len(found) - MAX_DOUBTS} more bad marks"] if len(found) > MAX_DOUBTS else named
 
 
 def _forgotten(known: _Run) -> list[str]:

@@ -34,13 +34,14 @@ def read_marks(run: Path) -> list[Mark]:
     """All lines of the file, oldest first; none where there is no file. Raises ModelFileError."""
     path = run / MARKS_FILE
     try:
-        text = read_regular(path).decode(errors="surrogateescape")
+        # Spreadsheets put a byte order mark in front of what they save.
+        text = read_regular(path).decode("utf-8-sig", errors="surrogateescape")
     except FileNotFoundError:
         return []
     try:
-        header, *rows = [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row]
+        header, *rows = [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row] or [[]]
         if tuple(header) != COLUMNS:
-            raise ValueError("the first line is another one")
+            raise ValueError("its first line is another one")
         marks = [Mark(*row) for row in rows]
         if any(mark.label not in LABELS for mark in marks):
             raise ValueError(f"a label is none of {', '.join(LABELS)}")
