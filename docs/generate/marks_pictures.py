@@ -1,13 +1,15 @@
-"""Write docs/images/first-week-PAPER.png: defects that a run missed, before and after five others were marked.
+"""Write docs/images/first-week-PAPER.png: what a run says of photographs before and after five others were marked.
 
 python -m docs.generate.marks_pictures runs/demo OUTPUT
 
 Each run of the demo is refitted to OUTPUT/PAPER, where it is not there yet, with the first five bad test photographs
-as marks. Shown are the others that lay lowest before, the true defect outlined.
+as marks. Shown are the others that lay lowest before, the true defect outlined, and the good ones that lie highest
+after.
 """
 
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,7 @@ from PIL import Image, ImageDraw
 
 import cavga
 from cavga.data.catalog import load_catalog
-from cavga.data.records import ANOMALOUS, ImageRecord
+from cavga.data.records import ANOMALOUS, NORMAL, ImageRecord
 from cavga.images.decode import read_image
 from cavga.images.masks import read_mask
 from cavga.inference.detector import AnomalyDetector
@@ -25,41 +27,45 @@ from cavga.rendering.heatmaps import outline
 
 PAPERS = ("BTN01",)
 NUM_MARKS, NUM_SHOWN = 5, 5
-SIDE, GAP, TEXT = 168, 6, 30  # px
-FOUND, MISSED = (39, 103, 73), (155, 44, 44)
+SIDE, GAP, TEXT = 168, 6, 34  # px
+RIGHT, WRONG = (39, 103, 73), (155, 44, 44)
+WORDS = {True: ("missed", "found"), False: ("passed", "stopped")}  # of a bad photograph, of a good one
 
 
 def main(demo: Path, output: Path) -> None:
     """One picture a paper."""
     for paper in PAPERS:
-        records = [r for r in load_catalog(demo / "data" / paper).split("test") if r.label == ANOMALOUS]
+        records = load_catalog(demo / "data" / paper).split("test")
+        bad, good = ([r for r in records if r.label == label] for label in (ANOMALOUS, NORMAL))
         run = output / paper
         if not run.is_dir():
             shutil.copytree(demo / paper, run)
-            cavga.mark(run, bad=[record.path for record in records[:NUM_MARKS]])
+            cavga.mark(run, bad=[record.path for record in bad[:NUM_MARKS]])
             cavga.refit(run)
-        picture = picture_of(demo / paper, run, records[NUM_MARKS:])
-        Image.fromarray(picture).save(Path(__file__).parents[1] / f"images/first-week-{paper}.png", optimize=True)
+        runs = [AnomalyDetector.load(folder) for folder in (demo / paper, run)]
+        rows = [_row(runs, bad[NUM_MARKS:], highest=False), _row(runs, good, highest=True)]
+        picture = Image.fromarray(np.vstack(rows)[:, :-GAP])
+        picture.save(Path(__file__).parents[1] / f"images/first-week-{paper}.png", optimize=True)
 
 
-def picture_of(old: Path, new: Path, records: list[ImageRecord]) -> NDArray[np.uint8]:
-    """The photographs that scored lowest, side by side, with what each run says of them."""
+def _row(runs: Sequence[AnomalyDetector], records: Sequence[ImageRecord], *, highest: bool) -> NDArray[np.uint8]:
+    """The photographs that scored lowest before, or highest after, side by side, and what both runs say of them."""
     paths = [record.path for record in records]
-    before, after = (list(AnomalyDetector.load(run).predict(paths)) for run in (old, new))
-    lowest = np.argsort([prediction.score for prediction in before])[:NUM_SHOWN]
-    panels = [_panel(records[i], before[i], after[i]) for i in lowest]
-    return np.hstack(panels)[:, :-GAP]
+    before, after = (list(run.predict(paths)) for run in runs)
+    order = np.argsort([-p.score for p in after] if highest else [p.score for p in before])
+    return np.hstack([_panel(records[i], before[i], after[i]) for i in order[:NUM_SHOWN]])
 
 
 def _panel(record: ImageRecord, before: Prediction, after: Prediction) -> NDArray[np.uint8]:
-    photograph = Image.fromarray(read_image(record.path)).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+    photograph = np.asarray(Image.fromarray(read_image(record.path)).resize((SIDE, SIDE), Image.Resampling.LANCZOS))
+    is_bad = record.label == ANOMALOUS
     canvas = Image.new("RGB", (SIDE + GAP, SIDE + TEXT), "white")
-    canvas.paste(Image.fromarray(outline(np.asarray(photograph), read_mask(record.mask_paths))), (0, 0))
+    canvas.paste(Image.fromarray(outline(photograph, read_mask(record.mask_paths)) if is_bad else photograph), (0, 0))
     pen = ImageDraw.Draw(canvas)
     for i, (name, said) in enumerate((("before", before), ("after", after))):
-        verdict, sign, colour = ("found", ">=", FOUND) if said.is_anomalous else ("missed", "<", MISSED)
-        text = f"{name}: {verdict}, {said.score:.2f} {sign} {said.threshold:.2f}"
-        pen.text((0, SIDE + 3 + 13 * i), text, fill=colour)
+        verdict = WORDS[is_bad][said.is_anomalous]
+        text = f"{name}: {verdict}, {said.score:.3f} {'>=' if said.is_anomalous else '<'} {said.threshold:.3f}"
+        pen.text((0, SIDE + 3 + 13 * i), text, fill=RIGHT if said.is_anomalous == is_bad else WRONG)
     return np.asarray(canvas)
 
 
