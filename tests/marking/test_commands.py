@@ -21,6 +21,11 @@ def test_the_commands_go_through_a_week(run, photographs, capsys):
 
     assert "4 photographs marked; 4 bad and 0 good" in done("mark '{run}' '{photographs}/bad' --bad --type square")
     done("mark '{run}' '{photographs}/good/0.png' --good")
+    assert "4 were marked so already" in done("mark '{run}' --bad '{photographs}/bad' --type square")
+    done("mark --good '{run}' '{photographs}/good/1.png' --json '{photographs}/good/2.png'")
+    assert "2 photographs withdrawn" in done(
+        "mark '{run}' --withdraw '{photographs}/good/1.png' '{photographs}/good/2.png'"
+    )
     assert done("mark '{run}' --list").count("square") == 4
     assert "version 001" in done("refit '{run}'")
     assert "001 *" in done("versions '{run}'")
@@ -37,6 +42,8 @@ def test_the_commands_go_through_a_week(run, photographs, capsys):
         ("x.png --bad --good", "expected one of --bad, --good"),
         ("--bad", "--bad needs photographs"),
         ("x.png --list", "--list takes no photographs"),
+        ("--list x.png", "--list takes no photographs"),
+        ("--bad x.png --surely", "unrecognized arguments"),
         ("x.png --good --type scratch", "--type names a defect"),
         ("nothing.png --bad", "no such image or folder"),
         ("--import nothing.csv", "no such file"),

@@ -137,7 +137,11 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         import_module(f"cavga.cli.commands.{name}").add_flags(command)
         command.add_argument("--json", action="store_true", help="print one JSON object on stdout and nothing else")
         command.add_help_all()
-    args = parser.parse_args(arguments)
+    args, rest = parser.parse_known_args(arguments)
+    if rest and ("later_words" not in args or any(word.startswith("-") for word in rest)):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        getattr(args, args.later_words).extend(rest)
     if args.command is None:
         parser.print_help(sys.stderr)
         raise UsageError(f"no command given: expected one of {', '.join(names)}")

@@ -28,7 +28,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--list", action="store_true", help="print what is marked")
     parser.add_argument("--withdraw", action="store_true", help="take the marks of these photographs back")
-    parser.set_defaults(run=run)
+    # argparse gives `images` what stands before the first flag alone: what follows one comes here too.
+    parser.set_defaults(run=run, later_words="images")
 
 
 def run(args: argparse.Namespace) -> Outcome:
@@ -36,11 +37,12 @@ def run(args: argparse.Namespace) -> Outcome:
     from cavga.runs.marks_file import BAD, GOOD
 
     _check(args)
+    images = [Path(image) for image in args.images]
     if args.list:
         return _listed(args.folder)
     if args.withdraw:
-        return _outcome(args.folder, withdraw_marks(args.folder, args.images), "withdrawn")
-    said = said_in(args.file) if args.file else said_of(args.images, BAD if args.bad else GOOD, args.type)
+        return _outcome(args.folder, withdraw_marks(args.folder, images), "withdrawn")
+    said = said_in(args.file) if args.file else said_of(images, BAD if args.bad else GOOD, args.type)
     return _outcome(args.folder, mark_photographs(args.folder, said), "marked")
 
 
