@@ -1,20 +1,23 @@
 """How far a command is, on stderr: two lines that move on a terminal, else a line of text every few seconds."""
 
+import json
 import os
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from cavga.cli.console import complain
+from cavga.cli.console import complain, note
 from cavga.progress import SILENT, Progress, in_words
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
 SECONDS_BETWEEN_LINES = 10.0  # where there is no terminal
+SECONDS_BETWEEN_OBJECTS = 0.5  # of JSON, for the program that started this one
+PROGRESS_VARIABLE, AS_JSON = "CAVGA_PROGRESS", "json"  # of the environment: `cavga.cli.child` sets it
 REFRESHES = 4  # a second, on a terminal
 BAR_WIDTH, NAME_WIDTH, COUNT_WIDTH = 20, 19, 12  # characters: a row fits into 80
 SHORT = 1.0  # s; a phase that took less is not worth a line of its own
@@ -117,6 +120,18 @@ class Tracker:
             parts[-1] += f"; {100 * self.whole_share():.0f} % of all, about {in_words(self.all_left)} left"
         return f"{self.phase}: {', '.join(parts)}"
 
+    def as_dict(self) -> dict[str, Any]:
+        """All of it as plain values; None is what nobody knows yet."""
+        is_planned = self.is_planned
+        return {
+            "phase": self.phase,
+            "count": f"{self.count()} {self.unit}".strip() if self.total else "",
+            "share": self.share,
+            "seconds_left": self.seconds_left,
+            "whole_share": self.whole_share() if is_planned else None,
+            "whole_seconds_left": self.all_left if is_planned else None,
+        }
+
 
 def clock_time(seconds: float) -> str:
     """As on a clock: 0:07, 12:30, 1:05:00."""
@@ -128,25 +143,28 @@ def clock_time(seconds: float) -> str:
 @contextmanager
 def waiting_told(*, enabled: bool) -> Iterator[Progress]:
     """Within the block whoever waits is told how far a command is; nobody is unless `enabled`."""
-    if not enabled:
+    if os.environ.get(PROGRESS_VARIABLE) == AS_JSON:  # whoever asks for it also asks for --json
+        with _in_lines(SECONDS_BETWEEN_OBJECTS, lambda tracker: note(json.dumps(tracker.as_dict()))) as tracker:
+            yield tracker
+    elif not enabled:
         yield SILENT
     elif sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
         with _on_a_terminal() as tracker:
             yield tracker
     else:
-        with _in_lines() as tracker:
+        with _in_lines(SECONDS_BETWEEN_LINES, lambda tracker: complain(tracker.line())) as tracker:
             yield tracker
 
 
 @contextmanager
-def _in_lines() -> Iterator[Tracker]:
-    """A line every few seconds, from a thread of its own: a phase may take long before it advances."""
+def _in_lines(seconds: float, say: Callable[[Tracker], None]) -> Iterator[Tracker]:
+    """A line every so many seconds, from a thread of its own: a phase may take long before it advances."""
     tracker, is_over = Tracker(), threading.Event()
 
     def tell() -> None:
-        while not is_over.wait(SECONDS_BETWEEN_LINES):
+        while not is_over.wait(seconds):
             if tracker.phase:
-                complain(tracker.line())
+                say(tracker)
 
     thread = threading.Thread(target=tell, daemon=True)
     thread.start()

@@ -13,6 +13,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cavga.service.meters import Meters
+from cavga.service.page_files import is_of_page
 from cavga.service.refusals import RefusedError, Visit, internal, overloaded, refusal_response, unusable
 from cavga.service.settings import ServiceSettings
 
@@ -66,7 +67,8 @@ class Doors:
         if is_foreign or (site is not None and site not in SAME_SITE):
             raise unusable("requests of other sites' pages are not answered", "cross_site", 403)
         if self._settings.token is not None:
-            if path not in OPEN_PATHS and not self._has_token(headers, self._settings.token):
+            is_open = path in OPEN_PATHS or (self._settings.projects is not None and is_of_page(path))
+            if not is_open and not self._has_token(headers, self._settings.token):
                 raise unusable("expected the header 'Authorization: Bearer TOKEN' of this server", "token", 401)
         elif not self._is_own_host(host):  # a name that a page made point here
             raise unusable("the header Host names another machine; use this one's address", "host", 403)

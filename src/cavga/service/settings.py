@@ -36,6 +36,8 @@ class ServiceSettings:
     """Requests that are worked on or wait at once."""
     max_models: int = 4
     """Models that are loaded at once."""
+    projects: Path | None = None
+    """The folder of the page's projects; None leaves the page out."""
 
     def __post_init__(self) -> None:
         for name, flag in _POSITIVE.items():

@@ -45,14 +45,35 @@ class Shelf:
         self.paths, self._max, self._device, self.meters = dict(paths), max_models, device, meters
         self._loaded: OrderedDict[str, Served] = OrderedDict()
         self._locks = {name: asyncio.Lock() for name in paths}
+        self._changes = dict.fromkeys(paths, 0)  # how often a name became another model
+        self._leaving: list[Served] = []  # no longer on the shelf, and still in use
+        self._first: str | None = None
         self.watches: dict[str, ScoreWatch] = {}
         meters.loaded.set_function(lambda: len(self._loaded))
         meters.watch_drift(lambda: dict(self.watches))
 
     @property
     def first(self) -> str:
-        """The model of requests that name none."""
+        """The model of requests that name none: the one that was picked, else the first; raises RefusedError."""
+        if self._first in self.paths:
+            return self._first
+        if not self.paths:
+            raise RefusedError(503, "no_model", "there is no model here yet: train one on the page, or name one")
         return next(iter(self.paths))
+
+    def pick(self, name: str) -> None:
+        """Answer requests that name no model with this one."""
+        self._first = name
+
+    def put(self, name: str, path: Path) -> None:
+        """Serve what lies at a path by this name, new or as another model; it is loaded when it is asked for."""
+        self.paths[name] = path
+        self._locks.setdefault(name, asyncio.Lock())
+        self._changes[name] = self._changes.get(name, 0) + 1
+        served = self._loaded.pop(name, None)
+        if served is not None:
+            self._leaving.append(served)
+        self._let_go()
 
     def loaded(self, name: str) -> Served | None:
         """A model if it is in memory."""
@@ -73,6 +94,7 @@ class Shelf:
             yield served
         finally:
             served.users -= 1
+            self._let_go()
             self._put_away()
 
     def close(self) -> None:
@@ -87,13 +109,17 @@ class Shelf:
             self._loaded.move_to_end(name)
             return self._loaded[name]
         async with self._locks[name]:
-            if name not in self._loaded:
+            while name not in self._loaded:
+                change = self._changes[name]
                 try:
                     served = await asyncio.get_running_loop().run_in_executor(None, partial(self._load, name))
                 except CavgaError as error:  # its message names a path, which is nobody's business outside
                     logger.error("model %s cannot be loaded: %s", name, error)
                     raise RefusedError(503, "model_unavailable", f"model {name} cannot be loaded now") from None
-                self._put(served)
+                if change == self._changes[name]:
+                    self._put(served)
+                else:
+                    self._close(served)
             return self._loaded[name]
 
     def _load(self, name: str) -> Served:
@@ -112,9 +138,17 @@ class Shelf:
         for name in [name for name, served in self._loaded.items() if not served.users]:
             if len(self._loaded) <= self._max:
                 return
-            served = self._loaded.pop(name)
-            threading.Thread(target=served.batcher.close, daemon=True).start()
+            self._close(self._loaded.pop(name))
             logger.info("model %s was put away", name)
+
+    def _let_go(self) -> None:
+        """End those that became another model, once nobody uses them."""
+        for served in [served for served in self._leaving if not served.users]:
+            self._leaving.remove(served)
+            self._close(served)
+
+    def _close(self, served: Served) -> None:
+        threading.Thread(target=served.batcher.close, daemon=True).start()
 
 
 def named_models(models: Sequence[str]) -> dict[str, Path]:

@@ -7,14 +7,19 @@ from cavga.cli.console import note
 from cavga.cli.flags import add_device_flag
 from cavga.cli.outcome import Outcome
 from cavga.cli.parser import Rare
-from cavga.errors import MissingExtraError
+from cavga.errors import MissingExtraError, UsageError
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "example: cavga serve runs/screw nut=runs/nut-2 --port 8000"
     parser.add_argument(
-        "models", nargs="+", metavar="MODEL", help="run folder or exported file; NAME=MODEL gives it another name"
+        "models", nargs="*", metavar="MODEL", help="run folder or exported file; NAME=MODEL gives it another name"
     )
+    parser.add_argument(
+        "--projects", type=Path, default=Path("cavga-projects"), metavar="DIR",
+        help="where the page at / keeps its projects (default cavga-projects)",
+    )  # fmt: skip
+    parser.add_argument("--no-page", action="store_true", help="leave the page out: only the models are served")
     parser.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="default 127.0.0.1: this machine alone")
     parser.add_argument("--port", type=int, default=8000, metavar="N", help="default 8000; 0: any that is free")
     parser.add_argument(
@@ -45,6 +50,8 @@ def run(args: argparse.Namespace) -> Outcome:
     from cavga.service.settings import MIB, ServiceSettings, read_token
     from cavga.service.shelf import Shelf, named_models
 
+    if args.no_page and not args.models:
+        raise UsageError("nothing to serve: expected a MODEL, or the page without --no-page")
     settings = ServiceSettings(
         host=args.host,
         port=args.port,
@@ -55,11 +62,13 @@ def run(args: argparse.Namespace) -> Outcome:
         deadline=args.deadline,
         queue=args.queue,
         max_models=args.max_models,
+        projects=None if args.no_page else args.projects,
     )
     paths = named_models(args.models)
     meters = Meters()
     shelf = Shelf(paths, max_models=settings.max_models, device=args.device, meters=meters)
-    serve(shelf, settings, lambda address: note(f"cavga: serving {', '.join(paths)} on {address}"))
+    what = ", ".join([*([] if args.no_page else [f"the page of {args.projects}/"]), *paths])
+    serve(shelf, settings, lambda address: note(f"cavga: serving {what} on {address}"))
     counts = meters.totals()
     lines = [f"{counts['answered']} requests answered, {counts['refused']} refused, {counts['images']} images scored"]
     return Outcome(lines, counts)
