@@ -5,6 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from cavga.calibration.normal_scores import NormalScores
 from cavga.calibration.stored import calibration_in_force
 from cavga.calibration.thresholds import Calibration
 from cavga.errors import CavgaError, DataError
@@ -31,6 +32,11 @@ def set_mark(project: Project, photograph: Path, sha256: str, label: str | None,
         mark_photographs(run, [Said(photograph, label, type)])
 
 
+def normal_scores(run: Path) -> NormalScores | None:
+    """The scores of good photographs behind the threshold in force."""
+    return NormalScores.of(calibration_in_force(run, load_description(run)))
+
+
 def marks_taken_along(old: Path | None, new: Path) -> list[str]:
     """Marks of an earlier run, set in a later one; says of each that cannot be why."""
     problems = []
@@ -47,7 +53,9 @@ def version_rows(run: Path) -> list[dict[str, Any]]:
     description = load_description(run)
     found = versions_of(run)
     if not found:
-        return [{"number": None, "in_use": True, "summary": "as trained", "when": None, "lines": [], "marks": []}]
+        now = calibration_in_force(run, description).image_threshold
+        row = {"number": None, "in_use": True, "summary": "as trained", "when": None, "threshold": now}
+        return [{**row, "lines": [], "marks": [], "warnings": []}]
     rows = []
     for version in found:
         about = version.about
@@ -56,6 +64,7 @@ def version_rows(run: Path) -> list[dict[str, Any]]:
             "number": version.number, "in_use": version.is_in_use, "summary": about.get("summary", ""),
             "when": about.get("when"), "lines": about.get("lines", []), "marks": marks,
             "warnings": about.get("warnings", []), "old": _cut(about.get("old")), "new": _cut(about.get("new")),
+            "threshold": calibration_in_force(version.folder, load_description(version.folder)).image_threshold,
         })  # fmt: skip
     if not any(row["in_use"] for row in rows):  # its thresholds were set since: by what its marks were
         number = description.get(MARKS_KEY, {}).get("version", rows[0]["number"])

@@ -139,7 +139,9 @@ class Doors:
         elif visit.model:
             self._meters.seconds.labels(visit.model).observe(seconds)
         what = visit.refused or visit.model
-        logger.info("%s %s %s %d %.1f ms %s", visit.id, scope["method"], scope["path"], status, 1000 * seconds, what)
+        level = logging.DEBUG if scope["method"] == "GET" and not visit.refused else logging.INFO  # a page asks often
+        line = "%s %s %s %d %.1f ms %s"
+        logger.log(level, line, visit.id, scope["method"], scope["path"], status, 1000 * seconds, what)
 
 
 class _Answer:

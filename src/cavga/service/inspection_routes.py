@@ -12,8 +12,8 @@ from starlette.responses import Response, StreamingResponse
 from cavga.inference.detector import AnomalyDetector
 from cavga.projects.downloads import OverlayArchive, exported_model, table_bytes
 from cavga.projects.folder import INSPECT, NotThereError, Project, images_below
-from cavga.projects.inspection import map_of
-from cavga.projects.learning import marks_of, set_mark
+from cavga.projects.inspection import map_of, version_of
+from cavga.projects.learning import marks_of, normal_scores, set_mark
 from cavga.rendering.heatmaps import HEAT_COLOURS, MAX_TINT, TINT_START
 from cavga.rendering.scale import picture_scale
 from cavga.service.project_bodies import SetMark, body_of
@@ -39,7 +39,8 @@ def inspection_routes(bench: Workbench) -> APIRouter:
             "is_running": bench.is_scoring(project), "num_done": found.num_done, "num_all": found.num_all,
             "problem": found.problem,
         }  # fmt: skip
-        return answer({"photographs": await bench.heavy(_rows, bench, project), "scoring": scoring, **(scale or {})})
+        rows = await bench.heavy(_rows, bench, project)
+        return answer({"photographs": rows, "scoring": scoring, "version": version_of(project), **(scale or {})})
 
     @router.post("/projects/{name}/inspection")
     async def score(name: str) -> Response:
@@ -120,10 +121,13 @@ def _rows(bench: Workbench, project: Project) -> list[dict[str, Any]]:
     """Every photograph, with what is known of it."""
     lines, run = bench.inspection(project).lines(), project.run()
     marks = {} if run is None else marks_of(run)
+    normal = None if run is None else normal_scores(run)
     rows = []
     for name in images_below(project.inspect, project.root):
         line = lines.get(name)
-        known = {} if line is None else {key: line.get(key) for key in ("score", "p_value", "error", "image_size")}
+        known = {} if line is None else {key: line.get(key) for key in ("score", "error", "image_size")}
+        if normal is not None and known.get("score") is not None:
+            known["rarity"] = normal.in_words(known["score"])
         regions = [] if line is None else [region["polygon"] for region in line.get("regions") or ()]
         remarks = [] if line is None else line.get("remarks", [])
         mark = None if line is None else marks.get(line["sha256"])

@@ -1,7 +1,7 @@
 // The page: which project and which step of it, by the address behind #, and what is under way.
 
 import { at, get, post } from "./api.js";
-import { byId, duration, el, note, plural, problem, say, worker } from "./dom.js";
+import { byId, duration, el, note, plural, problem, put, say, worker } from "./dom.js";
 import { showHome } from "./home.js";
 import { showInspection } from "./inspect.js";
 import { showModel } from "./model.js";
@@ -163,10 +163,9 @@ function over(box, job) {
     tell();
   });
   const warnings = job.state === "done" ? leftOut(job) : null;
-  box.replaceChildren(
-    el("strong", {}, `${title(job)} ${words(job.state)} ${about}`.trim()),
-    el("span", { class: "phase" }, lines.join(" ")), warnings, close,
-  );
+  box.replaceChildren();
+  put(box, el("strong", {}, `${title(job)} ${words(job.state)} ${about}`.trim()),
+    el("span", { class: "phase" }, lines.join(" ")), warnings, close);
 }
 
 function leftOut(job) {

@@ -10,8 +10,13 @@ export function el(tag, attributes = {}, ...children) {
     else if (value === true) element.setAttribute(name, "");
     else element.setAttribute(name, value);
   }
-  element.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  put(element, ...children);
   return element;
+}
+
+// Children of an element; what is not there this time is null, undefined or false.
+export function put(element, ...children) {
+  element.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
 }
 
 const SVG = "http://www.w3.org/2000/svg";

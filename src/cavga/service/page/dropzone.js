@@ -4,7 +4,7 @@ import { at, droppedFiles, get, post, upload } from "./api.js";
 import { byId, el, note, plural, say } from "./dom.js";
 
 // `zone` takes drops; the returned element holds the buttons and what became of the files.
-export function dropzone(zone, project, set, done, label = "Choose photographs") {
+export function dropzone(zone, project, set, done, [label, folderLabel] = ["Choose photographs", "From a folder on the server"]) {
   const where = note();
   const progress = el("progress", { max: "1", value: "0", hidden: true, "aria-label": "Sending photographs" });
   const refused = el("div", { class: "refused" });
@@ -41,7 +41,7 @@ export function dropzone(zone, project, set, done, label = "Choose photographs")
   });
   const choose = el("button", { type: "button", class: "primary" }, label);
   choose.addEventListener("click", () => files.click());
-  const folder = el("button", { type: "button" }, "From a folder on the server");
+  const folder = el("button", { type: "button" }, folderLabel);
   folder.addEventListener("click", async () => {
     try {
       const name = await chosenFolder();

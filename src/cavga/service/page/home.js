@@ -1,7 +1,7 @@
 // All projects, and a new one.
 
 import { post } from "./api.js";
-import { el, note, plural, problem } from "./dom.js";
+import { el, note, plural, problem, put } from "./dom.js";
 
 export function showHome(main, overview) {
   const where = note();
@@ -25,7 +25,7 @@ export function showHome(main, overview) {
   });
   const { projects } = overview;
   const first = projects.length === 0;
-  main.append(
+  put(main, 
     el("h1", {}, first ? "Teach it what good looks like" : "Projects"),
     first && el("p", { class: "lead" }, "Give it photographs of good parts. It learns them, and then says of each new "
       + "photograph whether something is wrong, and where. No bad parts are needed to begin."),

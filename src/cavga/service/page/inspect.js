@@ -2,7 +2,7 @@
 
 import { at, get, post } from "./api.js";
 import { dropzone } from "./dropzone.js";
-import { el, note, number, say } from "./dom.js";
+import { el, note, number, put, say } from "./dom.js";
 import { Gallery } from "./gallery.js";
 import { Panel } from "./panel.js";
 import { LargePictures } from "./pictures.js";
@@ -14,7 +14,7 @@ export async function showInspection(main, context) {
   if (!context.state.model) {
     const go = el("button", { type: "button", class: "primary" }, "Train a model");
     go.addEventListener("click", () => context.go("model"));
-    main.append(el("section", { class: "panel empty" }, el("h1", {}, "Inspect"),
+    put(main, el("section", { class: "panel empty" }, el("h1", {}, "Inspect"),
       el("p", {}, "There is no model yet. It takes photographs of good parts, and a training."), go));
     return () => {};
   }
@@ -29,6 +29,7 @@ class Inspection {
     this.project = context.project;
     this.rows = [];
     this.current = null;
+    this.isChosen = false; // by a person; until then the highest score is shown
     this.undoable = [];
     this.marking = Promise.resolve();
     this.large = new LargePictures(this.project);
@@ -44,7 +45,10 @@ class Inspection {
   build(main) {
     this.where = note();
     this.gallery = new Gallery(this.project, {
-      chosen: (name) => this.open(name),
+      chosen: (name) => {
+        this.isChosen = true;
+        this.open(name);
+      },
       filtered: () => this.panel.counts(this.rows),
     });
     this.panel = new Panel({
@@ -61,10 +65,10 @@ class Inspection {
       el("span", {}, "They are scored as they come."));
     this.stage = el("section", { class: "stage drop", "aria-label": "Photograph" }, this.canvas, this.caption, this.invite);
     this.viewer = new Viewer(this.canvas, (zoom) => this.panel.zoomed(zoom));
-    this.taking = dropzone(main, this.project, "inspect", () => this.load().catch(this.where.fail), "Add photographs");
+    this.taking = dropzone(main, this.project, "inspect", () => this.load().catch(this.where.fail), ["Add photographs", "From a folder"]);
     this.progress = el("progress", { max: "1", hidden: true, "aria-label": "Scoring" });
     this.gallery.head.append(this.taking, this.progress, this.where.place);
-    main.append(this.gallery.place, this.stage, this.panel.place);
+    put(main, this.gallery.place, this.stage, this.panel.place);
   }
 
   async begin() {
@@ -77,11 +81,12 @@ class Inspection {
     const found = await get(at(this.project, "/inspection"));
     if (this.isClosed) return;
     const { scoring } = found;
-    if (found.threshold !== this.found?.threshold || found.pixel_threshold !== this.found?.pixel_threshold) {
+    const isOther = found.version !== this.found?.version;
+    this.found = found;
+    if (isOther) {
       this.large.forget();
       this.panel.reset(found, found.photographs);
     }
-    this.found = found;
     this.rows = ordered(found.photographs);
     this.panel.scores(this.rows);
     this.progress.hidden = !scoring.is_running;
@@ -89,8 +94,9 @@ class Inspection {
     if (scoring.problem) this.where.show(scoring.problem, "problem");
     else this.where.show(scoring.is_running ? `Scoring: ${scoring.num_done} of ${scoring.num_all}` : "");
     this.moved();
-    if (!this.isThere(this.current)) await this.open(this.gallery.visible[0] ?? null);
-    else this.judge();
+    const first = this.gallery.visible[0] ?? null;
+    if (!this.isThere(this.current) || (!this.isChosen && first !== this.current)) await this.open(first);
+    else if (isOther) await this.open(this.current);
     if (scoring.is_running) this.timer = setTimeout(() => this.load().catch(this.where.fail), AGAIN);
   }
 
@@ -114,7 +120,7 @@ class Inspection {
   judge() {
     const row = this.row();
     this.invite.hidden = this.rows.length > 0;
-    this.panel.judge(row);
+    this.panel.judge(row, this.undoable.length > 0);
     if (!row) return;
     const { scale, heat } = this.found;
     this.viewer.set({ scale, heat, pixelThreshold: this.panel.pixelThreshold, isAnomalous: row.isAnomalous === true });
@@ -127,7 +133,7 @@ class Inspection {
     this.judge();
     const row = this.row();
     this.caption.textContent = row?.error ?? "";
-    if (!row || row.error || row.score === undefined) {
+    if (!row || row.error || row.score === undefined || row.score === null) {
       this.viewer.show(null);
       return;
     }
@@ -145,7 +151,8 @@ class Inspection {
   // Marks go one after the other; the page shows them before the server has them.
   mark(label) {
     const row = this.row();
-    if (!row || row.score === undefined || row.mark === label) return;
+    if (!row || row.score === undefined || row.score === null || row.mark === label) return;
+    this.isChosen = true;
     this.undoable.push({ name: row.name, label: row.mark });
     this.send(row, label);
   }
@@ -208,6 +215,7 @@ class Inspection {
   go(step) {
     const name = this.gallery.next(step);
     if (!name) return;
+    this.isChosen = true;
     this.open(name);
     this.gallery.reveal(name);
   }

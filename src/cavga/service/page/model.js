@@ -1,7 +1,7 @@
 // Step 2: train a model, and set how often a good part may be called anomalous.
 
 import { at, post } from "./api.js";
-import { el, note, number, plural, problem, worker, duration } from "./dom.js";
+import { duration, el, note, number, plural, problem, put, worker } from "./dom.js";
 
 const VARIANTS = {
   "r-s": "Thorough: also learns from defects it makes up (minutes)",
@@ -10,10 +10,10 @@ const VARIANTS = {
 
 export function showModel(main, context) {
   const { state, overview } = context;
-  main.append(el("h1", {}, "Model"));
-  if (state.model) main.append(facts(context), operatingPoint(context));
-  if (overview.cannot_train) main.append(problem(`${overview.cannot_train}. A model that is there can be used.`));
-  else main.append(training(context));
+  put(main, el("h1", {}, "Model"));
+  if (state.model) put(main, facts(context), operatingPoint(context));
+  if (overview.cannot_train) put(main, problem(`${overview.cannot_train}. A model that is there can be used.`));
+  else put(main, training(context));
 }
 
 function facts({ state }) {

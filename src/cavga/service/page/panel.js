@@ -46,7 +46,7 @@ export class Panel {
     this.value = el("output", { for: "threshold" });
     this.count = el("p", { class: "counts", role: "status" });
     this.ofMarks = el("p", { class: "about" });
-    this.keep = worker("Keep this threshold", { class: "small" }, () => this.does.keep(this.threshold), this.kept);
+    this.keep = worker("Keep it", { title: "Keep this threshold", class: "small" }, () => this.does.keep(this.threshold), this.kept);
     this.back = el("button", { type: "button", class: "small" }, "Back");
     this.back.addEventListener("click", () => {
       this.set(this.found.threshold, this.found.pixel_threshold);
@@ -168,7 +168,8 @@ export class Panel {
     this.ofMarks.textContent = [marks("bad", true), marks("good", false)].filter(Boolean).join("; ");
   }
 
-  judge(row) {
+  judge(row, canUndo) {
+    this.undo.disabled = !canUndo;
     const isScored = row && !row.error && row.isAnomalous !== null;
     for (const button of [this.good, this.bad]) button.disabled = !isScored;
     for (const [label, button] of [["good", this.good], ["bad", this.bad]]) button.setAttribute("aria-pressed", String(row?.mark === label));
@@ -186,7 +187,7 @@ export class Panel {
 const slider = (id) => el("input", { id, type: "range", min: "0", max: String(STEPS), step: "1" });
 
 function described(row) {
-  const rare = row.p_value ? ` About ${number(100 * row.p_value)} % of good parts score as high.` : "";
+  const rare = row.rarity ? ` ${row.rarity[0].toUpperCase()}${row.rarity.slice(1)}.` : "";
   const remarks = (row.remarks ?? []).map((text) => ` It ${text}.`).join("");
   return `Score ${number(row.score)}.${rare}${remarks}`;
 }

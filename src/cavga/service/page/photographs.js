@@ -2,7 +2,7 @@
 
 import { at, get, post } from "./api.js";
 import { dropzone } from "./dropzone.js";
-import { el, note, plural } from "./dom.js";
+import { el, note, plural, put } from "./dom.js";
 import { Thumbnails } from "./pictures.js";
 
 const AGAIN = 500; // ms between questions while it is checked
@@ -64,7 +64,7 @@ export async function showPhotographs(main, { project, state, go }) {
         + "will be taken on the line, with all that may vary on a good part.")),
     dropzone(zone, project, "good", () => changed().catch(where.fail)),
   );
-  main.append(el("h1", {}, "Photographs of good parts"), zone, where.place, checked,
+  put(main, el("h1", {}, "Photographs of good parts"), zone, where.place, checked,
     el("div", { class: "row between" }, count, next), grid);
   if (await list() > 0) {
     if (state.check?.is_current || state.check?.is_running) await follow();

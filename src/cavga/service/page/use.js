@@ -1,18 +1,18 @@
 // Step 5: which model answers /predict, and what can be taken away.
 
 import { at, download, post } from "./api.js";
-import { el, note, worker } from "./dom.js";
+import { el, note, put, worker } from "./dom.js";
 
 const KINDS = { all: "all photographs", anomalous: "anomalous ones", normal: "normal ones", marked: "marked ones" };
 
 export function showUse(main, context) {
   const { state } = context;
-  main.append(el("h1", {}, "Use it"));
+  put(main, el("h1", {}, "Use it"));
   if (!state.model) {
-    main.append(el("p", { class: "empty" }, "There is no model yet. Train one first."));
+    put(main, el("p", { class: "empty" }, "There is no model yet. Train one first."));
     return;
   }
-  main.append(service(context), results(context), model(context));
+  put(main, service(context), results(context), model(context));
 }
 
 function service({ project, state, overview, refresh }) {
@@ -39,7 +39,7 @@ function results({ project, state }) {
     where.show(`${(size / 2 ** 20).toFixed(1)} MB so far`)).then(() => where.show("It is in your downloads."));
   return el("section", { class: "panel" }, el("h2", {}, "Results"),
     el("p", { class: "about" }, `Of the ${state.num_inspect} photographs that were inspected.`),
-    el("label", { for: "only" }, "Which"), only,
+    el("div", { class: "fields" }, el("label", { for: "only" }, "Which"), only),
     el("div", { class: "row" },
       worker("Scores as CSV", { class: "primary" }, take("predictions.csv"), where),
       worker("Overlays as ZIP", {}, take("overlays.zip"), where)), where.place);

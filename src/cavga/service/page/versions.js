@@ -1,20 +1,20 @@
 // Step 4: learn from what was marked, compare before and after, go back.
 
 import { at, get, post } from "./api.js";
-import { el, note, number, plural, problem, worker } from "./dom.js";
+import { el, note, number, plural, problem, put, worker } from "./dom.js";
 
 export async function showVersions(main, context) {
   const { project, state, overview } = context;
-  main.append(el("h1", {}, "Versions"));
+  put(main, el("h1", {}, "Versions"));
   if (!state.model) {
-    main.append(el("p", { class: "empty" }, "There is no model yet. Train one first."));
+    put(main, el("p", { class: "empty" }, "There is no model yet. Train one first."));
     return;
   }
   const { photographs } = await get(at(project, "/inspection"));
-  main.append(learning(context, photographs, overview));
-  main.append(el("section", { class: "panel" }, el("h2", {}, "Before and after"), table(context)));
-  for (const version of state.versions.toReversed()) if (version.lines.length) main.append(changes(version));
-  if (state.runs.length > 1) main.append(trainings(context));
+  put(main, learning(context, photographs, overview));
+  put(main, el("section", { class: "panel" }, el("h2", {}, "Before and after"), table(context)));
+  for (const version of state.versions.toReversed()) if (version.lines.length) put(main, changes(version));
+  if (state.runs.length > 1) put(main, trainings(context));
 }
 
 function learning({ project, state, started, refresh }, photographs, overview) {
@@ -46,7 +46,7 @@ function table({ project, state, refresh }) {
     el("td", {}, version.number ?? "–"),
     el("td", {}, version.summary),
     el("td", {}, version.when ? new Date(version.when).toLocaleString() : ""),
-    el("td", { class: "figure" }, number(version.new ?? (version.in_use ? state.model.calibration.image_threshold : null))),
+    el("td", { class: "figure" }, number(version.threshold)),
     el("td", {}, version.in_use ? el("span", { class: "chip good" }, "in use")
       : worker("Use", { class: "small", "aria-label": `Use version ${version.number}` }, async () => {
         await post(at(project, "/use"), { number: version.number });
@@ -61,7 +61,7 @@ function changes(version) {
   const sorted = version.marks.toSorted((a, b) => (a.label < b.label ? -1 : a.label > b.label ? 1 : b.after - a.after));
   return el("section", { class: "panel changes", "aria-label": `Version ${version.number}` },
     el("h2", {}, `What version ${version.number} changed`, version.in_use && el("span", { class: "chip good" }, "in use")),
-    el("ul", { class: "lines" }, version.lines.map((line) => el("li", {}, line))),
+    el("ul", { class: "lines" }, version.lines.map((line) => el("li", {}, line.replaceAll(" -> ", " → ")))),
     version.warnings.length > 0 && el("ul", { class: "problems" }, version.warnings.map((line) => el("li", {}, line))),
     el("details", { open: sorted.length <= 12 }, el("summary", {}, `Scores of the ${plural(sorted.length, "mark")}`),
       el("div", { class: "wide" }, el("table", {},

@@ -4,6 +4,8 @@ import { rings } from "./contour.js";
 
 const LARGEST_ZOOM = 40;
 const LINE = 2; // CSS pixels
+const MARGIN = 16; // around a photograph that is shown whole
+const PIXELS_SHOW = 4; // from this zoom on a pixel of the photograph is a square
 const COLOURS = { casing: "#14171b", anomalous: "#ffe119", normal: "#fff7c8" }; // as overlays of `cavga predict`
 
 export class Viewer {
@@ -46,7 +48,8 @@ export class Viewer {
   fit() {
     if (!this.photograph) return;
     const { width, height } = this.photograph.image;
-    const factor = Math.min(this.canvas.clientWidth / width, this.canvas.clientHeight / height) || 1;
+    const room = (side) => Math.max(1, side - 2 * MARGIN);
+    const factor = Math.min(room(this.canvas.clientWidth) / width, room(this.canvas.clientHeight) / height);
     this.zoom = {
       factor, isFitted: true,
       x: (this.canvas.clientWidth - width * factor) / 2, y: (this.canvas.clientHeight - height * factor) / 2,
@@ -129,7 +132,8 @@ export class Viewer {
     if (!this.photograph) return;
     const { image } = this.photograph;
     context.setTransform(zoom.factor * dots, 0, 0, zoom.factor * dots, zoom.x * dots, zoom.y * dots);
-    context.imageSmoothingEnabled = zoom.factor * dots < 2;
+    context.imageSmoothingEnabled = zoom.isFitted || zoom.factor < PIXELS_SHOW;
+    context.imageSmoothingQuality = "high";
     context.drawImage(image, 0, 0);
     if (!this.drawing) return;
     if (this.look.heat) {
