@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 SECONDS_BETWEEN_LINES = 10.0  # where there is no terminal
 SECONDS_BETWEEN_OBJECTS = 0.5  # of JSON, for the program that started this one
-PROGRESS_VARIABLE, AS_JSON = "CAVGA_PROGRESS", "json"  # of the environment: `cavga.cli.child` sets it
+PROGRESS_VARIABLE, AS_JSON = "CAVGA_PROGRESS", "json"  # of the environment: `cavga.child` sets it
 REFRESHES = 4  # a second, on a terminal
 BAR_WIDTH, NAME_WIDTH, COUNT_WIDTH = 20, 19, 12  # characters: a row fits into 80
 SHORT = 1.0  # s; a phase that took less is not worth a line of its own

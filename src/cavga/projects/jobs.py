@@ -74,7 +74,7 @@ class Jobs:
             busy = next((job for job in self._jobs.values() if job.state == RUNNING), None)
             if busy is not None:
                 raise OccupiedError(f"{busy.kind} of {busy.project} is under way: wait until it ends, or cancel it")
-            command = [sys.executable, "-m", "cavga.cli.child", *arguments, "--json"]
+            command = [sys.executable, "-m", "cavga.child", *arguments, "--json"]
             process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
             )  # its end of stdin closes when this process ends, however it ends

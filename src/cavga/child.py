@@ -1,4 +1,4 @@
-"""`python -m cavga.cli.child COMMAND ...`: a command as the child of a server.
+"""`python -m cavga.child COMMAND ...`: a command as the child of a server.
 
 It says how far it is as JSON on stderr, and ends when its stdin closes, which happens however its parent ends.
 """
