@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from cavga.projects.folder import Project, Projects
+from cavga.projects.project import Project, Projects
 from tests.conftest import GOLDEN, save_image, texture
 
 

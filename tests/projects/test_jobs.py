@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from cavga.projects.folder import NotThereError
 from cavga.projects.jobs import CANCELLED, DONE, FAILED, RUNNING, Jobs, OccupiedError
+from cavga.projects.project import NotThereError
 from tests.conftest import write_category
 
 TRAIN = ("--encoder", "efficientnet_lite0", "--image-size", "64", "--device", "cpu", "--no-export")

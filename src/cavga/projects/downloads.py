@@ -11,8 +11,8 @@ from cavga.errors import CavgaError, DataError, ModelFileError
 from cavga.inference.detector import AnomalyDetector
 from cavga.inference.prepare import FailedImage
 from cavga.prediction.spreadsheet import TABLE_FILE, TableFile
-from cavga.projects.folder import Project
 from cavga.projects.inspection import line_of
+from cavga.projects.project import Project
 from cavga.runs.model_json import ONNX_FILE, read_run_file
 
 NOT_DRAWN = "not-drawn.txt"  # in the archive: which overlays are missing, and why

@@ -26,7 +26,7 @@ from cavga.inference.prediction import Prediction
 from cavga.inference.prepare import FailedImage
 from cavga.output_lock import writing_to
 from cavga.prediction.spreadsheet import TABLE_FILE, table_writer
-from cavga.projects.folder import INSPECT, Project, images_below
+from cavga.projects.project import INSPECT, Project, images_below
 from cavga.regular_files import read_regular
 from cavga.runs.model_json import MODEL_FILE
 from cavga.structured_files import StructureError, parse_json

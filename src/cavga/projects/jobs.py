@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cavga.errors import CavgaError
-from cavga.projects.folder import NotThereError
+from cavga.projects.project import NotThereError
 from cavga.structured_files import StructureError, parse_json
 
 RUNNING, DONE, FAILED, CANCELLED = "running", "done", "failed", "cancelled"

@@ -12,7 +12,7 @@ from cavga.errors import CavgaError, DataError
 from cavga.marking.marks import Said, mark_photographs, withdraw_marks
 from cavga.marking.versions import use_version, versions_of
 from cavga.monitoring.operating_point import set_operating_point
-from cavga.projects.folder import Project
+from cavga.projects.project import Project
 from cavga.runs.marks_file import marks_in_force, read_marks
 from cavga.runs.model_json import FEATURES_FILE, MARKS_KEY, load_description
 

@@ -13,7 +13,7 @@ from cavga.atomic_files import atomic_write
 from cavga.errors import DataError
 from cavga.images.decode import decode_photograph, read_bytes, read_for_display
 from cavga.images.walk import IMAGE_SUFFIXES
-from cavga.projects.folder import images_below
+from cavga.projects.project import images_below
 
 _NO_PART_OF_A_NAME = re.compile(r"[\x00-\x1f\x7f/\\]")
 _LONGEST = 180  # bytes of a name: file systems take 255, and hidden copies have longer ones

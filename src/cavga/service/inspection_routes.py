@@ -11,9 +11,9 @@ from starlette.responses import Response, StreamingResponse
 
 from cavga.inference.detector import AnomalyDetector
 from cavga.projects.downloads import OverlayArchive, exported_model, table_bytes
-from cavga.projects.folder import INSPECT, NotThereError, Project, images_below
 from cavga.projects.inspection import map_of, version_of
 from cavga.projects.learning import marks_of, normal_scores, set_mark
+from cavga.projects.project import INSPECT, NotThereError, Project, images_below
 from cavga.rendering.heatmaps import HEAT_COLOURS, MAX_TINT, TINT_START
 from cavga.rendering.scale import picture_scale
 from cavga.service.project_bodies import SetMark, body_of

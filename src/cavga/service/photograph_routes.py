@@ -9,8 +9,8 @@ from starlette.responses import Response
 
 from cavga.images.decode import read_bytes
 from cavga.images.opening import ImageFileError
-from cavga.projects.folder import GOOD, INSPECT, Project, images_below
 from cavga.projects.photographs import Stored, copy_photographs, picture, remove_photograph, store_photograph
+from cavga.projects.project import GOOD, INSPECT, Project, images_below
 from cavga.service.project_bodies import CopyFolder, RemovePhotographs, body_of
 from cavga.service.project_routes import answer, project_router
 from cavga.service.refusals import RefusedError, unusable

@@ -16,9 +16,9 @@ from cavga.errors import CavgaError, MissingExtraError
 from cavga.images.opening import ImageFileError
 from cavga.inference.lines import as_json
 from cavga.output_lock import BusyError
-from cavga.projects.folder import GOOD, INSPECT, NotThereError, Project, images_below
 from cavga.projects.jobs import OccupiedError
 from cavga.projects.learning import go_to, model_facts, set_rate, version_rows
+from cavga.projects.project import GOOD, INSPECT, NotThereError, Project, images_below
 from cavga.service.project_bodies import (
     NewProject,
     Refit,

@@ -13,10 +13,10 @@ from cavga.config.presets import make_config
 from cavga.data.checked import check
 from cavga.errors import CavgaError, MissingExtraError, UsageError
 from cavga.progress import Silent
-from cavga.projects.folder import Project, Projects
 from cavga.projects.inspection import Inspection, version_of
 from cavga.projects.jobs import Job, Jobs
 from cavga.projects.learning import described, marks_taken_along
+from cavga.projects.project import Project, Projects
 from cavga.service.refusals import overloaded
 from cavga.service.scoring import Scorer
 

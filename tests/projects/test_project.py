@@ -4,7 +4,7 @@ import shutil
 import pytest
 
 from cavga.errors import ModelFileError, UsageError
-from cavga.projects.folder import NotThereError, Projects
+from cavga.projects.project import NotThereError, Projects
 from tests.conftest import GOLDEN, save_image, texture
 
 
