@@ -24,7 +24,7 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: apt-get install chromium"),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),  # of playwright's own
 ]
-SLOW = 180_000  # ms: children load torch, and others may use the cores too
+SLOW = 300_000  # ms: children load torch, and others may use the cores too
 EVIL = "<img src=x onerror=alert(1)>.png"
 
 

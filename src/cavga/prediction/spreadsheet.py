@@ -23,7 +23,7 @@ _HEAD = "\ufeff" + ",".join(COLUMNS) + "\r\n"
 class TableFile:
     """A table that is being written, line by line."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO | io.BytesIO) -> None:
         self._file = file
         file.write(_HEAD.encode())
 

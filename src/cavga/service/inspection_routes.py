@@ -49,6 +49,12 @@ def inspection_routes(bench: Workbench) -> APIRouter:
         bench.score_missing(project)
         return answer({})
 
+    _photograph_routes(router, bench)
+    _download_routes(router, bench)
+    return router
+
+
+def _photograph_routes(router: APIRouter, bench: Workbench) -> None:
     @router.get("/projects/{name}/map")
     async def anomaly_map(name: str, file: str) -> Response:
         project = bench.projects.named(name)
@@ -70,9 +76,6 @@ def inspection_routes(bench: Workbench) -> APIRouter:
             raise NotThereError(f"{body.name} is not scored yet: wait a moment")
         await bench.heavy(set_mark, project, path, line["sha256"], body.label, body.type)
         return answer({"name": body.name, "label": body.label})
-
-    _download_routes(router, bench)
-    return router
 
 
 def _download_routes(router: APIRouter, bench: Workbench) -> None:
