@@ -26,7 +26,6 @@ GOOD, INSPECT, RUNS, RESULTS = "good", "inspect", "runs", "results"
 _NAME = re.compile(r"\w(?:[\w .-]{0,62}[\w-])?")
 Content = TypeVar("Content")
 _DEEPEST = 4  # folders below the projects folder that are offered
-_MOST_FOLDERS = 500
 
 
 class NotThereError(CavgaError):
@@ -167,8 +166,7 @@ class Projects:
 
     def photograph_folders(self) -> list[str]:
         """Folders that hold images and belong to no project, as paths below the projects folder."""
-        found = sorted({path.relative_to(self.root).as_posix() for path in self._walk(self.root, 0)})
-        return found[:_MOST_FOLDERS]
+        return sorted({path.relative_to(self.root).as_posix() for path in self._walk(self.root, 0)})
 
     def photograph_folder(self, name: str) -> Path:
         """One of them; raises NotThereError."""

@@ -100,9 +100,10 @@ def serve(shelf: Shelf, settings: ServiceSettings, ready: Callable[[str], None])
     `ready` is called with the address once the server listens. Raises UsageError for an address that cannot be had,
     and what loading a model raises.
     """
+    app = make_app(shelf, settings)
     shelf.load_all()
     with listening(settings) as bound:
-        server = server_of(make_app(shelf, settings), settings)
+        server = server_of(app, settings)
         ready(address(bound))
         try:
             server.run(sockets=[bound])
