@@ -19,7 +19,8 @@ from tests.service.running import running
 PAPER, PROJECT = "FVN02", "paper FVN02"
 NUM_GOOD, NUM_BAD = 12, 24
 WIDE, TABLET = (1280, 800), (820, 1180)
-COLOURS = 128  # of a picture's palette: a photograph of paper has few
+LARGEST = (1100, 1100)  # px, of a picture in the documents
+COLOURS = 256  # of its palette; the rare ones too, which mean something
 IMAGES = Path(__file__).parents[1] / "images"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 PATIENCE = 900_000  # ms
@@ -78,8 +79,9 @@ def picture(tab: Page, url: str, step: str, shown: str, *, name: str = "") -> No
     tab.wait_for_load_state("networkidle")
     tab.wait_for_timeout(1500)
     drawn = Image.open(BytesIO(tab.screenshot())).convert("RGB")
+    drawn.thumbnail(LARGEST, Image.Resampling.LANCZOS)
     path = IMAGES / f"page-{name or step}.png"
-    drawn.quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
+    drawn.quantize(COLOURS, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 if __name__ == "__main__":

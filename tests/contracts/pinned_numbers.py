@@ -291,7 +291,8 @@ COMPARED = {
 # why no test has to hold it -> module -> names
 DETAILS: dict[str, dict[str, str]] = {
     "what whoever waits is told: no result depends on it": {
-        "cli.waiting": "SECONDS_BETWEEN_LINES SECONDS_BETWEEN_OBJECTS REFRESHES BAR_WIDTH NAME_WIDTH COUNT_WIDTH SHORT EARLY",
+        "cli.waiting": "SECONDS_BETWEEN_LINES SECONDS_BETWEEN_OBJECTS REFRESHES BAR_WIDTH NAME_WIDTH COUNT_WIDTH "
+        "SHORT EARLY",
         "cli.flags": "WIDEST",
         "cli.parser": "HELP_POSITION",
         "training.duration": "NUM_TIMED NUM_CHOSEN NUM_REPEATS BACKWARD EXPORT_SECONDS CHECKED",
@@ -378,6 +379,7 @@ DETAILS: dict[str, dict[str, str]] = {
         "projects.photographs": "_LONGEST _QUALITY _QUALITY_OF_SMALL",
         "projects.project": "_DEEPEST",
         "service.photograph_routes": "SIDES",
+        "service.project_bodies": "Rate",
         "service.project_routes": "_STATUSES",
     },
     "how a process ends when it is told to": {"__main__": "_STOPPED", "cli.signals": "_AGAIN_AFTER"},

@@ -235,6 +235,47 @@ def test_names_are_text_whatever_they_are(page, root, visit):
     assert tab.locator("main img[src='x']").count() == 0
 
 
+def test_what_is_dropped_is_taken(page, visit, root):
+    tab = visit(page.url, "#/part/inspect")
+    counted(tab, ".tile.anomalous, .tile.normal", 7)
+    content = list((root / "part/good/3.png").read_bytes())
+    tab.evaluate(
+        """(content) => {
+          const transfer = new DataTransfer();
+          transfer.items.add(new File([new Uint8Array(content)], 'dropped.png', { type: 'image/png' }));
+          transfer.items.add(new File(['no photograph'], 'notes.png', { type: 'image/png' }));
+          document.querySelector('.stage').dispatchEvent(
+            new DragEvent('drop', { dataTransfer: transfer, bubbles: true, cancelable: true }));
+        }""",
+        content,
+    )
+    tab.wait_for_selector(".problems >> text=notes.png")
+    counted(tab, ".tile.anomalous, .tile.normal", 8)
+    assert (root / "part/inspect/dropped.png").is_file()
+    assert not (root / "part/inspect/notes.png").exists()
+
+
+def test_a_photograph_is_looked_at_closely(page, visit):
+    tab = visit(page.url, "#/part/inspect")
+    tab.wait_for_selector(".tile[aria-current]")
+    tab.wait_for_load_state("networkidle")
+    before = tab.inner_text(".percent")
+    tab.keyboard.press("1")
+    playwright.expect(tab.locator(".percent")).to_have_text("100 %")
+    tab.keyboard.press("+")
+    playwright.expect(tab.locator(".percent")).to_have_text("150 %")
+    tab.mouse.move(640, 400)
+    tab.mouse.wheel(0, -400)
+    playwright.expect(tab.locator(".percent")).not_to_have_text("150 %")
+    tab.keyboard.press("0")
+    playwright.expect(tab.locator(".percent")).to_have_text(before)
+    drawn = tab.evaluate(
+        "(() => { const c = document.querySelector('.stage canvas');"
+        " const p = c.getContext('2d').getImageData(c.width / 2, c.height / 2, 1, 1).data; return p[3]; })()"
+    )
+    assert drawn == 255
+
+
 def test_a_keyboard_is_enough(page, visit):
     tab = visit(page.url, "#/part/inspect")
     counted(tab, ".tile.anomalous, .tile.normal", 7)

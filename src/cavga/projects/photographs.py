@@ -76,9 +76,8 @@ def copy_photographs(source: Path, root: Path, target: Path, check: Callable[[by
             check(content, name)
             stored = store_photograph(target, path.name, content)
         except DataError as error:
-            done.refused.append(
-                f"{name}{str(error).replace(f'{root}/', '').removeprefix(path.name).removeprefix(name)}"
-            )
+            problem = str(error).replace(f"{root}/", "").removeprefix(path.name).removeprefix(name)
+            done.refused.append(f"{name}{problem}")
             continue
         done.num_new += stored.is_new
         done.num_known += not stored.is_new

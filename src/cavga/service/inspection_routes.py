@@ -129,8 +129,9 @@ def _rows(bench: Workbench, project: Project) -> list[dict[str, Any]]:
     for name in images_below(project.inspect, project.root):
         line = lines.get(name)
         known = {} if line is None else {key: line.get(key) for key in ("score", "error", "image_size")}
-        if normal is not None and known.get("score") is not None:
-            known["rarity"] = normal.in_words(known["score"])
+        score = known.get("score")
+        if normal is not None and score is not None:
+            known["rarity"] = normal.in_words(score)
         regions = [] if line is None else [region["polygon"] for region in line.get("regions") or ()]
         remarks = [] if line is None else line.get("remarks", [])
         mark = None if line is None else marks.get(line["sha256"])

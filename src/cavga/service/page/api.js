@@ -108,9 +108,13 @@ async function sendFile(project, set, file) {
 
 // The files of a drop, those in dropped folders too.
 export async function droppedFiles(transfer) {
-  const entries = [...transfer.items].filter((item) => item.kind === "file").map((item) => item.webkitGetAsEntry());
+  const items = [...transfer.items].filter((item) => item.kind === "file");
+  const found = items.map((item) => [item.webkitGetAsEntry(), item.getAsFile()]); // at once: later they are gone
   const files = [];
-  for (const entry of entries) if (entry !== null) await collect(entry, files);
+  for (const [entry, file] of found) {
+    if (entry !== null) await collect(entry, files);
+    else if (file !== null) files.push(file);
+  }
   return files;
 }
 

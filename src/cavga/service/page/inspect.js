@@ -65,7 +65,7 @@ class Inspection {
       el("span", {}, "They are scored as they come."));
     this.stage = el("section", { class: "stage drop", "aria-label": "Photograph" }, this.canvas, this.caption, this.invite);
     this.viewer = new Viewer(this.canvas, (zoom) => this.panel.zoomed(zoom));
-    this.taking = dropzone(main, this.project, "inspect", () => this.load().catch(this.where.fail), ["Add photographs", "From a folder"]);
+    this.taking = dropzone(main, this.project, "inspect", () => this.load().catch(this.where.fail), ["Add photographs", "From folder"]);
     this.progress = el("progress", { max: "1", hidden: true, "aria-label": "Scoring" });
     this.gallery.head.append(this.taking, this.progress, this.where.place);
     put(main, this.gallery.place, this.stage, this.panel.place);
