@@ -26,7 +26,7 @@ SMALLEST_STD = 1e-6
 CLOSEST = 0.1
 CENTRES_AT_ONCE = 500  # the distances of all patches to all centres are large
 BLUR_REACH = 3  # patches; the map is smoothed with a standard deviation of one patch (docs/decisions/0012)
-TEMPERATURE = 1.0  # standard deviations: of the soft maximum of an image's two scores (docs/decisions/0030)
+TEMPERATURE = 1.0  # standard deviations: of the soft maximum of an image's two scores (docs/decisions/0031)
 BORDER = 4  # patches: so near to the border, patches count by themselves (docs/decisions/0021)
 
 
@@ -55,7 +55,7 @@ class AggregatedPrior(nn.Module):
     `cell_scales` holds mean and standard deviation of the local and the flat energy of a patch, larger near the border
     where normal images vary more there (docs/decisions/0021). `scales` holds mean and standard deviation (columns) of
     the local and the flat score of an image, and of both together: the sum of a patch's, the soft maximum of an image's
-    (rows). `is_soft` is False for priors of before decision 0030, whose score is the maximum itself.
+    (rows). `is_soft` is False for priors of before decision 0031, whose score is the maximum itself.
     """
 
     centres: Tensor
@@ -195,7 +195,7 @@ def soft_maximum(one: Scores, other: Scores, temperature: Tensor | float = TEMPE
     """The larger of two scores where they are far apart, and more than that where both are high.
 
     A sum would let what one model does not see add its noise to what the other does; the maximum lets go of what both
-    half see (docs/decisions/0030).
+    half see (docs/decisions/0031).
     """
     return temperature * (torch.stack([one, other]) / temperature).logsumexp(dim=0)
 
