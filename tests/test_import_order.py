@@ -9,6 +9,7 @@ PACKAGES = [
     "progress", "arrays", "shapes", "config", "images", "data", "synthetic", "attention", "losses", "model", "runs",
     "calibration", "metrics", "rendering", "inference", "exporting", "training", "prediction", "evaluation",
     "monitoring", "marking", "projects", "service", "demo", "benchmark", "cli", "library", "__main__", "child",
+    "monitoring", "marking", "service", "scale", "demo", "benchmark", "cli", "library", "__main__",
 ]  # fmt: skip
 MODULES = [path for path in sorted(SOURCE.rglob("*.py")) if path != SOURCE / "__init__.py"]
 

@@ -325,6 +325,8 @@ DETAILS: dict[str, dict[str, str]] = {
         "inference.onnx_engine": "QUIET",
         "inference.sources": "AHEAD",
         "data.copies": "AT_ONCE _STEPS",
+        "scale.scoring": "PART_SIZE MAX_NAMED",
+        "scale.work_list": "WHOLE",
     },
     "what an image or a set has to be to be taken, tested where it is refused": {
         "images.walk": "MAX_REPEATED_FOLDERS",

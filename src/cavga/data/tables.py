@@ -8,8 +8,9 @@ import difflib
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from cavga.data.folder_names import BAD, GOOD, meaning
 from cavga.data.records import ANOMALOUS, NORMAL
@@ -67,6 +68,26 @@ def read_table(path: Path) -> Table:
     return Table(frozenset(column for column in columns if column is not None), unused, lines)
 
 
+def stream_table(file: IO[bytes], name: str) -> Iterator[Line]:
+    """The lines of a table of any length as `read_table` has them, one after the other; UTF-8 alone."""
+    head = file.readline()
+    errors = "surrogateescape" if HASH_COLUMN.encode() in head else "strict"  # what a run wrote names files by bytes
+    rest = io.TextIOWrapper(file, encoding="utf-8", errors=errors, newline="")
+    try:
+        first = head.decode("utf-8-sig", errors)
+        reader = csv.reader(chain([first], rest), strict=True, delimiter=_separator(first))
+        names = [cell.strip() for cell in next(reader, [])]
+        columns = [_column_of(cell) for cell in names]
+        _check_columns(names, columns, name)
+        yield from _lines(reader, columns, name)
+    except csv.Error as error:
+        raise DataError(f"{name}, line {reader.line_num}: not valid CSV: {error}; mend that line") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{name}: not UTF-8 text; save it as 'CSV UTF-8'") from error
+    finally:
+        rest.detach()  # whoever opened the file closes it
+
+
 def lists_images(path: Path) -> bool:
     """Whether a file's first line is that of a table of images."""
     try:
@@ -81,7 +102,7 @@ def label_of(text: str) -> int | None:
     return _NUMBERS.get(text, {GOOD: NORMAL, BAD: ANOMALOUS}.get(meaning(text) or ""))
 
 
-def _lines(reader: "CsvReader", columns: Sequence[str | None], path: Path) -> Iterator[Line]:
+def _lines(reader: "CsvReader", columns: Sequence[str | None], path: Path | str) -> Iterator[Line]:
     for cells in reader:
         kinds = [*columns, *[None] * (len(cells) - len(columns))]
         texts = [cell if kind in _AS_WRITTEN else cell.strip() for cell, kind in zip(cells, kinds, strict=False)]
@@ -127,7 +148,7 @@ def _column_of(name: str) -> str | None:
     return _COLUMN_OF.get("_".join(name.casefold().replace("-", " ").split()))
 
 
-def _check_columns(names: Sequence[str], columns: Sequence[str | None], path: Path) -> None:
+def _check_columns(names: Sequence[str], columns: Sequence[str | None], path: Path | str) -> None:
     place = f"{path}, line 1"
     for name, column in zip(names, columns, strict=True):
         near = difflib.get_close_matches(name.casefold(), [] if column else list(_COLUMN_OF), n=1, cutoff=_ALIKE)

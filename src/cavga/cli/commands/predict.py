@@ -4,8 +4,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cavga.cli.at_scale import add_scoring_flags, bad_share_code, is_at_scale, place_of, predict_at_scale
 from cavga.cli.flags import add_device_flag, one_of
-from cavga.cli.outcome import BAD_DATA, DONE, IN_PART, Outcome
+from cavga.cli.outcome import DONE, IN_PART, Outcome
 from cavga.cli.parser import Rare
 from cavga.cli.waiting import waiting_told
 from cavga.config.schema import MAP_KINDS
@@ -20,10 +21,11 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "example: cavga predict runs/screw new_photos/ --output results --overlays"
     parser.add_argument("model", type=Path, metavar="MODEL", help="run folder, or a file that `cavga export` wrote")
     parser.add_argument(
-        "images", type=Path, nargs="+", metavar="IMAGE_OR_FOLDER", help="folders are searched recursively"
-    )
+        "images", type=place_of, nargs="+", metavar="IMAGE_OR_FOLDER",
+        help="folders are searched recursively; or a manifest",
+    )  # fmt: skip
     parser.add_argument(
-        "--output", type=Path, required=True, metavar="DIR", help="folder for scores, a gallery and pictures"
+        "--output", type=place_of, required=True, metavar="DIR", help="folder for scores, a gallery and pictures"
     )
     parser.add_argument(
         "--maps", nargs="?", const=MAP_KINDS[0], type=one_of("kind of maps", MAP_KINDS), metavar="|".join(MAP_KINDS),
@@ -38,10 +40,13 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--allow-pt2-which-runs-code", action="store_true",
         help=Rare("read a .pt2 file, which can run any program that was put into it: only for one you made yourself"),
     )  # fmt: skip
+    add_scoring_flags(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> Outcome:
+    if is_at_scale(args):
+        return predict_at_scale(args)
     from cavga.inference.detector import AnomalyDetector
     from cavga.inference.lines import PREDICTIONS_FILE
     from cavga.prediction.gallery_page import GALLERY_FILE
@@ -61,7 +66,8 @@ def run(args: argparse.Namespace) -> Outcome:
             progress=progress,
         )
     num_problems = summary.num_failed + summary.num_without_picture
-    exit_code = DONE if not num_problems else BAD_DATA if summary.num_failed == summary.num_images else IN_PART
+    exit_code = bad_share_code(summary.num_failed, summary.num_images, args.max_bad_share)
+    exit_code = IN_PART if exit_code == DONE and summary.num_without_picture else exit_code
     unnamed = num_problems - len(summary.failed)
     more = (f"{unnamed} more, which predictions.jsonl names",) if unnamed else ()
     files = {"predictions": PREDICTIONS_FILE, "table": TABLE_FILE, "gallery": GALLERY_FILE}
