@@ -1,17 +1,22 @@
 """`cavga predict` and `cavga train` of many categories and many images: flags -> cavga.scale -> what is printed."""
 
 import argparse
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cavga.cli.flags import of_text
+from cavga.cli.flags import of_text, one_of
 from cavga.cli.outcome import BAD_DATA, DONE, IN_PART, Outcome
 from cavga.cli.parser import Rare
 from cavga.cli.waiting import waiting_told
 from cavga.errors import UsageError
 
 if TYPE_CHECKING:
+    from cavga.config.schema import RunConfig
     from cavga.scale.scoring import Scorer, ScoringSummary
+
+ENGINES = ("local", "ray")
 
 
 def add_scoring_flags(parser: argparse.ArgumentParser) -> None:
@@ -21,9 +26,68 @@ def add_scoring_flags(parser: argparse.ArgumentParser) -> None:
         help=Rare("score part I (from 0) of N into Parquet parts, and go on by what is done (docs/scale.md)"),
     )  # fmt: skip
     parser.add_argument(
+        "--models", type=Path, metavar="RUNS", default=None,
+        help=Rare("in place of MODEL: score each image by RUNS/CATEGORY, by the manifest's column category or the "
+                  "first folder of its path"),
+    )  # fmt: skip
+    add_engine_flags(parser, "worker")
+    parser.add_argument(
         "--max-bad-share", type=of_text(_share), default=0.0, metavar="SHARE",
         help=Rare("end with exit code 0 if no larger share of the images cannot be read (default 0)"),
     )  # fmt: skip
+
+
+def add_category_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of `cavga train` for many categories."""
+    parser.add_argument(
+        "--categories", default=None, metavar="all|A,B",
+        help=Rare("train each category of DATA, a folder of folders or a manifest, into RUN/CATEGORY, and go on by "
+                  "what is done (docs/scale.md)"),
+    )  # fmt: skip
+    add_engine_flags(parser, "category")
+
+
+def add_engine_flags(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add --engine and what one `what` takes there."""
+    parser.add_argument(
+        "--engine", type=one_of("engine", ENGINES), default=ENGINES[0], metavar="|".join(ENGINES),
+        help=Rare("compute here (default), or on the Ray cluster that RAY_ADDRESS names, else on one of this machine"),
+    )  # fmt: skip
+    parser.add_argument("--cpus", type=int, default=1, metavar="N", help=Rare(f"ray: processors a {what} (default 1)"))
+    parser.add_argument("--gpus", type=float, default=0, metavar="N", help=Rare(f"ray: GPUs a {what} (default 0)"))
+
+
+def train_at_scale(args: argparse.Namespace, config: "RunConfig") -> Outcome:
+    """`cavga train` of many categories."""
+    from cavga.scale.categories import ALL, SUMMARY_FILE, TABLE_FILE, one_after_the_other, train_categories
+
+    chosen = None if args.categories == ALL else [name for name in args.categories.split(",") if name]
+    if chosen == []:
+        raise UsageError("--categories: expected all, or names separated by commas")
+    if args.engine == "ray":
+        from cavga.scale.ray_engine import on_ray
+
+        each = on_ray(args.cpus, args.gpus)
+    else:
+        each = one_after_the_other
+    with waiting_told(enabled=not args.json) as progress:
+        rows = train_categories(
+            args.data, args.output, config, chosen=chosen, each=each, with_export=args.export, progress=progress
+        )
+    failed = [f"{row.category}: {row.error}" for row in rows if row.error]
+    cut = [f"{row.category}: {row.left_out} images that could not be read" for row in rows if row.left_out]
+    sizes = [row.packed_bytes for row in rows if row.packed_bytes]
+    lines = [
+        f"{len(rows) - len(failed)} of {len(rows)} categories trained",
+        f"summary: {args.output / SUMMARY_FILE}, as a table {args.output / TABLE_FILE}",
+    ]
+    if sizes:
+        lines.append(
+            f"packed models: {max(sizes) / 1e6:.1f} MB at most, {sum(sizes) / 1e6:.0f} MB in all, and the encoder"
+        )
+        lines.append(f"`cavga predict MANIFEST --models {args.output} --output DIR` uses them")
+    exit_code = DONE if not failed + cut else BAD_DATA if len(failed) == len(rows) else IN_PART
+    return Outcome(lines, {"rows": [vars(row) for row in rows]}, failed + cut, exit_code)
 
 
 def is_at_scale(args: argparse.Namespace) -> bool:
@@ -31,30 +95,36 @@ def is_at_scale(args: argparse.Namespace) -> bool:
     from cavga.scale.storage import is_url
     from cavga.scale.work_list import is_manifest
 
-    sources = [str(source) for source in args.images]
+    sources = _sources(args)
     is_list = any(is_url(source) or is_manifest(source) for source in sources)
-    return is_list or args.shard is not None or is_url(str(args.output))
+    is_large = args.shard is not None or args.models is not None or args.engine != ENGINES[0]
+    return is_list or is_large or is_url(str(args.output))
 
 
 def predict_at_scale(args: argparse.Namespace) -> Outcome:
     """`cavga predict` of a list."""
     from cavga.scale.scoring import ScoringOutput, check_scoring, score_shard, score_to_lines
-    from cavga.scale.work_list import shard_of
+    from cavga.scale.work_list import WHOLE, shard_of
 
     if args.overlays or args.coco:
         raise UsageError("--overlays and --coco are for files and folders without --shard: leave them out")
-    if len(args.images) != 1:
-        raise UsageError(f"expected one folder, manifest or URL, got {len(args.images)}: list them in a manifest")
-    source, output = str(args.images[0]), str(args.output)
-    shard = None if args.shard is None else shard_of(args.shard)
+    sources, output = _sources(args), str(args.output)
+    if len(sources) != 1:
+        raise UsageError(f"expected one folder, manifest or URL, got {len(sources)}: list them in a manifest")
+    source, shard = sources[0], None if args.shard is None else shard_of(args.shard)
     what = ScoringOutput(args.threshold, args.maps)
     check_scoring(source, output, what)
-    scorer = _scorer(args)
+    load = _loader(args)
     with waiting_told(enabled=not args.json) as progress:
-        if shard is None:
-            summary = score_to_lines(scorer, source, output, what=what, progress=progress)
+        if args.engine == "ray":
+            from cavga.scale.ray_engine import score_on_ray
+
+            summary = score_on_ray(load, source, output, shard=shard or WHOLE, what=what, cpus=args.cpus,
+                                   gpus=args.gpus, progress=progress)  # fmt: skip
+        elif shard is None:
+            summary = score_to_lines(load(), source, output, what=what, progress=progress)
         else:
-            summary = score_shard(scorer, source, output, shard=shard, what=what, progress=progress)
+            summary = score_shard(load(), source, output, shard=shard, what=what, progress=progress)
     return _scoring_outcome(summary, output, args.max_bad_share)
 
 
@@ -65,11 +135,20 @@ def bad_share_code(bad: int, images: int, most: float) -> int:
     return BAD_DATA if bad == images else IN_PART
 
 
-def _scorer(args: argparse.Namespace) -> "Scorer":
-    from cavga.inference.detector import AnomalyDetector
-    from cavga.scale.scoring import OneModel
+def _sources(args: argparse.Namespace) -> list[str]:
+    """What is to be scored: with --models the first argument is no model."""
+    return [str(place) for place in ([] if args.models is None else [args.model]) + args.images]
 
-    return OneModel(AnomalyDetector.load(args.model, device=args.device, runs_code=args.allow_pt2_which_runs_code))
+
+def _loader(args: argparse.Namespace) -> "Callable[[], Scorer]":
+    """What loads the models, here or in a worker."""
+    if args.models is not None:
+        from cavga.scale.scoring import routed_models
+
+        return partial(routed_models, args.models.absolute(), args.device)
+    from cavga.scale.scoring import one_model
+
+    return partial(one_model, args.model, args.device, args.allow_pt2_which_runs_code)
 
 
 def _scoring_outcome(summary: "ScoringSummary", output: str, most: float) -> Outcome:

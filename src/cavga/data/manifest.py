@@ -29,10 +29,10 @@ def load_manifest(path: Path, *, category: str | None) -> Catalog:
     root = path.parent
     table = read_table(path)
     is_split, marks_good = _is_split(table.lines), any(label_of(row["label"]) == NORMAL for _, row in table.lines)
-    listed = [_record(row, root, f"{path}, line {line}", marks_good=marks_good) for line, row in table.lines]
-    chosen = _one_category(path, listed, category)
-    if category is not None:  # asked for: lines without a category are of another one
-        listed = [record for record in listed if record.category == category]
+    chosen = _one_category(path, table.lines, category)
+    # Of one that is asked for: lines without a category are of another one.
+    lines = [(line, row) for line, row in table.lines if category in (None, row["category"])]
+    listed = [_record(row, root, f"{path}, line {line}", marks_good=marks_good) for line, row in lines]
     if not is_split:
         listed = list(with_test(listed))
     files = {file for record in listed for file in (record.path, *record.mask_paths)}
@@ -210,8 +210,8 @@ def alike_by_case(path: Path) -> str | None:
     return f"{there} exists: write capital and small letters as there"
 
 
-def _one_category(path: Path, records: Sequence[ImageRecord], category: str | None) -> str | None:
-    names = sorted({record.category for record in records if record.category is not None})
+def _one_category(path: Path, lines: Sequence[Line], category: str | None) -> str | None:
+    names = sorted({row["category"] for _, row in lines if row["category"]})
     if category is not None and category not in names:
         if names:
             raise unknown_name("category", category, names)

@@ -103,7 +103,7 @@ def _export_run(
 ) -> Exported:
     detector = AnomalyDetector.load_in_torch(run, device="cpu")
     folder = _data_folder(run, data)
-    photographs = list(_seen(run, folder, detector.tiling, NUM_CHECKED))
+    photographs = photographs_to_check(run, detector.tiling, data)
     measured = _seen(run, folder, detector.tiling, NUM_MEASURED)
     return _export_model(detector, target, photographs, measured, format=format, precision=precision, progress=progress)
 
@@ -138,6 +138,11 @@ def _export_model(
             for file in sorted(Path(scratch).iterdir(), key=lambda file: file == draft):
                 atomic_write(target.with_name(file.name), file.read_bytes())
     return Exported(target, format, precision, check, description)
+
+
+def photographs_to_check(run: Path, tiling: Tiling, data: Path | None = None) -> list[Photograph]:
+    """A few photographs that a run was trained on, as its model sees them; raises DataError where they are gone."""
+    return list(_seen(run, _data_folder(run, data), tiling, NUM_CHECKED))
 
 
 def _data_folder(run: Path, data: Path | None) -> Path:

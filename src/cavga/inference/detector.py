@@ -23,7 +23,7 @@ from cavga.images.as_photograph import Held
 from cavga.images.decode import BATCH_SIZE, NUM_DECODE_THREADS
 from cavga.images.prefetch import prefetch
 from cavga.images.tiling import Tiling, tiling_of
-from cavga.inference.engine import Engine
+from cavga.inference.engine import Engine, EngineOutput
 from cavga.inference.exported_formats import LISTED_SUFFIXES, format_of
 from cavga.inference.load_exported import load_exported
 from cavga.inference.prediction import Display, Prediction
@@ -54,7 +54,7 @@ class AnomalyDetector:
         calibration.json is missing, damaged or not one of ours, MissingExtraError if it takes torch and there is none.
         """
         detector = cls.load_as_trained(model, device=device, runs_code=runs_code)
-        return _with_new_thresholds(detector, Path(model))
+        return with_new_thresholds(detector, Path(model))
 
     @classmethod
     def load_as_trained(cls, model: str | Path, *, device: str = "auto", runs_code: bool = False) -> "AnomalyDetector":
@@ -75,7 +75,7 @@ class AnomalyDetector:
     def load_in_torch(cls, run: str | Path, *, device: str = "auto") -> "AnomalyDetector":
         """As `load`, a run folder in PyTorch: for a GPU, and for what an exported graph does not hold."""
         source = _Source(Path(run).absolute(), device, in_torch=True)
-        return _with_new_thresholds(_loaded(_run_in_torch(Path(run), device), source), Path(run))
+        return with_new_thresholds(_loaded(_run_in_torch(Path(run), device), source), Path(run))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled as the place it was loaded from; thresholds and description are those of now."""
@@ -244,7 +244,15 @@ class AnomalyDetector:
             return
         started = time.perf_counter()
         scored = self.engine.score([item.photograph for item in ready])
-        milliseconds = (time.perf_counter() - started) * 1000 / len(ready)
+        yield from self.predictions(batch, scored, (time.perf_counter() - started) * 1000 / len(ready))
+
+    def predictions(
+        self, batch: Sequence[DecodedImage | FailedImage], scored: EngineOutput, milliseconds: float
+    ) -> Iterator[Prediction | FailedImage]:
+        """What the engine said of the images of a batch that could be read, as predictions of this model, in order.
+
+        `milliseconds` are those of one image. Not for a model with tiles.
+        """
         threshold, normal_scores, display = self.image_threshold, self.normal_scores, self._display()
         position = 0
         for item in batch:
@@ -352,7 +360,7 @@ def _run_in_torch(run: Path, device: str) -> AnomalyDetector:
     return AnomalyDetector(engine, description)
 
 
-def _with_new_thresholds(detector: AnomalyDetector, model: Path) -> AnomalyDetector:
+def with_new_thresholds(detector: AnomalyDetector, model: Path) -> AnomalyDetector:
     """With the thresholds of `cavga calibrate` in force, if there are any."""
     again = load_thresholds(model, detector.description["weights_sha256"])
     if again is not None:

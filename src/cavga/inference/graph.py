@@ -69,6 +69,10 @@ class InferenceGraph(ScoringGraph):
         """As `forward`, for images that are already at the model's input size."""
         return self.score_latent(self.model.encode(images), images=images)
 
+    def score_stages(self, stages: list[Tensor], *, images: Images) -> GraphOutput:
+        """As `score_images`, of images that went through the encoder already, with those of other models maybe."""
+        return self.score_latent(self.model.latent_of(stages), images=images)
+
     def score_latent(
         self, latent: Latent | None, energy: Energy | None = None, *, images: Images | None = None
     ) -> GraphOutput:

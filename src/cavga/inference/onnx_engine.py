@@ -11,6 +11,7 @@ from cavga.errors import ModelFileError, UsageError
 from cavga.inference.engine import EngineOutput, ExportedEngine, description_of
 from cavga.inference.exported_files import ExportedFiles
 from cavga.runs.model_json import METADATA_KEY
+from cavga.threads import runtime_threads
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 QUIET = 4  # log fatal messages only: what is wrong is raised too
@@ -47,6 +48,7 @@ def _session(files: ExportedFiles, device: str) -> onnxruntime.InferenceSession:
     providers = [CUDA, CPU] if CUDA in available and device != "cpu" else [CPU]
     options = onnxruntime.SessionOptions()
     options.log_severity_level = QUIET
+    options.intra_op_num_threads = runtime_threads()
     # Threads that wait by spinning take the cores from those that decode.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if os.getpid() != _imported_in:  # forked: a second thread would wait for what only the parent has

@@ -21,6 +21,7 @@ from cavga.inference.engine import EngineOutput, ResizedPhotograph
 from cavga.inference.graph import InferenceGraph, ScoringGraph, graph_of
 from cavga.model.arithmetic import exact_float32
 from cavga.model.build import add_marks, add_prior, build_parts, read_former_classifier
+from cavga.model.encoder import Encoder
 from cavga.runs.checkpoint import load_model
 from cavga.shapes import Images
 
@@ -93,18 +94,20 @@ def load_run(run: Path, device: str) -> tuple[TorchEngine, dict[str, Any]]:
     return TorchEngine(graph, choose_device(device)), description
 
 
-def make_graph(config: RunConfig, tensors: dict[str, Tensor]) -> InferenceGraph:
-    """The inference graph with weights and thresholds from `tensors`."""
+def make_graph(config: RunConfig, tensors: dict[str, Tensor], encoder: Encoder | None = None) -> InferenceGraph:
+    """The inference graph with weights and thresholds from `tensors`; those of a given `encoder` stay as they are."""
     bias = "projection.bias" if config.model.latent_shape == "vector" else "bias"
     mu_channels = tensors[f"model.mu_head.{bias}"].numel()
     with torch.random.fork_rng(devices=[]):  # weights are drawn, and then replaced: the caller's numbers stay
-        model = build_parts(config.model, image_size=config.data.input_size, mu_channels=mu_channels)
+        size = config.data.input_size
+        model = build_parts(config.model, image_size=size, mu_channels=mu_channels, encoder=encoder)
     add_prior(model, tensors, "model.prior.")
     read_former_classifier(model, tensors, "model.classifier.")
     add_marks(model, tensors, "model.marks.")
     graph = graph_of(model, config)
     missing, unexpected = graph.load_state_dict(tensors, strict=False)
-    needed = [key for key in missing if is_needed(key, config)]
+    is_given = "model.encoder." if encoder is not None else None
+    needed = [key for key in missing if is_needed(key, config) and not (is_given and key.startswith(is_given))]
     if needed or unexpected:
         raise ModelFileError(f"{len(needed)} tensors are missing and {len(unexpected)} are not the model's")
     return graph

@@ -42,9 +42,11 @@ def _num_kept(config: ModelConfig) -> int:
     return min(round(high * num_features) - round(low * num_features), config.latent_channels)
 
 
-def build_parts(config: ModelConfig, *, image_size: tuple[int, int], mu_channels: int) -> Cavga:
-    """As `build`, with the channels of mu given: those of a loaded, whitened head."""
-    encoder, stages, stride = _encoder(config), stages_of(config), latent_stride(config)
+def build_parts(
+    config: ModelConfig, *, image_size: tuple[int, int], mu_channels: int, encoder: Encoder | None = None
+) -> Cavga:
+    """As `build`, with the channels of mu given: those of a loaded, whitened head; and an encoder, if there is one."""
+    encoder, stages, stride = encoder or _encoder(config), stages_of(config), latent_stride(config)
     map_size = (image_size[0] // stride, image_size[1] // stride)
     return Cavga(
         encoder=encoder,

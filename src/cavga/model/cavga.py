@@ -123,7 +123,10 @@ class Cavga(nn.Module):
 
     def encode(self, images: Images) -> Latent:
         """The mean mu and the log variance of q(z|x)."""
-        stages = self.encode_stages(images)
+        return self.latent_of(self.encode_stages(images))
+
+    def latent_of(self, stages: list[Tensor]) -> Latent:
+        """As `encode`, of the feature maps that `encode_stages` gave, of this model's encoder or of one like it."""
         features = None
         if isinstance(self.mu_head, FlattenedHead):
             features = self.mu_head.merged(stages)

@@ -144,6 +144,11 @@ class PartStore:
         """Whether the part of these images counts already."""
         return self.folder.has(f"{self.shard.name}/{part_name(keys)}{MARKER}")
 
+    def counts_of(self, keys: Sequence[str]) -> Counts:
+        """The counts of the part of these images, which is committed."""
+        marker = self._marker(part_name(keys))
+        return Counts(marker["scored"], marker["anomalous"], marker["bad"])
+
     def done(self) -> tuple[Done, Counts]:
         """What is done; raises ResumeError where another model did it."""
         done, counts = Done(), Counts()

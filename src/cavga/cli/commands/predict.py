@@ -1,7 +1,6 @@
 """`cavga predict`: score images and folders."""
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cavga.cli.at_scale import add_scoring_flags, bad_share_code, is_at_scale, place_of, predict_at_scale
@@ -10,6 +9,7 @@ from cavga.cli.outcome import DONE, IN_PART, Outcome
 from cavga.cli.parser import Rare
 from cavga.cli.waiting import waiting_told
 from cavga.config.schema import MAP_KINDS
+from cavga.errors import UsageError
 
 if TYPE_CHECKING:
     from cavga.prediction.predict import PredictionSummary
@@ -19,9 +19,9 @@ NUM_NAMED = 5  # files that were not read and are named; --json names all
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "example: cavga predict runs/screw new_photos/ --output results --overlays"
-    parser.add_argument("model", type=Path, metavar="MODEL", help="run folder, or a file that `cavga export` wrote")
+    parser.add_argument("model", type=place_of, metavar="MODEL", help="run folder, or a file that `cavga export` wrote")
     parser.add_argument(
-        "images", type=place_of, nargs="+", metavar="IMAGE_OR_FOLDER",
+        "images", type=place_of, nargs="*", metavar="IMAGE_OR_FOLDER",
         help="folders are searched recursively; or a manifest",
     )  # fmt: skip
     parser.add_argument(
@@ -45,6 +45,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> Outcome:
+    if not args.images and args.models is None:
+        raise UsageError("the following arguments are required: IMAGE_OR_FOLDER (see `cavga predict --help`)")
     if is_at_scale(args):
         return predict_at_scale(args)
     from cavga.inference.detector import AnomalyDetector

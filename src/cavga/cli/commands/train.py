@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from cavga.cli.at_scale import add_category_flags, train_at_scale
 from cavga.cli.flags import add_config_flags, config_from_flags
 from cavga.cli.outcome import DONE, IN_PART, Outcome
 from cavga.cli.parser import Rare
@@ -24,12 +25,15 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--export", action=argparse.BooleanOptionalAction, default=True,
         help=Rare("end by writing RUN/model.onnx, which predicts without torch (default)"),
     )  # fmt: skip
+    add_category_flags(parser)
     add_config_flags(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> Outcome:
     config = config_from_flags(args)
+    if args.categories is not None:
+        return train_at_scale(args, config)
     from cavga.calibration.advice import calibration_advice
     from cavga.calibration.thresholds import Calibration
     from cavga.runs.model_json import load_description
