@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -26,6 +27,8 @@ from cavga.structured_files import StructureError, parse_json
 SUMMARY_FILE, TABLE_FILE = "categories.json", "categories.csv"
 CONFIG_FILE = "config.toml"  # of a run that was begun
 ALL = "all"
+
+logger = logging.getLogger("cavga")
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,7 @@ def train_category(job: CategoryJob) -> CategoryRow:
         is_done = (job.run / MODEL_FILE).is_file()
         if not is_done:
             is_begun = (job.run / CONFIG_FILE).is_file()
+            logger.info("category %s", job.category)
             train(job.data, job.run, job.config, resume=is_begun, with_export=job.with_export)
         description, packed = load_description(job.run), pack(job.run)
     except CavgaError as error:
