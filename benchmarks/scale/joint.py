@@ -13,7 +13,8 @@ from benchmarks.scale.made_sets import small_config
 from cavga.inference.detector import AnomalyDetector
 from cavga.metrics.image import auroc
 from cavga.scale.categories import train_categories
-from cavga.scale.scoring import OneModel, Scorer, routed_models
+from cavga.scale.loading import routed_models
+from cavga.scale.score_lists import OneModel, Scorer
 from cavga.scale.work_list import Item
 from cavga.training.train import train
 

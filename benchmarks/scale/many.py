@@ -17,7 +17,7 @@ NUM_TRAIN, EACH = 30, 4  # photographs of a category: to train on, and to score
 ROUTED = """
 import json, resource, sys, time
 from pathlib import Path
-from cavga.scale.scoring import routed_models
+from cavga.scale.loading import routed_models
 from cavga.scale.work_list import Item, items_of
 runs, photographs = sys.argv[1:]
 scorer = routed_models(Path(runs), "cpu")
@@ -32,7 +32,8 @@ print(json.dumps({"images": count, "seconds": round(seconds, 2), "cpu_seconds": 
 """
 SHARD = """
 import json, resource, sys
-from cavga.scale.scoring import one_model, score_shard
+from cavga.scale.loading import one_model
+from cavga.scale.score_lists import score_shard
 from cavga.scale.work_list import WHOLE
 model, photographs, output = sys.argv[1:]
 summary = score_shard(one_model(model, "cpu"), photographs, output, shard=WHOLE, part_size=500)

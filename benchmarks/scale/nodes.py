@@ -16,9 +16,10 @@ from typing import Any
 
 from benchmarks.scale.made_sets import make_photographs, small_config
 from cavga.scale.categories import train_categories, train_category
+from cavga.scale.loading import one_model
 from cavga.scale.parts import committed_files, read_parquet
 from cavga.scale.ray_engine import on_ray, score_on_ray
-from cavga.scale.scoring import ScoringOutput, one_model
+from cavga.scale.score_lists import ScoringOutput
 from cavga.scale.storage import Folder
 from cavga.scale.work_list import WHOLE, items_of
 
@@ -46,10 +47,10 @@ def measure_nodes(folder: Path, *, images: int, categories: int, rounds: int, pa
     score = partial(_score, folder, photographs, model, part_size)
     seconds: dict[str, dict[int, list[float]]] = {name: {1: [], 2: []} for name in ("score", "train")}
     with cluster_of_one() as cluster:
-        score(0, photographs / "c000")  # workers are started, and load what they need
         for turn in range(rounds):
             for nodes in (1, 2):
                 node = _added(cluster) if nodes == 2 else None
+                score(1000 + 10 * turn + nodes, photographs / "c000", 5)  # workers are started, and load what they need
                 for name, work in (("score", score), ("train", train)):
                     seconds[name][nodes].append(_timed(work, 10 * turn + nodes))
                 if node is not None:
@@ -70,10 +71,12 @@ def train_model(folder: Path) -> Path:
     return run if (run / "model.onnx").is_file() else train(folder / "train/c000", run, small_config())
 
 
-def _score(folder: Path, photographs: Path, model: Path, part_size: int, turn: int, some: Path | None = None) -> Any:
+def _score(
+    folder: Path, photographs: Path, model: Path, size: int, turn: int, some: Path | None = None, few: int = 0
+) -> None:
     load = partial(one_model, model.absolute(), "cpu")
-    return score_on_ray(load, str(some or photographs), str(folder / f"score-{turn}"), shard=WHOLE,
-                        what=ScoringOutput(), part_size=part_size)  # fmt: skip
+    score_on_ray(load, str(some or photographs), str(folder / f"score-{turn}"), shard=WHOLE,
+                 what=ScoringOutput(), part_size=few or size)  # fmt: skip
 
 
 def _train(folder: Path, data: Path, turn: int) -> Any:

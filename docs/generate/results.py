@@ -19,6 +19,7 @@ from docs.generate.paper_tables import one_class_normal, paper_tables
 from docs.generate.readings import figure as figure_of_readings
 from docs.generate.readings import readings
 from docs.generate.serving import serving
+from docs.generate.scale import scale
 from docs.generate.studies import factors, map_limits, training_data
 from docs.generate.tables import Page, wrapped
 from docs.generate.thresholds import thresholds
@@ -47,6 +48,7 @@ PAGES: dict[str, Callable[[], Page]] = {
     "baselines": own_tables.baselines,
     "deployment": deployment_page,
     "serving": serving,
+    "scale": scale,
 }
 # docs/images/NAME.svg
 PICTURES: dict[str, Callable[[], str]] = {"readings": figure_of_readings, "five-clicks": marks_figure}

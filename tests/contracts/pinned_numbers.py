@@ -66,6 +66,7 @@ PINNED: dict[str, dict[str, Any]] = {
         "synthetic.subtle.MIN_AREA": 4,
         "synthetic.subtle.MIN_MEAN": 0.05,
     },
+    "0032": {"scale.packed.TOLERANCE": 0.01},
     "0029": {
         "model.classifiers.MAP_WEIGHT": 0.5,
         "model.classifiers.DROPOUT": 0.3,
@@ -325,8 +326,12 @@ DETAILS: dict[str, dict[str, str]] = {
         "inference.onnx_engine": "QUIET",
         "inference.sources": "AHEAD",
         "data.copies": "AT_ONCE _STEPS",
-        "scale.scoring": "PART_SIZE MAX_NAMED",
+        "scale.score_lists": "PART_SIZE MAX_NAMED",
+        "scale.routed_models": "MAX_HELD MAX_BUILT",
+        "scale.ray_engine": "RETRIES WINDOW",
+        "scale.packed": "SMALLEST_HALVED",
         "scale.work_list": "WHOLE",
+        "threads": "_runtime_threads",
     },
     "what an image or a set has to be to be taken, tested where it is refused": {
         "images.walk": "MAX_REPEATED_FOLDERS",

@@ -16,7 +16,7 @@ WRITER = """
 import sys, time
 from pathlib import Path
 from cavga.inference.detector import AnomalyDetector
-from cavga.scale import scoring
+from cavga.scale import score_lists as scoring
 from cavga.scale.work_list import WHOLE
 
 model, source, output, seconds = sys.argv[1:]

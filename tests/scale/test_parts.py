@@ -13,7 +13,7 @@ import pytest
 from cavga.errors import DataError, ResumeError, UsageError
 from cavga.inference.detector import AnomalyDetector
 from cavga.scale.parts import Done
-from cavga.scale.scoring import OneModel, ScoringOutput, score_shard
+from cavga.scale.score_lists import OneModel, ScoringOutput, score_shard
 from cavga.scale.work_list import WHOLE, Item, Shard, items_of, shard_of
 from tests.conftest import is_one_complaint, run_command
 from tests.scale.conftest import keys_of, rows_of

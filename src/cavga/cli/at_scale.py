@@ -1,6 +1,7 @@
 """`cavga predict` and `cavga train` of many categories and many images: flags -> cavga.scale -> what is printed."""
 
 import argparse
+import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ from cavga.errors import UsageError
 
 if TYPE_CHECKING:
     from cavga.config.schema import RunConfig
-    from cavga.scale.scoring import Scorer, ScoringSummary
+    from cavga.scale.score_lists import Scorer, ScoringSummary
 
 ENGINES = ("local", "ray")
 
@@ -53,8 +54,16 @@ def add_engine_flags(parser: argparse.ArgumentParser, what: str) -> None:
         "--engine", type=one_of("engine", ENGINES), default=ENGINES[0], metavar="|".join(ENGINES),
         help=Rare("compute here (default), or on the Ray cluster that RAY_ADDRESS names, else on one of this machine"),
     )  # fmt: skip
-    parser.add_argument("--cpus", type=int, default=1, metavar="N", help=Rare(f"ray: processors a {what} (default 1)"))
-    parser.add_argument("--gpus", type=float, default=0, metavar="N", help=Rare(f"ray: GPUs a {what} (default 0)"))
+    parser.add_argument("--cpus", type=_count, default=None, metavar="N", help=Rare(f"ray: cores a {what} (default 1)"))
+    parser.add_argument("--gpus", type=_number, default=None, metavar="N", help=Rare(f"ray: GPUs a {what} (default 0)"))
+
+
+def check_engine(args: argparse.Namespace, *, is_used: bool) -> None:
+    """Raise UsageError where flags of an engine would be of no effect."""
+    if args.engine != ENGINES[0] and not is_used:
+        raise UsageError(f"--engine {args.engine} trains the categories of --categories: add it, or leave --engine out")
+    if args.engine == ENGINES[0] and (args.cpus is not None or args.gpus is not None):
+        raise UsageError("--cpus and --gpus are for --engine ray: leave them out")
 
 
 def train_at_scale(args: argparse.Namespace, config: "RunConfig") -> Outcome:
@@ -67,7 +76,7 @@ def train_at_scale(args: argparse.Namespace, config: "RunConfig") -> Outcome:
     if args.engine == "ray":
         from cavga.scale.ray_engine import on_ray
 
-        each = on_ray(args.cpus, args.gpus)
+        each = on_ray(args.cpus or 1, args.gpus or 0)
     else:
         each = one_after_the_other
     with waiting_told(enabled=not args.json) as progress:
@@ -103,7 +112,7 @@ def is_at_scale(args: argparse.Namespace) -> bool:
 
 def predict_at_scale(args: argparse.Namespace) -> Outcome:
     """`cavga predict` of a list."""
-    from cavga.scale.scoring import ScoringOutput, check_scoring, score_shard, score_to_lines
+    from cavga.scale.score_lists import ScoringOutput, check_scoring, score_shard, score_to_lines
     from cavga.scale.work_list import WHOLE, shard_of
 
     if args.overlays or args.coco:
@@ -119,8 +128,8 @@ def predict_at_scale(args: argparse.Namespace) -> Outcome:
         if args.engine == "ray":
             from cavga.scale.ray_engine import score_on_ray
 
-            summary = score_on_ray(load, source, output, shard=shard or WHOLE, what=what, cpus=args.cpus,
-                                   gpus=args.gpus, progress=progress)  # fmt: skip
+            summary = score_on_ray(load, source, output, shard=shard or WHOLE, what=what, cpus=args.cpus or 1,
+                                   gpus=args.gpus or 0, progress=progress)  # fmt: skip
         elif shard is None:
             summary = score_to_lines(load(), source, output, what=what, progress=progress)
         else:
@@ -143,10 +152,10 @@ def _sources(args: argparse.Namespace) -> list[str]:
 def _loader(args: argparse.Namespace) -> "Callable[[], Scorer]":
     """What loads the models, here or in a worker."""
     if args.models is not None:
-        from cavga.scale.scoring import routed_models
+        from cavga.scale.loading import routed_models
 
         return partial(routed_models, args.models.absolute(), args.device)
-    from cavga.scale.scoring import one_model
+    from cavga.scale.loading import one_model
 
     return partial(one_model, args.model, args.device, args.allow_pt2_which_runs_code)
 
@@ -169,6 +178,22 @@ def _scoring_outcome(summary: "ScoringSummary", output: str, most: float) -> Out
 def place_of(text: str) -> Path | str:
     """A path, or a URL as it is."""
     return text if "://" in text else Path(text)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 1 on, got {text!r}")
+    return int(text)
+
+
+def _number(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < math.inf:
+        raise argparse.ArgumentTypeError(f"expected a number from 0 on, got {text!r}")
+    return number
 
 
 def _share(text: str) -> float:

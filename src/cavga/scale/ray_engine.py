@@ -17,7 +17,7 @@ from cavga.errors import CavgaError, MissingExtraError
 from cavga.progress import SILENT, Progress
 from cavga.scale.categories import CategoryJob, CategoryRow, Each, Train
 from cavga.scale.parts import Counts, PartStore
-from cavga.scale.scoring import (
+from cavga.scale.score_lists import (
     MAX_NAMED,
     PART_SIZE,
     Scorer,

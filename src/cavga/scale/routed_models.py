@@ -27,7 +27,7 @@ from cavga.model.arithmetic import exact_float32
 from cavga.model.encoder import Encoder
 from cavga.runs.model_json import MODEL_FILE
 from cavga.scale.packed import PACKED_FOLDER, SUFFIX, load_encoder_tensors, load_packed
-from cavga.scale.scoring import Scored, batch_size, read_item
+from cavga.scale.score_lists import Scored, batch_size, read_item
 from cavga.scale.work_list import Item
 
 MAX_HELD = 1024  # packed models, each of about 2 MB

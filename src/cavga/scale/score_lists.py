@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
@@ -12,7 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from cavga.atomic_files import atomic_writer
 from cavga.config.schema import MAP_KINDS
-from cavga.errors import MissingExtraError, UsageError, unknown_name
+from cavga.errors import UsageError, unknown_name
 from cavga.images.decode import BATCH_SIZE
 from cavga.images.prefetch import prefetch
 from cavga.images.resize import resize_map
@@ -70,20 +69,6 @@ class OneModel:
             scored = self.detector.score([image for _, image in batch])
             for (item, _), result in zip(batch, scored, strict=True):
                 yield Scored(item, result, self.detector)
-
-
-def one_model(model: str | Path, device: str, runs_code: bool = False) -> OneModel:
-    """A scorer of the model in a run folder or an exported file."""
-    return OneModel(AnomalyDetector.load(model, device=device, runs_code=runs_code))
-
-
-def routed_models(runs: Path, device: str) -> Scorer:
-    """A scorer of the models of many categories; raises MissingExtraError without torch."""
-    if find_spec("torch") is None:
-        raise MissingExtraError("--models takes torch: pip install 'cavga[train]'")
-    from cavga.scale.routed_models import RoutedModels
-
-    return RoutedModels(runs, device)
 
 
 def model_of(detector: AnomalyDetector) -> str:
