@@ -17,7 +17,7 @@ from cavga.scale.categories import categories_of, train_categories
 from cavga.scale.packed import TOLERANCE, packed_path
 from cavga.scale.routed_models import RoutedModels
 from cavga.scale.work_list import Item, items_of
-from tests.conftest import run_command, save_image, texture
+from tests.conftest import is_one_complaint, run_command, save_image, texture
 
 NAMES = ("bolt", "cap", "nut")
 
@@ -118,6 +118,22 @@ def test_what_does_not_belong_together_is_refused(runs, parts, tmp_path):
     shutil.copytree(output / "nut", output / "cap")
     with pytest.raises(ModelFileError, match="earlier version"):
         RoutedModels(output, "cpu").detector_of("cap")
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        (["--categories", ","], "expected all, or names"),
+        (["--categories", "washer"], "unknown category 'washer'"),
+        (["--engine", "ray"], "trains the categories"),
+        (["--categories", "all", "--gpus", "1"], "are for --engine ray"),
+    ],
+)
+def test_what_is_wrong_is_one_line(parts, tmp_path, capsys, flags, expected):
+    code, _, err = run_command(capsys, "train", parts, "--output", tmp_path / "runs", *flags)
+    assert (code, expected in err) == (2, True)
+    assert is_one_complaint(err)
+    assert not (tmp_path / "runs").exists()
 
 
 def test_new_thresholds_of_a_run_are_in_force(runs, tmp_path, capsys):

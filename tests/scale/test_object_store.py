@@ -64,4 +64,3 @@ def test_a_writer_that_is_killed_is_gone_on_with_and_every_image_is_there_once(e
     done = subprocess.run([*command, "0"], capture_output=True, text=True, check=True, env=os.environ)
     assert int(done.stdout) >= 20
     assert sorted(row["path"] for row in rows_of(f"{bucket}/scores")) == keys_of(photographs)
-    assert not system.exists("plant/scores/shard-00000-of-00001/0123.parquet")

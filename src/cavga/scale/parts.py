@@ -127,14 +127,6 @@ class PartStore:
                 f"{self.shard.count}: go on with those, or choose another --output"
             )
 
-    def clear(self) -> None:
-        """Remove what a worker that died left of a part that it did not commit."""
-        names = self.folder.names(self.shard.name)
-        whole = {name.removesuffix(MARKER) for name in names if name.endswith(MARKER)}
-        for name in names:
-            if name[0] != "." and name.partition(".")[0] not in whole:  # locks are hidden
-                self.folder.remove(f"{self.shard.name}/{name}")
-
     def committed(self) -> list[str]:
         """The parts that count."""
         names = self.folder.names(self.shard.name)
@@ -169,8 +161,8 @@ class PartStore:
         part = f"{self.shard.name}/{part_name(keys)}"
         counts = Counts(len(scored), sum(bool(row["is_anomalous"]) for row in scored), len(bad))
         for suffix, rows in ((SCORED, scored), (BAD, bad)):
-            if rows:
-                self.folder.write(f"{part}{suffix}", _parquet(rows, _schemas()[suffix]))
+            # Both, empty or not: one of them can be there already, of a worker that died before it wrote the marker.
+            self.folder.write(f"{part}{suffix}", _parquet(rows, _schemas()[suffix]))
         models = {row["category"] or "": model_identity(row["model"], row["threshold"]) for row in scored}
         self.check_models(models)
         self.folder.write(f"{part}{MARKER}", json.dumps({**vars(counts), "models": models}).encode())
@@ -215,13 +207,11 @@ def read_parquet(folder: Folder, name: str, columns: list[str] | None = None) ->
 
 def committed_files(output: str) -> dict[str, list[str]]:
     """The files of all shards that count: "scored" and "bad", relative to `output`."""
-    folder, found = Folder(output), dict[str, list[str]](scored=[], bad=[])
+    folder, parts = Folder(output), list[str]()
     for shard in filter(_SHARD.fullmatch, folder.names()):
-        names = set(folder.names(shard))
-        for part in sorted(name.removesuffix(MARKER) for name in names if name.endswith(MARKER)):
-            for kind, suffix in (("scored", SCORED), ("bad", BAD)):
-                found[kind] += [f"{shard}/{part}{suffix}"] * (f"{part}{suffix}" in names)
-    return found
+        names = folder.names(shard)
+        parts += [f"{shard}/{name.removesuffix(MARKER)}" for name in names if name.endswith(MARKER)]
+    return {kind: [f"{part}{suffix}" for part in parts] for kind, suffix in (("scored", SCORED), ("bad", BAD))}
 
 
 def _parquet(rows: Sequence[Row], schema: Any) -> bytes:

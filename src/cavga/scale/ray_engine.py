@@ -25,6 +25,7 @@ from cavga.scale.score_lists import (
     ScoringSummary,
     begin,
     items_of_shard,
+    locked,
     parts_to_do,
     score_part,
 )
@@ -95,19 +96,20 @@ def score_on_ray(
     ray = _connected()
     output = output if is_url(output) else str(Path(output).absolute())
     source = source if is_url(source) else str(Path(source).absolute())
-    begun = begin(PartStore(Folder(output), shard), load(), what)
-    progress.begin("predicting", None, "images", done=begun.counts.images)
-    work = partial(_score_part, load=load, output=output, shard=shard, what=what, cpus=cpus)
-    parts = parts_to_do(items_of_shard(source, shard), begun.done, part_size)
-    while window := list(islice(parts, WINDOW)):
-        rows = [{"items": [list(astuple(item)) for item in items]} for items in window]
-        counted = ray.data.from_items(rows, override_num_blocks=len(rows)).map(work, num_cpus=cpus, num_gpus=gpus)
-        for row in counted.iter_rows():
-            if row["failure"]:
-                raise CavgaError(str(row["failure"]))
-            begun.summary.counts.add(Counts(row["scored"], row["anomalous"], row["bad"]))
-            begun.summary.failed += list(row["errors"])[: MAX_NAMED - len(begun.summary.failed)]
-            progress.advance(float(row["scored"] + row["bad"]))
+    with locked(output, shard):
+        begun = begin(PartStore(Folder(output), shard), load(), what)
+        progress.begin("predicting", None, "images", done=begun.counts.images)
+        parts = parts_to_do(items_of_shard(source, shard), begun.done, part_size)
+        work = partial(_score_part, load=load, output=output, shard=shard, what=what, cpus=cpus)
+        while window := list(islice(parts, WINDOW)):
+            rows = [{"items": [list(astuple(item)) for item in items]} for items in window]
+            named = ray.data.from_items(rows, override_num_blocks=len(rows))
+            for row in named.map(work, num_cpus=cpus, num_gpus=gpus).iter_rows():
+                if row["failure"]:
+                    raise CavgaError(str(row["failure"]))
+                begun.summary.counts.add(Counts(row["scored"], row["anomalous"], row["bad"]))
+                begun.summary.failed += list(row["errors"])[: MAX_NAMED - len(begun.summary.failed)]
+                progress.advance(float(row["scored"] + row["bad"]))
     return begun.summary
 
 

@@ -159,7 +159,7 @@ def score_shard(
     Raises DataError where the list is missing or empty, UsageError where the output has another number of shards,
     ResumeError where another model did what is done, StorageError where an object store fails.
     """
-    with _locked(output, shard):
+    with locked(output, shard):
         store = PartStore(Folder(output), shard)
         begun = begin(store, scorer, what)
         progress.begin("predicting", None, "images", done=begun.counts.images)
@@ -184,7 +184,7 @@ class Begun:
 
 
 def begin(store: PartStore, scorer: Scorer, what: ScoringOutput) -> Begun:
-    """Look at what is done of a shard, which has to be of the same models, and remove what was not committed."""
+    """Look at what is done of a shard, which has to be of the same models."""
     store.check()
     done, counts = store.done()
     detectors = {category: scorer.detector_of(category or None) for category in store.models}
@@ -192,7 +192,6 @@ def begin(store: PartStore, scorer: Scorer, what: ScoringOutput) -> Begun:
         category: model_identity(model_of(detector), what.threshold_of(detector))
         for category, detector in detectors.items() if detector is not None
     })  # fmt: skip
-    store.clear()
     return Begun(done, ScoringSummary(counts, counts.images, []))
 
 
@@ -234,7 +233,7 @@ def score_to_lines(
     summary = ScoringSummary(Counts(), 0, [])
     progress.begin("predicting", None, "images")
     with (
-        _locked(output, None),
+        locked(output, None),
         SpooledTemporaryFile() if is_url(output) else atomic_writer(Path(output) / PREDICTIONS_FILE) as file,
     ):
         for items in parts_to_do(items_of(source), Done(), PART_SIZE):
@@ -260,7 +259,7 @@ def check_scoring(source: str, output: str, what: ScoringOutput) -> None:
         raise UsageError(f"output {output} lies inside {source}: it would be read the next time; choose another folder")
 
 
-def _locked(output: str, shard: Shard | None) -> AbstractContextManager[None]:
+def locked(output: str, shard: Shard | None) -> AbstractContextManager[None]:
     """One writer of a shard at a time, where there are locks; elsewhere two write the same parts by the same names."""
     if is_url(output):
         return nullcontext()

@@ -1,4 +1,4 @@
-"""Folders on a disk or in an object store, by fsspec: list, read, write whole, remove. No torch."""
+"""Folders on a disk or in an object store, by fsspec: list, read, write whole. No torch."""
 
 import posixpath
 from pathlib import Path
@@ -83,13 +83,6 @@ class Folder:
             self._system.pipe_file(posixpath.join(self._root, name), content)
         except OSError as error:
             raise NotWrittenError(f"cannot write {joined(self.place, name)}: {error}; check its rights") from error
-
-    def remove(self, name: str) -> None:
-        """Remove a file."""
-        try:
-            self._system.rm_file(posixpath.join(self._root, name))
-        except OSError as error:
-            raise self._not_reached(name, error) from error
 
     def _not_reached(self, name: str, error: OSError) -> StorageError:
         return StorageError(f"{joined(self.place, name)} cannot be reached: {error}; run the same command again")
