@@ -82,7 +82,8 @@ def measure_memory(folder: Path, counts: tuple[int, int]) -> list[dict[str, Any]
 def _packed(folder: Path, runs: Path) -> Path:
     """The packed file of a category that is trained at SIDE px, in a folder without runs."""
     from cavga.scale.categories import train_categories
-    from cavga.scale.packed import PACKED_FOLDER, packed_path
+    from cavga.scale.packed import packed_path
+    from cavga.scale.work_list import PACKED_FOLDER
 
     data = make_photographs(folder / "train-128", NUM_TRAIN)
     (row,) = train_categories(data, folder / "runs", small_config(side=SIDE))

@@ -20,8 +20,7 @@ from cavga.output_lock import writing_to
 from cavga.progress import SILENT, Progress
 from cavga.regular_files import open_regular
 from cavga.runs.model_json import MODEL_FILE, load_description
-from cavga.scale.packed import PACKED_FOLDER, pack
-from cavga.scale.work_list import is_manifest
+from cavga.scale.work_list import PACKED_FOLDER, is_manifest
 from cavga.structured_files import StructureError, parse_json
 
 SUMMARY_FILE, TABLE_FILE = "categories.json", "categories.csv"
@@ -93,6 +92,7 @@ def categories_of(data: Path) -> list[str]:
 
 def train_category(job: CategoryJob) -> CategoryRow:
     """Train one category, or go on with it, or read what is done; what goes wrong is in its row."""
+    from cavga.scale.packed import pack
     from cavga.training.train import train
 
     started, row = time.monotonic(), CategoryRow(job.category, str(job.run))

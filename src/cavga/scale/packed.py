@@ -21,8 +21,9 @@ from cavga.images.tiling import tiling_of
 from cavga.inference.torch_engine import TorchEngine, make_graph
 from cavga.runs.checkpoint import load_model, load_tensors, save_tensors, tensors_sha256
 from cavga.runs.model_json import load_description
+from cavga.scale.work_list import PACKED_FOLDER
 
-PACKED_FOLDER, ENCODERS_FOLDER, SUFFIX = "packed", "encoders", ".safetensors"
+ENCODERS_FOLDER, SUFFIX = "encoders", ".safetensors"
 ENCODER_PREFIX = "model.encoder."
 SMALLEST_HALVED = 1024  # values; below that fp16 saves nothing, and scales and thresholds are small
 TOLERANCE = 0.01  # standard deviations of good scores by which packing may change a score

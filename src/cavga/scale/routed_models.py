@@ -26,9 +26,9 @@ from cavga.inference.torch_engine import TorchEngine, choose_device, make_graph
 from cavga.model.arithmetic import exact_float32
 from cavga.model.encoder import Encoder
 from cavga.runs.model_json import MODEL_FILE
-from cavga.scale.packed import PACKED_FOLDER, SUFFIX, load_encoder_tensors, load_packed
+from cavga.scale.packed import SUFFIX, load_encoder_tensors, load_packed
 from cavga.scale.score_lists import Scored, batch_size, read_item
-from cavga.scale.work_list import Item
+from cavga.scale.work_list import PACKED_FOLDER, Item
 
 MAX_HELD = 1024  # packed models, each of about 2 MB
 MAX_BUILT = 64  # modules made of them, each of twice that; more than two batches and a half of single images need

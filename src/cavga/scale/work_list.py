@@ -14,6 +14,7 @@ from cavga.images.walk import IMAGE_SUFFIXES, images_in
 from cavga.regular_files import open_regular
 from cavga.scale.storage import StorageError, file_system, is_url, joined
 
+PACKED_FOLDER = "packed"  # in a folder of runs; so no category is called that
 MANIFEST_SUFFIXES = (".csv", ".tsv")
 
 
