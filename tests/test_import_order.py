@@ -8,8 +8,7 @@ PACKAGES = [
     "_version", "printable", "errors", "regular_files", "structured_files", "atomic_files", "output_lock", "threads",
     "progress", "arrays", "shapes", "config", "images", "data", "synthetic", "attention", "losses", "model", "runs",
     "calibration", "metrics", "rendering", "inference", "exporting", "training", "prediction", "evaluation",
-    "monitoring", "marking", "projects", "service", "demo", "benchmark", "cli", "library", "__main__", "child",
-    "monitoring", "marking", "service", "scale", "demo", "benchmark", "cli", "library", "__main__",
+    "monitoring", "marking", "projects", "service", "scale", "demo", "benchmark", "cli", "library", "__main__", "child",
 ]  # fmt: skip
 MODULES = [path for path in sorted(SOURCE.rglob("*.py")) if path != SOURCE / "__init__.py"]
 

@@ -18,8 +18,8 @@ from docs.generate.own_shape import own_shape
 from docs.generate.paper_tables import one_class_normal, paper_tables
 from docs.generate.readings import figure as figure_of_readings
 from docs.generate.readings import readings
-from docs.generate.serving import serving
 from docs.generate.scale import scale
+from docs.generate.serving import serving
 from docs.generate.studies import factors, map_limits, training_data
 from docs.generate.tables import Page, wrapped
 from docs.generate.thresholds import thresholds
