@@ -55,16 +55,19 @@ METHOD = """
 ## How
 
 `python -m benchmarks.faults` makes each input from seed {seed}, so that every run tries the same ones. Moments of
-signals are drawn too, but what a process does at that moment is not repeated. A full disk is {full_disk}. A resumed
-training has to have the same weights, bit for bit, as one that was never stopped. A flipped bit of a model has to be
-refused or to change no score. The numbers of a photograph that is read in spite of a flipped bit are compared with
-those of the sound file. At twice its capacity each request counts as tried, and its time is its sender's, with nothing
-taken off for sending. A short form is among the tests. Machine: {machine}; {packages}.
+signals are drawn too, but what a process does at that moment is not repeated. A full disk is {full_disk}. A
+resumed training has to have the same weights, bit for bit, as one that was never stopped. A flipped bit of a model
+has to be refused or to change no score. The numbers of a photograph that is read in spite of a flipped bit are
+compared with those of the sound file. At twice its capacity each request counts as tried, and its time is its
+sender's, with nothing taken off for sending. A short form is among the tests. Attacks may be kept in pieces: a row
+is of its own last full run. The machine did other things as well, which is in all times. Machine: {machine};
+{packages}.
 """
 NOT_COVERED = """
 ## What is not covered
 
 - Models are the smallest (`d-u`, 32 px, photographs of 48 px): what takes longer on larger ones was not waited for.
+- A server of one small model, and photographs of 1200 px: what it is asked at twice its capacity is dozens a second.
 - Linux on a local disk. Not Windows, not network file systems, not a GPU, not OpenVINO.
 - Signals, not power cuts: what a disk keeps of a file that was written, its file system decides.
 - A changed byte in the pixels of a JPEG, TIFF, WebP, BMP, GIF or PPM: those have no checksum, so it is read as it is.

@@ -140,7 +140,7 @@ def keep_in_use(run: Path, about: Mapping[str, Any]) -> None:
         with new_version(run, next_number(run), about) as folder:
             for name in (*HELD_FILES, MARKS_FILE):
                 if (run / name).is_file():
-                    shutil.copyfile(run / name, folder / name)
+                    atomic_write(folder / name, read_run_file(run / name))
     for version in versions:
         if version.is_in_use:
             _copy_thresholds(run, version.folder)

@@ -141,7 +141,7 @@ class Dinov2Encoder(nn.Module):
         """The position embeddings of another grid, by bicubic interpolation; the class token's stays."""
         if (rows, columns) == (GRID, GRID):
             return self.pos_embed
-        of_class, of_patches = self.pos_embed[:, :1], self.pos_embed[:, 1:].mT.unflatten(2, (GRID, GRID))
+        of_class, of_patches = self.pos_embed[:, :1], self.pos_embed[:, 1:].mT.reshape(1, -1, GRID, GRID)
         # As two products, which every runtime computes alike; torch's interpolation has options that exports lack.
         down, across = (cubic_weights(GRID, number).to(of_patches) for number in (rows, columns))
         interpolated = down @ (of_patches @ across.T)

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from cavga.arrays import AnomalyMap
 from cavga.benchmark.baselines.autoencoder import network_config
 from cavga.benchmark.baselines.index import BASELINES, LABELLED, TRAINED
 from cavga.benchmark.baselines.label_classifier import ExplanationGraph
@@ -70,7 +71,8 @@ def calibrate_by_folds(
     graph: Any, images: NDArray[np.uint8], inputs: TrainingData, config: RunConfig, device: torch.device
 ) -> Calibration:
     """Set the graph's thresholds: each image is scored by a baseline that was fitted to the other folds."""
-    parts, results = folds_of(inputs, config), {}
+    parts = folds_of(inputs, config)
+    results: dict[int, tuple[float, AnomalyMap]] = {}
     for part in parts:
         held = np.array(part, dtype=np.intp)
         graph.fit(images[np.setdiff1d(np.arange(len(images)), held)], device)
