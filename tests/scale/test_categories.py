@@ -18,6 +18,7 @@ from cavga.scale.packed import TOLERANCE, packed_path
 from cavga.scale.routed_models import RoutedModels
 from cavga.scale.work_list import Item, items_of
 from tests.conftest import is_one_complaint, run_command, save_image, texture
+from tests.scale.conftest import rows_of
 
 NAMES = ("bolt", "cap", "nut")
 
@@ -60,6 +61,17 @@ def test_images_of_all_categories_are_scored_as_by_their_own_runs(runs, parts, m
             got = found[f"{name}/{expected.path.name}"]
             assert got.score == pytest.approx(expected.score, abs=2 * TOLERANCE * unit)
             assert got.threshold == expected.threshold
+
+
+def test_the_command_line_routes_a_manifest(runs, parts, tmp_path, capsys):
+    lines = [f"{parts}/{name}/{i}.png,{name}" for i in range(2) for name in NAMES]
+    (tmp_path / "list.csv").write_text("\n".join(["image,category", *lines]))
+    flags = ["--models", runs, "--shard", "0/1", "--output", tmp_path / "out"]
+    assert run_command(capsys, "predict", tmp_path / "list.csv", *flags)[0] == 0
+    rows = rows_of(tmp_path / "out")
+    assert sorted(row["category"] for row in rows) == sorted([*NAMES, *NAMES])
+    models = {row["category"]: row["model"] for row in rows}
+    assert len(set(models.values())) == 3
 
 
 def test_an_image_without_a_model_is_said_and_the_others_are_scored(runs, parts):

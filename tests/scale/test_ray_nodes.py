@@ -4,7 +4,10 @@ import json
 import subprocess
 import sys
 
+import pytest
 
+
+@pytest.mark.slow
 def test_every_image_and_category_is_there_once_though_a_node_is_killed(tmp_path):
     command = [sys.executable, "-m", "benchmarks.scale", "nodes", str(tmp_path), "--small"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
