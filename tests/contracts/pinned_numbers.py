@@ -404,6 +404,7 @@ DETAILS: dict[str, dict[str, str]] = {
         "data.readers.layouts": "LAYOUTS",
     },
     "how many are kept, named or shown": {
+        "marking.refit": "MAX_DOUBTS",
         "marking.suggest": "POOL_FACTOR",
         "calibration.thresholds": "MAX_SCORES SIGNIFICANT_DIGITS",
         "images.regions": "MAX_REGIONS",
