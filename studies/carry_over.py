@@ -27,7 +27,7 @@ from cavga.images.resize import resized
 from cavga.metrics.image import auroc
 from cavga.model.build import build
 from cavga.model.pretrained import load_encoder_weights
-from cavga.model.prior import AggregatedPrior, Energies, largest_mean, soft_maximum
+from cavga.model.prior import AggregatedPrior, Energies, largest_mean
 from cavga.training.factor_model import factors
 from cavga.training.fit_guided_head import choose_left_out
 from cavga.training.fit_latent import fit_latent
@@ -41,6 +41,13 @@ RESULT = "carry_over"
 STORED, SIDES = 512, (256, 384)
 RATE = 0.05  # of false alarms, at which recall is shown
 REAL = ("magnetic_tile", "mvtec_ad/screw", "mvtec_loco/juice_bottle", "elpv_mono")
+
+
+def soft_maximum(one: Tensor, other: Tensor, temperature: float) -> Tensor:
+    """The larger where they are far apart, up to `temperature` log 2 more where they are equal."""
+    return temperature * (torch.stack([one, other]) / temperature).logsumexp(dim=0)
+
+
 RULES = {
     "larger": torch.maximum,
     "soft maximum, temperature 0.5": lambda one, other: soft_maximum(one, other, 0.5),

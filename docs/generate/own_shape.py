@@ -13,7 +13,7 @@ STRETCHED, OWN, LETTERBOXED = "stretched", "own shape", "letterboxed"
 TEXT = """
 `python -m studies.own_shape`: `r-u` of `recommended`, `efficientnet_lite0` with ImageNet weights. "Stretched" is 256 x
 256 pixels, "own shape" the shape of `--image-size auto` at as many pixels; auto itself takes more where there are more
-([decision 0031](../decisions/0031-pixels-and-two-scores.md)).
+([decision 0031](../decisions/0031-pixels.md)).
 
 - **Pixel figures** are at the input's size. Stretching keeps shares of the area, so both count the same pixels.
 - **Juice bottle** is 800 x 400 pixels, at an input of 352 x 192; its defects are logical ones. **Magnetic tile** is at

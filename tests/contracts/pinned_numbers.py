@@ -134,7 +134,6 @@ PINNED: dict[str, dict[str, Any]] = {
     "0021": {"model.prior.BORDER": 4},
     "0023": {"training.fit_prior.NUM_LEAVE_OUTS": 20},
     "0031": {
-        "model.prior.TEMPERATURE": 1.0,
         "images.input_size.LEAST_SIDE": 256,
         "images.input_size.MOST_SIDE": 384,
     },

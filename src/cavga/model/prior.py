@@ -26,7 +26,6 @@ SMALLEST_STD = 1e-6
 CLOSEST = 0.1
 CENTRES_AT_ONCE = 500  # the distances of all patches to all centres are large
 BLUR_REACH = 3  # patches; the map is smoothed with a standard deviation of one patch (docs/decisions/0012)
-TEMPERATURE = 1.0  # standard deviations: of the soft maximum of an image's two scores (docs/decisions/0031)
 BORDER = 4  # patches: so near to the border, patches count by themselves (docs/decisions/0021)
 
 
@@ -54,8 +53,8 @@ class AggregatedPrior(nn.Module):
 
     `cell_scales` holds mean and standard deviation of the local and the flat energy of a patch, larger near the border
     where normal images vary more there (docs/decisions/0021). `scales` holds mean and standard deviation (columns) of
-    the local and the flat score of an image, and of both together: the sum of a patch's, the soft maximum of an image's
-    (rows). `is_soft` is False for priors of before decision 0031, whose score is the maximum itself.
+    the local and the flat score of an image, and of both together: the sum of a patch's, the larger of an image's
+    (rows).
     """
 
     centres: Tensor
@@ -64,16 +63,9 @@ class AggregatedPrior(nn.Module):
     flat_basis: Tensor
     cell_scales: Tensor
     scales: Tensor
-    temperature: Tensor
 
     def __init__(
-        self,
-        *,
-        num_centres: int,
-        num_directions: int,
-        latent_channels: int,
-        map_size: tuple[int, int],
-        is_soft: bool = True,
+        self, *, num_centres: int, num_directions: int, latent_channels: int, map_size: tuple[int, int]
     ) -> None:
         super().__init__()
         num_flat = min(FLAT_CHANNELS, latent_channels) * (map_size[0] // FLAT_POOL) * (map_size[1] // FLAT_POOL)
@@ -83,9 +75,6 @@ class AggregatedPrior(nn.Module):
         self.register_buffer("flat_basis", torch.zeros(num_directions, num_flat))
         self.register_buffer("cell_scales", torch.tensor([0.0, 1.0])[None, :, None, None].repeat(2, 1, *map_size))
         self.register_buffer("scales", torch.tensor([[0.0, 1.0]]).repeat(4, 1))
-        self.is_soft = is_soft
-        if is_soft:
-            self.register_buffer("temperature", torch.tensor(TEMPERATURE))
 
     @classmethod
     def shaped_like(cls, tensors: Mapping[str, Tensor], prefix: str, map_size: tuple[int, int]) -> "AggregatedPrior":
@@ -93,11 +82,7 @@ class AggregatedPrior(nn.Module):
         num_centres, latent_channels = tensors[f"{prefix}centres"].shape
         num_directions = len(tensors[f"{prefix}flat_basis"])
         return cls(
-            num_centres=num_centres,
-            num_directions=num_directions,
-            latent_channels=latent_channels,
-            map_size=map_size,
-            is_soft=f"{prefix}temperature" in tensors,
+            num_centres=num_centres, num_directions=num_directions, latent_channels=latent_channels, map_size=map_size
         )
 
     def local_energy(self, mu: LatentMap) -> ScoreMap:
@@ -148,8 +133,8 @@ class AggregatedPrior(nn.Module):
 
     def _together(self, energies: Energies) -> tuple[ScoreMap, Scores]:
         local, flat = self._scaled_patches(energies.local, 0), self._scaled_patches(energies.flat, 1)
-        scores = self._scaled(largest_mean(local), 0), self._scaled(energies.flat_score, 1)
-        score = soft_maximum(*scores, self.temperature) if self.is_soft else torch.maximum(*scores)
+        # A sum would let what one model does not see add its noise to what the other does (docs/decisions/0011).
+        score = torch.maximum(self._scaled(largest_mean(local), 0), self._scaled(energies.flat_score, 1))
         return smoothed(local + flat), score
 
     def attention(self, mu: LatentMap) -> AttentionMap:
@@ -189,15 +174,6 @@ def distance_from_border(rows: int, columns: int) -> Int[Tensor, "rows columns"]
 def largest_mean(patches: ScoreMap) -> Scores:
     """The largest mean of 3 x 3 patches."""
     return functional.avg_pool2d(patches[:, None], 3, stride=1).flatten(1).amax(dim=1)
-
-
-def soft_maximum(one: Scores, other: Scores, temperature: Tensor | float = TEMPERATURE) -> Scores:
-    """The larger of two scores where they are far apart, and more than that where both are high.
-
-    A sum would let what one model does not see add its noise to what the other does; the maximum lets go of what both
-    half see (docs/decisions/0031).
-    """
-    return temperature * (torch.stack([one, other]) / temperature).logsumexp(dim=0)
 
 
 def _mean_and_std(values: Tensor) -> Float[Tensor, " 2"]:

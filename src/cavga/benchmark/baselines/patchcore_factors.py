@@ -2,8 +2,7 @@
 
 Map and image's score are joined as `cavga.model.prior.AggregatedPrior` joins its mixture and its factor model, with the
 memory in place of the mixture: in standard deviations of normal images that neither has seen, a fifth of those fitted
-to. The map is the sum of both, smoothed by a patch; the score is the soft maximum of PatchCore's own and the factor
-model's.
+to. The map is the sum of both, smoothed by a patch; the score is the larger of PatchCore's own and the factor model's.
 The memory is a fifth of the published baseline's, about the number of centres of our mixture.
 """
 
@@ -20,7 +19,7 @@ from cavga.inference.graph import GraphOutput, ScoringGraph, enlarged
 from cavga.model.build import map_size_of
 from cavga.model.cavga import Cavga
 from cavga.model.latent import to_size
-from cavga.model.prior import SMALLEST_STD, AggregatedPrior, Energies, flattened, soft_maximum
+from cavga.model.prior import SMALLEST_STD, AggregatedPrior, Energies, flattened
 from cavga.shapes import Images
 from cavga.training.factor_model import factors
 from cavga.training.fit import NUM_FOLDS
@@ -53,13 +52,12 @@ class PatchcoreFactorsGraph(ScoringGraph):
         self.score_scales = torch.stack([scores.mean(dim=0), scores.std(dim=0, correction=0).clamp_min(SMALLEST_STD)])
 
     def score_images(self, images: Images) -> GraphOutput:
-        """The joined map, and the soft maximum of both scores."""
+        """The joined map, and the larger of both scores."""
         assert self.prior is not None
         energies, scores = self._measured(images)
         patches, _ = self.prior.joined(energies)
         anomaly_map = enlarged(patches, self.image_size)
-        own, of_factors = ((scores - self.score_scales[0]) / self.score_scales[1]).unbind(dim=1)
-        score = soft_maximum(own, of_factors)
+        score = ((scores - self.score_scales[0]) / self.score_scales[1]).amax(dim=1)
         return GraphOutput(score, anomaly_map, anomaly_map >= self.pixel_threshold)
 
     def _fit_both(self, images: NDArray[uint8], device: torch.device) -> None:
