@@ -27,11 +27,12 @@ from cavga.marking.suggest import choose_unlike
 from cavga.metrics.image import auroc
 from cavga.model.marks_head import READOUTS
 from cavga.training import fit_marks as rule
+from cavga.training.features import MAX_MADE
 from cavga.training.fit_marks import MarksFit, Normals, Readings, fit_marks, read_images
 from studies.fold_thresholds import scaled
 from studies.marks.baselines import deviation_network, logistic_regression
 from studies.marks.lamp import lamp_rows
-from studies.marks.latents import Images, MarkedSet, load_set
+from studies.marks.latents import SEED, Images, MarkedSet, load_set
 from studies.marks.unmarked import scores_of
 from studies.rows import rounded
 
@@ -73,6 +74,8 @@ class Draw:
     bad: Readings
     good: Readings
     unseen: Readings
+    made: Readings
+    """Anomalies that a run would keep, to see what marks cost."""
 
 
 def main() -> None:
@@ -162,6 +165,7 @@ def made_draws(found: Read, count: int) -> Iterator[Draw]:
                 of(found.made, np.flatnonzero(is_kind & on_held)),
                 of(found.train, np.flatnonzero(is_held)),
                 of(found.made, np.flatnonzero(~is_kind & on_held)),
+                of(found.made, rng.permutation(np.flatnonzero(~on_held))[:MAX_MADE]),
             )
 
 
@@ -222,6 +226,7 @@ def draw_of(
         normals_of(found, np.ones(len(found.train.scores), dtype=np.bool_)),
         of(found.test, marked), of(found.test, bad), of(found.test, good),
         of(found.test, none if unseen is None else unseen),
+        of(found.made, np.random.default_rng(SEED).permutation(len(found.made.scores))[:MAX_MADE]),
     )  # fmt: skip
 
 
@@ -298,19 +303,12 @@ def without_marks(draw: Draw, _rate: float) -> MarksFit:
 
 def by_rule(draw: Draw, rate: float) -> MarksFit:
     """What `cavga refit` does."""
-    return fit_marks(draw.normals, draw.marks, rate)
+    return fit_marks(draw.normals, draw.marks, draw.made, rate)
 
 
 def fixed(draw: Draw, name: str, weight: float) -> MarksFit:
     """A readout at a weight, whatever comes of it."""
     return rule._CrossFit.of(name, draw.normals, draw.marks).weighted(weight, draw.normals, draw.marks)
-
-
-def scored(fit: MarksFit, images: Readings) -> NDArray[np.float32]:
-    """The scores that a fit gives."""
-    if fit.head is None:
-        return images.scores.numpy()
-    return (images.scores + images.features[fit.head.readout] @ fit.head.direction + fit.head.offset).numpy()
 
 
 def summary(draws: Sequence[Draw], fit: Callable[[Draw, float], MarksFit]) -> Row:
@@ -321,7 +319,7 @@ def summary(draws: Sequence[Draw], fit: Callable[[Draw, float], MarksFit]) -> Ro
         for rate in RATES:
             found = fit(draw, rate)
             used.append(found.head is not None)
-            groups = [scored(found, some) for some in (draw.bad, draw.good, draw.unseen)]
+            groups = [found.scores_of(some).numpy() for some in (draw.bad, draw.good, draw.unseen)]
             add_figures(rows, found.normal_scores.numpy(), draw.normals.units, groups, rate)
     return averaged(rows) | {"used": rounded(float(np.mean(used)))}
 

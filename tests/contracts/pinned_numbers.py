@@ -146,8 +146,8 @@ PINNED: dict[str, dict[str, Any]] = {
         "training.fit_marks.MAX_MARGIN": 2.0,
         "training.fit_marks.DOUBT": 0.25,
         "training.fit_marks.LEAST_EVIDENCE": 0.5,
+        "training.fit_marks.MAX_MADE_LOSS": 0.05,
         "training.features.MAX_MADE": 64,
-        "marking.refit.MAX_MADE_LOSS": 0.05,
         "marking.refit.MAX_MARK_LOSS": 0.2,
     },
     "torchvision, ImageNet": {

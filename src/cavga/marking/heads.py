@@ -87,12 +87,10 @@ def fit_heads(
         )  # fmt: skip
     graph.model.prior, graph.model.marks = prior, None
     normals = Normals(read_images(prior, normal.z, energies), folds, units)
-    marks = (
-        read_images(prior, bad, energies_by(prior, bad))
-        if len(bad)
-        else read_images(prior, normal.z[:0], energies.of(slice(0)))
-    )
-    fit = fit_marks(normals, marks, settings.false_alarm_rate)
+    nothing = read_images(prior, normal.z[:0], energies.of(slice(0)))
+    marks = read_images(prior, bad, energies_by(prior, bad)) if len(bad) else nothing
+    made = read_images(prior, normal.made, energies_by(prior, normal.made)) if len(normal.made) else nothing
+    fit = fit_marks(normals, marks, made, settings.false_alarm_rate)
     peaks = list(_maps(graph, normal, energies))
     graph.model.marks = fit.head
     tiles = zip(fit.normal_scores.tolist(), peaks, strict=True)

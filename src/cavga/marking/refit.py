@@ -39,9 +39,9 @@ from cavga.runs.checkpoint import load_model, save_model
 from cavga.runs.marks_file import BAD, Mark, marks_in_force, read_marks, write_marks
 from cavga.runs.model_json import MARKS_KEY, require_features
 from cavga.training.features import Features, load_features
+from cavga.training.fit_marks import MAX_MADE_LOSS
 
-MAX_MADE_LOSS = 0.05  # of the made anomalies that were found before, as a share of all of them
-MAX_MARK_LOSS = 0.2  # of the bad marks, likewise
+MAX_MARK_LOSS = 0.2  # of the bad marks that were found before, as a share of all of them
 MAX_DOUBTS = 5  # bad marks that are named because they look good
 
 

@@ -26,6 +26,7 @@ NUM_HALF = 2  # marks with which a weight is half of what it is with very many
 MAX_MARGIN = 2.0  # standard deviations from the threshold, beyond which a mark is found, or missed, anyway
 DOUBT = 0.25  # standard deviations that a gain has to stand out from, beside what marks differ by
 LEAST_EVIDENCE = 0.5  # sum of the gains of marks against the root of the sum of their squares
+MAX_MADE_LOSS = 0.05  # of the made anomalies that were found before, as a share of all of them
 
 Features = Float[Tensor, "images features"]
 Scores = Float[Tensor, " images"]
@@ -62,6 +63,12 @@ class MarksFit:
     mark_scores: MarkScores
     """Of the marks, each by a direction that lacks it."""
 
+    def scores_of(self, images: Readings) -> Scores:
+        """Of images that nothing was fitted to."""
+        if self.head is None:
+            return images.scores
+        return images.scores + images.features[self.head.readout] @ self.head.direction + self.head.offset
+
 
 @torch.no_grad()
 def read_images(prior: AggregatedPrior, z: LatentMap, energies: Energies) -> Readings:
@@ -73,22 +80,25 @@ def read_images(prior: AggregatedPrior, z: LatentMap, energies: Energies) -> Rea
 
 
 @torch.no_grad()
-def fit_marks(normals: Normals, marks: Readings, rate: float) -> MarksFit:
+def fit_marks(normals: Normals, marks: Readings, made: Readings, rate: float) -> MarksFit:
     """Choose among READOUTS and WEIGHTS, or nothing, for a false-alarm rate.
 
-    A single mark cannot be left out, so it adds nothing.
+    A single mark cannot be left out, so it adds nothing. What finds MAX_MADE_LOSS fewer of the `made` anomalies than
+    the energy alone is no choice: marks of one kind are not to hide the others.
     """
     best = MarksFit(None, 0.0, 0.0, normals.readings.scores, marks.scores)
     if len(marks.scores) < 2:
         return best
     before, count = _margins(best, normals, rate), len(marks.scores)
+    least = _made_found(best, normals, made, rate) - MAX_MADE_LOSS
     for name in READOUTS:
         fitted = _CrossFit.of(name, normals, marks)
         for largest in WEIGHTS:
             found = fitted.weighted(largest * count / (count + NUM_HALF), normals, marks)
             gains = _margins(found, normals, rate) - before
             evidence = float(gains.sum() / (gains.square().sum() + DOUBT**2).sqrt())
-            if evidence > LEAST_EVIDENCE and float(gains.mean()) > best.gain:
+            is_better = evidence > LEAST_EVIDENCE and float(gains.mean()) > best.gain
+            if is_better and _made_found(found, normals, made, rate) >= least:
                 best = MarksFit(found.head, found.weight, float(gains.mean()), found.normal_scores, found.mark_scores)
     return best
 
@@ -98,6 +108,14 @@ def _margins(found: MarksFit, normals: Normals, rate: float) -> MarkScores:
     threshold, _ = conformal_threshold(found.normal_scores.numpy(), rate, normals.units)
     std = found.normal_scores.std(correction=0).clamp_min(SMALLEST_STD)
     return ((found.mark_scores - threshold) / std).clamp(-MAX_MARGIN, MAX_MARGIN)
+
+
+def _made_found(found: MarksFit, normals: Normals, made: Readings, rate: float) -> float:
+    """The share of made anomalies that reach the threshold which normal images set; 0 of none."""
+    if not len(made.scores):
+        return 0.0
+    threshold, _ = conformal_threshold(found.normal_scores.numpy(), rate, normals.units)
+    return float((found.scores_of(made) >= threshold).float().mean())
 
 
 @dataclass(frozen=True)
