@@ -3,6 +3,7 @@
 Both numbers of nodes take turns in one cluster, so that what else the machine does falls on both.
 """
 
+import csv
 import shutil
 import threading
 import time
@@ -15,7 +16,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.scale.made_sets import make_photographs, small_config
-from cavga.scale.categories import train_categories, train_category
+from cavga.scale.categories import train_categories
 from cavga.scale.loading import one_model
 from cavga.scale.parts import committed_files, read_parquet
 from cavga.scale.ray_engine import on_ray, score_on_ray
@@ -56,7 +57,7 @@ def measure_nodes(folder: Path, *, images: int, categories: int, rounds: int, pa
                 if node is not None:
                     cluster.remove_node(node)
         killed = [_killed(cluster, folder, name, work) for name, work in (("score", score), ("train", train))]
-    counts = {"score": images, "train": categories}
+    counts = {"score": sum(1 for _ in items_of(str(photographs))), "train": categories}
     return [_row(name, counts[name], found) for name, found in seconds.items()] + [
         {"what": f"{name}, one of two nodes killed", **row, **_once(folder, name, photographs, categories)}
         for (name, row) in zip(counts, killed, strict=True)
@@ -126,9 +127,10 @@ def _once(folder: Path, name: str, photographs: Path, categories: int) -> dict[s
         found = Counter(path for part in rows for path in part)
         asked = {item.key for item in items_of(str(photographs))}
         return {"asked": len(asked), "there": len(found), "twice": sum(count > 1 for count in found.values())}
+    with (folder / f"train-{KILLED}/categories.csv").open(encoding="utf-8", newline="") as table:
+        rows = Counter(row["category"] for row in csv.DictReader(table) if not row["error"])
     there = {path.parent.name for path in (folder / f"train-{KILLED}").glob("*/model.json")}
-    again = [train_category.__name__ for path in folder.glob(f"train-{KILLED}/*/training/*.tmp") if path]
-    return {"asked": categories, "there": len(there), "twice": len(again)}
+    return {"asked": categories, "there": len(there & set(rows)), "twice": sum(count > 1 for count in rows.values())}
 
 
 def _row(name: str, count: int, seconds: dict[int, list[float]]) -> dict[str, Any]:
