@@ -1,5 +1,6 @@
 """Pools of threads that let go when what they work for is interrupted."""
 
+import os
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ def limit_runtime_threads(count: int) -> None:
     """Let models that are loaded from now on compute with so many threads: for workers that share a machine."""
     global _runtime_threads  # noqa: PLW0603  # a property of the process, as the runtimes' own pools are
     _runtime_threads = count
+    os.environ["OMP_NUM_THREADS"] = str(count)  # which torch reads when it is loaded
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(count)
 

@@ -138,7 +138,7 @@ def test_what_does_not_belong_together_is_refused(runs, parts, tmp_path):
         (["--categories", ","], "expected all, or names"),
         (["--categories", "washer"], "unknown category 'washer'"),
         (["--engine", "ray"], "trains the categories"),
-        (["--categories", "all", "--gpus", "1"], "are for --engine ray"),
+        (["--categories", "all", "--gpus", "1"], "is for --engine ray"),
     ],
 )
 def test_what_is_wrong_is_one_line(parts, tmp_path, capsys, flags, expected):

@@ -151,7 +151,7 @@ def test_without_a_shard_a_manifest_gives_lines(exported_model, manifest, photog
         ("line", ["--shard", "0/1", "--coco"], "leave them out"),
         ("line", ["--shard", "1"], "expected i/n"),
         ("line", ["--max-bad-share", "2"], "expected a share"),
-        ("line", ["--shard", "0/1", "--cpus", "2"], "are for --engine ray"),
+        ("line", ["--shard", "0/1", "--gpus", "2"], "is for --engine ray"),
         ("line", ["--engine", "slurm"], "unknown engine"),
         ("ftp9://x/y", [], "expected a folder, or a URL"),
     ],

@@ -59,7 +59,7 @@ def test_the_array_has_as_many_tasks_as_shards():
     script = (RECIPES / "slurm/score.sbatch").read_text(encoding="utf-8")
     command = re.search(r"exec (cavga .*)", script.replace("\\\n", ""))
     assert command is not None
-    args = parse(shlex.split(command[1].replace("$SLURM_ARRAY_TASK_ID", "99"))[1:])
+    args = parse(shlex.split(command[1].replace("$SLURM_ARRAY_TASK_ID", "99").replace("$SLURM_CPUS_PER_TASK", "1"))[1:])
     assert shard_of(args.shard).count == 100
     assert "--array=0-99%" in script
 

@@ -12,6 +12,7 @@ from cavga.cli.outcome import BAD_DATA, DONE, IN_PART, Outcome
 from cavga.cli.parser import Rare
 from cavga.cli.waiting import waiting_told
 from cavga.errors import UsageError
+from cavga.threads import limit_runtime_threads
 
 if TYPE_CHECKING:
     from cavga.config.schema import RunConfig
@@ -54,16 +55,19 @@ def add_engine_flags(parser: argparse.ArgumentParser, what: str) -> None:
         "--engine", type=one_of("engine", ENGINES), default=ENGINES[0], metavar="|".join(ENGINES),
         help=Rare("compute here (default), or on the Ray cluster that RAY_ADDRESS names, else on one of this machine"),
     )  # fmt: skip
-    parser.add_argument("--cpus", type=_count, default=None, metavar="N", help=Rare(f"ray: cores a {what} (default 1)"))
+    text = f"cores to compute with (default: all); ray: of a {what} (default 1)"
+    parser.add_argument("--cpus", type=_count, default=None, metavar="N", help=Rare(text))
     parser.add_argument("--gpus", type=_number, default=None, metavar="N", help=Rare(f"ray: GPUs a {what} (default 0)"))
 
 
-def check_engine(args: argparse.Namespace, *, is_used: bool) -> None:
-    """Raise UsageError where flags of an engine would be of no effect."""
+def settle_engine(args: argparse.Namespace, *, is_used: bool) -> None:
+    """Set the threads of this process; raises UsageError where flags of an engine would be of no effect."""
     if args.engine != ENGINES[0] and not is_used:
         raise UsageError(f"--engine {args.engine} trains the categories of --categories: add it, or leave --engine out")
-    if args.engine == ENGINES[0] and (args.cpus is not None or args.gpus is not None):
-        raise UsageError("--cpus and --gpus are for --engine ray: leave them out")
+    if args.engine == ENGINES[0] and args.gpus is not None:
+        raise UsageError("--gpus is for --engine ray: leave it out, or say --device")
+    if args.engine == ENGINES[0] and args.cpus is not None:
+        limit_runtime_threads(args.cpus)
 
 
 def train_at_scale(args: argparse.Namespace, config: "RunConfig") -> Outcome:

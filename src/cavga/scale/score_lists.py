@@ -23,7 +23,7 @@ from cavga.output_lock import writing_to
 from cavga.prediction.map_files import grey_scale, save_map
 from cavga.progress import SILENT, Progress
 from cavga.scale.parts import Counts, Done, PartStore, model_identity
-from cavga.scale.storage import Folder, StorageError, file_system, is_url, joined
+from cavga.scale.storage import Folder, StorageError, file_system, is_url
 from cavga.scale.work_list import Item, Shard, items_of
 
 PART_SIZE = 2000  # images: what a worker that is killed does again at most
@@ -254,7 +254,7 @@ def check_scoring(source: str, output: str, what: ScoringOutput) -> None:
     """Raise UsageError where the output would be read as input, or maps cannot be written there."""
     if is_url(output) and what.maps is not None:
         raise UsageError(f"--maps writes to a local folder, and --output {output} is none: leave --maps out")
-    both = [joined("", place) if is_url(place) else str(Path(place).absolute()) for place in (source, output)]
+    both = [place.rstrip("/") if is_url(place) else str(Path(place).absolute()) for place in (source, output)]
     if f"{both[1]}/".startswith(f"{both[0]}/"):
         raise UsageError(f"output {output} lies inside {source}: it would be read the next time; choose another folder")
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 from cavga.cli.at_scale import (
     add_scoring_flags,
     bad_share_code,
-    check_engine,
     is_at_scale,
     place_of,
     predict_at_scale,
+    settle_engine,
 )
 from cavga.cli.flags import add_device_flag, one_of
 from cavga.cli.outcome import DONE, IN_PART, Outcome
@@ -54,7 +54,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> Outcome:
     if not args.images and args.models is None:
         raise UsageError("the following arguments are required: IMAGE_OR_FOLDER (see `cavga predict --help`)")
-    check_engine(args, is_used=True)
+    settle_engine(args, is_used=True)
     if is_at_scale(args):
         return predict_at_scale(args)
     from cavga.inference.detector import AnomalyDetector

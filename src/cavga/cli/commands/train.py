@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from cavga.cli.at_scale import add_category_flags, check_engine, train_at_scale
+from cavga.cli.at_scale import add_category_flags, settle_engine, train_at_scale
 from cavga.cli.flags import add_config_flags, config_from_flags
 from cavga.cli.outcome import DONE, IN_PART, Outcome
 from cavga.cli.parser import Rare
@@ -31,7 +31,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> Outcome:
-    check_engine(args, is_used=args.categories is not None)
+    settle_engine(args, is_used=args.categories is not None)
     config = config_from_flags(args)
     if args.categories is not None:
         return train_at_scale(args, config)
