@@ -1,4 +1,5 @@
 import json
+import pickle
 import shutil
 
 import numpy as np
@@ -18,7 +19,7 @@ from cavga.benchmark.experiments.table_8_and_weak import (
     variant_experiments,
     weak_experiments,
 )
-from cavga.benchmark.runner import has_converged, run_experiment, run_table
+from cavga.benchmark.runner import has_converged, run_ahead, run_experiment, run_table
 from cavga.config.presets import make_config
 from cavga.errors import DataError, ModelFileError, UsageError
 from cavga.model.build import build
@@ -287,3 +288,22 @@ def test_padim_at_the_finest_stage_has_a_gaussian_for_each_of_its_places():
         features = torch.cat([finest, to_size(coarser, (16, 16))], dim=1)[:, graph.chosen]
     assert graph.mean.shape == (16, 16, 100)
     assert torch.allclose(graph.mean, features.mean(dim=0).permute(1, 2, 0), atol=1e-5)
+
+
+def test_what_an_engine_ran_ahead_is_found(small_table, tmp_path):
+    waves = []
+
+    def each(function, jobs):
+        waves.append([job.experiment.name for job in jobs])
+        return [function(pickle.loads(pickle.dumps(job))) for job in jobs[::-1]]  # as to another machine, in any order
+
+    chosen = Selection(seeds=(0,))
+    run_ahead("small", tmp_path, data=small_table, selection=chosen, each=each)
+    assert waves == [["ours", "broken"], ["control"]]  # the control reads what ours learnt
+    before = next(tmp_path.rglob("model.json")).stat()
+    rows = run_table("small", tmp_path, data=small_table, selection=chosen).rows
+    assert [row["error"] is None for row in rows] == [True, True, False]
+    assert next(tmp_path.rglob("model.json")).stat().st_mtime_ns == before.st_mtime_ns
+    waves.clear()
+    run_ahead("small", tmp_path, data=small_table, selection=chosen, each=each)
+    assert waves == [["broken"], []]

@@ -137,7 +137,7 @@ def test_what_does_not_belong_together_is_refused(runs, parts, tmp_path):
     [
         (["--categories", ","], "expected all, or names"),
         (["--categories", "washer"], "unknown category 'washer'"),
-        (["--engine", "ray"], "trains the categories"),
+        (["--engine", "ray"], "it trains many categories"),
         (["--categories", "all", "--gpus", "1"], "is for --engine ray"),
     ],
 )

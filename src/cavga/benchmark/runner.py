@@ -107,6 +107,52 @@ def run_table(
     return TableRun([experiment for experiment, _ in planned], len(experiments), rows, absent, files)
 
 
+@dataclass(frozen=True)
+class Planned:
+    """An experiment with where its data and its output are: it goes to other machines as it is."""
+
+    experiment: Experiment
+    root: Path
+    output: Path
+
+
+def run_ahead(
+    table: str,
+    output: Path,
+    *,
+    data: Path | None,
+    selection: Selection,
+    each: Callable[[Callable[[Planned], Row], Sequence[Planned]], Iterable[object]],
+) -> None:
+    """Run by an engine what is not finished of a table; `run_table` then finds it, and runs what failed.
+
+    First what needs no other experiment's run, and then the rest.
+    """
+    experiments, _ = find_experiments(table, output, data=data, selection=selection)
+    if any(experiment.data in TEXTURES for experiment in experiments):
+        write_textures(output / "data")
+    planned = [
+        Planned(
+            experiment,
+            (output / "data" if experiment.data in TEXTURES else data or output).absolute(),
+            (output / folder_of(table, experiment.set_name, selection.epochs)).absolute(),
+        )
+        for experiment in experiments
+    ]
+    unfinished = [one for one in planned if not (one.output / one.experiment.folder / ROW_FILE).is_file()]
+    for is_first in (True, False):
+        for _ in each(_run_planned, [one for one in unfinished if _needs_no_other(one.experiment) is is_first]):
+            pass
+
+
+def _needs_no_other(experiment: Experiment) -> bool:
+    return experiment.method == "cavga" and experiment.without is None
+
+
+def _run_planned(planned: Planned) -> Row:
+    return run_experiment(planned.experiment, planned.root, planned.output)
+
+
 def find_experiments(
     table: str, output: Path, *, data: Path | None, selection: Selection
 ) -> tuple[list[Experiment], list[dict[str, str]]]:

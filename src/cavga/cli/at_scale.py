@@ -60,10 +60,13 @@ def add_engine_flags(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument("--gpus", type=_number, default=None, metavar="N", help=Rare(f"ray: GPUs a {what} (default 0)"))
 
 
-def settle_engine(args: argparse.Namespace, *, is_used: bool) -> None:
-    """Set the threads of this process; raises UsageError where flags of an engine would be of no effect."""
-    if args.engine != ENGINES[0] and not is_used:
-        raise UsageError(f"--engine {args.engine} trains the categories of --categories: add it, or leave --engine out")
+def settle_engine(args: argparse.Namespace, *, only_local: str | None = None) -> None:
+    """Set the threads of this process; raises UsageError where flags of an engine would be of no effect.
+
+    `only_local` says why another engine has nothing to do, if that is so.
+    """
+    if args.engine != ENGINES[0] and only_local is not None:
+        raise UsageError(f"--engine {args.engine}: {only_local}, or leave --engine out")
     if args.engine == ENGINES[0] and args.gpus is not None:
         raise UsageError("--gpus is for --engine ray: leave it out, or say --device")
     if args.engine == ENGINES[0] and args.cpus is not None:

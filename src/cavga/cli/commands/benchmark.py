@@ -2,10 +2,12 @@
 
 import argparse
 import logging
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cavga.atomic_files import refuse_file
+from cavga.cli.at_scale import add_engine_flags, settle_engine
 from cavga.cli.console import note
 from cavga.cli.flags import one_of
 from cavga.cli.outcome import BAD_DATA, DONE, IN_PART, Outcome
@@ -60,6 +62,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
                          help="time one short experiment, say what the table takes, and run nothing else")
     instead.add_argument("--finished", action="store_true",
                          help="write the files from the experiments in DIR that are finished, and run none")
+    add_engine_flags(parser, "experiment")
     parser.set_defaults(run=run)
 
 
@@ -68,6 +71,8 @@ def run(args: argparse.Namespace) -> Outcome:
     from cavga.benchmark.experiments.selection import Selection
     from cavga.benchmark.figures.index import FIGURES, first_seed
 
+    is_summary = args.table in SUMMARIES or args.estimate or args.finished
+    settle_engine(args, only_local="nothing is trained here: choose another table or flag" if is_summary else None)
     selection = Selection(
         args.seeds, args.weights, args.datasets, args.categories, args.variants, args.preset, args.epochs,
         args.gan_weights,
@@ -94,6 +99,8 @@ def _run(args: argparse.Namespace, selection: "Selection") -> Outcome:
             name = f"{row['cell']}, {place_of(row)}, seed {row['seed']}"
             note(f"{name}: {row['error'] or table_line('', row['metrics'])}")
 
+    if args.engine == "ray":
+        _run_ahead(args, selection)
     if args.table in FIGURES:
         done = run_figure(args.table, args.output, data=args.data, selection=selection, on_row=show,
                           only_finished=args.finished)  # fmt: skip
@@ -104,6 +111,15 @@ def _run(args: argparse.Namespace, selection: "Selection") -> Outcome:
     num_to_come = done.num_experiments - len(done.rows)
     what = f"experiments finished, {num_to_come} more to come" if num_to_come else "experiments finished"
     return _outcome(done.rows, done.absent, done.files, what=what)
+
+
+def _run_ahead(args: argparse.Namespace, selection: "Selection") -> None:
+    """Let a Ray cluster run what is not finished."""
+    from cavga.benchmark.runner import run_ahead
+    from cavga.scale.ray_engine import ray_map
+
+    each = partial(ray_map, cpus=args.cpus or 1, gpus=args.gpus or 0)
+    run_ahead(args.table, args.output, data=args.data, selection=selection, each=each)
 
 
 def _summary(args: argparse.Namespace, selection: "Selection") -> Outcome:

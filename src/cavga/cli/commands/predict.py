@@ -54,7 +54,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> Outcome:
     if not args.images and args.models is None:
         raise UsageError("the following arguments are required: IMAGE_OR_FOLDER (see `cavga predict --help`)")
-    settle_engine(args, is_used=True)
+    settle_engine(args)
     if is_at_scale(args):
         return predict_at_scale(args)
     from cavga.inference.detector import AnomalyDetector

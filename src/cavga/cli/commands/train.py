@@ -31,7 +31,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> Outcome:
-    settle_engine(args, is_used=args.categories is not None)
+    settle_engine(args, only_local=None if args.categories else "it trains many categories: add --categories all")
     config = config_from_flags(args)
     if args.categories is not None:
         return train_at_scale(args, config)
