@@ -1,4 +1,5 @@
 import json
+import os
 import zipfile
 
 import numpy as np
@@ -61,6 +62,14 @@ def test_a_photograph_that_cannot_be_read_has_a_line_that_says_so(part):
     line = inspection.lines()["damaged.png"]
     assert line["score"] is None
     assert line["error"].startswith("damaged.png: ")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no named pipes here")
+def test_what_is_no_file_is_said_once(part):
+    os.mkfifo(part.inspect / "pipe.png")
+    inspection = scored(part)
+    assert inspection.missing() == []
+    assert "pipe" in inspection.lines()["pipe.png"]["error"]
 
 
 def test_the_command_for_marks_reads_its_lines(part):

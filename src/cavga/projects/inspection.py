@@ -27,7 +27,7 @@ from cavga.inference.prepare import FailedImage
 from cavga.output_lock import writing_to
 from cavga.prediction.spreadsheet import TABLE_FILE, table_writer
 from cavga.projects.project import INSPECT, Project, images_below
-from cavga.regular_files import read_regular
+from cavga.regular_files import NotRegularError, read_regular
 from cavga.runs.model_json import MODEL_FILE
 from cavga.structured_files import StructureError, parse_json
 
@@ -124,9 +124,8 @@ class Inspection:
         else:
             line = result.line(shown, result.threshold, result.regions()).as_dict()
             line["image_size"] = list(result.image_size)
-        try:
-            of_file = _file(path)
-        except OSError:  # it was removed meanwhile
+        of_file = _file(path)
+        if of_file is None:  # it was removed meanwhile
             return True
         with self._lock:
             if self._known.version != version:
@@ -175,9 +174,17 @@ def line_of(values: Mapping[str, Any]) -> PredictionLine:
     return PredictionLine(**{key: values[key] for key in own}, more=more)
 
 
-def _file(path: Path) -> _File:
-    found, content = path.stat(), read_regular(path)
-    return _File(found.st_size, found.st_mtime_ns, hashlib.sha256(content).hexdigest())
+def _file(path: Path) -> _File | None:
+    """What tells whether a file is the same later; None of one that is gone, no sha256 of one that cannot be read."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    try:
+        sha256 = hashlib.sha256(read_regular(path)).hexdigest()
+    except (OSError, NotRegularError):
+        sha256 = ""
+    return _File(found.st_size, found.st_mtime_ns, sha256)
 
 
 def _is_same(known: _File | None, path: Path | None) -> bool:

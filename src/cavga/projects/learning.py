@@ -8,7 +8,7 @@ from typing import Any
 from cavga.calibration.normal_scores import NormalScores
 from cavga.calibration.stored import calibration_in_force
 from cavga.calibration.thresholds import Calibration
-from cavga.errors import CavgaError, DataError
+from cavga.errors import CavgaError
 from cavga.marking.marks import Said, mark_photographs, withdraw_marks
 from cavga.marking.versions import use_version, versions_of
 from cavga.monitoring.operating_point import set_operating_point
@@ -43,7 +43,7 @@ def marks_taken_along(old: Path | None, new: Path) -> list[str]:
     for mark in () if old is None else marks_in_force(read_marks(old)).values():
         try:
             mark_photographs(new, [Said(Path(mark.path), mark.label, mark.type)])
-        except DataError as error:  # trained on by now, or gone
+        except CavgaError as error:  # trained on by now, or gone, or the new run cannot learn marks
             problems.append(str(error))
     return problems
 

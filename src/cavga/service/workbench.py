@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.util import find_spec
@@ -31,6 +32,7 @@ class Check(Silent):
     """A look through a project's good photographs: how far it is, then what was found."""
 
     is_running: bool = True
+    is_stopped: bool = False
     num_done: int = 0
     num_all: int = 0
     problem: str = ""
@@ -43,8 +45,10 @@ class Check(Silent):
         self.num_done, self.num_all = done, total or 0
 
     def advance(self, amount: float = 1.0) -> None:
-        """One more is done."""
+        """One more is done; raises CavgaError where the rest is not wanted any more."""
         self.num_done += int(amount)
+        if self.is_stopped:
+            raise CavgaError("stopped: the server ends")
 
 
 class Workbench:
@@ -80,6 +84,8 @@ class Workbench:
         """End what is under way, and wait for it."""
         for inspection in self._inspections.values():
             inspection.is_stopped = True
+        for found in self._checks.values():
+            found.is_stopped = True
         await asyncio.to_thread(self.jobs.close)
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
@@ -205,7 +211,8 @@ class Workbench:
 
     def _soon_changed(self, project: Project) -> None:
         assert self._loop is not None
-        self._loop.call_soon_threadsafe(self.changed, project)
+        with suppress(RuntimeError):  # the server has ended meanwhile: its next start sees what is there
+            self._loop.call_soon_threadsafe(self.changed, project)
 
     def changed(self, project: Project) -> None:
         """Another version is in use, or other thresholds: score anew."""

@@ -163,7 +163,7 @@ export class Panel {
     this.count.textContent = summary(rows);
     const marks = (label, isRight) => {
       const of = rows.filter((row) => row.mark === label);
-      return of.length ? `${of.filter((row) => row.isAnomalous === isRight).length} of ${of.length} marked ${label} are called so` : "";
+      return of.length ? `${of.filter((row) => row.isAnomalous === isRight).length} of ${of.length} marked ${label} are called ${isRight ? "anomalous" : "normal"}` : "";
     };
     this.ofMarks.textContent = [marks("bad", true), marks("good", false)].filter(Boolean).join("; ");
   }
