@@ -10,7 +10,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from cavga.demo.papers import write_papers
 from cavga.service.page_files import PREFIX
@@ -274,6 +276,29 @@ def test_a_photograph_is_looked_at_closely(page, visit):
         " const p = c.getContext('2d').getImageData(c.width / 2, c.height / 2, 1, 1).data; return p[3]; })()"
     )
     assert drawn == 255
+
+
+def test_outlines_enclose_what_reaches_the_threshold_and_nothing_else(page, visit):
+    tab = visit(page.url)
+    grey = Image.fromarray(texture(3, size=64).astype(np.float32))
+    values = np.asarray(grey.resize((37, 29), Image.Resampling.BICUBIC))
+    threshold = float(np.median(values)) + 0.01
+    rings = tab.evaluate(
+        """async ([values, width, height, threshold]) => {
+          const { rings } = await import('/page/contour.js');
+          return rings({ width, height, values }, threshold);
+        }""",
+        [values.ravel().tolist(), values.shape[1], values.shape[0], threshold],
+    )
+    assert len(rings) > 3
+    y, x = np.indices(values.shape)
+    inside = np.zeros(values.shape, dtype=bool)  # of an odd number of rings
+    for ring in rings:
+        for (x1, y1), (x2, y2) in zip(ring, ring[1:] + ring[:1], strict=True):
+            if y1 != y2:
+                inside ^= ((y1 > y) != (y2 > y)) & (x < (x2 - x1) * (y - y1) / (y2 - y1) + x1)
+    is_clear = values != np.float32(threshold)
+    assert (inside == (values >= threshold))[is_clear].all()
 
 
 def test_a_keyboard_is_enough(page, visit):
