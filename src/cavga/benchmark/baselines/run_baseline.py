@@ -66,7 +66,6 @@ def run_baseline(experiment: Experiment, data: Path, run: Path, output: Path) ->
     return {"metrics": metrics, "promised": at_promised_rates(calibration, run / PREDICTIONS_FILE)}
 
 
-@torch.no_grad()
 def calibrate_by_folds(
     graph: Any, images: NDArray[np.uint8], inputs: TrainingData, config: RunConfig, device: torch.device
 ) -> Calibration:
@@ -76,7 +75,8 @@ def calibrate_by_folds(
     for part in parts:
         held = np.array(part, dtype=np.intp)
         graph.fit(images[np.setdiff1d(np.arange(len(images)), held)], device)
-        outputs = [graph.score_images(batch) for batch in image_batches(images[held], device)]
+        with torch.inference_mode():  # of the scores alone: some are trained in `fit`
+            outputs = [graph.score_images(batch) for batch in image_batches(images[held], device)]
         scores = torch.cat([output.score for output in outputs]).tolist()
         maps = torch.cat([output.anomaly_map for output in outputs]).cpu().numpy()
         results |= dict(zip(part, zip(scores, maps, strict=True), strict=True))
