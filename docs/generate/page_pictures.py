@@ -19,8 +19,8 @@ from tests.service.running import running
 PAPER, PROJECT = "FVN02", "paper FVN02"
 NUM_GOOD, NUM_BAD = 12, 24
 WIDE, TABLET = (1280, 800), (820, 1180)
-LARGEST = (1100, 1100)  # px, of a picture in the documents
-COLOURS = 256  # of its palette; the rare ones too, which mean something
+LARGEST = (960, 960)  # px, of a picture in the documents
+COMMON, RARE = 48, 128  # colours of its palette
 IMAGES = Path(__file__).parents[1] / "images"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 PATIENCE = 900_000  # ms
@@ -81,7 +81,17 @@ def picture(tab: Page, url: str, step: str, shown: str, *, name: str = "") -> No
     drawn = Image.open(BytesIO(tab.screenshot())).convert("RGB")
     drawn.thumbnail(LARGEST, Image.Resampling.LANCZOS)
     path = IMAGES / f"page-{name or step}.png"
-    drawn.quantize(COLOURS, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(path, optimize=True)
+    few_colours(drawn).save(path, optimize=True)
+
+
+def few_colours(drawn: Image.Image) -> Image.Image:
+    """The picture with a palette: what covers most of it, and the rare colours that mean something."""
+    palette = []
+    for method, count in ((Image.Quantize.MEDIANCUT, COMMON), (Image.Quantize.MAXCOVERAGE, RARE)):
+        palette += (drawn.quantize(count, method=method).getpalette() or [])[: 3 * count]
+    holder = Image.new("P", (1, 1))
+    holder.putpalette(palette)
+    return drawn.quantize(palette=holder, dither=Image.Dither.NONE)
 
 
 if __name__ == "__main__":

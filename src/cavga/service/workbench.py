@@ -62,7 +62,6 @@ class Workbench:
         for project in self.projects.all():
             self.check_name(project.name)
         """The models of the command line."""
-        self.picked: str | None = self.given[0] if self.given else None
         self._versions: dict[str, str] = {}  # of each project: what the shelf has of it
         self._inspections: dict[str, Inspection] = {}
         self._checks: dict[str, Check] = {}
@@ -78,7 +77,12 @@ class Workbench:
             self.freshen(project)
         picked = None if self.given else self.projects.picked()
         if picked is not None:
-            self._pick(picked.name)
+            self._shelf.pick(picked.name)
+
+    @property
+    def picked(self) -> str | None:
+        """The model that answers /predict."""
+        return self._shelf.first if self._shelf.paths else None
 
     async def close(self) -> None:
         """End what is under way, and wait for it."""
@@ -115,11 +119,7 @@ class Workbench:
         """Answer /predict with a project's model, also after the next start."""
         self.projects.pick(project)
         self.freshen(project)
-        self._pick(project.name)
-
-    def _pick(self, name: str) -> None:
-        self._shelf.pick(name)
-        self.picked = name
+        self._shelf.pick(project.name)
 
     async def with_model(self, project: Project, work: Callable[..., Result], *arguments: object) -> Result:
         """What a function makes of a project's detector and of arguments, in a thread; raises CavgaError."""
@@ -218,8 +218,8 @@ class Workbench:
         """Another version is in use, or other thresholds: score anew."""
         self.freshen(project)
         self.score_missing(project)
-        if self.picked is None:
-            self._pick(project.name)
+        if not self.given and self.projects.picked() is None:
+            self.pick(project)
 
 
 def can_train() -> str:
