@@ -89,7 +89,7 @@ def test_every_command_takes_help_all_and_fits_80_columns(capsys, monkeypatch, c
         (("train", "DATA"), "--output"),
         (("train", "DATA", "--output", "OUT", "--variant", "r-v"), "expected one of r-s, r-u, r-w, d-s, d-u, d-w"),
         (("train", "DATA", "--output", "OUT", "--image-size", "33"), "multiple of 32"),
-        (("predict", "MODEL"), "IMAGE_OR_FOLDER"),
+        (("predict", "MODEL", "--output", "OUT"), "IMAGE_OR_FOLDER"),
         (("check", "DATA", "--layout", "mvtek"), "expected one of mvtec"),
         (("evaluate", "RUN", "DATA", "--evaluation-size", "orignal"), "expected one of original"),
         (("benchmark", "textres", "--output", "OUT"), "expected one of textures"),
