@@ -105,7 +105,7 @@ def test_every_documented_script_exists():
 
 
 def test_pages_of_figures_are_the_committed_rows():
-    from docs.generate import claims, reliability, results
+    from docs.generate import claims, methods, reliability, results
 
     folder = ROOT / "docs/results"
     assert {path.stem: path.read_text(encoding="utf-8") for path in folder.glob("*.md")} == results.texts()
@@ -113,6 +113,7 @@ def test_pages_of_figures_are_the_committed_rows():
         assert (ROOT / f"docs/images/{name}.svg").read_text(encoding="utf-8") == draw()
     assert (ROOT / "docs/claims.md").read_text(encoding="utf-8") == claims.text()
     assert (ROOT / "docs/reliability.md").read_text(encoding="utf-8") == reliability.text()
+    assert (ROOT / "docs/benchmarks.md").read_text(encoding="utf-8") == methods.page()
 
 
 def test_tables_of_results_fit_a_screen():

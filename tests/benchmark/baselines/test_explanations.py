@@ -1,4 +1,4 @@
-"""CAM, guided backpropagation and SmoothGrad: what they explain, and that they are what their papers say."""
+"""CAM, guided backpropagation, SmoothGrad and Patho-GAN: what they explain, and that they are what their papers say."""
 
 import sys
 
@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from cavga.benchmark.baselines import explanations, index
+from cavga.benchmark.baselines import explanations, index, patho_gan
 from cavga.benchmark.baselines.label_classifier import ExplanationGraph, LabelClassifier
 from cavga.benchmark.experiments.experiment import Experiment
 from cavga.benchmark.experiments.index import TABLES
@@ -78,6 +78,18 @@ def test_cam_is_the_features_weighted_by_the_linear_unit(graphs, images):
     assert torch.allclose(graphs["cam"].saliency(images)[0], expected, atol=1e-5)
 
 
+def test_patho_gan_takes_the_active_features_that_lie_together():
+    features = torch.zeros(8, 6, 6)
+    features[0, 2:4, 2:4] = 3.0  # active and compact
+    features[1, ::5, ::5] = 3.0  # active in four corners
+    features[2] = 2.0  # everywhere
+    features[3, 0, 0] = 1.0  # compact, and hardly active
+    features[4:] = 0.1
+    assert patho_gan.selected(features).tolist() == [3, 0]
+    spread = patho_gan.moments(features)
+    assert spread[3] < 1e-6 < spread[0] < spread[2] < spread[1]
+
+
 class Quadratic(LabelClassifier):
     """Half the sum of squares of red: its gradient is red itself, at noisy copies too, so nothing rests on rounding.
 
@@ -132,14 +144,14 @@ def test_lag_from_its_files_to_the_rows(tmp_path, monkeypatch):
     monkeypatch.setitem(TABLES, "table5", small_table5)
     lag(tmp_path / "root/lag", num_normal=12, num_suspicious=8)
     rows = run_table("table5", tmp_path / "out", data=tmp_path / "root").rows
-    assert [row["error"] for row in rows] == [None] * 3
+    assert [row["error"] for row in rows] == [None] * len(LABELLED)
     for row in rows:
         counts = row["metrics"]["counts"]
         assert (counts["train_anomalous"], counts["test_anomalous"], counts["excluded"]) == (3, 5, 0)
         assert counts["with_mask"] == 5
         assert 0 <= row["metrics"]["pixel"]["auroc"] <= 1
         assert row["metrics"]["provenance"]["calibration"]["threshold_rule"] == "conformal"
-    assert len({row["metrics"]["image"]["auroc"] for row in rows}) == 1  # one classifier, three maps
+    assert len({row["metrics"]["image"]["auroc"] for row in rows}) == 1  # one classifier, a map each
     assert not list((tmp_path / "out").rglob("images-*"))
 
 

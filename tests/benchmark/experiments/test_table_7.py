@@ -7,12 +7,12 @@ from dataclasses import replace
 from cavga.benchmark.baselines import index
 from cavga.benchmark.experiments.experiment import merge
 from cavga.benchmark.experiments.index import TABLES
-from cavga.benchmark.experiments.selection import Selection
+from cavga.benchmark.experiments.selection import Selection, select_experiments
 from cavga.benchmark.experiments.table_7 import CLASSES_OF, table7_experiments
 from cavga.benchmark.runner import run_table
 from tests.data.made_sets import idx
 
-TRAINED = index.of_kind(index.TRAINED)
+TRAINED = dict(index.in_table("table7", index.TRAINED))
 ROWS = 2 + len(TRAINED)
 
 
@@ -44,6 +44,14 @@ def test_mnist_has_every_seed_and_the_others_three_classes_with_every_seed():
     assert [classes["MNIST", seed] for seed in (3, 4, 5)] == [10, 10, 10]
     for data in ("FashionMNIST", "cifar10"):
         assert [classes[data, seed] for seed in (3, 4, 5)] == [10, 3, 3]
+
+
+def test_one_epoch_gives_every_method_as_many_steps_and_says_what_was_cut():
+    chosen = Selection(datasets=("mnist",), categories=("0",), epochs=1)
+    experiments = {experiment.method: experiment for experiment in select_experiments("table7", chosen)}
+    assert {experiment.config().training.epochs for experiment in experiments.values()} == {1}
+    assert experiments["ae_l2"].note == "baseline, 4 epochs; cut to 1 of 4 epochs"
+    assert experiments["memae"].note == "baseline, 1 epoch"
 
 
 def test_a_tiny_mnist_from_its_files_to_the_rows(tmp_path, monkeypatch):

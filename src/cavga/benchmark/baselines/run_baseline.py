@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from cavga.arrays import AnomalyMap
 from cavga.benchmark.baselines.autoencoder import network_config
-from cavga.benchmark.baselines.index import BASELINES, LABELLED, TRAINED
+from cavga.benchmark.baselines.index import BASELINES, FITTED, LABELLED, TRAINED
 from cavga.benchmark.baselines.label_classifier import ExplanationGraph
 from cavga.benchmark.experiments.experiment import Experiment
 from cavga.benchmark.promised_rates import at_promised_rates
@@ -92,10 +92,10 @@ def _start(
 ) -> tuple[Any, torch.device, dict[str, Any]]:
     """The baseline before it is fitted, where it computes, and what a model.json would say of it."""
     found = BASELINES[experiment.method]
-    if found.kind == TRAINED:
+    if found.kind in (TRAINED, FITTED):
         device, graph = choose_device(config.training.device), found.make(config)
         origin = provenance(inputs, config, device=str(device), seconds=0.0)
-        origin["encoder"] = encoder_label(network_config(config, units=1))
+        origin["encoder"] = _encoder_of(found.kind, config)
         return graph, device, {"variant": experiment.method, "provenance": origin, "weights_sha256": None}
     if found.kind == LABELLED:
         bad, size = inputs.anomalous, config.data.input_size
@@ -110,3 +110,10 @@ def _start(
     features = engine.graph.model
     on_features = found.make(features, image_size=config.data.input_size, seed=experiment.seed)
     return on_features, engine.device, description
+
+
+def _encoder_of(kind: str, config: RunConfig) -> str:
+    """Which encoder a baseline without a run of ours has: that of networks, a pretrained one, or none."""
+    if kind == TRAINED:
+        return encoder_label(network_config(config, units=1))
+    return encoder_label(config) if config.model.backbone == "r" else "none"

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from cavga.benchmark.baselines.index import BASELINES, TRAINED
 from cavga.benchmark.experiments.experiment import Experiment, merge
 from cavga.benchmark.experiments.index import SUMMARIES, TABLES
 from cavga.config.resolve import takes_gan_weights
@@ -127,7 +128,8 @@ def _noted(experiment: Experiment, note: str) -> Experiment:
 def _cut(experiment: Experiment, epochs: int) -> Experiment:
     """The experiment with at most so many epochs, which its note says where it would have had more."""
     full = epochs_of(experiment.config())
-    if experiment.method != "cavga" or full <= epochs:
+    found = BASELINES.get(experiment.method)
+    if (found is not None and found.kind != TRAINED) or full <= epochs:
         return experiment
     overrides = merge(experiment.overrides, {"training": {"epochs": epochs}})
     return _noted(replace(experiment, overrides=overrides), f"cut to {epochs} of {full} epochs")

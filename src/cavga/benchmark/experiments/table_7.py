@@ -50,8 +50,9 @@ def _rows(data: str, normal_class: str, seed: int) -> Iterator[Experiment]:
                    note=_note(data, note))  # fmt: skip
     for method, baseline in in_table("table7", TRAINED):
         overrides = merge(SMALL, {"training": {"epochs": baseline.epochs}})
+        trained = f"{baseline.epochs} epoch{'s' if baseline.epochs > 1 else ''}"
         yield Experiment(baseline.name, data, method, overrides=overrides, seed=seed, normal_class=normal_class,
-                   note=_note(data, f"baseline, {baseline.epochs} epochs"))  # fmt: skip
+                   note=_note(data, f"baseline, {trained}"))  # fmt: skip
 
 
 def _note(data: str, note: str) -> str:

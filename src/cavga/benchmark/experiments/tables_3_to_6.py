@@ -4,7 +4,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from cavga.benchmark.baselines.index import LABELLED, ON_FEATURES, Baseline, in_table
+from cavga.benchmark.baselines.index import FITTED, LABELLED, ON_FEATURES, TRAINED, Baseline, in_table
 from cavga.benchmark.experiments.experiment import TILE, Experiment, Overrides, merge
 from cavga.config.variant import VARIANTS
 from cavga.data.readers.published import MVTEC_AD_CATEGORIES, SHANGHAITECH_SCENES
@@ -24,6 +24,7 @@ def table3_experiments(seeds: Sequence[int], weights: str | None) -> list[Experi
     for seed in seeds:
         for data, chosen in [*places, (TILE, {})]:
             experiments += _experiments(data, chosen, WEAK, seed, weights, baselines=in_table("table3", ON_FEATURES))
+            experiments += _compared(data, chosen, seed, weights)
     return experiments
 
 
@@ -87,6 +88,21 @@ def _experiments(
     for method, baseline in baselines:
         yield Experiment(f"{baseline.name}, same features", data, method, overrides=base, seed=seed,
                    features_of="r-u, recommended", note="baseline", is_extra=is_extra)  # fmt: skip
+
+
+def _compared(data: str, chosen: Overrides, seed: int, weights: str | None) -> Iterator[Experiment]:
+    """The comparison methods that stand on no run of ours: on statistics, a pretrained network, or one of their own."""
+    pretrained: Overrides = {"model": {"variant": "r-u", "weights": weights or "imagenet"}}
+    if not _has_layer4(weights):
+        pretrained = merge(pretrained, {"model": {"stages": (3,)}})
+    own: Overrides = {"model": {"variant": "d-u", "weights": "none", "decoder_width": 32}}
+    for method, baseline in (*in_table("table3", FITTED), *in_table("table3", TRAINED)):
+        overrides = merge(chosen, pretrained if method == "cnnfd" else own)
+        note = "baseline"
+        if baseline.epochs:
+            overrides = merge(overrides, {"training": {"epochs": baseline.epochs}})
+            note = f"baseline, {baseline.epochs} epochs"
+        yield Experiment(baseline.name, data, method, overrides=overrides, seed=seed, note=note, is_extra=data == TILE)
 
 
 def _has_layer4(weights: str | None) -> bool:

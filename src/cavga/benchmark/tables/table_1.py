@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch.overrides import TorchFunctionMode
 
-from cavga.benchmark.baselines.index import BASELINES, LABELLED, ON_FEATURES, TRAINED, of_kind
+from cavga.benchmark.baselines.index import BASELINES, FITTED, LABELLED, ON_FEATURES, TRAINED, Baseline, of_kind
 from cavga.benchmark.baselines.label_classifier import ExplanationGraph
+from cavga.benchmark.baselines.networks import NetworkGraph
 from cavga.benchmark.experiments.index import PROPERTIES_TABLE
 from cavga.benchmark.experiments.selection import Selection
 from cavga.config.presets import PRESETS, make_config
@@ -38,6 +39,7 @@ TEST_OF = {  # the test that shows an answer
     "labels": "tests/benchmark/baselines/test_explanations.py::test_lag_from_its_files_to_the_rows",
     "modes": "tests/benchmark/tables/test_table_1.py::test_two_kinds_of_anomaly_in_one_image_are_both_marked",
     "modes, trained": "tests/benchmark/baselines/test_trained.py::test_two_kinds_in_one_image_are_both_marked",
+    "modes, compared": "tests/benchmark/baselines/test_compared.py::test_two_kinds_in_one_image_are_both_marked",
     "grid": "tests/benchmark/tables/test_table_1.py::test_the_map_is_constant_in_no_finer_cells_than_the_grid_says",
     "latent": "tests/benchmark/tables/test_table_1.py::test_the_latent_is_the_one_that_the_model_computes",
 }
@@ -107,25 +109,34 @@ def property_rows(selection: Selection, image_size: tuple[int, int] = IMAGE_SIZE
 
 
 def build_method(method: Method, image_size: tuple[int, int]) -> ScoringGraph:
-    """The method's graph in eval mode, with random weights; a baseline on features is fitted to two grey images."""
+    """The method's graph in eval mode, with random weights; a baseline that has to be fitted is, to two images."""
     torch.manual_seed(0)
     size = {"data": {"image_size": image_size}}
     if method.preset is not None:
         config = make_config(method.preset, size, {"model": {"variant": method.kind}})
         return graph_of(build(config.model, image_size=image_size), config).eval()
-    found = BASELINES[method.kind]
+    return _build_baseline(BASELINES[method.kind], image_size).eval()
+
+
+def _build_baseline(found: Baseline, image_size: tuple[int, int]) -> ScoringGraph:
+    """The graph of a baseline; one that has to be fitted before it scores is fitted to two images."""
+    size = {"data": {"image_size": image_size}}
+    graph: Any
     if found.kind == TRAINED:
-        graph: ScoringGraph = found.make(make_config("paper", size, {"model": {"variant": "d-u"}}))
-        return graph.eval()
-    if found.kind == LABELLED:
+        graph = found.make(make_config("paper", size, {"model": {"variant": "d-u"}}))
+    elif found.kind == FITTED:
+        model = {"variant": "r-u", "weights": "none", "stages": (3,)}
+        graph = found.make(make_config("recommended", size, {"model": model}))
+        noise = np.random.default_rng(0).integers(0, 256, (2, *image_size, 3), dtype=np.uint8)
+        graph.fit(noise, torch.device("cpu"))
+    elif found.kind == LABELLED:
         config = make_config("recommended", size, {"model": {"variant": "r-w", "weights": "none", "stages": (4,)}})
-        none = np.zeros((0, *image_size, 3), dtype=np.uint8)
-        return ExplanationGraph(found.make, config, none).eval()
-    config = make_config("recommended", size, {"model": {"variant": "r-u"}})
-    baseline: Any = found.make(build(config.model, image_size=image_size), image_size=image_size, seed=0)
-    baseline.fit(np.full((2, *image_size, 3), 128, dtype=np.uint8), torch.device("cpu"))
-    fitted: ScoringGraph = baseline.eval()
-    return fitted
+        graph = ExplanationGraph(found.make, config, np.zeros((0, *image_size, 3), dtype=np.uint8))
+    else:
+        config = make_config("recommended", size, {"model": {"variant": "r-u"}})
+        graph = found.make(build(config.model, image_size=image_size), image_size=image_size, seed=0)
+        graph.fit(np.full((2, *image_size, 3), 128, dtype=np.uint8), torch.device("cpu"))
+    return graph
 
 
 class _Enlarging(TorchFunctionMode):
@@ -154,7 +165,10 @@ def native_grid(graph: ScoringGraph, image_size: tuple[int, int]) -> tuple[int, 
 
 def latent_shape(graph: ScoringGraph, image_size: tuple[int, int]) -> tuple[int, ...] | None:
     """Channels, rows and columns of mu, channels alone of a vector; None of a method without a latent variable."""
+    if isinstance(graph, NetworkGraph) and graph.method.units is not None:
+        return (graph.method.units,)
     model = getattr(graph, "model", None)
+    model = getattr(model, "autoencoder", model)
     if not isinstance(model, Cavga):
         return None
     with torch.no_grad():
@@ -183,8 +197,9 @@ def _modes_answer(method: Method) -> Answer:
     found = BASELINES.get(method.kind)
     if found is not None and found.no_modes:
         return Answer(NOT_SHOWN, found.no_modes, "")
-    if found is not None and found.kind == TRAINED:
-        return Answer(YES, "a brighter and a darker place in one image", TEST_OF["modes, trained"])
+    if found is not None and found.kind in (TRAINED, FITTED):
+        shown = "modes, compared" if found.paper else "modes, trained"
+        return Answer(YES, "a brighter and a darker place in one image", TEST_OF[shown])
     return Answer(YES, "a brighter and a darker place in one image", TEST_OF["modes"])
 
 

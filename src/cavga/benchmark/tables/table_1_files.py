@@ -22,7 +22,7 @@ TEXTS = (
     "multiple modes: that one fitted model marks anomalies of different kinds, in several places of one image; the "
     "paper does not say what it means by it.",
     "pixel based: that the map has a value of its own for every pixel of the model's input. Maps of fewer patches, "
-    "enlarged, are not, ours among them: the paper's z has 8 x 8 patches at 256 px (docs/claims.md). No method here "
+    "enlarged, are not, ours among them: the paper's z has 8 x 8 patches at 256 px (docs/claims.md). CNNFD alone "
     "scores patches that were cut out one by one. Map and latent are measured on the model as it is built.",
     "not shown: neither shown nor refuted by a test of ours; no method is trained to its end in a test.",
 )
