@@ -63,10 +63,11 @@ sbom: $(STAMP) $(AUDIT_STAMP)  ## sbom.json: everything that is installed in .ve
 test-faults: $(STAMP)  ## damaged files and requests, odd names, signals, full disks, overload: half an hour on two cores
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.faults
 
-results: $(STAMP)  ## write docs/results/, docs/claims.md and docs/reliability.md from the committed rows
+results: $(STAMP)  ## write docs/results/, docs/claims.md, docs/reliability.md and the table of docs/benchmarks.md from the committed rows
 	$(BIN)/python -m docs.generate.results
 	$(BIN)/python -m docs.generate.claims
 	$(BIN)/python -m docs.generate.reliability
+	$(BIN)/python -m docs.generate.methods
 
 clean:  ## remove what make created
 	rm -rf $(VENV) $(AUDIT) sbom.json runs .pytest_cache .mypy_cache .ruff_cache
