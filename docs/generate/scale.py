@@ -53,6 +53,8 @@ def _found(of: dict[str, list[Row]]) -> str:
     killed = [row for row in of["nodes"] if "asked" in row]
     whole = all(row["there"] == row["asked"] and not row["twice"] for row in killed)
     found = [f"With a node killed in the middle, everything was there exactly once: {'yes' if whole else 'no'}."]
+    for row in of["categories"][:1]:
+        found.append(f"{row['categories']} categories in one process take {row['peak_mib']:,} MiB.")
     if of["joint"]:
         mean = of["joint"][-1]
         found.append(f"One model for twelve papers reaches an image AUROC of {mean['joint']:.3f}, one each "
