@@ -226,7 +226,7 @@ PINNED: dict[str, dict[str, Any]] = {
         "benchmark.baselines.avid.NOISE": 0.2,
         "benchmark.baselines.avid.WEIGHT": 100.0,
         "benchmark.baselines.ulslm.UNITS": 64,
-        "benchmark.baselines.ulslm.WEIGHT": 1.0,
+        "benchmark.baselines.ulslm.WEIGHT": 10.0,
         "benchmark.baselines.capsnet.DEPTH": 3,
         "benchmark.baselines.capsnet.PRIMARY": 8,
         "benchmark.baselines.capsnet.UNITS": 16,

@@ -131,7 +131,8 @@ BASELINES = {
     ),
     "ulslm": Baseline(
         "ULSLM", TRAINED, ULSLM, ("table7",), epochs=1, paper="Wolf et al., ICLR 2019",
-        chosen="the comparator is a difference of values; both generators d-u's autoencoders; weight of nearness 1",
+        no_modes="which changes raise its map depends on what its generators happen to make",
+        chosen="the comparator is a difference of values; both generators d-u's autoencoders; weight of nearness 10",
     ),
     "capsnet_pp": Baseline(
         "CapsNet PP", TRAINED, CAPSNET_PP, ("table7",), epochs=1, paper="Li et al., ICML workshop 2019",

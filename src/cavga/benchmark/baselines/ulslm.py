@@ -22,7 +22,7 @@ from cavga.model.cavga import Cavga
 from cavga.shapes import Images, Scalar, ScoreMap, Scores
 
 UNITS = 64  # of the generators' z
-WEIGHT = 1.0
+WEIGHT = 10.0
 
 
 class UlslmNetwork(nn.Module):
@@ -41,7 +41,10 @@ class UlslmNetwork(nn.Module):
 
 def _players(network: UlslmNetwork) -> list[Player]:
     def indicated(images: Images, _noise: torch.Generator) -> Scalar:
-        return told_apart(network.indicator(images), network.indicator(reconstructed(network.against_c, images)))
+        # In one batch: apart, batch norm would take away what they differ in.
+        both = torch.cat([images, reconstructed(network.against_c, images).detach()])
+        real, made = network.indicator(both).chunk(2)
+        return told_apart(real, made)
 
     def compared(images: Images, _noise: torch.Generator) -> Scalar:
         return functional.softplus(network.higher(reconstructed(network.against_h, images), images)).mean()
