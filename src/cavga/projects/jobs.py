@@ -1,6 +1,5 @@
 """What needs torch and time: a command as a child process, one at a time, with its progress and its end. No torch."""
 
-import json
 import subprocess
 import sys
 import threading
@@ -143,7 +142,7 @@ class Jobs:
         """A line of a child's stderr: how far it is, or something for people."""
         if line.startswith("{"):
             with suppress(ValueError):
-                job.progress = json.loads(line)
+                job.progress = parse_json(line, dict)
                 return
         text = line.removeprefix("cavga: ").replace(f"{self._hidden}/", "")
         if text:

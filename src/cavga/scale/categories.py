@@ -188,6 +188,6 @@ def _write_summary(output: Path, config: RunConfig, rows: dict[str, CategoryRow]
 
 def _settings(config: RunConfig) -> dict[str, Any]:
     """Settings as they come back from JSON, without where it is computed."""
-    settings = json.loads(json.dumps(as_dict(config)))
+    settings = parse_json(json.dumps(as_dict(config)), dict)
     del settings["training"]["device"]
     return dict(settings)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from cavga.errors import DataError, MissingExtraError, ResumeError, UsageError
 from cavga.scale.storage import EXTRA, Folder
 from cavga.scale.work_list import Shard, digest_of
+from cavga.structured_files import parse_json
 
 MARKER, SCORED, BAD = ".done", ".parquet", ".bad.parquet"
 Row = Mapping[str, Any]
@@ -171,7 +172,7 @@ class PartStore:
     def _marker(self, part: str) -> dict[str, Any]:
         name = f"{self.shard.name}/{part}{MARKER}"
         try:
-            marker = json.loads(self.folder.read(name))
+            marker = parse_json(self.folder.read(name), dict)
             return {key: marker[key] for key in ("scored", "anomalous", "bad", "models")}
         except (ValueError, KeyError, TypeError):
             raise DataError(f"{self.folder.place}/{name} is damaged: remove it, and its part is done again") from None

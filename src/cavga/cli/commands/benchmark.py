@@ -25,7 +25,7 @@ TABLES = (
     "runs), table4 (mSTC), table5 (LAG), table7 (one class normal), table8 (ablation); its figures: fig1 (attention "
     "with and without L_ae), fig1ii (improvement over the best baseline, from the tables in DIR), fig3 (results), fig4 "
     "(failures, by contrast), fig5 (ablation); our own: textures, screw, variants, weak, accuracy, new-sets, "
-    "contamination, data-curve (how many good images it takes, with and without L_ae)"
+    "auto-size, contamination, data-curve (how many good images it takes, with and without L_ae)"
 )
 ROOT = f"folder that holds mvtec_ad/<category>, {', '.join(known_folders())}, magnetic_tile"
 
