@@ -97,6 +97,12 @@ def test_thresholds_of_photographs_end_and_it_is_said(run, photographs, category
     assert (run / CALIBRATION_FILE).exists()
 
 
+def test_a_threshold_that_was_given_by_hand_ends_and_it_is_said(run, photographs):
+    set_operating_point(run, threshold=7.5)
+    mark_photographs(run, said_of([photographs / "good"], GOOD))
+    assert "the threshold 7.5 that was given by hand ends" in refit(run).warnings[-1]
+
+
 def test_what_was_read_once_need_not_be_there_again(run, photographs):
     mark_photographs(run, said_of([photographs / "good"], GOOD))
     first = refit(run)

@@ -275,6 +275,12 @@ def test_without_any_model_predict_says_so(tmp_path, spot):
         assert not (tmp_path / "projects").exists()
 
 
+def test_nothing_is_learnt_from_no_photographs(tmp_path):
+    with running({}, projects=tmp_path / "projects") as server:
+        post(server, "/projects", name="new")
+        assert "has no good photographs" in post(server, "/projects/new/train").json()["error"]["message"]
+
+
 def test_downloads_hold_what_was_inspected(page):
     inspected(page)
     table = page.client.get("/projects/part/predictions.csv")

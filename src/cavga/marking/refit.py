@@ -264,6 +264,11 @@ def _forgotten(known: _Run) -> list[str]:
             "learnt from and good marks do"
         ]
     )
+    if known.calibration.threshold_rule == GIVEN:
+        return [
+            f"the threshold {known.calibration.image_threshold:.4g} that was given by hand ends with a refit: give it "
+            "again, or a false-alarm rate, with `cavga calibrate`"
+        ]
     try:
         again = load_thresholds(known.folder, known.description["weights_sha256"])
     except ModelFileError:  # not in force either

@@ -18,6 +18,7 @@ from cavga.rendering.heatmaps import HEAT_COLOURS, MAX_TINT, TINT_START
 from cavga.rendering.scale import picture_scale
 from cavga.service.project_bodies import SetMark, body_of
 from cavga.service.project_routes import answer, project_router
+from cavga.service.refusals import RefusedError
 from cavga.service.workbench import Workbench
 
 _Only = Annotated[Literal["all", "anomalous", "normal", "marked"], Query()]
@@ -109,8 +110,10 @@ async def _archive(bench: Workbench, project: Project, lines: dict[str, dict[str
 
 
 def _chosen(bench: Workbench, project: Project, only: str) -> dict[str, dict[str, Any]]:
-    lines = bench.inspection(project).lines()
-    run = project.run()
+    inspection = bench.inspection(project)
+    if missing := len(inspection.missing()):
+        raise RefusedError(503, "scoring", f"{missing} photographs are not scored yet: ask again when they are")
+    lines, run = inspection.lines(), project.run()
     marks = {} if run is None else marks_of(run)
     match only:
         case "marked":

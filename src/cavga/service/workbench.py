@@ -17,7 +17,7 @@ from cavga.progress import Silent
 from cavga.projects.inspection import Inspection, version_of
 from cavga.projects.jobs import Job, Jobs
 from cavga.projects.learning import described, marks_taken_along
-from cavga.projects.project import Project, Projects
+from cavga.projects.project import Project, Projects, images_below
 from cavga.service.refusals import overloaded
 from cavga.service.scoring import Scorer
 
@@ -191,6 +191,8 @@ class Workbench:
                 raise UsageError(f"{project.name} has no training to go on with: start one")
             run, flags = unfinished, ["--resume", "--config", str(unfinished / "config.toml")]
         else:
+            if not images_below(project.good, project.root):
+                raise UsageError(f"{project.name} has no good photographs: add some first")
             config = make_config("recommended", settings)
             run, flags = project.next_run(), _flags(settings, config.model.encoder)
         arguments = ["train", str(project.good), "--output", str(run), *flags]
