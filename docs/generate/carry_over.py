@@ -89,8 +89,9 @@ def _set_of(data: str) -> str:
 
 
 def _title(rows: Sequence[Row], data: str) -> str:
-    sides = [row["pixels"] for row in rows if _set_of(row["data"]) == data]
-    return f"{data}, {round(fmean(sides))} px"
+    sides = {row["data"]: row["pixels"] for row in rows if _set_of(row["data"]) == data}
+    papers = f" ({len(sides)} of 12 papers)" if data == "PIPED" else ""
+    return f"{data}{papers}, {round(fmean(sides.values()))} px"
 
 
 def _value(rows: Sequence[Row], data: str, side: int, part: str, rule: str, key: str) -> float | None:
