@@ -25,16 +25,14 @@ from cavga.benchmark.textures import TEXTURES
 from cavga.config.presets import make_config
 from cavga.images.resize import resized
 from cavga.metrics.image import auroc
-from cavga.model.build import build
-from cavga.model.pretrained import load_encoder_weights
 from cavga.model.prior import AggregatedPrior, Energies, largest_mean
 from cavga.training.factor_model import factors
 from cavga.training.fit_guided_head import choose_left_out
-from cavga.training.fit_latent import fit_latent
 from cavga.training.fit_prior import all_flattened, energies_by, fitted_prior
 from studies.complement.figures import of_maps
-from studies.complement.latents import CPU, encoded, made_on
+from studies.complement.latents import encoded, made_on
 from studies.complement.pixels import Pixels, load_pixels, papers
+from studies.fitted import fitted_model
 from studies.rows import rounded
 
 RESULT = "carry_over"
@@ -93,10 +91,8 @@ def rows_of(
     """A row for each part and rule; maps are the same by every rule and stand in its first one."""
     settings = {"variant": "r-u", "encoder": "resnet18", "weights": weights}
     config = make_config("recommended", {"model": settings, "data": {"image_size": (side, side)}})
-    model = build(config.model, image_size=config.data.input_size)
-    load_encoder_weights(model.encoder, weights)
     seen = at_side(pixels.train[~is_held], side)
-    fit_latent(model, seen, config.model, device=CPU)
+    model = fitted_model(config, seen)
     z = encoded(model, seen)
     prior = fitted_prior(z, factors(all_flattened(z)), 0)
     held = energies_by(prior, encoded(model, at_side(pixels.train[is_held], side)))

@@ -9,8 +9,8 @@ from docs.generate.tables import Page, markdown, show
 
 Row = dict[str, Any]
 CHOSEN, SOFT = "larger", "soft maximum"
-NAMES = {"mvtec_ad/screw": "screw", "mvtec_loco/juice_bottle": "juice bottle", "elpv_mono": "ELPV",
-         "image_auroc": "image AUROC", "recall": "recall"}  # fmt: skip
+NAMES = {"mvtec_ad/screw": "screw", "mvtec_loco/juice_bottle": "juice bottle", "elpv_mono": "ELPV"}
+SCORES = {"image_auroc": "image AUROC", "recall": "recall"}  # whose figures follow from how scores are joined
 TEXTURES = ("brick", "grass", "gravel")
 ABOUT = """
 `python -m studies.carry_over`: `r-u`, ResNet-18 with ImageNet weights, frozen, seed 0. Photographs are stored at 512 x
@@ -33,7 +33,7 @@ log(exp(a / T) + exp(b / T)), with T = 1 where nothing is said. The larger is wh
 def carry_over() -> Page:
     """The page of carry_over."""
     rows: list[Row] = read_result("carry_over")["rows"]
-    screw = [_value(rows, "mvtec_ad/screw", side, "test", CHOSEN, "pixel_ap") for side in (256, 384)]
+    screw = [_value(rows, "screw", side, "test", CHOSEN, "pixel_ap") for side in (256, 384)]
     made = [_mean(rows, side, "made", "image_auroc", CHOSEN) for side in (256, 384)]
     soft = [_mean(rows, 384, part, "image_auroc", rule) for part in ("made", "test") for rule in (CHOSEN, SOFT)]
     return Page(
@@ -69,12 +69,12 @@ def _rules(rows: Sequence[Row]) -> str:
     rules = list(dict.fromkeys(row["rule"] for row in rows))
     tables = []
     for side in (256, 384):
-        shown = [(part, key) for part in ("made", "test") for key in ("image_auroc", "recall")]
+        shown = [(part, key) for part in ("made", "test") for key in SCORES]
         lines = [
             [f"**{rule}**" if rule == CHOSEN else rule, *(show([_mean(rows, side, *at, rule)]) for at in shown)]
             for rule in rules
         ]
-        tables.append(markdown([f"{side} px", *(f"{part}: {NAMES[key]}" for part, key in shown)], lines))
+        tables.append(markdown([f"{side} px", *(f"{part}: {SCORES[key]}" for part, key in shown)], lines))
     return "\n\n".join(tables)
 
 
@@ -96,9 +96,8 @@ def _title(rows: Sequence[Row], data: str) -> str:
 
 def _value(rows: Sequence[Row], data: str, side: int, part: str, rule: str, key: str) -> float | None:
     """The mean over what the set is made of; of maps whatever the rule."""
-    names = {NAMES.get(data, data), data}
-    some = [r for r in rows if _set_of(r["data"]) in names and r["side"] == side and r["part"] == part and key in r]
-    return _known(row[key] for row in some if key not in ("image_auroc", "recall") or row["rule"] == rule)
+    some = [r for r in rows if _set_of(r["data"]) == data and r["side"] == side and r["part"] == part and key in r]
+    return _known(row[key] for row in some if key not in SCORES or row["rule"] == rule)
 
 
 def _mean(rows: Sequence[Row], side: int, part: str, key: str, rule: str) -> float | None:

@@ -13,16 +13,15 @@ from torch import Tensor
 from torch.nn import functional
 
 from cavga.data.dataset import TrainingImages, image_batches
-from cavga.model.build import build, map_size_of
+from cavga.model.build import map_size_of
 from cavga.model.cavga import Cavga
-from cavga.model.pretrained import load_encoder_weights
 from cavga.model.prior import Energies
 from cavga.synthetic.controlled import CONTRASTS, CONTROLLED_NAMES, SIZES, synthesise_controlled_anomaly
 from cavga.training.factor_model import factors
 from cavga.training.fit_guided_head import choose_left_out, numbered_synthetic_images
-from cavga.training.fit_latent import fit_latent
 from cavga.training.fit_prior import all_flattened, energies_by, fit_aggregated_prior, fitted_prior
 from studies.complement.pixels import Pixels
+from studies.fitted import fitted_model
 
 CPU = torch.device("cpu")
 NUM_FOLDS = 5
@@ -58,17 +57,8 @@ def latents_of(pixels: Pixels, seed: int, cache: Path) -> Latents:
     """Those of a set, kept in `cache`."""
     path = cache / f"complement-{pixels.name.replace('/', '-')}-{seed}.safetensors"
     if not path.is_file():
-        save_file(_as_tensors(latents_by(model_of(pixels), pixels, seed)), path)
+        save_file(_as_tensors(latents_by(fitted_model(pixels.config, pixels.train), pixels, seed)), path)
     return _from_tensors(load_file(path))
-
-
-def model_of(pixels: Pixels) -> Cavga:
-    """With ImageNet weights, and mu as the training photographs whiten it."""
-    model = build(pixels.config.model, image_size=pixels.config.data.input_size)
-    load_encoder_weights(model.encoder, pixels.config.model.weights or "none")
-    model.eval()
-    fit_latent(model, pixels.train, pixels.config.model, device=CPU)
-    return model
 
 
 @torch.no_grad()

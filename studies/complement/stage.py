@@ -38,8 +38,9 @@ from cavga.training.fit_latent import fit_latent
 from studies.complement.__main__ import CHOSEN, RESULT
 from studies.complement.figures import figures
 from studies.complement.heads import said_by_guided_head
-from studies.complement.latents import CPU, encoded, latents_by, model_of
+from studies.complement.latents import CPU, encoded, latents_by
 from studies.complement.pixels import Pixels, load_pixels
+from studies.fitted import fitted_model
 
 SETS = ("magnetic_tile", "brick", "piped_paper/BTN01")
 STAGE, STAGE_RATE, NUM_STEPS = "layer3", 1e-5, 150  # a two-hundredth of the head's rate
@@ -59,7 +60,7 @@ def main() -> None:
         if any(row["data"] == name and row["way"] == GUIDED for row in rows):
             continue
         pixels, start = load_pixels(args.root, name, args.weights, args.cache), time.monotonic()
-        model = model_of(pixels)
+        model = fitted_model(pixels.config, pixels.train)
         train_stage(model, pixels, seed=0)
         fit_latent(model, pixels.train, pixels.config.model, device=CPU)
         latents = latents_by(model, pixels, seed=0)

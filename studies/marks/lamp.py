@@ -23,7 +23,8 @@ from cavga.marking.latents import MarkedLatents
 from cavga.training.factor_model import factors
 from cavga.training.features import Features, thumbnails_of
 from cavga.training.fit_prior import all_flattened, fitted_prior
-from studies.marks.latents import SEED, MarkedSet, encoded, fitted_model, load_pixels, load_set
+from studies.fitted import fitted_model
+from studies.marks.latents import SEED, MarkedSet, encoded, load_pixels, load_set
 from studies.rows import rounded
 
 GAIN, TINT, BLUR = 1.1, (1.04, 1.0, 0.95), 0.7  # of grey levels; of red, green and blue; px
@@ -50,7 +51,7 @@ def under_another_lamp(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def lamp_rows(root: Path, name: str, weights: str, cache: Path, *, size: int) -> list[Row]:
     """False alarms and recall under both lamps: as trained, by new thresholds, and by refits with good marks."""
     data, pixels = load_set(root, name, weights, cache, size=size), load_pixels(root, name, weights, cache, size)
-    model = fitted_model(pixels)
+    model = fitted_model(pixels.config, pixels.train)
     changed = np.stack([under_another_lamp(image) for image in pixels.test])
     lamps = Lamps(data.test.z, encoded(model, changed)[0], thumbnails_of(changed), data.is_bad.numpy())
     graph = graph_of(model, pixels.config)

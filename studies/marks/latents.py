@@ -23,17 +23,15 @@ from cavga.data.dataset import cache_images, image_batches
 from cavga.data.manifest import sha256_of
 from cavga.data.records import NORMAL, ImageRecord, folds, unit_numbers
 from cavga.images.resize import resized
-from cavga.model.build import build
 from cavga.model.cavga import Cavga
 from cavga.model.latent import LatentHead
-from cavga.model.pretrained import load_encoder_weights
 from cavga.model.prior import Energies
 from cavga.synthetic.controlled import CONTRASTS, CONTROLLED_NAMES, SIZES, synthesise_controlled_anomaly
 from cavga.training.factor_model import LeaveOutFactors, factors
 from cavga.training.fit import NUM_FOLDS
-from cavga.training.fit_latent import fit_latent
 from cavga.training.fit_prior import NUM_LEAVE_OUTS, all_flattened, energies_by, fitted_prior, leave_outs, measure_fold
 from cavga.training.inputs import gather_training_images
+from studies.fitted import fitted_model
 
 CPU = torch.device("cpu")
 MAX_MADE = 400  # anomalies of a set
@@ -100,7 +98,7 @@ def _images(found: dict[str, Tensor], part: str) -> Images:
 
 @torch.no_grad()
 def _measured(pixels: Pixels) -> dict[str, Tensor]:
-    model = fitted_model(pixels)
+    model = fitted_model(pixels.config, pixels.train)
     made, source, kinds = _made(pixels.train)
     read = {
         part: encoded(model, some) for part, some in (("train", pixels.train), ("made", made), ("test", pixels.test))
@@ -116,15 +114,6 @@ def _measured(pixels: Pixels) -> dict[str, Tensor]:
         tensors |= {f"{part}/z": read[part][0], f"{part}/pooled": read[part][1]}
         tensors |= {f"{part}/{name}": value.contiguous() for name, value in vars(energies).items()}
     return tensors
-
-
-def fitted_model(pixels: Pixels) -> Cavga:
-    """Encoder and latent, without a prior."""
-    model = build(pixels.config.model, image_size=pixels.config.data.input_size)
-    load_encoder_weights(model.encoder, pixels.config.model.weights or "none")
-    model.eval()
-    fit_latent(model, pixels.train, pixels.config.model, device=CPU)
-    return model
 
 
 @torch.no_grad()

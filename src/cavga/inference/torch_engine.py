@@ -25,6 +25,8 @@ from cavga.model.encoder import Encoder
 from cavga.runs.checkpoint import load_model
 from cavga.shapes import Images
 
+ENCODER_PREFIX = "model.encoder."  # of the tensors of a run
+
 # Threads stay in the parent when a process is forked, and the child would wait for them without end.
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=partial(torch.set_num_threads, 1))
@@ -106,8 +108,9 @@ def make_graph(config: RunConfig, tensors: dict[str, Tensor], encoder: Encoder |
     add_marks(model, tensors, "model.marks.")
     graph = graph_of(model, config)
     missing, unexpected = graph.load_state_dict(tensors, strict=False)
-    is_given = "model.encoder." if encoder is not None else None
-    needed = [key for key in missing if is_needed(key, config) and not (is_given and key.startswith(is_given))]
+    needed = [key for key in missing if is_needed(key, config)]
+    if encoder is not None:
+        needed = [key for key in needed if not key.startswith(ENCODER_PREFIX)]
     if needed or unexpected:
         raise ModelFileError(f"{len(needed)} tensors are missing and {len(unexpected)} are not the model's")
     return graph

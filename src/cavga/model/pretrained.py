@@ -1,7 +1,7 @@
 """Encoder weights: ImageNet's through torchvision's cache, or a file; never an unpickled object."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError
 
@@ -28,7 +28,7 @@ def load_encoder_weights(encoder: Encoder, source: str) -> None:
         raise UsageError(f"no such weights file: {path} (or say imagenet or none)")
     state = read_tensors(path)
     needed = encoder.state_dict()
-    fault = _fault(needed, _known(encoder), state)
+    fault = _fault(encoder, needed, state)
     if fault is not None:
         raise _misfit(encoder, state, path, fault)
     encoder.load_state_dict({key: state[key] for key in needed if key in state}, strict=False)
@@ -43,8 +43,8 @@ def _known(encoder: Encoder) -> set[str]:
         return set(whole_network(encoder.backbone.name).state_dict())
 
 
-def _fault(needed: Mapping[str, Tensor], known: Collection[str], state: Mapping[str, Tensor]) -> str | None:
-    """Why the tensors of a file are not those of an encoder, or None; `known` are those of the whole network."""
+def _fault(encoder: Encoder, needed: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str | None:
+    """Why the tensors of a file are not those of an encoder, which needs some, or None."""
     missing = [key for key in needed if key not in state and not key.endswith("num_batches_tracked")]
     if state and not any(key in state for key in needed):
         return f"none of its tensors is one of this encoder's; its first is {next(iter(state))}"
@@ -59,7 +59,10 @@ def _fault(needed: Mapping[str, Tensor], known: Collection[str], state: Mapping[
     # with register tokens has these beside its class token.
     used, is_flat = {_layer(key) for key in needed}, any("." not in key for key in needed)
     beside = [key for key in state if _layer(key) in used or (is_flat and "." not in key)]
-    foreign = [key for key in beside if key not in needed and key not in known]
+    foreign = [key for key in beside if key not in needed]
+    if foreign:  # the network is built for its names, so only where there is need
+        known = _known(encoder)
+        foreign = [key for key in foreign if key not in known]
     return f"{foreign[0]} is not one of this encoder's tensors" if foreign else None
 
 

@@ -19,12 +19,11 @@ from cavga.images.walk import subfolders
 from cavga.output_lock import writing_to
 from cavga.progress import SILENT, Progress
 from cavga.regular_files import open_regular
-from cavga.runs.model_json import MODEL_FILE, load_description
+from cavga.runs.model_json import CONFIG_FILE, MODEL_FILE, load_description
 from cavga.scale.work_list import PACKED_FOLDER, is_manifest
 from cavga.structured_files import StructureError, parse_json
 
 SUMMARY_FILE, TABLE_FILE = "categories.json", "categories.csv"
-CONFIG_FILE = "config.toml"  # of a run that was begun
 ALL = "all"
 
 logger = logging.getLogger("cavga")

@@ -18,13 +18,12 @@ from cavga.config.schema import RunConfig
 from cavga.errors import ModelFileError
 from cavga.exporting.export import photographs_to_check
 from cavga.images.tiling import tiling_of
-from cavga.inference.torch_engine import TorchEngine, make_graph
+from cavga.inference.torch_engine import ENCODER_PREFIX, TorchEngine, make_graph
 from cavga.runs.checkpoint import load_model, load_tensors, save_tensors, tensors_sha256
 from cavga.runs.model_json import load_description
 from cavga.scale.work_list import PACKED_FOLDER
 
 ENCODERS_FOLDER, SUFFIX = "encoders", ".safetensors"
-ENCODER_PREFIX = "model.encoder."
 SMALLEST_HALVED = 1024  # values; below that fp16 saves nothing, and scales and thresholds are small
 TOLERANCE = 0.01  # standard deviations of good scores by which packing may change a score
 

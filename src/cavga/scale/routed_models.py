@@ -1,13 +1,12 @@
 """The models of many categories in one process: each image goes to its own, and all through one encoder."""
 
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from itertools import groupby, islice
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,24 +31,6 @@ from cavga.scale.work_list import PACKED_FOLDER, Item
 
 MAX_HELD = 1024  # packed models, each of about 2 MB
 MAX_BUILT = 64  # modules made of them, each of twice that; more than two batches and a half of single images need
-Value = TypeVar("Value")
-
-
-class Recent(Generic[Value]):
-    """The values that were asked for last, made when they are not there."""
-
-    def __init__(self, make: Callable[[str], Value], most: int) -> None:
-        self._make, self._most = make, most
-        self._values: OrderedDict[str, Value] = OrderedDict()
-
-    def __call__(self, name: str) -> Value:
-        """The value of this name."""
-        if name not in self._values:
-            self._values[name] = self._make(name)
-            if len(self._values) > self._most:
-                self._values.popitem(last=False)
-        self._values.move_to_end(name)
-        return self._values[name]
 
 
 @dataclass(frozen=True)
@@ -70,8 +51,8 @@ class RoutedModels:
             raise UsageError(f"{runs} holds no models: expected what `cavga train --categories` writes")
         self._packed, self._whole = packed, whole
         self._encoders: dict[str, Encoder] = {}
-        self._held = Recent(partial(load_packed, runs), MAX_HELD)
-        self._built = Recent(self._build, MAX_BUILT)
+        self._held = lru_cache(MAX_HELD)(partial(load_packed, runs))
+        self._built = lru_cache(MAX_BUILT)(self._build)
 
     def detector_of(self, category: str | None) -> AnomalyDetector | None:
         """The model of a category; None where there is none."""

@@ -18,6 +18,7 @@ from cavga.projects.inspection import Inspection, version_of
 from cavga.projects.jobs import Job, Jobs
 from cavga.projects.learning import described, marks_taken_along
 from cavga.projects.project import Project, Projects, images_below
+from cavga.runs.model_json import CONFIG_FILE
 from cavga.service.refusals import overloaded
 from cavga.service.scoring import Scorer
 
@@ -187,9 +188,9 @@ class Workbench:
         _require_torch()
         earlier, unfinished = project.run(), project.unfinished()
         if resume:
-            if unfinished is None or not (unfinished / "config.toml").is_file():
+            if unfinished is None or not (unfinished / CONFIG_FILE).is_file():
                 raise UsageError(f"{project.name} has no training to go on with: start one")
-            run, flags = unfinished, ["--resume", "--config", str(unfinished / "config.toml")]
+            run, flags = unfinished, ["--resume", "--config", str(unfinished / CONFIG_FILE)]
         else:
             if not images_below(project.good, project.root):
                 raise UsageError(f"{project.name} has no good photographs: add some first")

@@ -22,6 +22,7 @@ from cavga.data.copies import thumbnail_of
 from cavga.data.dataset import TrainingImages, image_batches
 from cavga.errors import ModelFileError
 from cavga.inference.graph import InferenceGraph
+from cavga.inference.torch_engine import ENCODER_PREFIX
 from cavga.model.cavga import Cavga
 from cavga.model.prior import Energies
 from cavga.runs.checkpoint import load_tensors, save_tensors, tensors_sha256
@@ -32,7 +33,7 @@ from cavga.training.fit import unseen_by_guided_head
 from cavga.training.fit_prior import CrossFitEnergies, Folds
 
 MAX_MADE = 64  # anomalies of the self-test's kinds
-LATENT_PARTS = ("model.encoder.", "model.mu_head.")  # whose tensors z follows from
+LATENT_PARTS = (ENCODER_PREFIX, "model.mu_head.")  # whose tensors z follows from
 PRIOR_PARTS = ("model.prior.",)
 
 
